@@ -1,0 +1,90 @@
+//! The two things that a user deploys, built into target/dist, and the filter that traps on purpose, for tests only.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::shell::{cargo, root, run, target_dir};
+use crate::toolchain::WASM_TARGET;
+
+/// What `cargo xtask build` leaves behind.
+pub(crate) struct Dist {
+    /// The agent and command line.
+    pub(crate) binary: PathBuf,
+    /// The filter module for Envoy.
+    pub(crate) module: PathBuf,
+}
+
+impl Dist {
+    /// Builds both; when nothing changed this costs cargo's two freshness checks.
+    pub(crate) fn build() -> Result<Self> {
+        let dist = root().join("target/dist");
+        let parts = Self {
+            binary: dist.join("serin"),
+            module: dist.join("serin.wasm"),
+        };
+        place(&build_module(&target_dir(), false)?, &parts.module)?;
+        run(cargo().args(["build", "--release", "--package", "cli"]))?;
+        place(&target_dir().join("release/serin"), &parts.binary)?;
+        Ok(parts)
+    }
+
+    /// One line for each: path and size.
+    pub(crate) fn print(&self) -> Result<()> {
+        for path in [&self.binary, &self.module] {
+            let kib = fs::metadata(path)?.len().div_ceil(1024);
+            println!(
+                "{:>7} KiB  {}",
+                kib,
+                path.strip_prefix(root()).unwrap_or(path).display()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A filter with a way to trap on purpose, so that tests can see what a trap does. It has a target folder of its own:
+/// built side by side in one, the two would rebuild each other at every run.
+pub(crate) fn build_trap_module() -> Result<PathBuf> {
+    let folder = target_dir().join("trap");
+    let placed = folder.join("serin-trap.wasm");
+    place(&build_module(&folder, true)?, &placed)?;
+    Ok(placed)
+}
+
+fn build_module(folder: &Path, trap: bool) -> Result<PathBuf> {
+    let mut build = cargo();
+    // The crate is a plain library, so that host tests never link a native cdylib; only here it becomes a module.
+    build.args([
+        "rustc",
+        "--package",
+        "filter",
+        "--lib",
+        "--crate-type",
+        "cdylib",
+        "--profile",
+        "wasm",
+    ]);
+    build
+        .args(["--target", WASM_TARGET])
+        .arg("--target-dir")
+        .arg(folder);
+    if trap {
+        build.env("SERIN_TEST_TRAP", "1");
+    } else {
+        build.env_remove("SERIN_TEST_TRAP");
+    }
+    run(&mut build)?;
+    Ok(folder.join(WASM_TARGET).join("wasm/filter.wasm"))
+}
+
+/// Copies under a temporary name and renames: a running Envoy or agent never sees half a file.
+fn place(built: &Path, placed: &Path) -> Result<()> {
+    let folder = placed.parent().context("a placed file has a folder")?;
+    fs::create_dir_all(folder)?;
+    let partial = placed.with_extension("partial");
+    fs::copy(built, &partial).with_context(|| format!("cargo left no {}", built.display()))?;
+    fs::rename(&partial, placed)?;
+    Ok(())
+}
