@@ -1,0 +1,404 @@
+//! What a worker needs to route: one entry per canary, each with its own epoch, adopted only by a greater one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::matching::MatchRule;
+use crate::names::{CanaryId, Upstream};
+
+/// The whole, in parts per million.
+pub const WHOLE_PPM: u32 = 1_000_000;
+/// Most canaries one table holds; a worker's memory is bounded by it.
+pub const MAX_CANARIES: usize = 1024;
+
+/// The version of a canary's entry; only a greater one is ever adopted. 0 is never issued by an agent.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The epoch after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// A share of traffic in parts per million, 0 to 1,000,000.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct WeightPpm(u32);
+
+/// A weight outside 0 to 1,000,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("weight {0} ppm is outside 0 to 1000000")]
+pub struct WeightError(pub u32);
+
+impl WeightPpm {
+    /// No traffic.
+    pub const ZERO: Self = Self(0);
+    /// All traffic.
+    pub const WHOLE: Self = Self(WHOLE_PPM);
+
+    /// Checks the range.
+    ///
+    /// # Errors
+    /// When above 1,000,000.
+    pub const fn new(ppm: u32) -> Result<Self, WeightError> {
+        if ppm > WHOLE_PPM {
+            Err(WeightError(ppm))
+        } else {
+            Ok(Self(ppm))
+        }
+    }
+
+    /// Parts per million.
+    pub const fn ppm(self) -> u32 {
+        self.0
+    }
+
+    /// Percent, for people.
+    pub fn percent(self) -> f64 {
+        f64::from(self.0) / 10_000.0
+    }
+}
+
+impl TryFrom<u32> for WeightPpm {
+    type Error = WeightError;
+    fn try_from(ppm: u32) -> Result<Self, WeightError> {
+        Self::new(ppm)
+    }
+}
+
+impl From<WeightPpm> for u32 {
+    fn from(weight: WeightPpm) -> Self {
+        weight.0
+    }
+}
+
+/// Which side of the split served a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Version {
+    /// The proven version; serves whatever is not the canary's.
+    Primary,
+    /// The version on trial.
+    Canary,
+}
+
+impl Version {
+    /// Both, primary first.
+    pub const ALL: [Self; 2] = [Self::Primary, Self::Canary];
+
+    /// The version's name in messages, tables and stats.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Canary => "canary",
+        }
+    }
+}
+
+/// What makes one user stay on one version while the weight grows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StickyKey {
+    /// A header's first value.
+    Header(String),
+    /// A cookie's value.
+    Cookie(String),
+    /// The client's address as the proxy trusts it, without the port.
+    ClientAddress,
+}
+
+/// Which traffic a canary is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scope {
+    /// Hosts in lower case without port: a name, `*.suffix`, or `*` for any.
+    pub hosts: Vec<String>,
+    /// String prefix of the path, as in Envoy's and Istio's routes.
+    pub path_prefix: String,
+}
+
+impl Scope {
+    /// The names under which a Kubernetes service is called: `name`, `name.namespace` and the longer ones.
+    pub fn of_service(id: &CanaryId) -> Self {
+        let (name, namespace) = (id.name(), id.namespace());
+        let hosts =
+            ["", ".svc", ".svc.cluster.local"].map(|tail| format!("{name}.{namespace}{tail}"));
+        Self {
+            hosts: [name.to_owned()].into_iter().chain(hosts).collect(),
+            path_prefix: "/".into(),
+        }
+    }
+}
+
+/// The split while a release is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Split {
+    /// Where the canary's share goes.
+    pub canary: Upstream,
+    /// The canary's share of what no rule places.
+    pub weight: WeightPpm,
+    /// Requests that any of these fits go to the canary whatever the weight.
+    pub rules: Vec<MatchRule>,
+    /// Keeps a user on one side; without it the choice is per request.
+    pub sticky: Option<StickyKey>,
+    /// Mixed into the sticky hash; canary and release, so other users come first next time.
+    pub salt: String,
+}
+
+/// How one canary's traffic is routed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Whose entry this is.
+    pub canary: CanaryId,
+    /// Which version of it.
+    pub epoch: Epoch,
+    /// What to do; `None` withdraws the canary: the worker forgets all but the epoch.
+    pub routing: Option<Routing>,
+}
+
+/// The part of an [`Entry`] that routes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Routing {
+    /// Which traffic.
+    pub scope: Scope,
+    /// Where the primary's share goes.
+    pub primary: Upstream,
+    /// The split; `None` while no release is on.
+    pub split: Option<Split>,
+}
+
+impl Routing {
+    /// Whether no request that `old` sent to primary could go to the canary now: the one kind of change that may leave
+    /// before it is journalled.
+    pub fn only_reduces(&self, old: Option<&Self>) -> bool {
+        match (old.and_then(|old| old.split.as_ref()), &self.split) {
+            (_, None) => old.is_none_or(|old| old.primary == self.primary),
+            (None, Some(_)) => false,
+            (Some(old_split), Some(new)) => {
+                old.is_some_and(|old| old.primary == self.primary && old.scope == self.scope)
+                    && old_split.canary == new.canary
+                    && old_split.salt == new.salt
+                    && old_split.sticky == new.sticky
+                    && new.weight <= old_split.weight
+                    && new.rules.iter().all(|rule| old_split.rules.contains(rule))
+            }
+        }
+    }
+}
+
+/// What became of an entry that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adoption {
+    /// It is in force.
+    Adopted,
+    /// Its epoch is not greater than the one in force.
+    Stale,
+    /// The table holds [`MAX_CANARIES`] others.
+    Full,
+}
+
+/// All entries in force, found by host and path.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    entries: BTreeMap<CanaryId, Entry>,
+    by_host: BTreeMap<String, Vec<CanaryId>>,
+}
+
+impl Table {
+    /// Takes an entry if its epoch is strictly greater, so loss, repeats and reordering are harmless.
+    pub fn adopt(&mut self, entry: Entry) -> Adoption {
+        match self.entries.get(&entry.canary) {
+            Some(held) if entry.epoch <= held.epoch => return Adoption::Stale,
+            None if self.entries.len() >= MAX_CANARIES => return Adoption::Full,
+            _ => {}
+        }
+        self.put(entry);
+        Adoption::Adopted
+    }
+
+    /// Puts an entry in place whatever its epoch; for static configuration only.
+    pub fn put(&mut self, entry: Entry) {
+        self.entries.insert(entry.canary.clone(), entry);
+        self.index();
+    }
+
+    /// The entry in force for a canary.
+    pub fn get(&self, canary: &CanaryId) -> Option<&Entry> {
+        self.entries.get(canary)
+    }
+
+    /// All entries, by canary.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// The canary in whose scope a request falls: the most exact host, then the longest path prefix.
+    pub fn find(&self, authority: &[u8], path: &[u8]) -> Option<(&Entry, &Routing)> {
+        let host = host_of(authority);
+        let within = |key: &str| {
+            let ids = self.by_host.get(key)?;
+            let fitting = ids
+                .iter()
+                .filter_map(|id| self.entries.get(id))
+                .filter_map(|entry| {
+                    let routing = entry.routing.as_ref()?;
+                    path.starts_with(routing.scope.path_prefix.as_bytes())
+                        .then_some((entry, routing))
+                });
+            fitting.max_by_key(|(_, routing)| routing.scope.path_prefix.len())
+        };
+        if let Some(found) = within(&host) {
+            return Some(found);
+        }
+        let mut rest = host.as_str();
+        while let Some((_, parent)) = rest.split_once('.') {
+            if let Some(found) = within(&format!("*.{parent}")) {
+                return Some(found);
+            }
+            rest = parent;
+        }
+        within("*")
+    }
+
+    fn index(&mut self) {
+        self.by_host.clear();
+        for entry in self.entries.values() {
+            for host in entry
+                .routing
+                .iter()
+                .flat_map(|routing| &routing.scope.hosts)
+            {
+                self.by_host
+                    .entry(host.clone())
+                    .or_default()
+                    .push(entry.canary.clone());
+            }
+        }
+    }
+}
+
+/// An authority's host: lower case, without port, an IPv6 address without brackets.
+fn host_of(authority: &[u8]) -> String {
+    let text = String::from_utf8_lossy(
+        authority
+            .get(..authority.len().min(300))
+            .unwrap_or_default(),
+    );
+    let host = match text.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => text.split(':').next().unwrap_or(&text),
+    };
+    host.to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(name: &str, epoch: u64, hosts: &[&str], path_prefix: &str) -> Entry {
+        let scope = Scope {
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            path_prefix: path_prefix.into(),
+        };
+        let routing = Routing {
+            scope,
+            primary: Upstream::parse(&format!("{name}-primary")).unwrap(),
+            split: None,
+        };
+        Entry {
+            canary: CanaryId::new("prod", name).unwrap(),
+            epoch: Epoch(epoch),
+            routing: Some(routing),
+        }
+    }
+
+    fn found(table: &Table, host: &str, path: &str) -> Option<String> {
+        table
+            .find(host.as_bytes(), path.as_bytes())
+            .map(|(entry, _)| entry.canary.name().to_owned())
+    }
+
+    #[test]
+    fn the_most_exact_scope_wins() {
+        let mut table = Table::default();
+        table.adopt(entry("any", 1, &["*"], "/"));
+        table.adopt(entry("sub", 1, &["*.example.com"], "/"));
+        table.adopt(entry("web", 1, &["web", "app.example.com"], "/"));
+        table.adopt(entry("cart", 1, &["web"], "/cart"));
+        for (host, path, expected) in [
+            ("web", "/", "web"),
+            ("WEB:8080", "/x", "web"),
+            ("web", "/cart/1", "cart"),
+            ("app.example.com", "/", "web"),
+            ("a.b.example.com:443", "/", "sub"),
+            ("[::1]:80", "/", "any"),
+            ("", "/", "any"),
+            ("\u{fffd}", "/", "any"),
+        ] {
+            assert_eq!(
+                found(&table, host, path).as_deref(),
+                Some(expected),
+                "{host}{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_withdrawn_canary_is_out_of_scope_and_its_epoch_remembered() {
+        let mut table = Table::default();
+        table.adopt(entry("web", 3, &["web"], "/"));
+        let id = CanaryId::new("prod", "web").unwrap();
+        table.adopt(Entry {
+            canary: id.clone(),
+            epoch: Epoch(4),
+            routing: None,
+        });
+        assert_eq!(found(&table, "web", "/"), None);
+        assert_eq!(table.adopt(entry("web", 4, &["web"], "/")), Adoption::Stale);
+        assert_eq!(
+            table.adopt(entry("web", 5, &["web"], "/")),
+            Adoption::Adopted
+        );
+        assert_eq!(found(&table, "web", "/").as_deref(), Some("web"));
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let mut table = Table::default();
+        for n in 0..MAX_CANARIES {
+            assert_eq!(
+                table.adopt(entry(&format!("c{n}"), 1, &["x"], "/")),
+                Adoption::Adopted
+            );
+        }
+        assert_eq!(table.adopt(entry("more", 1, &["x"], "/")), Adoption::Full);
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_with_repeats_ends_at_the_greatest_epoch(epochs in prop::collection::vec(1u64..50, 1..40)) {
+            let mut table = Table::default();
+            let mut greatest = 0;
+            for &epoch in &epochs {
+                let adopted = table.adopt(entry("web", epoch, &["web"], "/")) == Adoption::Adopted;
+                prop_assert_eq!(adopted, epoch > greatest);
+                greatest = greatest.max(epoch);
+            }
+            let id = CanaryId::new("prod", "web").unwrap();
+            prop_assert_eq!(table.get(&id).map(|e| e.epoch), Some(Epoch(greatest)));
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! Engine 1: all that the filter thinks. It does not know its host.
+//!
+//! The shell gathers (headers, time, messages), calls, and performs the [`Action`]s that come back. Whatever is missing
+//! or broken routes to primary and is counted: a fault here may cost evidence, never a request.
+
+use std::collections::BTreeMap;
+
+use crate::exchange::Ticket;
+use crate::link::Link;
+use crate::matching::Request;
+use crate::names::{CanaryId, Upstream};
+use crate::outcome::Outcome;
+use crate::report::{Courier, Hello, Incarnation, PROTOCOL, ToAgent, ToWorker};
+use crate::route::{Placement, route};
+use crate::table::{Adoption, Entry, Epoch, Table, Version, WeightPpm};
+use crate::tally::{Counts, Stratum, Tally};
+use crate::time::{Micros, Millis};
+
+/// How often a worker reports while any release is in progress; also its tick.
+pub const REPORT_EVERY: Millis = Millis(100);
+/// How often it reports, or at least says that it lives, when none is.
+pub const IDLE_EVERY: Millis = Millis(1_000);
+
+/// Who the worker is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Envoy's `node.id`.
+    pub node: String,
+    /// Envoy's `node.cluster`.
+    pub cluster: String,
+    /// The filter's build version.
+    pub filter_version: String,
+    /// Drawn at birth.
+    pub incarnation: Incarnation,
+}
+
+/// What the operator wants of the filter.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether there is an agent to talk to.
+    pub has_agent: bool,
+    /// Name of the decision header, lower case.
+    pub decision_header: String,
+    /// How long entries from an agent hold when it is silent; then the canary's share is zero.
+    pub lease: Millis,
+    /// Where the routes send a canary's requests without a decision header; `<name>-primary` for those not listed.
+    pub default_upstreams: BTreeMap<CanaryId, Upstream>,
+    /// Entries for use without an agent; they have no lease and give way to an agent's entry.
+    pub fixed: Vec<Entry>,
+    /// Most strata counted apart between two reports.
+    pub max_strata: usize,
+}
+
+/// What to do with the decision header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderEdit {
+    /// Nothing: the client sent none and the default route is right.
+    Leave,
+    /// Take the client's copy away.
+    Remove,
+    /// Set it, replacing whatever the client sent.
+    Set(Upstream),
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// How the decision header must change.
+    pub header: HeaderEdit,
+    stratum: Option<Stratum<u16>>,
+}
+
+/// What the shell must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Open a stream to the agent; report failure by [`Worker::stream_lost`].
+    OpenStream,
+    /// Send this on it.
+    Send(ToAgent),
+    /// Close it.
+    CloseStream,
+    /// Call [`Worker::tick`] this often from now on.
+    TickEvery(Millis),
+}
+
+/// One ended request, for the proxy's own statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The worker's number for the canary; [`Worker::canary`] names it.
+    pub canary: u16,
+    /// Which side served it.
+    pub version: Version,
+    /// Success, failure or void.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub latency: Micros,
+}
+
+/// What went wrong and was survived, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Requests whose headers could not be read, or whose decision could not be applied.
+    pub requests: u64,
+    /// Messages from the agent that could not be understood.
+    pub messages: u64,
+    /// Entries refused because the table is full.
+    pub entries: u64,
+    /// Streams that were lost or given up.
+    pub streams: u64,
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct Worker {
+    identity: Identity,
+    settings: Settings,
+    table: Table,
+    tally: Tally,
+    courier: Courier,
+    link: Link,
+    heard_at: Millis,
+    sent_at: Millis,
+    pace: Millis,
+    numbers: BTreeMap<CanaryId, u16>,
+    names: Vec<CanaryId>,
+    faults: Faults,
+    draws: Draws,
+}
+
+impl Worker {
+    /// A worker without any table but the fixed one. `seed` is random: it spreads draws and retries.
+    pub fn new(identity: Identity, settings: Settings, seed: u64) -> Self {
+        let mut worker = Self {
+            identity,
+            table: Table::default(),
+            tally: Tally::new(settings.max_strata),
+            courier: Courier::default(),
+            link: Link::new(settings.has_agent),
+            heard_at: Millis(0),
+            sent_at: Millis(0),
+            pace: Millis(0),
+            numbers: BTreeMap::new(),
+            names: Vec::new(),
+            faults: Faults::default(),
+            draws: Draws(seed),
+            settings,
+        };
+        worker
+            .settings
+            .fixed
+            .clone()
+            .into_iter()
+            .for_each(|entry| worker.table.put(entry));
+        worker
+    }
+
+    /// Where a request goes. Counts nothing yet: see [`Worker::start`].
+    pub fn route(&mut self, request: Request<'_>, now: Micros) -> Decision {
+        let draw = self.draws.next();
+        let sent_by_client = request.first(&self.settings.decision_header).is_some();
+        let unset = if sent_by_client {
+            HeaderEdit::Remove
+        } else {
+            HeaderEdit::Leave
+        };
+        let authority = request.first(":authority").unwrap_or_default();
+        let Some((entry, routing)) = self.table.find(authority, request.path()) else {
+            return Decision {
+                header: unset,
+                stratum: None,
+            };
+        };
+        let (version, placement) = if self.is_lease_over(entry, now.to_millis()) {
+            (Version::Primary, Placement::Drawn)
+        } else {
+            route(routing, request, draw)
+        };
+        let upstream = match (version, &routing.split) {
+            (Version::Canary, Some(split)) => &split.canary,
+            _ => &routing.primary,
+        };
+        let header = if self.is_default(&entry.canary, upstream) {
+            unset
+        } else {
+            HeaderEdit::Set(upstream.clone())
+        };
+        let (canary, epoch) = (entry.canary.clone(), entry.epoch);
+        let stratum = Stratum {
+            canary: self.number(&canary),
+            epoch,
+            version,
+            placement,
+        };
+        Decision {
+            header,
+            stratum: Some(stratum),
+        }
+    }
+
+    /// The decision was carried out (`applied`) or could not be: counts the request that starts. One whose header could
+    /// not be set goes wherever the routes send it, so it belongs to no version.
+    pub fn start(&mut self, decision: &Decision, applied: bool, now: Micros) -> Option<Ticket> {
+        if !applied {
+            self.faults.requests += 1;
+            return None;
+        }
+        let stratum = decision.stratum?;
+        self.tally.start(stratum);
+        Some(Ticket::new(stratum, now))
+    }
+
+    /// A request's headers could not be read: it passes untouched and uncounted.
+    pub const fn unreadable_request(&mut self) {
+        self.faults.requests += 1;
+    }
+
+    /// A request is over; `flags` are Envoy's response flags, `attempts` the router's tries upstream.
+    pub fn finish(
+        &mut self,
+        ticket: &Ticket,
+        flags: u64,
+        attempts: Option<u64>,
+        now: Micros,
+    ) -> Finished {
+        let (outcome, latency) = ticket.end(flags, attempts, now);
+        self.tally.end(ticket.stratum(), outcome, latency);
+        let Stratum {
+            canary, version, ..
+        } = ticket.stratum();
+        Finished {
+            canary,
+            version,
+            outcome,
+            latency,
+        }
+    }
+
+    /// The heartbeat: opens, reports, gives up.
+    pub fn tick(&mut self, now: Millis) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.link.is_silent(now)
+            || self
+                .courier
+                .waiting(now)
+                .is_some_and(|wait| self.link.is_up() && wait >= crate::link::SILENCE)
+        {
+            actions.push(Action::CloseStream);
+            self.stream_lost(now);
+        }
+        if self.link.open_if_due(now) {
+            self.sent_at = now;
+            actions.extend([
+                Action::OpenStream,
+                Action::Send(ToAgent::Hello(self.hello())),
+            ]);
+        }
+        if self.link.is_up() && now.since(self.sent_at) >= self.report_every() {
+            actions.extend(self.report(now));
+        }
+        actions.extend(self.repace());
+        actions
+    }
+
+    /// A message from the agent.
+    pub fn message(&mut self, message: ToWorker, now: Millis) -> Vec<Action> {
+        self.heard_at = now;
+        self.link.heard(now);
+        let mut actions = Vec::new();
+        match message {
+            ToWorker::Welcome(_) => {
+                self.link.welcomed(now);
+                actions.extend(
+                    self.courier
+                        .again(now)
+                        .map(|report| Action::Send(ToAgent::Report(report))),
+                );
+            }
+            ToWorker::Ack(number) => self.courier.acked(number),
+            ToWorker::Entry(entry) => {
+                let (canary, epoch) = (entry.canary.clone(), entry.epoch);
+                match self.table.adopt(*entry) {
+                    Adoption::Full => self.faults.entries += 1,
+                    // A stale one is confirmed as well: the agent learns what is in force.
+                    Adoption::Stale | Adoption::Adopted => {
+                        let in_force = self.table.get(&canary).map_or(epoch, |entry| entry.epoch);
+                        actions.push(Action::Send(ToAgent::Adopted(canary, in_force)));
+                    }
+                }
+            }
+            ToWorker::Beat => {}
+        }
+        actions.extend(self.repace());
+        actions
+    }
+
+    /// A message from the agent that could not be understood; the last good table stays.
+    pub const fn malformed_message(&mut self) {
+        self.faults.messages += 1;
+    }
+
+    /// The stream is gone, or could not be opened.
+    pub fn stream_lost(&mut self, now: Millis) {
+        self.faults.streams += 1;
+        let draw = self.draws.next();
+        self.link.lost(now, draw);
+    }
+
+    /// New settings for a living worker: entries from the agent stay in force.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        let old = std::mem::replace(&mut self.settings, settings);
+        if old.has_agent != self.settings.has_agent {
+            self.link = Link::new(self.settings.has_agent);
+        }
+        for entry in self.settings.fixed.clone() {
+            if self
+                .table
+                .get(&entry.canary)
+                .is_none_or(|held| held.epoch == Epoch(0))
+            {
+                self.table.put(entry);
+            }
+        }
+    }
+
+    /// The name behind a canary's number.
+    pub fn canary(&self, number: u16) -> Option<&CanaryId> {
+        self.names.get(usize::from(number))
+    }
+
+    /// What went wrong so far.
+    pub const fn faults(&self) -> Faults {
+        self.faults
+    }
+
+    /// Whether an agent has welcomed this worker.
+    pub const fn is_connected(&self) -> bool {
+        self.link.is_up()
+    }
+
+    /// The canary's share now in force, per canary; zero once the lease is over.
+    pub fn weights(&self, now: Millis) -> impl Iterator<Item = (&CanaryId, Epoch, WeightPpm)> {
+        self.table.entries().map(move |entry| {
+            let split = entry
+                .routing
+                .as_ref()
+                .and_then(|routing| routing.split.as_ref());
+            let weight = split
+                .filter(|_| !self.is_lease_over(entry, now))
+                .map_or(WeightPpm::ZERO, |s| s.weight);
+            (&entry.canary, entry.epoch, weight)
+        })
+    }
+
+    fn hello(&self) -> Hello {
+        let Identity {
+            node,
+            cluster,
+            filter_version,
+            incarnation,
+        } = self.identity.clone();
+        let adopted = self.table.entries().filter(|entry| entry.epoch > Epoch(0));
+        Hello {
+            protocol: PROTOCOL,
+            incarnation,
+            node,
+            cluster,
+            filter_version,
+            adopted: adopted
+                .map(|entry| (entry.canary.clone(), entry.epoch))
+                .collect(),
+            default_upstreams: self
+                .settings
+                .default_upstreams
+                .clone()
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    fn report(&mut self, now: Millis) -> Option<Action> {
+        if self.courier.is_free() && !self.tally.is_empty() {
+            self.sent_at = now;
+            let strata = self.named_strata();
+            return Some(Action::Send(ToAgent::Report(self.courier.cut(strata, now))));
+        }
+        if now.since(self.sent_at) < IDLE_EVERY {
+            return None;
+        }
+        self.sent_at = now;
+        Some(Action::Send(ToAgent::Beat))
+    }
+
+    fn named_strata(&mut self) -> Vec<(Stratum<CanaryId>, Counts)> {
+        let taken = self.tally.take().into_iter();
+        let named = taken.filter_map(
+            |(
+                Stratum {
+                    canary,
+                    epoch,
+                    version,
+                    placement,
+                },
+                counts,
+            )| {
+                let canary = self.names.get(usize::from(canary))?.clone();
+                Some((
+                    Stratum {
+                        canary,
+                        epoch,
+                        version,
+                        placement,
+                    },
+                    counts,
+                ))
+            },
+        );
+        named.collect()
+    }
+
+    fn report_every(&self) -> Millis {
+        let has_split = |entry: &Entry| {
+            entry
+                .routing
+                .as_ref()
+                .is_some_and(|routing| routing.split.is_some())
+        };
+        if self
+            .table
+            .entries()
+            .any(|entry| entry.epoch > Epoch(0) && has_split(entry))
+        {
+            REPORT_EVERY
+        } else {
+            IDLE_EVERY
+        }
+    }
+
+    /// Ticks fast while a release is on or the agent is sought, slowly when all is quiet.
+    fn repace(&mut self) -> Option<Action> {
+        let pace = if self.link.is_up() {
+            self.report_every()
+        } else {
+            REPORT_EVERY
+        };
+        (pace != self.pace).then(|| {
+            self.pace = pace;
+            Action::TickEvery(pace)
+        })
+    }
+
+    fn is_lease_over(&self, entry: &Entry, now: Millis) -> bool {
+        entry.epoch > Epoch(0) && now.since(self.heard_at) > self.settings.lease
+    }
+
+    fn is_default(&self, canary: &CanaryId, upstream: &Upstream) -> bool {
+        match self.settings.default_upstreams.get(canary) {
+            Some(default) => default == upstream,
+            None => upstream.as_str().strip_suffix("-primary") == Some(canary.name()),
+        }
+    }
+
+    fn number(&mut self, canary: &CanaryId) -> u16 {
+        if let Some(number) = self.numbers.get(canary) {
+            return *number;
+        }
+        // The table holds at most 1024 canaries at a time and remembers withdrawn ones, so this cannot run out.
+        let number = u16::try_from(self.names.len()).unwrap_or(u16::MAX);
+        self.numbers.insert(canary.clone(), number);
+        self.names.push(canary.clone());
+        number
+    }
+}
+
+/// SplitMix64: uniform, fast, and seeded from outside (Steele, Lea & Flood 2014).
+#[derive(Debug)]
+struct Draws(u64);
+
+impl Draws {
+    const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
