@@ -14,6 +14,9 @@ use crate::time::Millis;
 /// The newest protocol this build speaks.
 pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 0 };
 
+/// Most strata in one report, so that every report fits one message; the rest follows in the next.
+pub const MAX_STRATA: usize = 128;
+
 /// A version of the stream's protocol. A peer one minor back works, every other is refused by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Protocol {

@@ -115,6 +115,8 @@ impl Counts {
 pub struct Tally {
     strata: BTreeMap<Stratum<u16>, Counts>,
     limit: usize,
+    /// The last stratum handed over: the next take goes on behind it, so that none waits for ever.
+    taken_to: Option<Stratum<u16>>,
 }
 
 impl Tally {
@@ -123,6 +125,7 @@ impl Tally {
         Self {
             strata: BTreeMap::new(),
             limit,
+            taken_to: None,
         }
     }
 
@@ -147,9 +150,16 @@ impl Tally {
         self.strata.len()
     }
 
-    /// Hands over what was counted and starts afresh.
-    pub fn take(&mut self) -> BTreeMap<Stratum<u16>, Counts> {
-        std::mem::take(&mut self.strata)
+    /// Hands over at most `limit` strata and forgets them; the others' turn comes with the next take.
+    pub fn take(&mut self, limit: usize) -> Vec<(Stratum<u16>, Counts)> {
+        let is_behind = |key: &Stratum<u16>| self.taken_to.is_none_or(|last| *key > last);
+        let keys = self.strata.keys().copied();
+        let (behind, before): (Vec<_>, Vec<_>) = keys.partition(is_behind);
+        let turn: Vec<_> = behind.into_iter().chain(before).take(limit).collect();
+        self.taken_to = turn.last().copied();
+        turn.into_iter()
+            .filter_map(|key| Some((key, self.strata.remove(&key)?)))
+            .collect()
     }
 
     fn at(&mut self, stratum: Stratum<u16>) -> &mut Counts {
@@ -237,10 +247,28 @@ mod tests {
                 tally.end(at, *outcome, Micros(10));
                 prop_assert!(tally.len() <= 8 + 8, "eight live ones, and one merged for each canary and version");
             }
-            let all = tally.take().into_values().fold(Counts::default(), |mut sum, part| { sum.merge(&part); sum });
+            let mut all = Counts::default();
+            while !tally.is_empty() {
+                let part = tally.take(3);
+                prop_assert!(part.len() <= 3);
+                part.iter().for_each(|(_, counts)| all.merge(counts));
+            }
             prop_assert_eq!(all.started, events.len() as u64);
             prop_assert_eq!(all.judged() + all.void, events.len() as u64);
             prop_assert_eq!(all.latency.count(), all.judged());
         }
+    }
+    #[test]
+    fn a_busy_stratum_cannot_keep_the_others_waiting() {
+        let mut tally = Tally::new(8);
+        let busy = stratum(0, 1, Version::Primary);
+        let quiet = stratum(1, 1, Version::Primary);
+        tally.start(quiet);
+        let mut taken = Vec::new();
+        for _ in 0..2 {
+            tally.start(busy);
+            taken.extend(tally.take(1).into_iter().map(|(stratum, _)| stratum));
+        }
+        assert_eq!(taken, [busy, quiet]);
     }
 }

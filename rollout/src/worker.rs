@@ -10,7 +10,7 @@ use crate::link::Link;
 use crate::matching::Request;
 use crate::names::{CanaryId, Upstream};
 use crate::outcome::Outcome;
-use crate::report::{Courier, Hello, Incarnation, PROTOCOL, ToAgent, ToWorker};
+use crate::report::{Courier, Hello, Incarnation, MAX_STRATA, PROTOCOL, ToAgent, ToWorker};
 use crate::route::{Placement, route};
 use crate::table::{Adoption, Entry, Epoch, Table, Version, WeightPpm};
 use crate::tally::{Counts, Stratum, Tally};
@@ -391,7 +391,7 @@ impl Worker {
     }
 
     fn named_strata(&mut self) -> Vec<(Stratum<CanaryId>, Counts)> {
-        let taken = self.tally.take().into_iter();
+        let taken = self.tally.take(MAX_STRATA).into_iter();
         let named = taken.filter_map(
             |(
                 Stratum {

@@ -1,0 +1,253 @@
+//! Entries: how one canary's traffic is routed, with every rule that keeps a worker's time and memory bounded.
+
+use rollout::matching::{MatchRule, Pattern, StringMatch};
+use rollout::names::MAX_NAME_BYTES;
+use rollout::table::{Entry, Routing, Scope, Split, StickyKey, WeightPpm};
+
+use crate::error::{WireError, at_most, bounded, each};
+use crate::hello::{decode_canary, decode_epoch, decode_upstream};
+use crate::limits::{
+    MAX_CONDITIONS, MAX_HOSTS, MAX_PATH_PREFIX_BYTES, MAX_REGEXES, MAX_RULES, MAX_SALT_BYTES,
+};
+use crate::v1;
+
+pub(crate) fn encode_entry(entry: &Entry) -> v1::Entry {
+    v1::Entry {
+        canary: entry.canary.as_str().into(),
+        epoch: entry.epoch.0,
+        routing: entry.routing.as_ref().map(encode_routing),
+    }
+}
+
+pub(crate) fn decode_entry(entry: v1::Entry) -> Result<Entry, WireError> {
+    Ok(Entry {
+        canary: decode_canary(&entry.canary)?,
+        epoch: decode_epoch(entry.epoch)?,
+        routing: entry
+            .routing
+            .map(|routing| decode_routing(routing).map_err(|error| error.within("routing")))
+            .transpose()?,
+    })
+}
+
+fn encode_routing(routing: &Routing) -> v1::Routing {
+    v1::Routing {
+        scope: Some(v1::Scope {
+            hosts: routing.scope.hosts.clone(),
+            path_prefix: routing.scope.path_prefix.clone(),
+        }),
+        primary: routing.primary.as_str().into(),
+        split: routing.split.as_ref().map(encode_split),
+    }
+}
+
+fn decode_routing(routing: v1::Routing) -> Result<Routing, WireError> {
+    let scope = routing.scope.ok_or_else(|| WireError::missing("scope"))?;
+    Ok(Routing {
+        scope: decode_scope(scope).map_err(|error| error.within("scope"))?,
+        primary: decode_upstream("primary", &routing.primary)?,
+        split: routing
+            .split
+            .map(|split| decode_split(split).map_err(|error| error.within("split")))
+            .transpose()?,
+    })
+}
+
+fn decode_scope(scope: v1::Scope) -> Result<Scope, WireError> {
+    if scope.hosts.is_empty() {
+        return Err(WireError::missing("hosts"));
+    }
+    at_most("hosts", scope.hosts.len(), MAX_HOSTS)?;
+    for host in &scope.hosts {
+        let fits = (1..=MAX_NAME_BYTES).contains(&host.len())
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase());
+        if !fits {
+            let rule = "is no host; give 1 to 253 printable characters in lower case, without port: a name, *.suffix, or *";
+            return Err(WireError::text("hosts", host, rule));
+        }
+    }
+    let path_prefix = bounded("path_prefix", scope.path_prefix, MAX_PATH_PREFIX_BYTES)?;
+    if !path_prefix.starts_with('/') {
+        return Err(WireError::text(
+            "path_prefix",
+            &path_prefix,
+            "does not begin with /",
+        ));
+    }
+    Ok(Scope {
+        hosts: scope.hosts,
+        path_prefix,
+    })
+}
+
+fn encode_split(split: &Split) -> v1::Split {
+    v1::Split {
+        canary: split.canary.as_str().into(),
+        weight_ppm: split.weight.ppm(),
+        rules: split.rules.iter().map(encode_rule).collect(),
+        sticky: split.sticky.as_ref().map(|key| v1::StickyKey {
+            key: Some(encode_key(key)),
+        }),
+        salt: split.salt.clone(),
+    }
+}
+
+fn decode_split(split: v1::Split) -> Result<Split, WireError> {
+    at_most("rules", split.rules.len(), MAX_RULES)?;
+    // Counted before any is compiled: compiling is what they cost.
+    at_most(
+        "rules.regex",
+        split.rules.iter().map(regexes).sum(),
+        MAX_REGEXES,
+    )?;
+    Ok(Split {
+        canary: decode_upstream("canary", &split.canary)?,
+        weight: WeightPpm::new(split.weight_ppm).map_err(|_| {
+            WireError::number("weight_ppm", split.weight_ppm, "is outside 0 to 1000000")
+        })?,
+        rules: each("rules", split.rules, decode_rule)?,
+        sticky: split
+            .sticky
+            .map(|sticky| decode_key(sticky).map_err(|error| error.within("sticky")))
+            .transpose()?,
+        salt: bounded("salt", split.salt, MAX_SALT_BYTES)?,
+    })
+}
+
+fn encode_key(key: &StickyKey) -> v1::sticky_key::Key {
+    use v1::sticky_key::Key;
+    match key {
+        StickyKey::Header(name) => Key::Header(name.clone()),
+        StickyKey::Cookie(name) => Key::Cookie(name.clone()),
+        StickyKey::ClientAddress => Key::ClientAddress(v1::ClientAddress {}),
+    }
+}
+
+fn decode_key(sticky: v1::StickyKey) -> Result<StickyKey, WireError> {
+    use v1::sticky_key::Key;
+    match sticky.key.ok_or_else(|| WireError::missing("key"))? {
+        Key::Header(name) => Ok(StickyKey::Header(decode_header("header", name)?)),
+        Key::Cookie(name) => Ok(StickyKey::Cookie(decode_name("cookie", name)?)),
+        Key::ClientAddress(_) => Ok(StickyKey::ClientAddress),
+    }
+}
+
+fn encode_rule(rule: &MatchRule) -> v1::MatchRule {
+    let conditions = |list: &[(String, StringMatch)]| {
+        list.iter()
+            .map(|(name, value)| v1::Condition {
+                name: name.clone(),
+                value: Some(encode_match(value)),
+            })
+            .collect()
+    };
+    v1::MatchRule {
+        headers: conditions(&rule.headers),
+        without_headers: conditions(&rule.without_headers),
+        cookies: conditions(&rule.cookies),
+        query: conditions(&rule.query),
+        path: rule.path.as_ref().map(encode_match),
+    }
+}
+
+fn decode_rule(rule: v1::MatchRule) -> Result<MatchRule, WireError> {
+    let count = conditions(&rule).count() + usize::from(rule.path.is_some());
+    if count == 0 {
+        return Err(WireError::number(
+            "conditions",
+            0,
+            "would fit every request; give at least one",
+        ));
+    }
+    at_most("conditions", count, MAX_CONDITIONS)?;
+    type Name = fn(&str, String) -> Result<String, WireError>;
+    let list = |field: &str, items: Vec<v1::Condition>, name: Name| {
+        each(field, items, |item| {
+            Ok((name("name", item.name)?, decode_match("value", item.value)?))
+        })
+    };
+    Ok(MatchRule {
+        headers: list("headers", rule.headers, decode_header)?,
+        without_headers: list("without_headers", rule.without_headers, decode_header)?,
+        cookies: list("cookies", rule.cookies, decode_name)?,
+        query: list("query", rule.query, decode_name)?,
+        path: match rule.path {
+            Some(path) => Some(decode_match("path", Some(path))?),
+            None => None,
+        },
+    })
+}
+
+fn conditions(rule: &v1::MatchRule) -> impl Iterator<Item = &v1::Condition> {
+    let lists = [
+        &rule.headers,
+        &rule.without_headers,
+        &rule.cookies,
+        &rule.query,
+    ];
+    lists.into_iter().flatten()
+}
+
+fn regexes(rule: &v1::MatchRule) -> usize {
+    let values = conditions(rule).filter_map(|condition| condition.value.as_ref());
+    let is_regex =
+        |value: &&v1::StringMatch| matches!(value.r#match, Some(v1::string_match::Match::Regex(_)));
+    values.chain(&rule.path).filter(is_regex).count()
+}
+
+fn encode_match(value: &StringMatch) -> v1::StringMatch {
+    use v1::string_match::Match;
+    let value = match value {
+        StringMatch::Exact(text) => Match::Exact(text.clone()),
+        StringMatch::Prefix(text) => Match::Prefix(text.clone()),
+        StringMatch::Suffix(text) => Match::Suffix(text.clone()),
+        StringMatch::Regex(pattern) => Match::Regex(pattern.source().into()),
+        StringMatch::Present => Match::Present(v1::Present {}),
+    };
+    v1::StringMatch {
+        r#match: Some(value),
+    }
+}
+
+fn decode_match(field: &str, value: Option<v1::StringMatch>) -> Result<StringMatch, WireError> {
+    use v1::string_match::Match;
+    let value = value
+        .and_then(|value| value.r#match)
+        .ok_or_else(|| WireError::missing(field))?;
+    let (shown, checked) = match value {
+        Match::Exact(text) => (text.clone(), StringMatch::Exact(text).checked()),
+        Match::Prefix(text) => (text.clone(), StringMatch::Prefix(text).checked()),
+        Match::Suffix(text) => (text.clone(), StringMatch::Suffix(text).checked()),
+        Match::Regex(text) => {
+            let pattern = Pattern::parse(&text).map(StringMatch::Regex);
+            (text, pattern)
+        }
+        Match::Present(_) => return Ok(StringMatch::Present),
+    };
+    checked.map_err(|error| WireError::text(field, &shown, error))
+}
+
+fn decode_header(field: &str, name: String) -> Result<String, WireError> {
+    let name = decode_name(field, name)?;
+    if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(WireError::text(
+            field,
+            &name,
+            "has upper case; headers are compared in lower case",
+        ));
+    }
+    Ok(name)
+}
+
+fn decode_name(field: &str, name: String) -> Result<String, WireError> {
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(WireError::text(
+            field,
+            &name,
+            "is no name; give 1 to 253 printable characters without spaces",
+        ));
+    }
+    bounded(field, name, MAX_NAME_BYTES)
+}

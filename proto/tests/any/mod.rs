@@ -1,0 +1,178 @@
+//! Arbitrary messages within the limits.
+#![allow(unreachable_pub, reason = "a module shared by test binaries")]
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use rollout::matching::{MatchRule, Pattern, StringMatch};
+use rollout::names::{CanaryId, Upstream};
+use rollout::outcome::{FailureClass, Outcome};
+use rollout::report::{Hello, Incarnation, Protocol, Report, ToAgent, ToWorker};
+use rollout::route::Placement;
+use rollout::table::{
+    Entry, Epoch, Routing, Scope, Split, StickyKey, Version, WHOLE_PPM, WeightPpm,
+};
+use rollout::tally::{Counts, Stratum};
+use rollout::time::Micros;
+
+pub fn to_agent() -> impl Strategy<Value = ToAgent> {
+    prop_oneof![
+        hello().prop_map(ToAgent::Hello),
+        (1u64.., vec((stratum(), counts()), 0..6))
+            .prop_map(|(number, strata)| ToAgent::Report(Report { number, strata })),
+        (canary(), epoch()).prop_map(|(canary, epoch)| ToAgent::Adopted(canary, epoch)),
+        Just(ToAgent::Beat),
+    ]
+}
+
+pub fn to_worker() -> impl Strategy<Value = ToWorker> {
+    prop_oneof![
+        1 => protocol().prop_map(ToWorker::Welcome),
+        1 => (1u64..).prop_map(ToWorker::Ack),
+        6 => entry().prop_map(|entry| ToWorker::Entry(Box::new(entry))),
+        1 => Just(ToWorker::Beat),
+    ]
+}
+
+fn protocol() -> impl Strategy<Value = Protocol> {
+    any::<(u32, u32)>().prop_map(|(major, minor)| Protocol { major, minor })
+}
+
+fn canary() -> impl Strategy<Value = CanaryId> {
+    "[a-zA-Z0-9._-]{1,20}/[a-zA-Z0-9._-]{1,20}".prop_map(|text| CanaryId::parse(&text).unwrap())
+}
+
+fn upstream() -> impl Strategy<Value = Upstream> {
+    "[a-z0-9|:/~._-]{1,30}".prop_map(|text| Upstream::parse(&text).unwrap())
+}
+
+fn epoch() -> impl Strategy<Value = Epoch> {
+    (1u64..).prop_map(Epoch)
+}
+
+fn hello() -> impl Strategy<Value = Hello> {
+    (
+        protocol(),
+        any::<u64>(),
+        (".{0,40}", ".{0,40}", ".{0,40}"),
+        vec((canary(), epoch()), 0..5),
+        vec((canary(), upstream()), 0..5),
+    )
+        .prop_map(
+            |(protocol, incarnation, texts, adopted, default_upstreams)| Hello {
+                protocol,
+                incarnation: Incarnation(incarnation),
+                node: texts.0,
+                cluster: texts.1,
+                filter_version: texts.2,
+                adopted,
+                default_upstreams,
+            },
+        )
+}
+
+fn stratum() -> impl Strategy<Value = Stratum<CanaryId>> {
+    let placements = [Placement::Drawn, Placement::Sticky, Placement::Forced];
+    (
+        canary(),
+        any::<u64>(),
+        select(&Version::ALL[..]),
+        select(placements.to_vec()),
+    )
+        .prop_map(|(canary, epoch, version, placement)| Stratum {
+            canary,
+            epoch: Epoch(epoch),
+            version,
+            placement,
+        })
+}
+
+fn counts() -> impl Strategy<Value = Counts> {
+    let outcome = prop_oneof![
+        Just(Outcome::Success),
+        Just(Outcome::Void),
+        select(FailureClass::ALL.to_vec()).prop_map(Outcome::Failure),
+    ];
+    (0u64..=1 << 48, vec((outcome, 0u64..700_000_000), 0..60)).prop_map(|(started, ends)| {
+        let mut counts = Counts {
+            started,
+            ..Counts::default()
+        };
+        ends.into_iter()
+            .for_each(|(outcome, latency_us)| counts.end(outcome, Micros(latency_us)));
+        counts
+    })
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    (canary(), epoch(), option::weighted(0.9, routing())).prop_map(|(canary, epoch, routing)| {
+        Entry {
+            canary,
+            epoch,
+            routing,
+        }
+    })
+}
+
+fn routing() -> impl Strategy<Value = Routing> {
+    let host = prop_oneof![Just("*".to_owned()), "(\\*\\.)?[a-z0-9.-]{1,20}"];
+    (
+        vec(host, 1..5),
+        "/[ -~]{0,20}",
+        upstream(),
+        option::of(split()),
+    )
+        .prop_map(|(hosts, path_prefix, primary, split)| Routing {
+            scope: Scope { hosts, path_prefix },
+            primary,
+            split,
+        })
+}
+
+fn split() -> impl Strategy<Value = Split> {
+    let key = prop_oneof![
+        "[a-z0-9-]{1,20}".prop_map(StickyKey::Header),
+        "[a-zA-Z0-9_]{1,20}".prop_map(StickyKey::Cookie),
+        Just(StickyKey::ClientAddress),
+    ];
+    (
+        upstream(),
+        0..=WHOLE_PPM,
+        vec(rule(), 0..4),
+        option::of(key),
+        ".{0,40}",
+    )
+        .prop_map(|(canary, weight_ppm, rules, sticky, salt)| Split {
+            canary,
+            weight: WeightPpm::new(weight_ppm).unwrap(),
+            rules,
+            sticky,
+            salt,
+        })
+}
+
+fn rule() -> impl Strategy<Value = MatchRule> {
+    let list = || vec(("[a-z0-9-]{1,20}", string_match()), 0..3);
+    (list(), list(), list(), list(), option::of(string_match()))
+        .prop_map(
+            |(headers, without_headers, cookies, query, path)| MatchRule {
+                headers,
+                without_headers,
+                cookies,
+                query,
+                path,
+            },
+        )
+        .prop_filter("a rule has a condition", |rule| !rule.is_empty())
+}
+
+fn string_match() -> impl Strategy<Value = StringMatch> {
+    prop_oneof![
+        ".{0,30}".prop_map(StringMatch::Exact),
+        ".{1,30}".prop_map(StringMatch::Prefix),
+        ".{1,30}".prop_map(StringMatch::Suffix),
+        "[a-z]{0,9}(\\.\\*)?".prop_map(|text| StringMatch::Regex(Pattern::parse(&text).unwrap())),
+        Just(StringMatch::Present),
+    ]
+}

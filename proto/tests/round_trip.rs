@@ -1,0 +1,67 @@
+//! What goes over the wire comes back equal, and no frame, however broken, does harm.
+
+mod any;
+
+use proptest::prelude::*;
+use prost::Message;
+use proto::v1;
+use proto::wire::{
+    check_routing, decode_from_worker, decode_to_worker, encode_from_worker, encode_to_worker,
+};
+use rollout::report::ToWorker;
+
+proptest! {
+    #[test]
+    fn what_a_worker_says_arrives_unchanged(message in any::to_agent()) {
+        prop_assert_eq!(decode_from_worker(&encode_from_worker(&message)), Ok(message));
+    }
+
+    #[test]
+    fn what_an_agent_says_arrives_unchanged(message in any::to_worker()) {
+        prop_assert_eq!(decode_to_worker(&encode_to_worker(&message)), Ok(message.clone()));
+        if let ToWorker::Entry(entry) = message && let Some(routing) = &entry.routing {
+            prop_assert_eq!(check_routing(&entry.canary, routing), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_cut_or_changed_frame_is_refused_or_means_something_else(
+        up in any::to_agent(), down in any::to_worker(), cut in 0usize..2000, at in 0usize..2000, byte: u8,
+    ) {
+        for (mut frame, is_up) in [(encode_from_worker(&up), true), (encode_to_worker(&down), false)] {
+            let changed = at % frame.len();
+            frame[changed] = byte;
+            frame.truncate(cut.max(1));
+            if is_up {
+                let _ = decode_from_worker(&frame);
+            } else {
+                let _ = decode_to_worker(&frame);
+            }
+        }
+    }
+
+    #[test]
+    fn random_frames_do_no_harm(frame in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = decode_from_worker(&frame);
+        let _ = decode_to_worker(&frame);
+    }
+
+    #[test]
+    fn fields_of_a_newer_minor_version_are_ignored(message in any::to_agent(), payload in "[a-z]{0,20}") {
+        let mut frame = encode_from_worker(&message);
+        // Field 1000, length-delimited.
+        frame.extend([0xc2, 0x3e, payload.len() as u8]);
+        frame.extend(payload.bytes());
+        prop_assert_eq!(decode_from_worker(&frame), Ok(message));
+    }
+}
+
+#[test]
+fn an_empty_frame_has_no_message() {
+    assert_eq!(
+        decode_from_worker(&[]).unwrap_err().to_string(),
+        "message: nothing is set, and it is required"
+    );
+    let unknown = v1::ToWorker::default().encode_to_vec();
+    assert_eq!(decode_to_worker(&unknown).unwrap_err().field, "message");
+}
