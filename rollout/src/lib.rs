@@ -1,15 +1,17 @@
 //! Everything we know about a rollout, and nothing about machines.
 //!
-//! Two engines, each a pure function of its inputs: `Worker`, all that the filter thinks, and
-//! `Controller`, all that the agent thinks. Time, randomness and messages are arguments; what the
-//! world must do is returned. Read the modules in this order; each uses only those above it.
+//! Two engines, each a pure function of its inputs: [`worker::Worker`], all that the filter thinks, and
+//! [`controller::Controller`], all that the agent thinks. Time, randomness and messages are arguments; what the world
+//! must do is returned. Read the modules in this order; each uses only those above it.
 
+// Words.
 pub mod time;
 
 pub mod names;
 
 pub mod histogram;
 
+// One request: route -> outcome.
 pub mod outcome;
 
 pub mod matching;
@@ -20,10 +22,34 @@ pub mod route;
 
 pub mod tally;
 
-pub mod report;
-
 pub mod exchange;
+
+// One worker: tally -> report, table -> adopt.
+pub mod report;
 
 pub mod link;
 
 pub mod worker;
+
+// One release: fold -> judge -> step.
+pub mod plan;
+
+pub mod evidence;
+
+pub mod judge;
+
+pub mod release;
+
+pub mod machine;
+
+pub mod canary;
+
+// All of them.
+pub mod fleet;
+
+pub mod controller;
+
+// What people read.
+pub mod explain;
+
+pub mod status;

@@ -122,7 +122,10 @@ mod tests {
     #[test]
     fn the_hash_never_changes() {
         // Golden values: a change here would move every user of every running release.
-        assert_eq!(sticky_hash("prod/web#1", b"ana"), 15_293_879_074_913_069_868);
+        assert_eq!(
+            sticky_hash("prod/web#1", b"ana"),
+            15_293_879_074_913_069_868
+        );
         assert_eq!(sticky_hash("", b""), 7541581120933061747);
     }
 

@@ -178,25 +178,6 @@ pub struct Routing {
     pub split: Option<Split>,
 }
 
-impl Routing {
-    /// Whether no request that `old` sent to primary could go to the canary now: the one kind of change that may leave
-    /// before it is journalled.
-    pub fn only_reduces(&self, old: Option<&Self>) -> bool {
-        match (old.and_then(|old| old.split.as_ref()), &self.split) {
-            (_, None) => old.is_none_or(|old| old.primary == self.primary),
-            (None, Some(_)) => false,
-            (Some(old_split), Some(new)) => {
-                old.is_some_and(|old| old.primary == self.primary && old.scope == self.scope)
-                    && old_split.canary == new.canary
-                    && old_split.salt == new.salt
-                    && old_split.sticky == new.sticky
-                    && new.weight <= old_split.weight
-                    && new.rules.iter().all(|rule| old_split.rules.contains(rule))
-            }
-        }
-    }
-}
-
 /// What became of an entry that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adoption {

@@ -1,0 +1,192 @@
+//! One managed canary: its plan, where it stands, what is known of its traffic, and the table entry that follows.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::Evidence;
+use crate::machine::{Effect, Step};
+use crate::names::{Revision, Upstream};
+use crate::plan::{Hook, Plan, Promotion};
+use crate::release::{HistoryEvent, Note, Phase, ReleaseId};
+use crate::table::{Entry, Epoch, Routing, Split, WeightPpm};
+use crate::time::Millis;
+
+/// Most events of history kept per canary; the oldest go first.
+const MAX_HISTORY: usize = 1000;
+
+/// A canary and all its state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Canary {
+    /// The plan in force.
+    pub plan: Plan,
+    /// The plan for the next release, when the manifest changed during one.
+    pub next_plan: Option<Plan>,
+    /// Whether its manifest is gone; it ends with its release.
+    pub withdrawn: bool,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Whether primary and canary have exchanged upstreams.
+    pub swapped: bool,
+    /// What the primary runs, as far as this agent brought it there.
+    pub promoted: Option<Revision>,
+    /// Releases begun so far.
+    pub releases: u64,
+    /// The epoch last issued.
+    pub epoch: Epoch,
+    /// What its traffic did.
+    pub evidence: Evidence,
+    /// What happened.
+    pub history: VecDeque<HistoryEvent>,
+    issued: Option<Routing>,
+}
+
+impl Canary {
+    /// A canary that was just declared; its epochs continue above `epoch`.
+    pub fn new(plan: Plan, epoch: Epoch) -> Self {
+        Self {
+            plan,
+            next_plan: None,
+            withdrawn: false,
+            phase: Phase::Initialized,
+            swapped: false,
+            promoted: None,
+            releases: 0,
+            epoch,
+            evidence: Evidence::default(),
+            history: VecDeque::new(),
+            issued: None,
+        }
+    }
+
+    /// The upstream that is primary now.
+    pub fn primary(&self) -> &Upstream {
+        if self.swapped {
+            &self.plan.canary
+        } else {
+            &self.plan.primary
+        }
+    }
+
+    /// The upstream that takes the canary's share now.
+    pub fn canary(&self) -> &Upstream {
+        if self.swapped {
+            &self.plan.primary
+        } else {
+            &self.plan.canary
+        }
+    }
+
+    /// The canary's share as the plan and phase mean it.
+    pub fn weight(&self) -> WeightPpm {
+        match &self.phase {
+            Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) => {
+                self.plan.weight_at(run.step)
+            }
+            Phase::Initialized
+            | Phase::Finalising(..)
+            | Phase::Succeeded(_)
+            | Phase::Failed(..) => WeightPpm::ZERO,
+        }
+    }
+
+    /// The entry in force.
+    pub fn entry(&self) -> Entry {
+        Entry {
+            canary: self.plan.id.clone(),
+            epoch: self.epoch,
+            routing: self.issued.clone(),
+        }
+    }
+
+    /// Takes one step's outcome: phase, effects, history. Returns the events to announce and the hook to call.
+    pub fn take(&mut self, step: Step, now: Millis) -> (Vec<HistoryEvent>, Option<Hook>) {
+        let revision = step.phase.run().map(|run| run.revision.clone());
+        self.phase = step.phase;
+        let mut notes = step.notes;
+        let mut hook = None;
+        for effect in step.effects {
+            match effect {
+                Effect::BeginEvidence => {
+                    self.evidence
+                        .begin_release(self.epoch.next(), self.plan.longest_window());
+                }
+                Effect::CallHook => hook = self.hook(),
+                Effect::SwapRoles => {
+                    self.swapped = !self.swapped;
+                    notes.push(Note::Swapped {
+                        primary: self.primary().clone(),
+                    });
+                }
+                Effect::Promoted => self.promoted.clone_from(&revision),
+            }
+        }
+        (
+            notes
+                .into_iter()
+                .map(|note| self.record(note, now))
+                .collect(),
+            hook,
+        )
+    }
+
+    /// Writes one note into the history.
+    pub fn record(&mut self, note: Note, now: Millis) -> HistoryEvent {
+        let event = HistoryEvent {
+            at: now,
+            release: ReleaseId(self.releases),
+            weight: self.weight(),
+            note,
+        };
+        self.history.push_back(event.clone());
+        if self.history.len() > MAX_HISTORY {
+            self.history.pop_front();
+        }
+        event
+    }
+
+    /// The hook that a promotion waits for.
+    pub fn hook(&self) -> Option<Hook> {
+        match &self.plan.promotion {
+            Promotion::Copy { hook } => hook.clone(),
+            Promotion::Swap => None,
+        }
+    }
+
+    /// Issues a new entry if the routing that follows from plan and phase is not the one in force (or `anyway`).
+    pub fn issue(&mut self, anyway: bool) -> Option<Entry> {
+        let routing = self.routing();
+        if !anyway && routing == self.issued && self.epoch > Epoch(0) {
+            return None;
+        }
+        self.issued = routing;
+        self.epoch = self.epoch.next();
+        Some(self.entry())
+    }
+
+    fn routing(&self) -> Option<Routing> {
+        if self.withdrawn {
+            return None;
+        }
+        Some(Routing {
+            scope: self.plan.scope.clone(),
+            primary: self.primary().clone(),
+            split: self.split(),
+        })
+    }
+
+    fn split(&self) -> Option<Split> {
+        let (Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _)) = &self.phase
+        else {
+            return None;
+        };
+        (run.step > 0).then(|| Split {
+            canary: self.canary().clone(),
+            weight: self.plan.weight_at(run.step),
+            rules: self.plan.rules.clone(),
+            sticky: self.plan.sticky.clone(),
+            salt: format!("{}#{}", self.plan.id, run.release.0),
+        })
+    }
+}

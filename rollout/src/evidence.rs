@@ -1,0 +1,362 @@
+//! report -> fold: the merged, deduplicated sum of what the workers counted.
+//!
+//! `fold` is idempotent and order-free: a report counts once however often and in whatever order it arrives. Only the
+//! sliding window, which threshold checks look at, depends on when it arrived.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::route::Placement;
+use crate::table::{Epoch, Version};
+use crate::tally::{Counts, Stratum};
+use crate::time::Millis;
+
+/// Report numbers remembered above a gap; a worker has one report in flight, so more than one is already odd.
+const MAX_AHEAD: usize = 64;
+/// Strata of one release kept apart; past it the oldest merge into epoch 0.
+const MAX_STRATA: usize = 1024;
+/// Slices into which a window is cut: its end moves in steps of a sixtieth.
+const SLICES: u64 = 60;
+
+/// Which reports of one incarnation have been folded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// All numbers up to this one are accounted for.
+    through: u64,
+    /// Numbers above a gap.
+    ahead: BTreeSet<u64>,
+    /// Numbers that were given up: an agent that lost its memory never saw them.
+    missing: u64,
+}
+
+impl Received {
+    /// Notes a report's number; `false` when it was folded before.
+    pub fn note(&mut self, number: u64) -> bool {
+        if number <= self.through || self.ahead.contains(&number) {
+            return false;
+        }
+        if self.through == 0 && self.ahead.is_empty() && number > 1 {
+            // First contact in the middle of a worker's life: what came before is not coming again.
+            self.missing = number - 1;
+            self.through = number;
+            return true;
+        }
+        self.ahead.insert(number);
+        while self.ahead.remove(&(self.through + 1)) {
+            self.through += 1;
+        }
+        if self.ahead.len() > MAX_AHEAD
+            && let Some(first) = self.ahead.pop_first()
+        {
+            self.missing += first - self.through - 1;
+            self.through = first;
+        }
+        true
+    }
+
+    /// Reports that this agent knows it never saw.
+    pub const fn missing(&self) -> u64 {
+        self.missing
+    }
+}
+
+/// Counts per version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerVersion {
+    /// The primary's.
+    pub primary: Counts,
+    /// The canary's.
+    pub canary: Counts,
+}
+
+impl PerVersion {
+    /// One side.
+    pub const fn of(&self, version: Version) -> &Counts {
+        match version {
+            Version::Primary => &self.primary,
+            Version::Canary => &self.canary,
+        }
+    }
+
+    fn add(&mut self, version: Version, counts: &Counts) {
+        match version {
+            Version::Primary => self.primary.merge(counts),
+            Version::Canary => self.canary.merge(counts),
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.primary.merge(&other.primary);
+        self.canary.merge(&other.canary);
+    }
+}
+
+/// What is known of one canary's traffic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Everything ever counted, exact through crashes.
+    totals: PerVersion,
+    /// This release, by stratum.
+    #[serde(with = "pairs")]
+    strata: BTreeMap<(Epoch, Version, Placement), Counts>,
+    /// The release's first epoch: requests that started before it are not its evidence.
+    since: Epoch,
+    window: Window,
+}
+
+impl Evidence {
+    /// Adds one stratum of a report that has not been folded before.
+    pub fn fold<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
+        self.totals.add(stratum.version, counts);
+        if stratum.epoch < self.since {
+            return;
+        }
+        let key = (stratum.epoch, stratum.version, stratum.placement);
+        self.strata.entry(key).or_default().merge(counts);
+        if self.strata.len() > MAX_STRATA
+            && let Some(((_, version, placement), oldest)) = self.strata.pop_first()
+        {
+            self.strata
+                .entry((Epoch(0), version, placement))
+                .or_default()
+                .merge(&oldest);
+        }
+        self.window.add(stratum.version, counts, now);
+    }
+
+    /// A release begins: what counts from now on is what starts under `first` or a later epoch.
+    pub fn begin_release(&mut self, first: Epoch, longest_window: Millis) {
+        self.since = first;
+        self.strata.clear();
+        self.window = Window::new(longest_window);
+    }
+
+    /// Everything ever counted.
+    pub const fn totals(&self) -> &PerVersion {
+        &self.totals
+    }
+
+    /// This release so far.
+    pub fn release(&self) -> PerVersion {
+        let mut sum = PerVersion::default();
+        self.strata
+            .iter()
+            .for_each(|((_, version, _), counts)| sum.add(*version, counts));
+        sum
+    }
+
+    /// This release, requests that the split placed (not the match rules), under one epoch.
+    pub fn split_under(&self, epoch: Epoch) -> PerVersion {
+        let mut sum = PerVersion::default();
+        let placed = self
+            .strata
+            .iter()
+            .filter(|((e, _, placement), _)| *e == epoch && *placement != Placement::Forced);
+        placed.for_each(|((_, version, _), counts)| sum.add(*version, counts));
+        sum
+    }
+
+    /// What arrived in the last `span` of this release.
+    pub fn last(&self, span: Millis, now: Millis) -> PerVersion {
+        self.window.last(span, now)
+    }
+}
+
+/// The newest counts, cut into slices by arrival.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Window {
+    slice: Millis,
+    kept: Millis,
+    slices: VecDeque<(Millis, PerVersion)>,
+}
+
+impl Window {
+    fn new(longest: Millis) -> Self {
+        Self {
+            slice: Millis((longest.0 / SLICES).max(50)),
+            kept: longest,
+            slices: VecDeque::new(),
+        }
+    }
+
+    fn add(&mut self, version: Version, counts: &Counts, now: Millis) {
+        if self.slice == Millis(0) {
+            return;
+        }
+        let start = Millis(now.0 - now.0 % self.slice.0);
+        if self.slices.back().is_none_or(|(at, _)| *at < start) {
+            self.slices.push_back((start, PerVersion::default()));
+        }
+        if let Some((_, newest)) = self.slices.back_mut() {
+            newest.add(version, counts);
+        }
+        while self
+            .slices
+            .front()
+            .is_some_and(|(at, _)| now.since(*at) > self.kept.plus(self.slice))
+        {
+            self.slices.pop_front();
+        }
+    }
+
+    fn last(&self, span: Millis, now: Millis) -> PerVersion {
+        let mut sum = PerVersion::default();
+        let fresh = self.slices.iter().filter(|(at, _)| now.since(*at) <= span);
+        fresh.for_each(|(_, counts)| sum.merge(counts));
+        sum
+    }
+}
+
+/// JSON has no maps with structured keys: a list of pairs.
+pub(crate) mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
+        map: &BTreeMap<K, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(map)
+    }
+
+    pub(crate) fn deserialize<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+    where
+        K: Deserialize<'de> + Ord,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        Ok(Vec::<(K, V)>::deserialize(deserializer)?
+            .into_iter()
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::outcome::{FailureClass, Outcome};
+    use crate::time::Micros;
+
+    fn counts(succeeded: u64, failed: u64) -> Counts {
+        let mut counts = Counts {
+            started: succeeded + failed,
+            ..Counts::default()
+        };
+        (0..succeeded).for_each(|n| counts.end(Outcome::Success, Micros(1000 + n)));
+        (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(50)));
+        counts
+    }
+
+    const fn stratum(epoch: u64, version: Version) -> Stratum<()> {
+        Stratum {
+            canary: (),
+            epoch: Epoch(epoch),
+            version,
+            placement: Placement::Drawn,
+        }
+    }
+
+    /// Folds numbered reports, as the controller does.
+    fn folded(order: &[usize], reports: &[(u64, bool, u64, u64)]) -> Evidence {
+        let mut received = Received::default();
+        let mut evidence = Evidence::default();
+        received.note(1);
+        for &n in order {
+            let (epoch, is_canary, succeeded, failed) = reports[n];
+            if received.note(n as u64 + 2) {
+                let version = if is_canary {
+                    Version::Canary
+                } else {
+                    Version::Primary
+                };
+                evidence.fold(
+                    &stratum(epoch, version),
+                    &counts(succeeded, failed),
+                    Millis(0),
+                );
+            }
+        }
+        evidence
+    }
+
+    proptest! {
+        #[test]
+        fn fold_ignores_order_and_repeats(
+            reports in prop::collection::vec((1u64..4, any::<bool>(), 0u64..5, 0u64..3), 1..30),
+            shuffle in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
+        ) {
+            let in_order: Vec<usize> = (0..reports.len()).collect();
+            let mut disorder: Vec<usize> = shuffle.iter().map(|index| index.index(reports.len())).collect();
+            disorder.extend((0..reports.len()).rev());
+            prop_assert_eq!(folded(&in_order, &reports), folded(&disorder, &reports));
+        }
+    }
+
+    #[test]
+    fn reports_that_never_came_are_counted_as_missing() {
+        let mut received = Received::default();
+        assert!(
+            received.note(57),
+            "an agent without memory meets a worker in mid-life"
+        );
+        assert_eq!(received.missing(), 56);
+        assert!(!received.note(57) && !received.note(3));
+        assert!(received.note(58));
+        for number in 0..=MAX_AHEAD as u64 {
+            assert!(received.note(100 + number));
+        }
+        assert_eq!(
+            received.missing(),
+            56 + 41,
+            "59 to 99 are given up once too many lie above the gap"
+        );
+    }
+
+    #[test]
+    fn a_release_sees_only_what_started_under_it() {
+        let mut evidence = Evidence::default();
+        evidence.fold(&stratum(4, Version::Canary), &counts(3, 3), Millis(0));
+        evidence.begin_release(Epoch(5), Millis(1000));
+        evidence.fold(&stratum(4, Version::Canary), &counts(0, 7), Millis(10));
+        evidence.fold(&stratum(5, Version::Canary), &counts(10, 0), Millis(20));
+        assert_eq!(evidence.release().canary.judged(), 10);
+        assert_eq!(
+            evidence
+                .last(Millis(1000), Millis(20))
+                .canary
+                .failed
+                .total(),
+            0
+        );
+        assert_eq!(evidence.totals().canary.failed.total(), 10);
+    }
+
+    #[test]
+    fn the_window_slides_and_forgets() {
+        let mut evidence = Evidence::default();
+        evidence.begin_release(Epoch(1), Millis(6_000));
+        for second in 0..100u64 {
+            evidence.fold(
+                &stratum(1, Version::Canary),
+                &counts(1, 0),
+                Millis(second * 1000),
+            );
+        }
+        let now = Millis(99_000);
+        assert_eq!(evidence.last(Millis(3_000), now).canary.judged(), 4);
+        assert_eq!(evidence.last(Millis(6_000), now).canary.judged(), 7);
+        assert_eq!(
+            evidence
+                .last(Millis(6_000), Millis(200_000))
+                .canary
+                .judged(),
+            0,
+            "old samples do not count as new"
+        );
+        assert!(evidence.window.slices.len() <= 8);
+    }
+}

@@ -1,0 +1,227 @@
+//! The only prose: what happened, why, and by how much, in one line each; shared by log, API, CLI and UI.
+
+use crate::judge::{Answer, Finding, Verdict};
+use crate::plan::Metric;
+use crate::release::{Awaiting, Cause, Hold, Note};
+use crate::time::Millis;
+
+/// One event of a canary's history.
+pub fn note(note: &Note) -> String {
+    match note {
+        Note::Declared => "manifest read".into(),
+        Note::Changed { at_once: true } => "manifest changed".into(),
+        Note::Changed { at_once: false } => {
+            "manifest changed; the release in progress keeps its plan, the next one takes the new"
+                .into()
+        }
+        Note::Started { revision, actor } => format!("release of {revision} begun by {actor}"),
+        Note::Superseded { revision } => {
+            format!("release of {revision} gave way to a newer revision")
+        }
+        Note::Accepted { actor, items } => {
+            format!(
+                "{actor} accepted {items} checks, hooks or settings that this build cannot honour"
+            )
+        }
+        Note::Stepped { from, to, verdict } => {
+            let why = verdict
+                .as_ref()
+                .map_or_else(|| "first step".into(), self::verdict);
+            format!("weight {} -> {} %: {why}", from.percent(), to.percent())
+        }
+        Note::CheckFailed {
+            failed,
+            threshold,
+            verdict,
+        } => {
+            format!(
+                "check failed ({failed} of {threshold} that roll back): {}",
+                self::verdict(verdict)
+            )
+        }
+        Note::Held(hold) => format!("holds: {}", self::hold(hold)),
+        Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
+        Note::Resumed { actor } => format!("resumed by {actor}"),
+        Note::Promoting {
+            actor,
+            verdict,
+            awaiting,
+        } => {
+            let why = match (actor, verdict) {
+                (Some(actor), _) => format!("promoted by {actor} before the analysis ended"),
+                (None, Some(verdict)) => format!("proven: {}", self::verdict(verdict)),
+                (None, None) => "proven".into(),
+            };
+            match awaiting {
+                Some(awaiting) => format!("{why}; waits for {}", self::awaiting(awaiting)),
+                None => why,
+            }
+        }
+        Note::HookFailed { error } => {
+            format!("promotion hook failed: {error}; `serin confirm` or `serin abort`")
+        }
+        Note::Confirmed { actor: Some(actor) } => {
+            format!("{actor} confirmed that the primary runs the new version")
+        }
+        Note::Confirmed { actor: None } => {
+            "promotion hook confirmed that the primary runs the new version".into()
+        }
+        Note::Swapped { primary } => format!("roles exchanged: {primary} is primary now"),
+        Note::Succeeded { unheard: 0 } => {
+            "promoted; every live worker routes all traffic to the primary".into()
+        }
+        Note::Succeeded { unheard } => {
+            format!("promoted; {unheard} live workers had not confirmed by the deadline")
+        }
+        Note::Aborted(cause) => format!("aborted, all traffic to primary: {}", self::cause(cause)),
+    }
+}
+
+/// Why a release does not advance.
+pub fn hold(hold: &Hold) -> String {
+    match hold {
+        Hold::NoTraffic => "no canary traffic in the window of the checks, so there is nothing to judge".into(),
+        Hold::Unsupported => {
+            "the manifest asks for checks, hooks or settings that this build cannot honour (`serin describe` lists them); \
+             go on without them: `serin release … --accept-unsupported`"
+                .into()
+        }
+        Hold::DefaultUpstream { node, upstream } => {
+            format!("proxy {node} sends requests to {upstream} by default, so it would serve unproven code without an agent")
+        }
+    }
+}
+
+/// What ends a wait in Promoting.
+pub fn awaiting(awaiting: &Awaiting) -> String {
+    match awaiting {
+        Awaiting::Hook => "the promotion hook to bring the primary to the new version".into(),
+        Awaiting::Confirmation { after: None } => {
+            "`serin confirm`: deploy the new version to the primary upstream, then confirm".into()
+        }
+        Awaiting::Confirmation { after: Some(error) } => {
+            format!("`serin confirm`, since the promotion hook failed: {error}")
+        }
+    }
+}
+
+/// Why a release was aborted.
+pub fn cause(cause: &Cause) -> String {
+    match cause {
+        Cause::Checks { failed, verdict } => {
+            format!(
+                "failed check number {failed} was the last allowed: {}",
+                self::verdict(verdict)
+            )
+        }
+        Cause::Asked { actor, reason } => format!("asked for by {actor}{}", because(reason)),
+        Cause::LostCut { node } => format!(
+            "proxy {node} has a later table than this agent's journal; only a cut leaves before it is stored, so the agent \
+             stopped between cutting this release and recording it"
+        ),
+        Cause::Withdrawn => "its manifest was removed".into(),
+    }
+}
+
+/// What forced a verdict: the failed checks if any failed, else those without data, else all.
+pub fn verdict(verdict: &Verdict) -> String {
+    let forcing = verdict
+        .findings
+        .iter()
+        .filter(|finding| finding.answer == verdict.answer);
+    let lines: Vec<String> = forcing.map(finding).collect();
+    if lines.is_empty() {
+        "no checks configured".into()
+    } else {
+        lines.join("; ")
+    }
+}
+
+/// One check's numbers: value, limit, by how much, from how many requests.
+pub fn finding(finding: &Finding) -> String {
+    let Finding {
+        check,
+        value,
+        range,
+        requests,
+        window,
+        ..
+    } = finding;
+    let name = label(check, finding.metric);
+    let Some(value) = *value else {
+        return format!("{name}: no requests in the last {}", span(*window));
+    };
+    let unit = unit(finding.metric);
+    let from = format!("{requests} requests in {}", span(*window));
+    let limit = |word: &str, limit: f64| format!("{word} {} {unit}", number(limit));
+    match (finding.answer, range.min, range.max) {
+        (Answer::Fail, Some(min), _) if value < min => {
+            format!(
+                "{name} {} {unit} is {} below {} ({from})",
+                number(value),
+                number(min - value),
+                limit("min", min)
+            )
+        }
+        (Answer::Fail, _, Some(max)) => {
+            format!(
+                "{name} {} {unit} is {} above {} ({from})",
+                number(value),
+                number(value - max),
+                limit("max", max)
+            )
+        }
+        (_, min, max) => {
+            let limits: Vec<String> = min
+                .map(|min| limit("min", min))
+                .into_iter()
+                .chain(max.map(|max| limit("max", max)))
+                .collect();
+            let limits = if limits.is_empty() {
+                "no limit".into()
+            } else {
+                limits.join(", ")
+            };
+            format!("{name} {} {unit} ({limits}; {from})", number(value))
+        }
+    }
+}
+
+/// A metric as people call it: p95 where it is a quantile.
+pub fn label(name: &str, metric: Metric) -> String {
+    match metric {
+        Metric::SuccessRate => name.to_owned(),
+        Metric::Duration { quantile } => format!("{name} p{}", number(quantile * 100.0)),
+    }
+}
+
+/// The unit of a metric's values.
+pub const fn unit(metric: Metric) -> &'static str {
+    match metric {
+        Metric::SuccessRate => "%",
+        Metric::Duration { .. } => "ms",
+    }
+}
+
+/// At most two decimals, none that say nothing.
+pub fn number(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A span as people write it.
+pub fn span(span: Millis) -> String {
+    match span.0 {
+        ms if ms < 1000 || ms % 1000 != 0 => format!("{ms} ms"),
+        ms if ms < 120_000 => format!("{} s", ms / 1000),
+        ms => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000).replace(" 0 s", ""),
+    }
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
+    }
+}

@@ -1,0 +1,181 @@
+//! The workers the agent knows: who they are, what they have in force, which of their reports were folded.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::Received;
+use crate::names::{CanaryId, Upstream};
+use crate::report::{Hello, Incarnation, Protocol};
+use crate::table::{Epoch, Version};
+use crate::time::Millis;
+
+/// A worker that went away is expected back for this long.
+pub const EXPECTED_FOR: Millis = Millis::from_secs(600);
+/// Most incarnations remembered; past it the one that was silent longest is forgotten.
+const MAX_WORKERS: usize = 20_000;
+
+/// One stream to a worker, numbered by the shell; never used twice in one life of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Conn(pub u64);
+
+/// What is known of one worker incarnation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Envoy's `node.id`.
+    pub node: String,
+    /// Envoy's `node.cluster`.
+    pub cluster: String,
+    /// The filter's build version.
+    pub filter_version: String,
+    /// What both ends speak.
+    pub protocol: Protocol,
+    /// Where its routes send requests without a decision header, where that is not `<name>-primary`.
+    pub default_upstreams: BTreeMap<CanaryId, Upstream>,
+    /// Entries it has confirmed.
+    pub adopted: BTreeMap<CanaryId, Epoch>,
+    /// Reports folded.
+    pub received: Received,
+    /// Its stream, while it has one.
+    pub conn: Option<Conn>,
+    /// When it last sent something that was stored, or went away.
+    pub heard_at: Millis,
+    /// Requests started per version (primary, canary), those placed by match rules left out.
+    pub placed: BTreeMap<CanaryId, (u64, u64)>,
+}
+
+impl Peer {
+    /// Where its routes send a canary's requests when the filter sets no header.
+    pub fn serves_by_default(&self, canary: &CanaryId, upstream: &Upstream) -> bool {
+        match self.default_upstreams.get(canary) {
+            Some(default) => default == upstream,
+            None => upstream.as_str().strip_suffix("-primary") == Some(canary.name()),
+        }
+    }
+
+    /// Counts requests that the split placed.
+    pub fn place(&mut self, canary: &CanaryId, version: Version, started: u64) {
+        let (primary, on_canary) = self.placed.entry(canary.clone()).or_default();
+        match version {
+            Version::Primary => *primary = primary.saturating_add(started),
+            Version::Canary => *on_canary = on_canary.saturating_add(started),
+        }
+    }
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Fleet {
+    workers: BTreeMap<Incarnation, Peer>,
+    conns: BTreeMap<Conn, Incarnation>,
+}
+
+impl Fleet {
+    /// A worker said Hello on a new stream; an older stream of the same incarnation is returned, to be closed.
+    pub fn connect(
+        &mut self,
+        conn: Conn,
+        hello: Hello,
+        protocol: Protocol,
+        now: Millis,
+    ) -> Option<Conn> {
+        let old = self.workers.get(&hello.incarnation);
+        let (received, placed) = old
+            .map(|peer| (peer.received.clone(), peer.placed.clone()))
+            .unwrap_or_default();
+        let stale = old.and_then(|peer| peer.conn);
+        if let Some(stale) = stale {
+            self.conns.remove(&stale);
+        }
+        let peer = Peer {
+            node: hello.node,
+            cluster: hello.cluster,
+            filter_version: hello.filter_version,
+            protocol,
+            default_upstreams: hello.default_upstreams.into_iter().collect(),
+            adopted: hello.adopted.into_iter().collect(),
+            received,
+            conn: Some(conn),
+            heard_at: now,
+            placed,
+        };
+        self.workers.insert(hello.incarnation, peer);
+        self.conns.insert(conn, hello.incarnation);
+        self.forget_one();
+        stale
+    }
+
+    /// A stream ended.
+    pub fn disconnect(&mut self, conn: Conn, now: Millis) {
+        if let Some(peer) = self
+            .conns
+            .remove(&conn)
+            .and_then(|incarnation| self.workers.get_mut(&incarnation))
+        {
+            peer.conn = None;
+            peer.heard_at = now;
+        }
+    }
+
+    /// The agent restarted: every stream it knew is gone.
+    pub fn disconnect_all(&mut self) {
+        self.conns.clear();
+        self.workers.values_mut().for_each(|peer| peer.conn = None);
+    }
+
+    /// The worker on a stream.
+    pub fn on(&mut self, conn: Conn) -> Option<&mut Peer> {
+        self.workers.get_mut(self.conns.get(&conn)?)
+    }
+
+    /// Every worker remembered.
+    pub fn workers(&self) -> impl Iterator<Item = (Incarnation, &Peer)> {
+        self.workers
+            .iter()
+            .map(|(incarnation, peer)| (*incarnation, peer))
+    }
+
+    /// Workers with a stream.
+    pub fn live(&self) -> impl Iterator<Item = &Peer> {
+        self.workers.values().filter(|peer| peer.conn.is_some())
+    }
+
+    /// A live or expected worker whose routes serve `upstream` by default.
+    pub fn serving_by_default(
+        &self,
+        canary: &CanaryId,
+        upstream: &Upstream,
+        now: Millis,
+    ) -> Option<&Peer> {
+        let known = |peer: &&Peer| peer.conn.is_some() || now.since(peer.heard_at) <= EXPECTED_FOR;
+        self.workers
+            .values()
+            .filter(known)
+            .find(|peer| peer.serves_by_default(canary, upstream))
+    }
+
+    /// Live workers that have not confirmed an epoch.
+    pub fn behind(&self, canary: &CanaryId, epoch: Epoch) -> usize {
+        self.live()
+            .filter(|peer| {
+                peer.adopted
+                    .get(canary)
+                    .is_none_or(|adopted| *adopted < epoch)
+            })
+            .count()
+    }
+
+    fn forget_one(&mut self) {
+        if self.workers.len() <= MAX_WORKERS {
+            return;
+        }
+        let gone = self.workers.iter().filter(|(_, peer)| peer.conn.is_none());
+        if let Some(longest) = gone
+            .min_by_key(|(_, peer)| peer.heard_at)
+            .map(|(incarnation, _)| *incarnation)
+        {
+            self.workers.remove(&longest);
+        }
+    }
+}
