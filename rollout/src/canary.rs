@@ -60,44 +60,32 @@ impl Canary {
         }
     }
 
+    /// The plan that the manifest last gave, in force or for the next release.
+    pub fn latest_plan(&self) -> &Plan {
+        self.next_plan.as_ref().unwrap_or(&self.plan)
+    }
+
     /// The upstream that is primary now.
     pub fn primary(&self) -> &Upstream {
-        if self.swapped {
-            &self.plan.canary
-        } else {
-            &self.plan.primary
-        }
+        if self.swapped { &self.plan.canary } else { &self.plan.primary }
     }
 
     /// The upstream that takes the canary's share now.
     pub fn canary(&self) -> &Upstream {
-        if self.swapped {
-            &self.plan.primary
-        } else {
-            &self.plan.canary
-        }
+        if self.swapped { &self.plan.primary } else { &self.plan.canary }
     }
 
     /// The canary's share as the plan and phase mean it.
     pub fn weight(&self) -> WeightPpm {
         match &self.phase {
-            Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) => {
-                self.plan.weight_at(run.step)
-            }
-            Phase::Initialized
-            | Phase::Finalising(..)
-            | Phase::Succeeded(_)
-            | Phase::Failed(..) => WeightPpm::ZERO,
+            Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) => self.plan.weight_at(run.step),
+            Phase::Initialized | Phase::Finalising(..) | Phase::Succeeded(_) | Phase::Failed(..) => WeightPpm::ZERO,
         }
     }
 
     /// The entry in force.
     pub fn entry(&self) -> Entry {
-        Entry {
-            canary: self.plan.id.clone(),
-            epoch: self.epoch,
-            routing: self.issued.clone(),
-        }
+        Entry { canary: self.plan.id.clone(), epoch: self.epoch, routing: self.issued.clone() }
     }
 
     /// Takes one step's outcome: phase, effects, history. Returns the events to announce and the hook to call.
@@ -109,36 +97,22 @@ impl Canary {
         for effect in step.effects {
             match effect {
                 Effect::BeginEvidence => {
-                    self.evidence
-                        .begin_release(self.epoch.next(), self.plan.longest_window());
+                    self.evidence.begin_release(self.epoch.next(), self.plan.longest_window());
                 }
                 Effect::CallHook => hook = self.hook(),
                 Effect::SwapRoles => {
                     self.swapped = !self.swapped;
-                    notes.push(Note::Swapped {
-                        primary: self.primary().clone(),
-                    });
+                    notes.push(Note::Swapped { primary: self.primary().clone() });
                 }
                 Effect::Promoted => self.promoted.clone_from(&revision),
             }
         }
-        (
-            notes
-                .into_iter()
-                .map(|note| self.record(note, now))
-                .collect(),
-            hook,
-        )
+        (notes.into_iter().map(|note| self.record(note, now)).collect(), hook)
     }
 
     /// Writes one note into the history.
     pub fn record(&mut self, note: Note, now: Millis) -> HistoryEvent {
-        let event = HistoryEvent {
-            at: now,
-            release: ReleaseId(self.releases),
-            weight: self.weight(),
-            note,
-        };
+        let event = HistoryEvent { at: now, release: ReleaseId(self.releases), weight: self.weight(), note };
         self.history.push_back(event.clone());
         if self.history.len() > MAX_HISTORY {
             self.history.pop_front();
@@ -169,16 +143,11 @@ impl Canary {
         if self.withdrawn {
             return None;
         }
-        Some(Routing {
-            scope: self.plan.scope.clone(),
-            primary: self.primary().clone(),
-            split: self.split(),
-        })
+        Some(Routing { scope: self.plan.scope.clone(), primary: self.primary().clone(), split: self.split() })
     }
 
     fn split(&self) -> Option<Split> {
-        let (Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _)) = &self.phase
-        else {
+        let (Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _)) = &self.phase else {
             return None;
         };
         (run.step > 0).then(|| Split {

@@ -177,25 +177,16 @@ impl Plan {
         broken.routing(&spec);
         broken.strategy(&spec.strategy);
         broken.timing(&spec);
-        spec.checks
-            .iter()
-            .enumerate()
-            .for_each(|(n, check)| broken.check(n, check));
-        if broken.0.is_empty() {
-            Ok(Self(spec))
-        } else {
-            Err(broken.0)
-        }
+        spec.checks.iter().enumerate().for_each(|(n, check)| broken.check(n, check));
+        if broken.0.is_empty() { Ok(Self(spec)) } else { Err(broken.0) }
     }
 
     /// The canary's share at a step, 0 being before the first: no traffic.
     pub fn weight_at(&self, step: usize) -> WeightPpm {
         match &self.strategy {
-            Strategy::Steps(weights) => step
-                .checked_sub(1)
-                .and_then(|n| weights.get(n))
-                .copied()
-                .unwrap_or(WeightPpm::ZERO),
+            Strategy::Steps(weights) => {
+                step.checked_sub(1).and_then(|n| weights.get(n)).copied().unwrap_or(WeightPpm::ZERO)
+            }
             Strategy::Iterations(_) => WeightPpm::ZERO,
         }
     }
@@ -210,11 +201,7 @@ impl Plan {
 
     /// The longest window that any check looks at.
     pub fn longest_window(&self) -> Millis {
-        self.checks
-            .iter()
-            .map(|check| check.window)
-            .max()
-            .unwrap_or(self.interval)
+        self.checks.iter().map(|check| check.window).max().unwrap_or(self.interval)
     }
 }
 
@@ -234,11 +221,7 @@ impl From<Plan> for Spec {
 impl TryFrom<Spec> for Plan {
     type Error = PlanError;
     fn try_from(spec: Spec) -> Result<Self, PlanError> {
-        let nothing = || PlanError {
-            field: "spec".into(),
-            value: String::new(),
-            rule: "is not valid".into(),
-        };
+        let nothing = || PlanError { field: "spec".into(), value: String::new(), rule: "is not valid".into() };
         Self::new(spec).map_err(|broken| broken.into_iter().next().unwrap_or_else(nothing))
     }
 }
@@ -264,12 +247,8 @@ pub fn linear_steps(step_percent: f64, max_percent: f64) -> Vec<f64> {
 struct Rules(Vec<PlanError>);
 
 impl Rules {
-    fn broken(&mut self, field: impl Into<String>, value: impl ToString, rule: impl Into<String>) {
-        self.0.push(PlanError {
-            field: field.into(),
-            value: value.to_string(),
-            rule: rule.into(),
-        });
+    fn broken(&mut self, field: impl Into<String>, value: impl std::fmt::Display, rule: impl Into<String>) {
+        self.0.push(PlanError { field: field.into(), value: value.to_string(), rule: rule.into() });
     }
 
     fn routing(&mut self, spec: &Spec) {
@@ -281,18 +260,10 @@ impl Rules {
             );
         }
         if spec.scope.hosts.is_empty() {
-            self.broken(
-                "spec.service.hosts",
-                "[]",
-                "is empty; without it the service's own names are used",
-            );
+            self.broken("spec.service.hosts", "[]", "is empty; without it the service's own names are used");
         }
         if !spec.scope.path_prefix.starts_with('/') {
-            self.broken(
-                "spec.service.match",
-                &spec.scope.path_prefix,
-                "must begin with /",
-            );
+            self.broken("spec.service.match", &spec.scope.path_prefix, "must begin with /");
         }
         for (length, field) in [
             (spec.scope.hosts.len(), "spec.service.hosts"),
@@ -300,25 +271,12 @@ impl Rules {
             (spec.checks.len(), "spec.analysis.metrics"),
         ] {
             if length > MAX_ITEMS {
-                self.broken(
-                    field,
-                    length,
-                    format!("items are too many; at most {MAX_ITEMS}"),
-                );
+                self.broken(field, length, format!("items are too many; at most {MAX_ITEMS}"));
             }
         }
-        for (n, rule) in spec
-            .rules
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.is_empty())
-        {
+        for (n, rule) in spec.rules.iter().enumerate().filter(|(_, rule)| rule.is_empty()) {
             let _ = rule;
-            self.broken(
-                format!("spec.analysis.match[{n}]"),
-                "{}",
-                "has no condition and would match every request",
-            );
+            self.broken(format!("spec.analysis.match[{n}]"), "{}", "has no condition and would match every request");
         }
     }
 
@@ -326,7 +284,7 @@ impl Rules {
         match strategy {
             Strategy::Steps(weights) => self.weights(weights),
             Strategy::Iterations(0) => {
-                self.broken("spec.analysis.iterations", 0, "must be at least 1")
+                self.broken("spec.analysis.iterations", 0, "must be at least 1");
             }
             Strategy::Iterations(_) => {}
         }
@@ -335,11 +293,7 @@ impl Rules {
     fn weights(&mut self, weights: &[WeightPpm]) {
         const FIELD: &str = "spec.analysis.stepWeights";
         if weights.is_empty() || weights.len() > MAX_ITEMS {
-            self.broken(
-                FIELD,
-                weights.len(),
-                format!("items; there must be 1 to {MAX_ITEMS}"),
-            );
+            self.broken(FIELD, weights.len(), format!("items; there must be 1 to {MAX_ITEMS}"));
         }
         let mut last = WeightPpm::ZERO;
         for (n, weight) in weights.iter().enumerate() {
@@ -354,26 +308,14 @@ impl Rules {
     fn timing(&mut self, spec: &Spec) {
         self.span("spec.analysis.interval", spec.interval);
         if spec.threshold == 0 {
-            self.broken(
-                "spec.analysis.threshold",
-                0,
-                "must be at least 1: the failed check of this number rolls back",
-            );
+            self.broken("spec.analysis.threshold", 0, "must be at least 1: the failed check of this number rolls back");
         }
         if let Promotion::Copy { hook: Some(hook) } = &spec.promotion {
             if hook.timeout == Millis(0) || hook.timeout > MAX_INTERVAL {
-                self.broken(
-                    "spec.promotion.hook.timeout",
-                    millis(hook.timeout),
-                    "must be from 1ms to 24h",
-                );
+                self.broken("spec.promotion.hook.timeout", millis(hook.timeout), "must be from 1ms to 24h");
             }
             if !(hook.url.starts_with("http://") || hook.url.starts_with("https://")) {
-                self.broken(
-                    "spec.promotion.hook.url",
-                    &hook.url,
-                    "must begin with http:// or https://",
-                );
+                self.broken("spec.promotion.hook.url", &hook.url, "must begin with http:// or https://");
             }
         }
     }
@@ -389,30 +331,18 @@ impl Rules {
                 Metric::Duration { .. } => (0.0, 86_400_000.0),
             };
             if !(low..=high).contains(&value) {
-                self.broken(
-                    format!("{field}.thresholdRange.{end}"),
-                    value,
-                    format!("must be from {low} to {high}"),
-                );
+                self.broken(format!("{field}.thresholdRange.{end}"), value, format!("must be from {low} to {high}"));
             }
         }
         if let (Some(min), Some(max)) = (min, max)
             && min > max
         {
-            self.broken(
-                format!("{field}.thresholdRange.min"),
-                min,
-                format!("is greater than max, {max}"),
-            );
+            self.broken(format!("{field}.thresholdRange.min"), min, format!("is greater than max, {max}"));
         }
         if let Metric::Duration { quantile } = check.metric
             && !(quantile > 0.0 && quantile < 1.0)
         {
-            self.broken(
-                format!("{field}.quantile"),
-                quantile,
-                "must lie between 0 and 1, both excluded",
-            );
+            self.broken(format!("{field}.quantile"), quantile, "must lie between 0 and 1, both excluded");
         }
     }
 
@@ -424,11 +354,7 @@ impl Rules {
 }
 
 fn millis(span: Millis) -> String {
-    if span.0.is_multiple_of(1000) {
-        format!("{}s", span.0 / 1000)
-    } else {
-        format!("{}ms", span.0)
-    }
+    if span.0.is_multiple_of(1000) { format!("{}s", span.0 / 1000) } else { format!("{}ms", span.0) }
 }
 
 #[cfg(test)]
@@ -446,11 +372,7 @@ pub(crate) mod tests {
             canary: Upstream::parse("web-canary").unwrap(),
             rules: vec![],
             sticky: None,
-            strategy: Strategy::Steps(
-                [10, 20, 30]
-                    .map(|percent| WeightPpm::new(percent * 10_000).unwrap())
-                    .to_vec(),
-            ),
+            strategy: Strategy::Steps([10, 20, 30].map(|percent| WeightPpm::new(percent * 10_000).unwrap()).to_vec()),
             interval: Millis::from_secs(10),
             threshold: 3,
             checks: vec![
@@ -458,19 +380,13 @@ pub(crate) mod tests {
                     name: "request-success-rate".into(),
                     metric: Metric::SuccessRate,
                     window: Millis::from_secs(10),
-                    range: ThresholdRange {
-                        min: Some(99.0),
-                        max: None,
-                    },
+                    range: ThresholdRange { min: Some(99.0), max: None },
                 },
                 Check {
                     name: "request-duration".into(),
                     metric: Metric::Duration { quantile: 0.95 },
                     window: Millis::from_secs(10),
-                    range: ThresholdRange {
-                        min: None,
-                        max: Some(500.0),
-                    },
+                    range: ThresholdRange { min: None, max: Some(500.0) },
                 },
             ],
             promotion: Promotion::Copy { hook: None },
@@ -482,89 +398,33 @@ pub(crate) mod tests {
         let mut spec = spec();
         change(&mut spec);
         let broken = Plan::new(spec).unwrap_err();
-        let named = broken
-            .iter()
-            .any(|error| error.field == field && error.value == value);
+        let named = broken.iter().any(|error| error.field == field && error.value == value);
         assert!(named, "{field} {value} is not named in {broken:?}");
     }
 
     #[test]
     fn each_rule_is_named_with_field_and_value() {
-        let weights = |percents: &[u32]| {
-            Strategy::Steps(
-                percents
-                    .iter()
-                    .map(|p| WeightPpm::new(p * 10_000).unwrap())
-                    .collect(),
-            )
-        };
+        let weights =
+            |percents: &[u32]| Strategy::Steps(percents.iter().map(|p| WeightPpm::new(p * 10_000).unwrap()).collect());
         assert!(Plan::new(spec()).is_ok());
-        refused(
-            |s| s.strategy = weights(&[10, 10]),
-            "spec.analysis.stepWeights[1]",
-            "10",
-        );
-        refused(
-            |s| s.strategy = weights(&[0]),
-            "spec.analysis.stepWeights[0]",
-            "0",
-        );
-        refused(
-            |s| s.strategy = weights(&[20, 10]),
-            "spec.analysis.stepWeights[1]",
-            "10",
-        );
-        refused(
-            |s| s.strategy = weights(&[]),
-            "spec.analysis.stepWeights",
-            "0",
-        );
-        refused(
-            |s| s.strategy = Strategy::Iterations(0),
-            "spec.analysis.iterations",
-            "0",
-        );
-        refused(
-            |s| s.interval = Millis(10),
-            "spec.analysis.interval",
-            "10ms",
-        );
+        refused(|s| s.strategy = weights(&[10, 10]), "spec.analysis.stepWeights[1]", "10");
+        refused(|s| s.strategy = weights(&[0]), "spec.analysis.stepWeights[0]", "0");
+        refused(|s| s.strategy = weights(&[20, 10]), "spec.analysis.stepWeights[1]", "10");
+        refused(|s| s.strategy = weights(&[]), "spec.analysis.stepWeights", "0");
+        refused(|s| s.strategy = Strategy::Iterations(0), "spec.analysis.iterations", "0");
+        refused(|s| s.interval = Millis(10), "spec.analysis.interval", "10ms");
         refused(|s| s.threshold = 0, "spec.analysis.threshold", "0");
-        refused(
-            |s| s.canary = s.primary.clone(),
-            "spec.upstreams.canary",
-            "web-primary",
-        );
-        refused(
-            |s| s.rules = vec![MatchRule::default()],
-            "spec.analysis.match[0]",
-            "{}",
-        );
-        refused(
-            |s| s.checks[0].range.min = Some(101.0),
-            "spec.analysis.metrics[0].thresholdRange.min",
-            "101",
-        );
-        refused(
-            |s| s.checks[0].range.min = Some(f64::NAN),
-            "spec.analysis.metrics[0].thresholdRange.min",
-            "NaN",
-        );
-        refused(
-            |s| s.checks[1].range.min = Some(900.0),
-            "spec.analysis.metrics[1].thresholdRange.min",
-            "900",
-        );
+        refused(|s| s.canary = s.primary.clone(), "spec.upstreams.canary", "web-primary");
+        refused(|s| s.rules = vec![MatchRule::default()], "spec.analysis.match[0]", "{}");
+        refused(|s| s.checks[0].range.min = Some(101.0), "spec.analysis.metrics[0].thresholdRange.min", "101");
+        refused(|s| s.checks[0].range.min = Some(f64::NAN), "spec.analysis.metrics[0].thresholdRange.min", "NaN");
+        refused(|s| s.checks[1].range.min = Some(900.0), "spec.analysis.metrics[1].thresholdRange.min", "900");
         refused(
             |s| s.checks[1].metric = Metric::Duration { quantile: 95.0 },
             "spec.analysis.metrics[1].quantile",
             "95",
         );
-        refused(
-            |s| s.scope.path_prefix = "shop".into(),
-            "spec.service.match",
-            "shop",
-        );
+        refused(|s| s.scope.path_prefix = "shop".into(), "spec.service.match", "shop");
     }
 
     #[test]

@@ -1,0 +1,276 @@
+//! The HTTP API: parse, ask the engine, render. Documented by openapi.json, which it serves.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::sse::{Event as Sse, KeepAlive};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures::Stream;
+use rollout::controller::{Refused, Verb};
+use rollout::names::{CanaryId, Revision};
+use rollout::status;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::engine::{Handle, Stopped};
+use crate::fleet::Counters;
+use crate::manifests::Manifests;
+use crate::metrics;
+use crate::token::Token;
+
+/// Longest request body, in bytes.
+const MAX_BODY_BYTES: usize = 64 << 10;
+/// Longest reason, in characters.
+const MAX_REASON_CHARS: usize = 1024;
+/// How often a watcher gets the status even if nothing was announced.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+
+/// What the routes need.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) handle: Handle,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) manifests: Manifests,
+    pub(crate) token: Option<Token>,
+}
+
+/// All routes.
+pub(crate) fn router(api: Api) -> Router {
+    let guarded = Router::new()
+        .route("/api/v1/canaries", get(canaries))
+        .route("/api/v1/canaries/{namespace}/{name}", get(canary))
+        .route("/api/v1/canaries/{namespace}/{name}/events", get(events))
+        .route("/api/v1/canaries/{namespace}/{name}/watch", get(watch))
+        .route("/api/v1/canaries/{namespace}/{name}/releases", post(release))
+        .route("/api/v1/canaries/{namespace}/{name}/{verb}", post(verb))
+        .route("/api/v1/workers", get(workers))
+        .route("/metrics", get(scrape))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(api.clone(), guard));
+    let open = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/api/v1/openapi.json", get(openapi));
+    guarded
+        .merge(open)
+        .fallback(async || Failure::NotFound("no such path; see /api/v1/openapi.json".into()))
+        .with_state(api)
+}
+
+/// Why a request was not answered as asked.
+#[derive(Debug)]
+enum Failure {
+    Invalid(String),
+    Unauthenticated,
+    NotFound(String),
+    Conflict(String),
+    Unavailable(String),
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (code, error) = match self {
+            Self::Invalid(error) => (StatusCode::BAD_REQUEST, error),
+            Self::Unauthenticated => {
+                (StatusCode::UNAUTHORIZED, "this agent wants a bearer token: --token or SERIN_TOKEN".into())
+            }
+            Self::NotFound(error) => (StatusCode::NOT_FOUND, error),
+            Self::Conflict(error) => (StatusCode::CONFLICT, error),
+            Self::Unavailable(error) => (StatusCode::SERVICE_UNAVAILABLE, error),
+        };
+        (code, Json(json!({ "error": error }))).into_response()
+    }
+}
+
+impl From<Stopped> for Failure {
+    fn from(stopped: Stopped) -> Self {
+        Self::Unavailable(stopped.to_string())
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unknown(_) => Self::NotFound(refused.to_string()),
+            Refused::Phase(_) | Refused::DefaultUpstream { .. } => Self::Conflict(refused.to_string()),
+        }
+    }
+}
+
+async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let shown = request.headers().get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes);
+    match &api.token {
+        Some(token) if !token.fits(shown) => Failure::Unauthenticated.into_response(),
+        _ => next.run(request).await,
+    }
+}
+
+async fn canaries(State(api): State<Api>) -> Result<Json<Value>, Failure> {
+    let look = |controller: &rollout::controller::Controller, now| -> Vec<status::CanaryStatus> {
+        controller.canaries().map(|canary| status::canary(controller, canary, now)).collect()
+    };
+    let items = api.handle.read(look).await?;
+    Ok(Json(json!({ "items": items, "problems": api.manifests.problems() })))
+}
+
+async fn canary(State(api): State<Api>, path: Path<(String, String)>) -> Result<Json<status::CanaryStatus>, Failure> {
+    let id = parse_id(path)?;
+    status_of(&api.handle, id).await.map(Json)
+}
+
+async fn events(State(api): State<Api>, path: Path<(String, String)>) -> Result<Json<Value>, Failure> {
+    let id = parse_id(path)?;
+    let unknown = Refused::Unknown(id.clone());
+    let items = api.handle.read(move |controller, _| controller.canary(&id).map(status::events)).await?;
+    Ok(Json(json!({ "items": items.ok_or(unknown)? })))
+}
+
+async fn workers(State(api): State<Api>) -> Result<Json<Value>, Failure> {
+    let items = api.handle.read(status::workers).await?;
+    Ok(Json(json!({ "items": items })))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ReleaseBody {
+    revision: String,
+    actor: String,
+    #[serde(default)]
+    accept_unsupported: bool,
+}
+
+async fn release(
+    State(api): State<Api>,
+    path: Path<(String, String)>,
+    body: Result<Json<ReleaseBody>, JsonRejection>,
+) -> Result<Json<Value>, Failure> {
+    let id = parse_id(path)?;
+    let Json(body) = body.map_err(|rejection| Failure::Invalid(rejection.body_text()))?;
+    let revision = name("revision", &body.revision)?;
+    let actor = name("actor", &body.actor)?;
+    ask(&api, id, Verb::Release { revision, actor, accept_unsupported: body.accept_unsupported }).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VerbBody {
+    actor: String,
+    #[serde(default)]
+    reason: String,
+}
+
+async fn verb(
+    State(api): State<Api>,
+    Path((namespace, canary, verb)): Path<(String, String, String)>,
+    body: Result<Json<VerbBody>, JsonRejection>,
+) -> Result<Json<Value>, Failure> {
+    let id = parse_id(Path((namespace, canary)))?;
+    let known = ["abort", "promote", "confirm", "pause", "resume"];
+    if !known.contains(&verb.as_str()) {
+        return Err(Failure::NotFound(format!("verb {verb:?} is not one of releases, {}", known.join(", "))));
+    }
+    let Json(VerbBody { actor, reason }) = body.map_err(|rejection| Failure::Invalid(rejection.body_text()))?;
+    let actor = name("actor", &actor)?;
+    if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
+        return Err(Failure::Invalid(format!("reason must be one line of at most {MAX_REASON_CHARS} characters")));
+    }
+    let verb = match verb.as_str() {
+        "abort" => Verb::Abort { actor, reason },
+        "promote" => Verb::Promote { actor },
+        "confirm" => Verb::Confirm { actor },
+        "pause" => Verb::Pause { actor, reason },
+        _ => Verb::Resume { actor },
+    };
+    ask(&api, id, verb).await
+}
+
+async fn ask(api: &Api, id: CanaryId, verb: Verb) -> Result<Json<Value>, Failure> {
+    let done = api.handle.ask(id, verb).await??;
+    Ok(Json(json!({ "release": done.release.0, "phase": done.phase })))
+}
+
+async fn watch(
+    State(api): State<Api>,
+    path: Path<(String, String)>,
+) -> Result<axum::response::sse::Sse<impl Stream<Item = Result<Sse, Infallible>>>, Failure> {
+    let id = parse_id(path)?;
+    status_of(&api.handle, id.clone()).await?;
+    let announcements = api.handle.watch();
+    let mut ticks = interval(WATCH_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let stream = futures::stream::unfold((api.handle, id, announcements, ticks), async |mut state| {
+        let (handle, id, announcements, ticks) = &mut state;
+        loop {
+            tokio::select! {
+                announced = announcements.recv() => match announced {
+                    Ok((canary, event)) if canary == *id => {
+                        return Some((Ok(sse("event", &status::event(&event))), state));
+                    }
+                    // Another canary's, or the watcher lagged: the next status tells where things stand.
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                },
+                _ = ticks.tick() => {
+                    let status = status_of(handle, id.clone()).await.ok()?;
+                    return Some((Ok(sse("status", &status)), state));
+                }
+            }
+        }
+    });
+    Ok(axum::response::sse::Sse::new(stream).keep_alive(KeepAlive::default()))
+}
+
+fn sse(kind: &str, data: &impl serde::Serialize) -> Sse {
+    // Status types always serialise; should one ever not, the watcher sees an empty event instead of a broken stream.
+    Sse::default().event(kind).json_data(data).unwrap_or_default()
+}
+
+async fn status_of(handle: &Handle, id: CanaryId) -> Result<status::CanaryStatus, Failure> {
+    let unknown = Refused::Unknown(id.clone());
+    let look = move |controller: &rollout::controller::Controller, now| {
+        controller.canary(&id).map(|canary| status::canary(controller, canary, now))
+    };
+    Ok(handle.read(look).await?.ok_or(unknown)?)
+}
+
+async fn ready(State(api): State<Api>) -> Result<&'static str, Failure> {
+    match api.handle.stored().failing {
+        Some(error) => Err(Failure::Unavailable(format!("journal cannot be written: {error}"))),
+        None => {
+            api.handle.read(|_, _| ()).await?;
+            Ok("ready\n")
+        }
+    }
+}
+
+async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Failure> {
+    let counters = Arc::clone(&api.counters);
+    let failing = api.handle.stored().failing.is_some();
+    let problems = api.manifests.problems().len();
+    let look = move |controller: &rollout::controller::Controller, now| {
+        metrics::render(controller, now, &counters, failing, problems)
+    };
+    let text = api.handle.read(look).await?;
+    Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
+}
+
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json"))
+}
+
+fn parse_id(Path((namespace, name)): Path<(String, String)>) -> Result<CanaryId, Failure> {
+    CanaryId::new(&namespace, &name).map_err(|error| Failure::Invalid(format!("canary {namespace}/{name} {error}")))
+}
+
+fn name(field: &str, value: &str) -> Result<Revision, Failure> {
+    Revision::parse(value).map_err(|error| Failure::Invalid(format!("{field} {value:?} {error}")))
+}

@@ -1,0 +1,263 @@
+//! The agent's one loop: take an event, journal it, let the controller think, perform what follows.
+//!
+//! Only this file mutates the controller. Urgent commands are performed at once; the others wait in order until the
+//! journal says that their event is on disk.
+
+use std::collections::{HashMap, VecDeque};
+
+use rollout::controller::{Command, Controller, Done, Event, Refused, Verb};
+use rollout::fleet::Conn;
+use rollout::names::CanaryId;
+use rollout::release::HistoryEvent;
+use rollout::report::ToWorker;
+use rollout::time::Millis;
+use thiserror::Error;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::sleep_until;
+
+use crate::clock::Clock;
+use crate::hooks::Hooks;
+use crate::journal::{Journal, Stored};
+
+/// Inputs that may wait for the loop; beyond it the streams wait, one report each.
+const MAX_WAITING: usize = 1024;
+/// Messages that may wait for one worker; one that reads no faster is cut off and starts afresh when it returns.
+pub(crate) const MAX_OUTBOX: usize = 2048;
+/// Events after which the journal is shortened by a snapshot.
+const SNAPSHOT_EVERY: usize = 20_000;
+/// Announcements that a slow watcher may lag behind.
+const MAX_LAG: usize = 1024;
+
+/// Something happened to a canary.
+pub(crate) type Announcement = (CanaryId, HistoryEvent);
+/// A question about the controller, answered on the loop.
+type Question = Box<dyn FnOnce(&Controller, Millis) + Send>;
+
+/// The loop is gone: the agent is shutting down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the agent is shutting down")]
+pub(crate) struct Stopped;
+
+enum Input {
+    Event(Event),
+    Ask { canary: CanaryId, verb: Verb, answer: oneshot::Sender<Result<Done, Refused>> },
+    Open { conn: Conn, outbox: mpsc::Sender<ToWorker> },
+    Beat(Conn),
+    Question(Question),
+}
+
+/// The way to the loop, for servers and tasks.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    inputs: mpsc::Sender<Input>,
+    announcements: broadcast::Sender<Announcement>,
+    stored: watch::Receiver<Stored>,
+}
+
+impl Handle {
+    /// Something happened.
+    ///
+    /// # Errors
+    /// When the loop is gone.
+    pub(crate) async fn event(&self, event: Event) -> Result<(), Stopped> {
+        self.send(Input::Event(event)).await
+    }
+
+    /// A worker's stream that can be written to from now on.
+    ///
+    /// # Errors
+    /// When the loop is gone.
+    pub(crate) async fn open(&self, conn: Conn, outbox: mpsc::Sender<ToWorker>) -> Result<(), Stopped> {
+        self.send(Input::Open { conn, outbox }).await
+    }
+
+    /// A worker says that it lives.
+    ///
+    /// # Errors
+    /// When the loop is gone.
+    pub(crate) async fn beat(&self, conn: Conn) -> Result<(), Stopped> {
+        self.send(Input::Beat(conn)).await
+    }
+
+    /// A person or pipeline asks; the answer comes when it may be relied on.
+    ///
+    /// # Errors
+    /// When the loop is gone.
+    pub(crate) async fn ask(&self, canary: CanaryId, verb: Verb) -> Result<Result<Done, Refused>, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Input::Ask { canary, verb, answer }).await?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// Looks at the controller.
+    ///
+    /// # Errors
+    /// When the loop is gone.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Controller, Millis) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        let question: Question = Box::new(move |controller, now| {
+            let _ = answer.send(look(controller, now));
+        });
+        self.send(Input::Question(question)).await?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// What happens to canaries from now on.
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Announcement> {
+        self.announcements.subscribe()
+    }
+
+    /// What the journal has stored.
+    pub(crate) fn stored(&self) -> Stored {
+        self.stored.borrow().clone()
+    }
+
+    async fn send(&self, input: Input) -> Result<(), Stopped> {
+        self.inputs.send(input).await.map_err(|_| Stopped)
+    }
+}
+
+/// The loop's state.
+pub(crate) struct Engine {
+    controller: Controller,
+    journal: Journal,
+    clock: Clock,
+    hooks: Hooks,
+    handle: Handle,
+    inputs: mpsc::Receiver<Input>,
+    outboxes: HashMap<Conn, mpsc::Sender<ToWorker>>,
+    waiting: VecDeque<(u64, Deferred)>,
+}
+
+/// What waits for the disk.
+enum Deferred {
+    Command(Command),
+    Answer(oneshot::Sender<Result<Done, Refused>>, Result<Done, Refused>),
+}
+
+impl Engine {
+    /// A loop on a recovered controller.
+    pub(crate) fn new(controller: Controller, journal: Journal, clock: Clock, hooks: Hooks) -> (Self, Handle) {
+        let (sender, inputs) = mpsc::channel(MAX_WAITING);
+        let (announcements, _) = broadcast::channel(MAX_LAG);
+        let handle = Handle { inputs: sender, announcements, stored: journal.stored() };
+        let outboxes = HashMap::new();
+        let waiting = VecDeque::new();
+        let engine = Self { controller, journal, clock, hooks, handle: handle.clone(), inputs, outboxes, waiting };
+        (engine, handle)
+    }
+
+    /// Runs until `stop` says so; then what is queued is still stored.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut stored = self.journal.stored();
+        self.happened(Event::Restarted, None);
+        loop {
+            let due = self.controller.deadline().map(|at| self.clock.deadline(at));
+            tokio::select! {
+                input = self.inputs.recv() => match input {
+                    Some(input) => self.take(input),
+                    None => break,
+                },
+                _ = stored.changed() => self.release(),
+                () = async { match due { Some(due) => sleep_until(due).await, None => std::future::pending().await } } => {
+                    self.happened(Event::Timer, None);
+                }
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        self.shorten();
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Event(event) => {
+                if let Event::Disconnected(conn) = &event {
+                    self.outboxes.remove(conn);
+                }
+                self.happened(event, None);
+            }
+            Input::Ask { canary, verb, answer } => self.happened(Event::Asked(canary, verb), Some(answer)),
+            Input::Open { conn, outbox } => {
+                self.outboxes.insert(conn, outbox);
+            }
+            Input::Beat(conn) => self.perform(Command::Send(conn, ToWorker::Beat)),
+            Input::Question(question) => question(&self.controller, self.clock.now()),
+        }
+    }
+
+    fn happened(&mut self, event: Event, answer: Option<oneshot::Sender<Result<Done, Refused>>>) {
+        let now = self.clock.now();
+        let number = match self.journal.append(now, &event) {
+            Ok(number) => number,
+            Err(error) => {
+                tracing::error!(%error, ?event, "an event could not be written as JSON and was dropped");
+                return;
+            }
+        };
+        let output = self.controller.handle(event, now);
+        output.urgent.into_iter().for_each(|command| self.perform(command));
+        let deferred = output.stored.into_iter().map(Deferred::Command);
+        self.waiting.extend(deferred.map(|command| (number, command)));
+        if let (Some(answer), Some(reply)) = (answer, output.reply) {
+            if output.reply_at_once {
+                let _ = answer.send(reply);
+            } else {
+                self.waiting.push_back((number, Deferred::Answer(answer, reply)));
+            }
+        }
+        if self.journal.since_snapshot() >= SNAPSHOT_EVERY {
+            self.shorten();
+        }
+    }
+
+    /// Performs what waited for events that are on disk now.
+    fn release(&mut self) {
+        let through = self.handle.stored.borrow().through;
+        while self.waiting.front().is_some_and(|(number, _)| *number <= through) {
+            match self.waiting.pop_front() {
+                Some((_, Deferred::Command(command))) => self.perform(command),
+                Some((_, Deferred::Answer(answer, reply))) => {
+                    let _ = answer.send(reply);
+                }
+                None => break,
+            }
+        }
+    }
+
+    fn perform(&mut self, command: Command) {
+        match command {
+            Command::Send(conn, message) => self.send(conn, message),
+            Command::Push(entry) => {
+                let conns: Vec<Conn> = self.outboxes.keys().copied().collect();
+                conns.into_iter().for_each(|conn| self.send(conn, ToWorker::Entry(entry.clone())));
+            }
+            Command::Close(conn) => {
+                self.outboxes.remove(&conn);
+            }
+            Command::CallHook { canary, release, revision, hook } => {
+                self.hooks.call(self.handle.clone(), canary, release, revision, hook);
+            }
+            Command::Announce(canary, event) => {
+                let message = rollout::explain::note(&event.note);
+                tracing::info!(%canary, release = event.release.0, weight = event.weight.percent(), "{message}");
+                let _ = self.handle.announcements.send((canary, *event));
+            }
+        }
+    }
+
+    fn send(&mut self, conn: Conn, message: ToWorker) {
+        // A full outbox means a peer that does not read: closing it costs nothing, it will come back for all entries.
+        if self.outboxes.get(&conn).is_some_and(|outbox| outbox.try_send(message).is_err()) {
+            self.outboxes.remove(&conn);
+        }
+    }
+
+    fn shorten(&mut self) {
+        if let Err(error) = self.journal.snapshot(&self.controller) {
+            tracing::error!(%error, "no snapshot could be made; the journal goes on growing");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The journal: every event in order, on disk before anything but a cut follows from it.
+//!
+//! One thread owns the database (redb: one file, atomic commits, locked against a second agent) and commits whatever has
+//! queued up in one go, so a burst of reports costs one sync. A snapshot of the controller is a shorter journal: with it
+//! the events before it go. While the disk refuses, the thread keeps trying and the agent only reduces.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use rollout::controller::{Controller, Event};
+use rollout::time::Millis;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::sync::watch;
+
+/// Events by number: JSON of [`Record`].
+const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
+/// At most one row: the number of the last event that it contains, and JSON of the controller.
+const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
+/// First wait after a failed commit; doubles up to [`LAST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+/// Most records in one commit.
+const MAX_BATCH: usize = 4096;
+
+/// The journal cannot be used.
+#[derive(Debug, Error)]
+pub enum JournalError {
+    /// The directory cannot be made.
+    #[error("data directory {path}: {source}; give another with --data")]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database cannot be opened or read.
+    #[error("journal {path}: {source}; is another agent running on it?")]
+    Database {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Box<redb::Error>,
+    },
+    /// A record is not understood.
+    #[error("journal {path}: record {number} cannot be read: {source}; move the file aside to start without history")]
+    Record {
+        /// Which file.
+        path: PathBuf,
+        /// Which record.
+        number: u64,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The thread could not be started.
+    #[error("journal thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// An event with the time at which it was handled.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record<E> {
+    at: Millis,
+    event: E,
+}
+
+/// What was read back at the start.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// The fold of everything stored.
+    pub(crate) controller: Controller,
+    /// When the last event was handled.
+    pub(crate) last_at: Millis,
+    /// How many events were replayed on top of the snapshot.
+    pub(crate) replayed: usize,
+}
+
+/// What the journal thread is told.
+enum Task {
+    Append { number: u64, bytes: Vec<u8> },
+    Snapshot { through: u64, bytes: Vec<u8> },
+}
+
+/// The journal's state, as others may watch it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// All events up to this number are on disk.
+    pub(crate) through: u64,
+    /// Why the last commit failed, while it does.
+    pub(crate) failing: Option<String>,
+}
+
+/// The writing end.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    tasks: mpsc::Sender<Task>,
+    stored: watch::Receiver<Stored>,
+    last_number: u64,
+    since_snapshot: usize,
+}
+
+impl Journal {
+    /// Opens or makes the journal in `directory` and reads it back.
+    ///
+    /// # Errors
+    /// When the directory or file cannot be used, or a record is not understood.
+    pub(crate) fn open(directory: &Path) -> Result<(Self, Recovered), JournalError> {
+        let in_directory = |source| JournalError::Directory { path: directory.into(), source };
+        std::fs::create_dir_all(directory).map_err(in_directory)?;
+        let path = directory.join("journal.redb");
+        let in_database = |source| JournalError::Database { path: path.clone(), source: Box::new(source) };
+        let database = Database::create(&path).map_err(|error| in_database(error.into()))?;
+        let stored = read(&database).map_err(in_database)?;
+        let (last_number, recovered) = replay(&path, stored)?;
+        let (tasks, inbox) = mpsc::channel();
+        let (report, stored) = watch::channel(Stored { through: last_number, failing: None });
+        thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || write_all(&database, &inbox, &report))
+            .map_err(JournalError::Thread)?;
+        let since_snapshot = recovered.replayed;
+        Ok((Self { tasks, stored, last_number, since_snapshot }, recovered))
+    }
+
+    /// Queues an event; returns its number, which [`Journal::stored`] reaches when it is on disk.
+    ///
+    /// # Errors
+    /// When the event cannot be written as JSON, which no event of ours can.
+    pub(crate) fn append(&mut self, at: Millis, event: &Event) -> Result<u64, serde_json::Error> {
+        let bytes = serde_json::to_vec(&Record { at, event })?;
+        self.last_number += 1;
+        self.since_snapshot += 1;
+        // The thread ends only with this sender, so a failed send cannot be.
+        let _ = self.tasks.send(Task::Append { number: self.last_number, bytes });
+        Ok(self.last_number)
+    }
+
+    /// Queues a snapshot of the state after the last appended event; what lies before it is dropped with it.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub(crate) fn snapshot(&mut self, controller: &Controller) -> Result<(), serde_json::Error> {
+        let bytes = serde_json::to_vec(controller)?;
+        self.since_snapshot = 0;
+        let _ = self.tasks.send(Task::Snapshot { through: self.last_number, bytes });
+        Ok(())
+    }
+
+    /// Events appended since the last snapshot.
+    pub(crate) const fn since_snapshot(&self) -> usize {
+        self.since_snapshot
+    }
+
+    /// What is on disk.
+    pub(crate) fn stored(&self) -> watch::Receiver<Stored> {
+        self.stored.clone()
+    }
+}
+
+struct Read {
+    snapshot: Option<(u64, Vec<u8>)>,
+    events: Vec<(u64, Vec<u8>)>,
+}
+
+fn read(database: &Database) -> Result<Read, redb::Error> {
+    let begun = database.begin_write()?;
+    begun.open_table(EVENTS)?;
+    begun.open_table(SNAPSHOT)?;
+    begun.commit()?;
+    let reading = database.begin_read()?;
+    let snapshot =
+        reading.open_table(SNAPSHOT)?.last()?.map(|(number, bytes)| (number.value(), bytes.value().to_vec()));
+    let mut events = Vec::new();
+    for row in reading.open_table(EVENTS)?.iter()? {
+        let (number, bytes) = row?;
+        events.push((number.value(), bytes.value().to_vec()));
+    }
+    Ok(Read { snapshot, events })
+}
+
+/// State = fold of the journal.
+fn replay(path: &Path, stored: Read) -> Result<(u64, Recovered), JournalError> {
+    let unreadable = |number, source| JournalError::Record { path: path.into(), number, source };
+    let (mut last_number, mut controller) = match stored.snapshot {
+        Some((number, bytes)) => (number, serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?),
+        None => (0, Controller::default()),
+    };
+    let mut last_at = Millis(0);
+    let mut replayed = 0;
+    // A snapshot removes the events that it contains in the same commit, so all that is left comes after it.
+    for (number, bytes) in stored.events {
+        let Record { at, event } = serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?;
+        controller.handle(event, at);
+        last_at = at;
+        replayed += 1;
+        last_number = number;
+    }
+    Ok((last_number, Recovered { controller, last_at, replayed }))
+}
+
+fn write_all(database: &Database, inbox: &mpsc::Receiver<Task>, report: &watch::Sender<Stored>) {
+    while let Ok(first) = inbox.recv() {
+        let batch: Vec<Task> = std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH - 1)).collect();
+        let mut wait = FIRST_RETRY;
+        while let Err(error) = commit(database, &batch) {
+            let error = error.to_string();
+            tracing::error!(%error, "journal cannot be written; until it can, this agent only reduces canary traffic");
+            report.send_modify(|stored| stored.failing = Some(error));
+            thread::sleep(wait);
+            wait = (wait * 2).min(LAST_RETRY);
+        }
+        let through = batch.iter().filter_map(|task| match task {
+            Task::Append { number, .. } => Some(*number),
+            Task::Snapshot { .. } => None,
+        });
+        let through = through.max();
+        report.send_modify(|stored| {
+            stored.through = through.unwrap_or(stored.through);
+            stored.failing = None;
+        });
+    }
+}
+
+fn commit(database: &Database, batch: &[Task]) -> Result<(), redb::Error> {
+    let writing = database.begin_write()?;
+    {
+        let mut events = writing.open_table(EVENTS)?;
+        let mut snapshots = writing.open_table(SNAPSHOT)?;
+        for task in batch {
+            match task {
+                Task::Append { number, bytes } => {
+                    events.insert(number, bytes.as_slice())?;
+                }
+                Task::Snapshot { through, bytes } => {
+                    snapshots.retain(|_, _| false)?;
+                    snapshots.insert(through, bytes.as_slice())?;
+                    events.retain_in(..=*through, |_, _| false)?;
+                }
+            }
+        }
+    }
+    writing.commit()?;
+    Ok(())
+}

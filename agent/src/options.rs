@@ -1,0 +1,134 @@
+//! What the operator typed, and what it means: addresses are guarded here, once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::token::{Token, TokenError};
+
+/// What was typed.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Directory of Canary manifests.
+    pub canaries: PathBuf,
+    /// Directory of the journal.
+    pub data: PathBuf,
+    /// Where proxies connect.
+    pub grpc: SocketAddr,
+    /// Where people and programs connect.
+    pub http: SocketAddr,
+    /// TLS for proxies.
+    pub grpc_tls: Option<TlsFiles>,
+    /// File with the token that proxies must show.
+    pub grpc_token_file: Option<PathBuf>,
+    /// File with the token that people and programs must show.
+    pub http_token_file: Option<PathBuf>,
+    /// Accept binds outside loopback that anybody may use.
+    pub insecure: bool,
+}
+
+/// PEM files of a TLS server.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+    /// Authority that signs the proxies' certificates; with it they must show one.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What it means.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) canaries: PathBuf,
+    pub(crate) data: PathBuf,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) grpc_tls: Option<TlsFiles>,
+    pub(crate) grpc_token: Option<Token>,
+    pub(crate) http_token: Option<Token>,
+}
+
+/// Options that cannot be meant.
+#[derive(Debug, Error)]
+pub enum OptionsError {
+    /// Anybody on the network could report false evidence or take tables.
+    #[error(
+        "--grpc {0} is outside loopback and open to anybody: give --grpc-tls-cert and --grpc-tls-key, or \
+         --grpc-token-file, or --insecure if the network is trusted"
+    )]
+    OpenGrpc(SocketAddr),
+    /// Anybody on the network could release and abort.
+    #[error(
+        "--http {0} is outside loopback and open to anybody: give --http-token-file, or --insecure if the network is \
+         trusted"
+    )]
+    OpenHttp(SocketAddr),
+    /// A token that cannot be used.
+    #[error("{flag}: {source}")]
+    Token {
+        /// Which flag.
+        flag: &'static str,
+        /// Why.
+        source: TokenError,
+    },
+}
+
+impl Options {
+    pub(crate) fn meant(self) -> Result<Config, OptionsError> {
+        let token = |flag, file: Option<PathBuf>| {
+            file.map(|file| Token::from_file(&file).map_err(|source| OptionsError::Token { flag, source })).transpose()
+        };
+        let grpc_token = token("--grpc-token-file", self.grpc_token_file)?;
+        let http_token = token("--http-token-file", self.http_token_file)?;
+        let is_open = |address: SocketAddr| !address.ip().is_loopback() && !self.insecure;
+        if is_open(self.grpc) && self.grpc_tls.is_none() && grpc_token.is_none() {
+            return Err(OptionsError::OpenGrpc(self.grpc));
+        }
+        if is_open(self.http) && http_token.is_none() {
+            return Err(OptionsError::OpenHttp(self.http));
+        }
+        Ok(Config {
+            canaries: self.canaries,
+            data: self.data,
+            grpc: self.grpc,
+            http: self.http,
+            grpc_tls: self.grpc_tls,
+            grpc_token,
+            http_token,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(grpc: &str, http: &str) -> Options {
+        Options {
+            canaries: "canaries".into(),
+            data: "data".into(),
+            grpc: grpc.parse().unwrap(),
+            http: http.parse().unwrap(),
+            grpc_tls: None,
+            grpc_token_file: None,
+            http_token_file: None,
+            insecure: false,
+        }
+    }
+
+    #[test]
+    fn a_bind_outside_loopback_needs_a_guard() {
+        assert!(options("127.0.0.1:1", "[::1]:2").meant().is_ok());
+        let refused = options("0.0.0.0:7070", "127.0.0.1:2").meant().unwrap_err().to_string();
+        assert!(refused.contains("--grpc 0.0.0.0:7070") && refused.contains("--insecure"), "{refused}");
+        assert!(matches!(options("127.0.0.1:1", "10.0.0.1:2").meant(), Err(OptionsError::OpenHttp(_))));
+        let tls = TlsFiles { cert: "c".into(), key: "k".into(), client_ca: None };
+        assert!(Options { grpc_tls: Some(tls), ..options("0.0.0.0:1", "127.0.0.1:2") }.meant().is_ok());
+        assert!(Options { insecure: true, ..options("0.0.0.0:1", "0.0.0.0:2") }.meant().is_ok());
+        let missing = Options { http_token_file: Some("/nowhere".into()), ..options("127.0.0.1:1", "127.0.0.1:2") };
+        assert!(missing.meant().unwrap_err().to_string().starts_with("--http-token-file: token file /nowhere"));
+    }
+}
