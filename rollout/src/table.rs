@@ -14,9 +14,7 @@ pub const WHOLE_PPM: u32 = 1_000_000;
 pub const MAX_CANARIES: usize = 1024;
 
 /// The version of a canary's entry; only a greater one is ever adopted. 0 is never issued by an agent.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
@@ -49,11 +47,7 @@ impl WeightPpm {
     /// # Errors
     /// When above 1,000,000.
     pub const fn new(ppm: u32) -> Result<Self, WeightError> {
-        if ppm > WHOLE_PPM {
-            Err(WeightError(ppm))
-        } else {
-            Ok(Self(ppm))
-        }
+        if ppm > WHOLE_PPM { Err(WeightError(ppm)) } else { Ok(Self(ppm)) }
     }
 
     /// Parts per million.
@@ -129,12 +123,8 @@ impl Scope {
     /// The names under which a Kubernetes service is called: `name`, `name.namespace` and the longer ones.
     pub fn of_service(id: &CanaryId) -> Self {
         let (name, namespace) = (id.name(), id.namespace());
-        let hosts =
-            ["", ".svc", ".svc.cluster.local"].map(|tail| format!("{name}.{namespace}{tail}"));
-        Self {
-            hosts: [name.to_owned()].into_iter().chain(hosts).collect(),
-            path_prefix: "/".into(),
-        }
+        let hosts = ["", ".svc", ".svc.cluster.local"].map(|tail| format!("{name}.{namespace}{tail}"));
+        Self { hosts: [name.to_owned()].into_iter().chain(hosts).collect(), path_prefix: "/".into() }
     }
 }
 
@@ -194,6 +184,7 @@ pub enum Adoption {
 pub struct Table {
     entries: BTreeMap<CanaryId, Entry>,
     by_host: BTreeMap<String, Vec<CanaryId>>,
+    needs_client_address: bool,
 }
 
 impl Table {
@@ -229,14 +220,10 @@ impl Table {
         let host = host_of(authority);
         let within = |key: &str| {
             let ids = self.by_host.get(key)?;
-            let fitting = ids
-                .iter()
-                .filter_map(|id| self.entries.get(id))
-                .filter_map(|entry| {
-                    let routing = entry.routing.as_ref()?;
-                    path.starts_with(routing.scope.path_prefix.as_bytes())
-                        .then_some((entry, routing))
-                });
+            let fitting = ids.iter().filter_map(|id| self.entries.get(id)).filter_map(|entry| {
+                let routing = entry.routing.as_ref()?;
+                path.starts_with(routing.scope.path_prefix.as_bytes()).then_some((entry, routing))
+            });
             fitting.max_by_key(|(_, routing)| routing.scope.path_prefix.len())
         };
         if let Some(found) = within(&host) {
@@ -252,18 +239,18 @@ impl Table {
         within("*")
     }
 
+    /// Whether any split in force is sticky by the client's address; only then need a shell ask for it.
+    pub const fn needs_client_address(&self) -> bool {
+        self.needs_client_address
+    }
+
     fn index(&mut self) {
+        let mut splits = self.entries.values().filter_map(|entry| entry.routing.as_ref()?.split.as_ref());
+        self.needs_client_address = splits.any(|split| split.sticky == Some(StickyKey::ClientAddress));
         self.by_host.clear();
         for entry in self.entries.values() {
-            for host in entry
-                .routing
-                .iter()
-                .flat_map(|routing| &routing.scope.hosts)
-            {
-                self.by_host
-                    .entry(host.clone())
-                    .or_default()
-                    .push(entry.canary.clone());
+            for host in entry.routing.iter().flat_map(|routing| &routing.scope.hosts) {
+                self.by_host.entry(host.clone()).or_default().push(entry.canary.clone());
             }
         }
     }
@@ -271,11 +258,7 @@ impl Table {
 
 /// An authority's host: lower case, without port, an IPv6 address without brackets.
 fn host_of(authority: &[u8]) -> String {
-    let text = String::from_utf8_lossy(
-        authority
-            .get(..authority.len().min(300))
-            .unwrap_or_default(),
-    );
+    let text = String::from_utf8_lossy(authority.get(..authority.len().min(300)).unwrap_or_default());
     let host = match text.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(rest),
         None => text.split(':').next().unwrap_or(&text),
@@ -290,26 +273,13 @@ mod tests {
     use super::*;
 
     fn entry(name: &str, epoch: u64, hosts: &[&str], path_prefix: &str) -> Entry {
-        let scope = Scope {
-            hosts: hosts.iter().map(ToString::to_string).collect(),
-            path_prefix: path_prefix.into(),
-        };
-        let routing = Routing {
-            scope,
-            primary: Upstream::parse(&format!("{name}-primary")).unwrap(),
-            split: None,
-        };
-        Entry {
-            canary: CanaryId::new("prod", name).unwrap(),
-            epoch: Epoch(epoch),
-            routing: Some(routing),
-        }
+        let scope = Scope { hosts: hosts.iter().map(ToString::to_string).collect(), path_prefix: path_prefix.into() };
+        let routing = Routing { scope, primary: Upstream::parse(&format!("{name}-primary")).unwrap(), split: None };
+        Entry { canary: CanaryId::new("prod", name).unwrap(), epoch: Epoch(epoch), routing: Some(routing) }
     }
 
     fn found(table: &Table, host: &str, path: &str) -> Option<String> {
-        table
-            .find(host.as_bytes(), path.as_bytes())
-            .map(|(entry, _)| entry.canary.name().to_owned())
+        table.find(host.as_bytes(), path.as_bytes()).map(|(entry, _)| entry.canary.name().to_owned())
     }
 
     #[test]
@@ -329,11 +299,7 @@ mod tests {
             ("", "/", "any"),
             ("\u{fffd}", "/", "any"),
         ] {
-            assert_eq!(
-                found(&table, host, path).as_deref(),
-                Some(expected),
-                "{host}{path}"
-            );
+            assert_eq!(found(&table, host, path).as_deref(), Some(expected), "{host}{path}");
         }
     }
 
@@ -342,28 +308,38 @@ mod tests {
         let mut table = Table::default();
         table.adopt(entry("web", 3, &["web"], "/"));
         let id = CanaryId::new("prod", "web").unwrap();
-        table.adopt(Entry {
-            canary: id.clone(),
-            epoch: Epoch(4),
-            routing: None,
-        });
+        table.adopt(Entry { canary: id.clone(), epoch: Epoch(4), routing: None });
         assert_eq!(found(&table, "web", "/"), None);
         assert_eq!(table.adopt(entry("web", 4, &["web"], "/")), Adoption::Stale);
-        assert_eq!(
-            table.adopt(entry("web", 5, &["web"], "/")),
-            Adoption::Adopted
-        );
+        assert_eq!(table.adopt(entry("web", 5, &["web"], "/")), Adoption::Adopted);
         assert_eq!(found(&table, "web", "/").as_deref(), Some("web"));
+    }
+
+    #[test]
+    fn the_clients_address_is_needed_only_while_a_split_is_sticky_by_it() {
+        let mut table = Table::default();
+        let mut sticky = entry("web", 1, &["web"], "/");
+        let split = Split {
+            canary: Upstream::parse("web-canary").unwrap(),
+            weight: WeightPpm::ZERO,
+            rules: vec![],
+            sticky: Some(StickyKey::ClientAddress),
+            salt: String::new(),
+        };
+        sticky.routing.as_mut().unwrap().split = Some(split);
+        table.adopt(entry("cart", 1, &["cart"], "/"));
+        assert!(!table.needs_client_address());
+        table.adopt(sticky);
+        assert!(table.needs_client_address());
+        table.adopt(entry("web", 2, &["web"], "/"));
+        assert!(!table.needs_client_address());
     }
 
     #[test]
     fn the_table_is_bounded() {
         let mut table = Table::default();
         for n in 0..MAX_CANARIES {
-            assert_eq!(
-                table.adopt(entry(&format!("c{n}"), 1, &["x"], "/")),
-                Adoption::Adopted
-            );
+            assert_eq!(table.adopt(entry(&format!("c{n}"), 1, &["x"], "/")), Adoption::Adopted);
         }
         assert_eq!(table.adopt(entry("more", 1, &["x"], "/")), Adoption::Full);
     }

@@ -145,12 +145,7 @@ impl Worker {
             draws: Draws(seed),
             settings,
         };
-        worker
-            .settings
-            .fixed
-            .clone()
-            .into_iter()
-            .for_each(|entry| worker.table.put(entry));
+        worker.settings.fixed.clone().into_iter().for_each(|entry| worker.table.put(entry));
         worker
     }
 
@@ -158,17 +153,10 @@ impl Worker {
     pub fn route(&mut self, request: Request<'_>, now: Micros) -> Decision {
         let draw = self.draws.next();
         let sent_by_client = request.first(&self.settings.decision_header).is_some();
-        let unset = if sent_by_client {
-            HeaderEdit::Remove
-        } else {
-            HeaderEdit::Leave
-        };
+        let unset = if sent_by_client { HeaderEdit::Remove } else { HeaderEdit::Leave };
         let authority = request.first(":authority").unwrap_or_default();
         let Some((entry, routing)) = self.table.find(authority, request.path()) else {
-            return Decision {
-                header: unset,
-                stratum: None,
-            };
+            return Decision { header: unset, stratum: None };
         };
         let (version, placement) = if self.is_lease_over(entry, now.to_millis()) {
             (Version::Primary, Placement::Drawn)
@@ -179,22 +167,10 @@ impl Worker {
             (Version::Canary, Some(split)) => &split.canary,
             _ => &routing.primary,
         };
-        let header = if self.is_default(&entry.canary, upstream) {
-            unset
-        } else {
-            HeaderEdit::Set(upstream.clone())
-        };
+        let header = if self.is_default(&entry.canary, upstream) { unset } else { HeaderEdit::Set(upstream.clone()) };
         let (canary, epoch) = (entry.canary.clone(), entry.epoch);
-        let stratum = Stratum {
-            canary: self.number(&canary),
-            epoch,
-            version,
-            placement,
-        };
-        Decision {
-            header,
-            stratum: Some(stratum),
-        }
+        let stratum = Stratum { canary: self.number(&canary), epoch, version, placement };
+        Decision { header, stratum: Some(stratum) }
     }
 
     /// The decision was carried out (`applied`) or could not be: counts the request that starts. One whose header could
@@ -215,44 +191,36 @@ impl Worker {
     }
 
     /// A request is over; `flags` are Envoy's response flags, `attempts` the router's tries upstream.
-    pub fn finish(
-        &mut self,
-        ticket: &Ticket,
-        flags: u64,
-        attempts: Option<u64>,
-        now: Micros,
-    ) -> Finished {
+    pub fn finish(&mut self, ticket: &Ticket, flags: u64, attempts: Option<u64>, now: Micros) -> Finished {
         let (outcome, latency) = ticket.end(flags, attempts, now);
         self.tally.end(ticket.stratum(), outcome, latency);
-        let Stratum {
-            canary, version, ..
-        } = ticket.stratum();
-        Finished {
-            canary,
-            version,
-            outcome,
-            latency,
-        }
+        let Stratum { canary, version, .. } = ticket.stratum();
+        Finished { canary, version, outcome, latency }
+    }
+
+    /// A request is over and how it ended cannot be known, by the shell's fault: it says nothing about the version.
+    pub fn lose(&mut self, ticket: &Ticket, now: Micros) {
+        self.faults.requests += 1;
+        self.tally.end(ticket.stratum(), Outcome::Void, now);
+    }
+
+    /// Whether [`Worker::route`] needs the client's address; asking the host for it costs.
+    pub const fn needs_client_address(&self) -> bool {
+        self.table.needs_client_address()
     }
 
     /// The heartbeat: opens, reports, gives up.
     pub fn tick(&mut self, now: Millis) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.link.is_silent(now)
-            || self
-                .courier
-                .waiting(now)
-                .is_some_and(|wait| self.link.is_up() && wait >= crate::link::SILENCE)
+            || self.courier.waiting(now).is_some_and(|wait| self.link.is_up() && wait >= crate::link::SILENCE)
         {
             actions.push(Action::CloseStream);
             self.stream_lost(now);
         }
         if self.link.open_if_due(now) {
             self.sent_at = now;
-            actions.extend([
-                Action::OpenStream,
-                Action::Send(ToAgent::Hello(self.hello())),
-            ]);
+            actions.extend([Action::OpenStream, Action::Send(ToAgent::Hello(self.hello()))]);
         }
         if self.link.is_up() && now.since(self.sent_at) >= self.report_every() {
             actions.extend(self.report(now));
@@ -269,11 +237,7 @@ impl Worker {
         match message {
             ToWorker::Welcome(_) => {
                 self.link.welcomed(now);
-                actions.extend(
-                    self.courier
-                        .again(now)
-                        .map(|report| Action::Send(ToAgent::Report(report))),
-                );
+                actions.extend(self.courier.again(now).map(|report| Action::Send(ToAgent::Report(report))));
             }
             ToWorker::Ack(number) => self.courier.acked(number),
             ToWorker::Entry(entry) => {
@@ -312,11 +276,7 @@ impl Worker {
             self.link = Link::new(self.settings.has_agent);
         }
         for entry in self.settings.fixed.clone() {
-            if self
-                .table
-                .get(&entry.canary)
-                .is_none_or(|held| held.epoch == Epoch(0))
-            {
+            if self.table.get(&entry.canary).is_none_or(|held| held.epoch == Epoch(0)) {
                 self.table.put(entry);
             }
         }
@@ -340,24 +300,14 @@ impl Worker {
     /// The canary's share now in force, per canary; zero once the lease is over.
     pub fn weights(&self, now: Millis) -> impl Iterator<Item = (&CanaryId, Epoch, WeightPpm)> {
         self.table.entries().map(move |entry| {
-            let split = entry
-                .routing
-                .as_ref()
-                .and_then(|routing| routing.split.as_ref());
-            let weight = split
-                .filter(|_| !self.is_lease_over(entry, now))
-                .map_or(WeightPpm::ZERO, |s| s.weight);
+            let split = entry.routing.as_ref().and_then(|routing| routing.split.as_ref());
+            let weight = split.filter(|_| !self.is_lease_over(entry, now)).map_or(WeightPpm::ZERO, |s| s.weight);
             (&entry.canary, entry.epoch, weight)
         })
     }
 
     fn hello(&self) -> Hello {
-        let Identity {
-            node,
-            cluster,
-            filter_version,
-            incarnation,
-        } = self.identity.clone();
+        let Identity { node, cluster, filter_version, incarnation } = self.identity.clone();
         let adopted = self.table.entries().filter(|entry| entry.epoch > Epoch(0));
         Hello {
             protocol: PROTOCOL,
@@ -365,15 +315,8 @@ impl Worker {
             node,
             cluster,
             filter_version,
-            adopted: adopted
-                .map(|entry| (entry.canary.clone(), entry.epoch))
-                .collect(),
-            default_upstreams: self
-                .settings
-                .default_upstreams
-                .clone()
-                .into_iter()
-                .collect(),
+            adopted: adopted.map(|entry| (entry.canary.clone(), entry.epoch)).collect(),
+            default_upstreams: self.settings.default_upstreams.clone().into_iter().collect(),
         }
     }
 
@@ -392,43 +335,16 @@ impl Worker {
 
     fn named_strata(&mut self) -> Vec<(Stratum<CanaryId>, Counts)> {
         let taken = self.tally.take(MAX_STRATA).into_iter();
-        let named = taken.filter_map(
-            |(
-                Stratum {
-                    canary,
-                    epoch,
-                    version,
-                    placement,
-                },
-                counts,
-            )| {
-                let canary = self.names.get(usize::from(canary))?.clone();
-                Some((
-                    Stratum {
-                        canary,
-                        epoch,
-                        version,
-                        placement,
-                    },
-                    counts,
-                ))
-            },
-        );
+        let named = taken.filter_map(|(Stratum { canary, epoch, version, placement }, counts)| {
+            let canary = self.names.get(usize::from(canary))?.clone();
+            Some((Stratum { canary, epoch, version, placement }, counts))
+        });
         named.collect()
     }
 
     fn report_every(&self) -> Millis {
-        let has_split = |entry: &Entry| {
-            entry
-                .routing
-                .as_ref()
-                .is_some_and(|routing| routing.split.is_some())
-        };
-        if self
-            .table
-            .entries()
-            .any(|entry| entry.epoch > Epoch(0) && has_split(entry))
-        {
+        let has_split = |entry: &Entry| entry.routing.as_ref().is_some_and(|routing| routing.split.is_some());
+        if self.table.entries().any(|entry| entry.epoch > Epoch(0) && has_split(entry)) {
             REPORT_EVERY
         } else {
             IDLE_EVERY
@@ -437,11 +353,7 @@ impl Worker {
 
     /// Ticks fast while a release is on or the agent is sought, slowly when all is quiet.
     fn repace(&mut self) -> Option<Action> {
-        let pace = if self.link.is_up() {
-            self.report_every()
-        } else {
-            REPORT_EVERY
-        };
+        let pace = if self.link.is_up() { self.report_every() } else { REPORT_EVERY };
         (pace != self.pace).then(|| {
             self.pace = pace;
             Action::TickEvery(pace)

@@ -1,0 +1,288 @@
+//! The plugin's JSON, parsed into what is meant; an invalid one never becomes a [`Config`].
+
+use std::collections::BTreeMap;
+
+use rollout::names::{CanaryId, Upstream};
+use rollout::time::Millis;
+use rollout::worker::Settings;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::canaries::{RawCanary, fixed_entries};
+
+/// Longest configuration read, in bytes.
+pub(crate) const MAX_CONFIG_BYTES: usize = 1 << 20;
+/// Longest lease, in seconds: a day. Whoever wants none names the canary in the filter's own configuration.
+const MAX_LEASE_SECONDS: f64 = 86_400.0;
+/// Most strata counted apart; each holds at most some 25 KiB.
+const MAX_STRATA: u64 = 1_024;
+/// Longest token or file name, in bytes.
+const MAX_TEXT_BYTES: usize = 4_096;
+const DEFAULT_HEADER: &str = "x-serin-upstream";
+
+/// What the operator wants. Not printable: it may hold a token.
+pub(crate) struct Config {
+    /// Where the agent is, if there is one.
+    pub(crate) agent: Option<Agent>,
+    /// What the engine needs.
+    pub(crate) settings: Settings,
+}
+
+/// How the agent is reached.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Agent {
+    /// By the proxy's own gRPC client; needs no cluster.
+    Address {
+        /// `host:port`.
+        address: String,
+        /// In clear without.
+        tls: Option<Tls>,
+        /// Sent as `authorization: Bearer`.
+        token: Option<String>,
+    },
+    /// Through one of the proxy's clusters, which then owns TLS and identity.
+    Cluster {
+        /// The cluster's name.
+        cluster: String,
+        /// Sent as `authorization: Bearer`.
+        token: Option<String>,
+    },
+}
+
+impl Agent {
+    /// The bearer token, if one is to be shown.
+    pub(crate) fn token(&self) -> Option<&str> {
+        match self {
+            Self::Address { token, .. } | Self::Cluster { token, .. } => token.as_deref(),
+        }
+    }
+
+    /// The agent's place, for people.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Address { address, .. } => address,
+            Self::Cluster { cluster, .. } => cluster,
+        }
+    }
+}
+
+/// Files on the proxy's disk, in PEM.
+#[derive(Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Tls {
+    /// Who may have signed the agent's certificate; the system's roots without.
+    pub(crate) ca_file: Option<String>,
+    /// Our certificate, together with `key_file`.
+    pub(crate) cert_file: Option<String>,
+    /// Our key.
+    pub(crate) key_file: Option<String>,
+}
+
+/// A configuration was refused: field, value, rule.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{field}: {rule}")]
+pub(crate) struct ConfigError {
+    field: String,
+    rule: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self { field: field.into(), rule: rule.into() }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct RawConfig {
+    agent: Option<Value>,
+    decision_header: String,
+    lease_seconds: f64,
+    default_upstreams: BTreeMap<String, String>,
+    canaries: Vec<RawCanary>,
+    limits: RawLimits,
+}
+
+impl Default for RawConfig {
+    fn default() -> Self {
+        Self {
+            agent: None,
+            decision_header: DEFAULT_HEADER.into(),
+            lease_seconds: 60.0,
+            default_upstreams: BTreeMap::new(),
+            canaries: Vec::new(),
+            limits: RawLimits::default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct RawLimits {
+    strata: u64,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self { strata: 64 }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawAgent {
+    address: Option<String>,
+    cluster: Option<String>,
+    tls: Option<Tls>,
+    token: Option<String>,
+}
+
+impl Config {
+    /// What holds while nothing valid is known: every request to primary.
+    pub(crate) fn safe() -> Self {
+        let settings = Settings {
+            has_agent: false,
+            decision_header: DEFAULT_HEADER.into(),
+            lease: Millis::from_secs(60),
+            default_upstreams: BTreeMap::new(),
+            fixed: Vec::new(),
+            max_strata: 64,
+        };
+        Self { agent: None, settings }
+    }
+
+    /// Reads the plugin's configuration; an empty one means all defaults.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        let raw = if json.trim_ascii().is_empty() { RawConfig::default() } else { from_json(json)? };
+        let agent = raw.agent.map(parse_agent).transpose()?;
+        let lease_ms = bounded("leaseSeconds", raw.lease_seconds, 1.0, MAX_LEASE_SECONDS)? * 1000.0;
+        if !(1..=MAX_STRATA).contains(&raw.limits.strata) {
+            let rule = format!("{} is outside 1 to {MAX_STRATA}", raw.limits.strata);
+            return Err(ConfigError::new("limits.strata", rule));
+        }
+        let settings = Settings {
+            has_agent: agent.is_some(),
+            decision_header: parse_header(raw.decision_header)?,
+            lease: Millis(lease_ms as u64),
+            default_upstreams: parse_defaults(raw.default_upstreams)?,
+            fixed: fixed_entries(raw.canaries)?,
+            max_strata: usize::try_from(raw.limits.strata).unwrap_or(64),
+        };
+        Ok(Self { agent, settings })
+    }
+}
+
+/// A number within its range, both ends included.
+///
+/// # Errors
+/// When it lies outside, or is none.
+pub(crate) fn bounded(field: &str, value: f64, min: f64, max: f64) -> Result<f64, ConfigError> {
+    if !(min..=max).contains(&value) {
+        return Err(ConfigError::new(field, format!("{value} is outside {min} to {max}")));
+    }
+    Ok(value)
+}
+
+fn from_json(json: &[u8]) -> Result<RawConfig, ConfigError> {
+    if json.len() >= MAX_CONFIG_BYTES {
+        let rule = format!("is longer than {MAX_CONFIG_BYTES} bytes");
+        return Err(ConfigError::new("configuration", rule));
+    }
+    serde_json::from_slice(json).map_err(|error| ConfigError::new("configuration", error.to_string()))
+}
+
+fn parse_agent(value: Value) -> Result<Agent, ConfigError> {
+    if let Value::String(address) = value {
+        return Ok(Agent::Address { address: parse_address("agent", address)?, tls: None, token: None });
+    }
+    let raw: RawAgent = from_value("agent", value)?;
+    let token = raw.token.map(|token| parse_text("agent.token", token)).transpose()?;
+    match (raw.address, raw.cluster, raw.tls) {
+        (Some(address), None, tls) => Ok(Agent::Address {
+            address: parse_address("agent.address", address)?,
+            tls: tls.map(parse_tls).transpose()?,
+            token,
+        }),
+        (None, Some(cluster), None) => Ok(Agent::Cluster { cluster: parse_text("agent.cluster", cluster)?, token }),
+        (None, Some(_), Some(_)) => Err(ConfigError::new(
+            "agent.tls",
+            "is set beside a cluster; TLS is then the cluster's own matter, so leave it out",
+        )),
+        _ => Err(ConfigError::new("agent", "needs exactly one of address and cluster")),
+    }
+}
+
+fn from_value<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, ConfigError> {
+    serde_json::from_value(value).map_err(|error| ConfigError::new(field, error.to_string()))
+}
+
+fn parse_address(field: &str, address: String) -> Result<String, ConfigError> {
+    let fits = address.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_host = |b: u8| b.is_ascii_alphanumeric() || b"._-:[]".contains(&b);
+        let is_bracketed = host.starts_with('[') && host.ends_with(']');
+        (1..=255).contains(&host.len())
+            && host.bytes().all(is_host)
+            && (is_bracketed || !host.contains(':'))
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if !fits {
+        let rule = format!("{address:?} is not of the form host:port, as in agent.serin:7070 or [::1]:7070");
+        return Err(ConfigError::new(field, rule));
+    }
+    Ok(address)
+}
+
+fn parse_tls(tls: Tls) -> Result<Tls, ConfigError> {
+    if tls.cert_file.is_some() != tls.key_file.is_some() {
+        let rule = "certFile and keyFile belong together: give both or neither";
+        return Err(ConfigError::new("agent.tls", rule));
+    }
+    let file = |field: &str, name: Option<String>| {
+        name.map(|name| parse_text(&format!("agent.tls.{field}"), name)).transpose()
+    };
+    Ok(Tls {
+        ca_file: file("caFile", tls.ca_file)?,
+        cert_file: file("certFile", tls.cert_file)?,
+        key_file: file("keyFile", tls.key_file)?,
+    })
+}
+
+/// Does not repeat the value: it may be secret.
+fn parse_text(field: &str, text: String) -> Result<String, ConfigError> {
+    if text.is_empty() || text.len() > MAX_TEXT_BYTES || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        let rule = format!("is not 1 to {MAX_TEXT_BYTES} printable ASCII characters without spaces");
+        return Err(ConfigError::new(field, rule));
+    }
+    Ok(text)
+}
+
+fn parse_header(name: String) -> Result<String, ConfigError> {
+    // A token of RFC 9110 in lower case, as HTTP/2 wants it; pseudo headers are not ours to set.
+    let is_token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if !(1..=128).contains(&name.len()) || !name.bytes().all(is_token) {
+        let rule = format!("{name:?} is no header's name in lower case of 1 to 128 characters");
+        return Err(ConfigError::new("decisionHeader", rule));
+    }
+    Ok(name)
+}
+
+fn parse_defaults(raw: BTreeMap<String, String>) -> Result<BTreeMap<CanaryId, Upstream>, ConfigError> {
+    let limit = rollout::table::MAX_CANARIES;
+    if raw.len() > limit {
+        let rule = format!("names {} canaries; at most {limit} are allowed", raw.len());
+        return Err(ConfigError::new("defaultUpstreams", rule));
+    }
+    let parsed = raw.into_iter().map(|(canary, upstream)| {
+        let field = format!("defaultUpstreams[{canary:?}]");
+        let id = CanaryId::parse(&canary).map_err(|error| ConfigError::new(&field, error.to_string()))?;
+        let upstream =
+            Upstream::parse(&upstream).map_err(|error| ConfigError::new(&field, format!("{upstream:?} {error}")))?;
+        Ok((id, upstream))
+    });
+    parsed.collect()
+}

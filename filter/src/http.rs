@@ -1,0 +1,147 @@
+//! One request, from its headers to its end: gather, ask the engine, edit one header. Never pauses a request.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, MapType};
+use rollout::exchange::Ticket;
+use rollout::matching::Request;
+use rollout::worker::HeaderEdit;
+
+use crate::host::{self, Headers, HostError, Pair};
+use crate::shell::Shell;
+
+/// Set when the module is built for the tests of what a trap does, and only then: a request can make it panic.
+const TEST_TRAP: bool = option_env!("SERIN_TEST_TRAP").is_some();
+
+/// The state of one request.
+pub(crate) struct Http {
+    shell: Option<Rc<RefCell<Shell>>>,
+    ticket: Option<Ticket>,
+    is_answer_unreadable: bool,
+}
+
+impl Http {
+    /// A request that begins; `shell` is its plugin's.
+    pub(crate) const fn new(shell: Option<Rc<RefCell<Shell>>>) -> Self {
+        Self { shell, ticket: None, is_answer_unreadable: false }
+    }
+
+    /// Runs one event on the plugin's shell; events do not nest, so it is free.
+    fn with_shell<R>(&self, act: impl FnOnce(&mut Shell) -> R) -> Option<R> {
+        let mut shell = self.shell.as_ref()?.try_borrow_mut().ok()?;
+        Some(act(&mut shell))
+    }
+}
+
+impl HttpContext for Http {
+    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        self.ticket = self.with_shell(start).flatten();
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        let Some(mut ticket) = self.ticket.take() else {
+            return Action::Continue;
+        };
+        if let Some(now) = self.with_shell(Shell::now) {
+            let read = host::headers(MapType::HttpResponseHeaders);
+            match pairs(&read) {
+                Ok(headers) => ticket.response_headers(&headers, now),
+                Err(_) => self.is_answer_unreadable = true,
+            }
+        }
+        self.ticket = Some(ticket);
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        if let Some(ticket) = self.ticket.as_mut().filter(|ticket| ticket.is_grpc()) {
+            let read = host::headers(MapType::HttpResponseTrailers);
+            match pairs(&read) {
+                Ok(trailers) => ticket.response_trailers(&trailers),
+                Err(_) => self.is_answer_unreadable = true,
+            }
+        }
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            let is_readable = !self.is_answer_unreadable;
+            self.with_shell(|shell| finish(shell, &ticket, is_readable));
+        }
+    }
+}
+
+impl Context for Http {}
+
+/// request -> route -> header edit. `None` when the request is none of ours, or could not be placed.
+fn start(shell: &mut Shell) -> Option<Ticket> {
+    let now = shell.now();
+    let read = host::headers(MapType::HttpRequestHeaders);
+    let Ok(headers) = pairs(&read) else {
+        shell.worker.unreadable_request();
+        // The client's copy must not choose; whether there is one cannot be known.
+        let _ = host::remove_request_header(&shell.decision_header);
+        return None;
+    };
+    trap_if_asked(&headers);
+    let address = client_address(shell);
+    let request = Request { headers: &headers, client_address: address.as_deref() };
+    let decision = shell.worker.route(request, now);
+    let is_applied = edit(&decision.header, &shell.decision_header).is_ok();
+    if !is_applied {
+        let _ = host::remove_request_header(&shell.decision_header);
+    }
+    shell.worker.start(&decision, is_applied, now)
+}
+
+fn client_address(shell: &mut Shell) -> Option<Vec<u8>> {
+    if !shell.worker.needs_client_address() {
+        return None;
+    }
+    let address = host::property("source\0address");
+    if address.is_err() {
+        shell.stats.host_fault();
+    }
+    address.ok()
+}
+
+fn edit(edit: &HeaderEdit, name: &str) -> Result<(), HostError> {
+    match edit {
+        HeaderEdit::Leave => Ok(()),
+        HeaderEdit::Remove => host::remove_request_header(name),
+        HeaderEdit::Set(upstream) => host::replace_request_header(name, upstream.as_str()),
+    }
+}
+
+/// outcome -> tally, and Envoy's own statistics.
+fn finish(shell: &mut Shell, ticket: &Ticket, is_readable: bool) {
+    let now = shell.now();
+    let flags = host::number_property("response\0flags");
+    let attempts = host::number_property("upstream\0request_attempt_count");
+    match (flags, attempts) {
+        (Ok(flags), Ok(attempts)) if is_readable => {
+            let finished = shell.worker.finish(ticket, flags.unwrap_or(0), attempts, now);
+            let canary = shell.worker.canary(finished.canary);
+            shell.stats.finished(&finished, canary);
+        }
+        _ => shell.worker.lose(ticket, now),
+    }
+}
+
+fn pairs(read: &Result<Headers, HostError>) -> Result<Vec<Pair<'_>>, HostError> {
+    match read {
+        Ok(headers) => headers.pairs(),
+        Err(error) => Err(*error),
+    }
+}
+
+#[expect(clippy::panic, reason = "compiled only where a test wants to see what a trap does")]
+fn trap_if_asked(headers: &[Pair<'_>]) {
+    if TEST_TRAP && headers.contains(&(b"x-serin-test-trap", b"1")) {
+        panic!("trapped on purpose, as the test build was asked to");
+    }
+}

@@ -1,0 +1,243 @@
+//! The engine with its host: performs what the `Worker` asks for, and tells it what came of that.
+
+use proto::limits::{MAX_TEXT_BYTES, MAX_TO_WORKER_BYTES};
+use proto::wire::{decode_to_worker, encode_from_worker};
+use proxy_wasm::types::{BufferType, LogLevel};
+use rollout::report::{Incarnation, ToAgent};
+use rollout::time::Micros;
+use rollout::worker::{Action, Identity, Worker};
+
+use crate::agent_address::grpc_service;
+use crate::config::{Agent, Config};
+use crate::host;
+use crate::stats::Stats;
+
+const SERVICE: &str = "serin.fleet.v1.Fleet";
+const METHOD: &str = "Connect";
+
+/// Everything one worker VM holds.
+pub(crate) struct Shell {
+    /// Decides.
+    pub(crate) worker: Worker,
+    /// What Envoy shows.
+    pub(crate) stats: Stats,
+    /// The decision header's name.
+    pub(crate) decision_header: String,
+    agent: Option<Agent>,
+    stream: Option<u32>,
+    last_now: Micros,
+    /// Said once, then not again until the agent was reached: it would repeat for as long as the agent is away.
+    is_failure_said: bool,
+    is_nonsense_said: bool,
+}
+
+impl Shell {
+    /// A new life: a new incarnation. Nothing is sent before the first tick.
+    pub(crate) fn new(mut config: Config) -> Self {
+        let [incarnation, seed] = host::random().unwrap_or_else(|error| {
+            // Without a number of its own its reports could be taken for another worker's: better none.
+            host::log(
+                LogLevel::Error,
+                &format!("serin: the proxy gives no random bytes ({error}): the agent is not used, all else works"),
+            );
+            config.agent = None;
+            config.settings.has_agent = false;
+            [0, host::now().map_or(0, |now| now.0)]
+        });
+        let identity = Identity {
+            node: text_property("xds\0node\0id"),
+            cluster: text_property("xds\0node\0cluster"),
+            filter_version: env!("CARGO_PKG_VERSION").into(),
+            incarnation: Incarnation(incarnation),
+        };
+        Self {
+            decision_header: config.settings.decision_header.clone(),
+            worker: Worker::new(identity, config.settings, seed),
+            stats: Stats::default(),
+            agent: config.agent,
+            stream: None,
+            last_now: Micros(0),
+            is_failure_said: false,
+            is_nonsense_said: false,
+        }
+    }
+
+    /// New settings for the same life. A stream to another agent than the one now wanted is given up.
+    pub(crate) fn reconfigure(&mut self, config: Config) {
+        if self.agent != config.agent {
+            if self.stream.is_some() {
+                self.give_up();
+                let now = self.now().to_millis();
+                self.worker.stream_lost(now);
+            }
+            self.agent = config.agent;
+            self.is_failure_said = false;
+        }
+        self.decision_header = config.settings.decision_header.clone();
+        self.worker.reconfigure(config.settings);
+    }
+
+    /// The heartbeat.
+    pub(crate) fn tick(&mut self) {
+        let now = self.now();
+        let actions = self.worker.tick(now.to_millis());
+        self.perform(actions, now);
+        self.show(now);
+    }
+
+    /// A message of `size` bytes waits in the host's buffer.
+    pub(crate) fn message(&mut self, token: u32, size: usize) {
+        if self.stream != Some(token) {
+            return;
+        }
+        let now = self.now();
+        match read_message(size) {
+            Ok(message) => {
+                let actions = self.worker.message(message, now.to_millis());
+                self.perform(actions, now);
+            }
+            Err(reason) => {
+                self.worker.malformed_message();
+                if !self.is_nonsense_said {
+                    self.is_nonsense_said = true;
+                    let agent = self.agent_name();
+                    let line = format!(
+                        "serin: agent {agent} said what this filter cannot accept, the table in force stays: {reason}"
+                    );
+                    host::log(LogLevel::Warn, &line);
+                }
+            }
+        }
+        self.show(now);
+    }
+
+    /// A stream has ended.
+    pub(crate) fn closed(&mut self, token: u32, grpc_status: u32) {
+        if self.stream != Some(token) {
+            return;
+        }
+        self.stream = None;
+        // The host keeps what is not closed on this end too; that it has forgotten it already is as well.
+        let _ = host::close_stream(token);
+        let now = self.now();
+        self.lost(now, &format!("the stream closed with gRPC status {grpc_status}"));
+        self.show(now);
+    }
+
+    /// This life ends: what it added to the proxy's shared gauges is taken back.
+    pub(crate) fn end(&mut self) {
+        self.give_up();
+        self.stats.connected(false);
+    }
+
+    /// The host's monotonic time; without it, what it last was.
+    pub(crate) fn now(&mut self) -> Micros {
+        match host::now() {
+            Ok(now) => self.last_now = now,
+            Err(_) => self.stats.host_fault(),
+        }
+        self.last_now
+    }
+
+    fn perform(&mut self, actions: Vec<Action>, now: Micros) {
+        for action in actions {
+            match action {
+                Action::OpenStream => self.open(now),
+                Action::Send(message) => self.send(&message, now),
+                Action::CloseStream => {
+                    self.say_failure("it was silent for too long");
+                    self.give_up();
+                }
+                Action::TickEvery(period) => {
+                    let period_ms = u32::try_from(period.0).unwrap_or(u32::MAX);
+                    if host::tick_every(period_ms).is_err() {
+                        self.stats.host_fault();
+                    }
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, now: Micros) {
+        let Some(agent) = &self.agent else {
+            return;
+        };
+        let bearer = agent.token().map(|token| format!("Bearer {token}"));
+        let metadata: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+        match host::open_stream(&grpc_service(agent), SERVICE, METHOD, &metadata) {
+            Ok(token) => {
+                self.stream = Some(token);
+                self.is_nonsense_said = false;
+            }
+            Err(error) => self.lost(
+                now,
+                &format!("the proxy refused to open a stream ({error}); check the cluster's name or the TLS files"),
+            ),
+        }
+    }
+
+    /// Without a stream nothing is sent: a report stays with the engine until it is acknowledged.
+    fn send(&mut self, message: &ToAgent, now: Micros) {
+        let Some(token) = self.stream else {
+            return;
+        };
+        if let Err(error) = host::send(token, &encode_from_worker(message)) {
+            self.give_up();
+            self.lost(now, &format!("the proxy refused to send ({error})"));
+        }
+    }
+
+    fn give_up(&mut self) {
+        if let Some(token) = self.stream.take() {
+            // A stream the host no longer knows is given up already.
+            let _ = host::cancel_stream(token);
+        }
+    }
+
+    fn lost(&mut self, now: Micros, reason: &str) {
+        self.say_failure(reason);
+        self.worker.stream_lost(now.to_millis());
+    }
+
+    fn say_failure(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.is_failure_said, true) {
+            let agent = self.agent_name();
+            let line = format!(
+                "serin: no connection to agent {agent}: {reason}. Trying again; what is in force holds for its lease"
+            );
+            host::log(LogLevel::Warn, &line);
+        }
+    }
+
+    fn show(&mut self, now: Micros) {
+        let is_connected = self.worker.is_connected();
+        if self.stats.connected(is_connected) && is_connected {
+            self.is_failure_said = false;
+            let line = format!("serin: connected to agent {}", self.agent_name());
+            host::log(LogLevel::Info, &line);
+        }
+        let weights = self.worker.weights(now.to_millis());
+        self.stats.weights(weights.map(|(canary, _, weight)| (canary, weight)));
+        self.stats.faults(self.worker.faults());
+    }
+
+    fn agent_name(&self) -> &str {
+        self.agent.as_ref().map_or("(none)", Agent::name)
+    }
+}
+
+fn read_message(size: usize) -> Result<rollout::report::ToWorker, String> {
+    if size > MAX_TO_WORKER_BYTES {
+        return Err(format!("frame: {size} bytes are too many; at most {MAX_TO_WORKER_BYTES} are allowed"));
+    }
+    let frame = host::buffer(BufferType::GrpcReceiveBuffer, size).map_err(|error| error.to_string())?;
+    decode_to_worker(&frame).map_err(|error| error.to_string())
+}
+
+/// A property that names something; empty when there is none, and never longer than a Hello may say.
+fn text_property(path: &str) -> String {
+    let bytes = host::property(path).unwrap_or_default();
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+    text
+}
