@@ -19,7 +19,6 @@ mod root;
 mod shell;
 mod stats;
 
-#[expect(missing_docs, reason = "the SDK's macro writes the function")]
 mod start {
     proxy_wasm::main! {{
         // Installs a panic hook too: should a VM ever trap, Envoy's log says why.

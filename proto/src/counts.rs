@@ -35,34 +35,22 @@ pub(crate) fn encode_report(report: &Report) -> v1::Report {
     let strata = report.strata.iter();
     v1::Report {
         number: report.number,
-        strata: strata
-            .map(|(stratum, counts)| encode_stratum(stratum, counts))
-            .collect(),
+        strata: strata.map(|(stratum, counts)| encode_stratum(stratum, counts)).collect(),
     }
 }
 
 pub(crate) fn decode_report(report: v1::Report) -> Result<Report, WireError> {
     if report.number == 0 {
-        return Err(WireError::number(
-            "number",
-            0,
-            "is no report's number; they count from 1",
-        ));
+        return Err(WireError::number("number", 0, "is no report's number; they count from 1"));
     }
     at_most("strata", report.strata.len(), MAX_STRATA)?;
-    Ok(Report {
-        number: report.number,
-        strata: each("strata", report.strata, decode_stratum)?,
-    })
+    Ok(Report { number: report.number, strata: each("strata", report.strata, decode_stratum)? })
 }
 
 fn encode_stratum(stratum: &Stratum<CanaryId>, counts: &Counts) -> v1::Stratum {
     let classes = FailureClass::ALL.into_iter().filter_map(|class| {
         let count = counts.failed.of(class);
-        (count > 0).then(|| v1::Failed {
-            class: encode_class(class).into(),
-            count: count.min(MAX_COUNT),
-        })
+        (count > 0).then(|| v1::Failed { class: encode_class(class).into(), count: count.min(MAX_COUNT) })
     });
     v1::Stratum {
         canary: stratum.canary.as_str().into(),
@@ -89,19 +77,14 @@ fn decode_stratum(stratum: v1::Stratum) -> Result<(Stratum<CanaryId>, Counts), W
         succeeded: decode_count("succeeded", stratum.succeeded)?,
         failed: decode_failed(&stratum.failed)?,
         void: decode_count("void", stratum.void)?,
-        latency: decode_latency(&stratum.latency.unwrap_or_default())
-            .map_err(|error| error.within("latency"))?,
+        latency: decode_latency(&stratum.latency.unwrap_or_default()).map_err(|error| error.within("latency"))?,
     };
     Ok((at, counts))
 }
 
 fn decode_count(field: &str, count: u64) -> Result<u64, WireError> {
     if count > MAX_COUNT {
-        return Err(WireError::number(
-            field,
-            count,
-            "is no plausible count; at most 2^48 is allowed",
-        ));
+        return Err(WireError::number(field, count, "is no plausible count; at most 2^48 is allowed"));
     }
     Ok(count)
 }
@@ -121,11 +104,7 @@ fn decode_failed(failed: &[v1::Failed]) -> Result<Failures, WireError> {
         }
         last = item.class;
         if item.count == 0 {
-            return Err(WireError::number(
-                "failed.count",
-                0,
-                "is sent for nothing; leave the class out",
-            ));
+            return Err(WireError::number("failed.count", 0, "is sent for nothing; leave the class out"));
         }
         if let Some(held) = failures.0.get_mut(class as usize) {
             *held = decode_count("failed.count", item.count)?;
@@ -163,16 +142,12 @@ fn decode_latency(latency: &v1::Latency) -> Result<Latency, WireError> {
             ..0 => index = index.saturating_add(value.unsigned_abs()),
             1.. => {
                 // Checked for each filled bucket, so the list can hold no more of them than the histogram has.
-                let bucket = u32::try_from(index)
-                    .ok()
-                    .filter(|bucket| *bucket <= max_index());
+                let bucket = u32::try_from(index).ok().filter(|bucket| *bucket <= max_index());
                 let Some(bucket) = bucket else {
                     let rule = format!("stands in bucket {index}; the last one is {}", max_index());
                     return refuse(value, &rule);
                 };
-                packed
-                    .0
-                    .push((bucket, decode_count("buckets", value.unsigned_abs())?));
+                packed.0.push((bucket, decode_count("buckets", value.unsigned_abs())?));
                 index = index.saturating_add(1);
             }
         }

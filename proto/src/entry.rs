@@ -6,9 +6,7 @@ use rollout::table::{Entry, Routing, Scope, Split, StickyKey, WeightPpm};
 
 use crate::error::{WireError, at_most, bounded, each};
 use crate::hello::{decode_canary, decode_epoch, decode_upstream};
-use crate::limits::{
-    MAX_CONDITIONS, MAX_HOSTS, MAX_PATH_PREFIX_BYTES, MAX_REGEXES, MAX_RULES, MAX_SALT_BYTES,
-};
+use crate::limits::{MAX_CONDITIONS, MAX_HOSTS, MAX_PATH_PREFIX_BYTES, MAX_REGEXES, MAX_RULES, MAX_SALT_BYTES};
 use crate::v1;
 
 pub(crate) fn encode_entry(entry: &Entry) -> v1::Entry {
@@ -32,10 +30,7 @@ pub(crate) fn decode_entry(entry: v1::Entry) -> Result<Entry, WireError> {
 
 fn encode_routing(routing: &Routing) -> v1::Routing {
     v1::Routing {
-        scope: Some(v1::Scope {
-            hosts: routing.scope.hosts.clone(),
-            path_prefix: routing.scope.path_prefix.clone(),
-        }),
+        scope: Some(v1::Scope { hosts: routing.scope.hosts.clone(), path_prefix: routing.scope.path_prefix.clone() }),
         primary: routing.primary.as_str().into(),
         split: routing.split.as_ref().map(encode_split),
     }
@@ -46,10 +41,7 @@ fn decode_routing(routing: v1::Routing) -> Result<Routing, WireError> {
     Ok(Routing {
         scope: decode_scope(scope).map_err(|error| error.within("scope"))?,
         primary: decode_upstream("primary", &routing.primary)?,
-        split: routing
-            .split
-            .map(|split| decode_split(split).map_err(|error| error.within("split")))
-            .transpose()?,
+        split: routing.split.map(|split| decode_split(split).map_err(|error| error.within("split"))).transpose()?,
     })
 }
 
@@ -60,26 +52,18 @@ fn decode_scope(scope: v1::Scope) -> Result<Scope, WireError> {
     at_most("hosts", scope.hosts.len(), MAX_HOSTS)?;
     for host in &scope.hosts {
         let fits = (1..=MAX_NAME_BYTES).contains(&host.len())
-            && host
-                .bytes()
-                .all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase());
+            && host.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase());
         if !fits {
-            let rule = "is no host; give 1 to 253 printable characters in lower case, without port: a name, *.suffix, or *";
+            let rule =
+                "is no host; give 1 to 253 printable characters in lower case, without port: a name, *.suffix, or *";
             return Err(WireError::text("hosts", host, rule));
         }
     }
     let path_prefix = bounded("path_prefix", scope.path_prefix, MAX_PATH_PREFIX_BYTES)?;
     if !path_prefix.starts_with('/') {
-        return Err(WireError::text(
-            "path_prefix",
-            &path_prefix,
-            "does not begin with /",
-        ));
+        return Err(WireError::text("path_prefix", &path_prefix, "does not begin with /"));
     }
-    Ok(Scope {
-        hosts: scope.hosts,
-        path_prefix,
-    })
+    Ok(Scope { hosts: scope.hosts, path_prefix })
 }
 
 fn encode_split(split: &Split) -> v1::Split {
@@ -87,9 +71,7 @@ fn encode_split(split: &Split) -> v1::Split {
         canary: split.canary.as_str().into(),
         weight_ppm: split.weight.ppm(),
         rules: split.rules.iter().map(encode_rule).collect(),
-        sticky: split.sticky.as_ref().map(|key| v1::StickyKey {
-            key: Some(encode_key(key)),
-        }),
+        sticky: split.sticky.as_ref().map(|key| v1::StickyKey { key: Some(encode_key(key)) }),
         salt: split.salt.clone(),
     }
 }
@@ -97,21 +79,13 @@ fn encode_split(split: &Split) -> v1::Split {
 fn decode_split(split: v1::Split) -> Result<Split, WireError> {
     at_most("rules", split.rules.len(), MAX_RULES)?;
     // Counted before any is compiled: compiling is what they cost.
-    at_most(
-        "rules.regex",
-        split.rules.iter().map(regexes).sum(),
-        MAX_REGEXES,
-    )?;
+    at_most("rules.regex", split.rules.iter().map(regexes).sum(), MAX_REGEXES)?;
     Ok(Split {
         canary: decode_upstream("canary", &split.canary)?,
-        weight: WeightPpm::new(split.weight_ppm).map_err(|_| {
-            WireError::number("weight_ppm", split.weight_ppm, "is outside 0 to 1000000")
-        })?,
+        weight: WeightPpm::new(split.weight_ppm)
+            .map_err(|_| WireError::number("weight_ppm", split.weight_ppm, "is outside 0 to 1000000"))?,
         rules: each("rules", split.rules, decode_rule)?,
-        sticky: split
-            .sticky
-            .map(|sticky| decode_key(sticky).map_err(|error| error.within("sticky")))
-            .transpose()?,
+        sticky: split.sticky.map(|sticky| decode_key(sticky).map_err(|error| error.within("sticky"))).transpose()?,
         salt: bounded("salt", split.salt, MAX_SALT_BYTES)?,
     })
 }
@@ -137,10 +111,7 @@ fn decode_key(sticky: v1::StickyKey) -> Result<StickyKey, WireError> {
 fn encode_rule(rule: &MatchRule) -> v1::MatchRule {
     let conditions = |list: &[(String, StringMatch)]| {
         list.iter()
-            .map(|(name, value)| v1::Condition {
-                name: name.clone(),
-                value: Some(encode_match(value)),
-            })
+            .map(|(name, value)| v1::Condition { name: name.clone(), value: Some(encode_match(value)) })
             .collect()
     };
     v1::MatchRule {
@@ -155,18 +126,12 @@ fn encode_rule(rule: &MatchRule) -> v1::MatchRule {
 fn decode_rule(rule: v1::MatchRule) -> Result<MatchRule, WireError> {
     let count = conditions(&rule).count() + usize::from(rule.path.is_some());
     if count == 0 {
-        return Err(WireError::number(
-            "conditions",
-            0,
-            "would fit every request; give at least one",
-        ));
+        return Err(WireError::number("conditions", 0, "would fit every request; give at least one"));
     }
     at_most("conditions", count, MAX_CONDITIONS)?;
     type Name = fn(&str, String) -> Result<String, WireError>;
     let list = |field: &str, items: Vec<v1::Condition>, name: Name| {
-        each(field, items, |item| {
-            Ok((name("name", item.name)?, decode_match("value", item.value)?))
-        })
+        each(field, items, |item| Ok((name("name", item.name)?, decode_match("value", item.value)?)))
     };
     Ok(MatchRule {
         headers: list("headers", rule.headers, decode_header)?,
@@ -181,19 +146,13 @@ fn decode_rule(rule: v1::MatchRule) -> Result<MatchRule, WireError> {
 }
 
 fn conditions(rule: &v1::MatchRule) -> impl Iterator<Item = &v1::Condition> {
-    let lists = [
-        &rule.headers,
-        &rule.without_headers,
-        &rule.cookies,
-        &rule.query,
-    ];
+    let lists = [&rule.headers, &rule.without_headers, &rule.cookies, &rule.query];
     lists.into_iter().flatten()
 }
 
 fn regexes(rule: &v1::MatchRule) -> usize {
     let values = conditions(rule).filter_map(|condition| condition.value.as_ref());
-    let is_regex =
-        |value: &&v1::StringMatch| matches!(value.r#match, Some(v1::string_match::Match::Regex(_)));
+    let is_regex = |value: &&v1::StringMatch| matches!(value.r#match, Some(v1::string_match::Match::Regex(_)));
     values.chain(&rule.path).filter(is_regex).count()
 }
 
@@ -206,16 +165,12 @@ fn encode_match(value: &StringMatch) -> v1::StringMatch {
         StringMatch::Regex(pattern) => Match::Regex(pattern.source().into()),
         StringMatch::Present => Match::Present(v1::Present {}),
     };
-    v1::StringMatch {
-        r#match: Some(value),
-    }
+    v1::StringMatch { r#match: Some(value) }
 }
 
 fn decode_match(field: &str, value: Option<v1::StringMatch>) -> Result<StringMatch, WireError> {
     use v1::string_match::Match;
-    let value = value
-        .and_then(|value| value.r#match)
-        .ok_or_else(|| WireError::missing(field))?;
+    let value = value.and_then(|value| value.r#match).ok_or_else(|| WireError::missing(field))?;
     let (shown, checked) = match value {
         Match::Exact(text) => (text.clone(), StringMatch::Exact(text).checked()),
         Match::Prefix(text) => (text.clone(), StringMatch::Prefix(text).checked()),
@@ -232,22 +187,14 @@ fn decode_match(field: &str, value: Option<v1::StringMatch>) -> Result<StringMat
 fn decode_header(field: &str, name: String) -> Result<String, WireError> {
     let name = decode_name(field, name)?;
     if name.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(WireError::text(
-            field,
-            &name,
-            "has upper case; headers are compared in lower case",
-        ));
+        return Err(WireError::text(field, &name, "has upper case; headers are compared in lower case"));
     }
     Ok(name)
 }
 
 fn decode_name(field: &str, name: String) -> Result<String, WireError> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(WireError::text(
-            field,
-            &name,
-            "is no name; give 1 to 253 printable characters without spaces",
-        ));
+        return Err(WireError::text(field, &name, "is no name; give 1 to 253 printable characters without spaces"));
     }
     bounded(field, name, MAX_NAME_BYTES)
 }

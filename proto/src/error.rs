@@ -24,20 +24,12 @@ impl WireError {
     pub(crate) fn text(field: &str, value: &str, rule: impl fmt::Display) -> Self {
         let shown: String = value.chars().take(MAX_SHOWN).collect();
         let tail = if shown.len() < value.len() { "..." } else { "" };
-        Self {
-            field: field.into(),
-            value: format!("{shown:?}{tail}"),
-            rule: rule.to_string(),
-        }
+        Self { field: field.into(), value: format!("{shown:?}{tail}"), rule: rule.to_string() }
     }
 
     /// A number that breaks a rule.
     pub(crate) fn number(field: &str, value: impl fmt::Display, rule: impl fmt::Display) -> Self {
-        Self {
-            field: field.into(),
-            value: value.to_string(),
-            rule: rule.to_string(),
-        }
+        Self { field: field.into(), value: value.to_string(), rule: rule.to_string() }
     }
 
     /// A required part that is not there.
@@ -83,9 +75,5 @@ pub(crate) fn each<A, B>(
     convert: impl Fn(A) -> Result<B, WireError>,
 ) -> Result<Vec<B>, WireError> {
     let converted = items.into_iter().enumerate();
-    converted
-        .map(|(at, item)| {
-            convert(item).map_err(|error| error.within(format_args!("{field}[{at}]")))
-        })
-        .collect()
+    converted.map(|(at, item)| convert(item).map_err(|error| error.within(format_args!("{field}[{at}]")))).collect()
 }

@@ -17,9 +17,7 @@ pub(crate) fn encode_hello(hello: &Hello) -> v1::Hello {
         node: hello.node.clone(),
         cluster: hello.cluster.clone(),
         filter_version: hello.filter_version.clone(),
-        adopted: adopted
-            .map(|(canary, epoch)| encode_adopted(canary, *epoch))
-            .collect(),
+        adopted: adopted.map(|(canary, epoch)| encode_adopted(canary, *epoch)).collect(),
         default_upstreams: defaults
             .map(|(canary, upstream)| v1::DefaultUpstream {
                 canary: canary.as_str().into(),
@@ -31,11 +29,7 @@ pub(crate) fn encode_hello(hello: &Hello) -> v1::Hello {
 
 pub(crate) fn decode_hello(hello: v1::Hello) -> Result<Hello, WireError> {
     at_most("adopted", hello.adopted.len(), MAX_CANARIES)?;
-    at_most(
-        "default_upstreams",
-        hello.default_upstreams.len(),
-        MAX_CANARIES,
-    )?;
+    at_most("default_upstreams", hello.default_upstreams.len(), MAX_CANARIES)?;
     Ok(Hello {
         protocol: decode_protocol(hello.protocol)?,
         incarnation: Incarnation(hello.incarnation),
@@ -44,33 +38,21 @@ pub(crate) fn decode_hello(hello: v1::Hello) -> Result<Hello, WireError> {
         filter_version: bounded("filter_version", hello.filter_version, MAX_TEXT_BYTES)?,
         adopted: each("adopted", hello.adopted, |adopted| decode_adopted(&adopted))?,
         default_upstreams: each("default_upstreams", hello.default_upstreams, |default| {
-            Ok((
-                decode_canary(&default.canary)?,
-                decode_upstream("upstream", &default.upstream)?,
-            ))
+            Ok((decode_canary(&default.canary)?, decode_upstream("upstream", &default.upstream)?))
         })?,
     })
 }
 
 pub(crate) fn encode_adopted(canary: &CanaryId, epoch: Epoch) -> v1::Adopted {
-    v1::Adopted {
-        canary: canary.as_str().into(),
-        epoch: epoch.0,
-    }
+    v1::Adopted { canary: canary.as_str().into(), epoch: epoch.0 }
 }
 
 pub(crate) fn decode_adopted(adopted: &v1::Adopted) -> Result<(CanaryId, Epoch), WireError> {
-    Ok((
-        decode_canary(&adopted.canary)?,
-        decode_epoch(adopted.epoch)?,
-    ))
+    Ok((decode_canary(&adopted.canary)?, decode_epoch(adopted.epoch)?))
 }
 
 pub(crate) const fn encode_protocol(protocol: Protocol) -> v1::Protocol {
-    v1::Protocol {
-        major: protocol.major,
-        minor: protocol.minor,
-    }
+    v1::Protocol { major: protocol.major, minor: protocol.minor }
 }
 
 pub(crate) fn decode_protocol(protocol: Option<v1::Protocol>) -> Result<Protocol, WireError> {
@@ -89,11 +71,7 @@ pub(crate) fn decode_upstream(field: &str, text: &str) -> Result<Upstream, WireE
 /// An epoch that an agent issued; 0 stands for none.
 pub(crate) fn decode_epoch(epoch: u64) -> Result<Epoch, WireError> {
     if epoch == 0 {
-        return Err(WireError::number(
-            "epoch",
-            epoch,
-            "is no epoch; they count from 1",
-        ));
+        return Err(WireError::number("epoch", epoch, "is no epoch; they count from 1"));
     }
     Ok(Epoch(epoch))
 }

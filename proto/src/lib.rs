@@ -15,12 +15,7 @@ pub mod wire;
 pub use error::WireError;
 
 /// The types generated from `serin/fleet/v1/fleet.proto`.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    reason = "prost writes this file"
-)]
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "prost writes this file")]
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/serin.fleet.v1.rs"));
 }

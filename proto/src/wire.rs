@@ -11,9 +11,7 @@ use rollout::table::{Entry, Epoch, Routing};
 use crate::counts::{decode_report, encode_report};
 use crate::entry::{decode_entry, encode_entry};
 use crate::error::WireError;
-use crate::hello::{
-    decode_adopted, decode_hello, decode_protocol, encode_adopted, encode_hello, encode_protocol,
-};
+use crate::hello::{decode_adopted, decode_hello, decode_protocol, encode_adopted, encode_hello, encode_protocol};
 use crate::limits::{MAX_FROM_WORKER_BYTES, MAX_TO_WORKER_BYTES};
 use crate::v1;
 
@@ -49,11 +47,7 @@ pub fn decode_to_worker(frame: &[u8]) -> Result<ToWorker, WireError> {
 /// # Errors
 /// The worker's refusal.
 pub fn check_routing(canary: &CanaryId, routing: &Routing) -> Result<(), WireError> {
-    let entry = Entry {
-        canary: canary.clone(),
-        epoch: Epoch(1),
-        routing: Some(routing.clone()),
-    };
+    let entry = Entry { canary: canary.clone(), epoch: Epoch(1), routing: Some(routing.clone()) };
     decode_to_worker(&encode_to_worker(&ToWorker::Entry(Box::new(entry)))).map(|_| ())
 }
 
@@ -66,9 +60,7 @@ impl From<&ToAgent> for v1::FromWorker {
             ToAgent::Adopted(canary, epoch) => Message::Adopted(encode_adopted(canary, *epoch)),
             ToAgent::Beat => Message::Beat(v1::Beat {}),
         };
-        Self {
-            message: Some(message),
-        }
+        Self { message: Some(message) }
     }
 }
 
@@ -78,12 +70,8 @@ impl TryFrom<v1::FromWorker> for ToAgent {
     fn try_from(wire: v1::FromWorker) -> Result<Self, WireError> {
         use v1::from_worker::Message;
         match wire.message.ok_or_else(|| WireError::missing("message"))? {
-            Message::Hello(hello) => decode_hello(hello)
-                .map(Self::Hello)
-                .map_err(|error| error.within("hello")),
-            Message::Report(report) => decode_report(report)
-                .map(Self::Report)
-                .map_err(|error| error.within("report")),
+            Message::Hello(hello) => decode_hello(hello).map(Self::Hello).map_err(|error| error.within("hello")),
+            Message::Report(report) => decode_report(report).map(Self::Report).map_err(|error| error.within("report")),
             Message::Adopted(adopted) => decode_adopted(&adopted)
                 .map(|(canary, epoch)| Self::Adopted(canary, epoch))
                 .map_err(|error| error.within("adopted")),
@@ -96,16 +84,12 @@ impl From<&ToWorker> for v1::ToWorker {
     fn from(message: &ToWorker) -> Self {
         use v1::to_worker::Message;
         let message = match message {
-            ToWorker::Welcome(protocol) => Message::Welcome(v1::Welcome {
-                protocol: Some(encode_protocol(*protocol)),
-            }),
+            ToWorker::Welcome(protocol) => Message::Welcome(v1::Welcome { protocol: Some(encode_protocol(*protocol)) }),
             ToWorker::Ack(number) => Message::Ack(v1::Ack { number: *number }),
             ToWorker::Entry(entry) => Message::Entry(encode_entry(entry)),
             ToWorker::Beat => Message::Beat(v1::Beat {}),
         };
-        Self {
-            message: Some(message),
-        }
+        Self { message: Some(message) }
     }
 }
 
@@ -115,18 +99,16 @@ impl TryFrom<v1::ToWorker> for ToWorker {
     fn try_from(wire: v1::ToWorker) -> Result<Self, WireError> {
         use v1::to_worker::Message;
         match wire.message.ok_or_else(|| WireError::missing("message"))? {
-            Message::Welcome(welcome) => decode_protocol(welcome.protocol)
-                .map(Self::Welcome)
-                .map_err(|error| error.within("welcome")),
-            Message::Ack(ack) if ack.number == 0 => Err(WireError::number(
-                "ack.number",
-                0,
-                "is no report's number; they count from 1",
-            )),
+            Message::Welcome(welcome) => {
+                decode_protocol(welcome.protocol).map(Self::Welcome).map_err(|error| error.within("welcome"))
+            }
+            Message::Ack(ack) if ack.number == 0 => {
+                Err(WireError::number("ack.number", 0, "is no report's number; they count from 1"))
+            }
             Message::Ack(ack) => Ok(Self::Ack(ack.number)),
-            Message::Entry(entry) => decode_entry(entry)
-                .map(|entry| Self::Entry(Box::new(entry)))
-                .map_err(|error| error.within("entry")),
+            Message::Entry(entry) => {
+                decode_entry(entry).map(|entry| Self::Entry(Box::new(entry))).map_err(|error| error.within("entry"))
+            }
             Message::Beat(_) => Ok(Self::Beat),
         }
     }

@@ -9,25 +9,15 @@ use refusal::{down, refusal, says};
 
 /// What is said to an entry that was edited.
 fn entry(edit: impl FnOnce(&mut v1::Routing, &mut v1::Split)) -> String {
-    let mut split = v1::Split {
-        canary: "web-canary".into(),
-        ..v1::Split::default()
-    };
+    let mut split = v1::Split { canary: "web-canary".into(), ..v1::Split::default() };
     let mut routing = v1::Routing {
-        scope: Some(v1::Scope {
-            hosts: vec!["web".into()],
-            path_prefix: "/".into(),
-        }),
+        scope: Some(v1::Scope { hosts: vec!["web".into()], path_prefix: "/".into() }),
         primary: "web-primary".into(),
         split: None,
     };
     edit(&mut routing, &mut split);
     routing.split = Some(split);
-    down(to_worker::Message::Entry(v1::Entry {
-        canary: "prod/web".into(),
-        epoch: 1,
-        routing: Some(routing),
-    }))
+    down(to_worker::Message::Entry(v1::Entry { canary: "prod/web".into(), epoch: 1, routing: Some(routing) }))
 }
 
 fn hosts(hosts: &[&str]) -> String {
@@ -43,12 +33,7 @@ fn rule(edit: impl FnOnce(&mut v1::MatchRule)) -> String {
 }
 
 fn condition(name: &str, value: Match) -> v1::Condition {
-    v1::Condition {
-        name: name.into(),
-        value: Some(v1::StringMatch {
-            r#match: Some(value),
-        }),
-    }
+    v1::Condition { name: name.into(), value: Some(v1::StringMatch { r#match: Some(value) }) }
 }
 
 #[test]
@@ -68,74 +53,29 @@ fn frames_are_bounded() {
 #[test]
 fn an_entry_keeps_its_ranges() {
     let bare = |epoch, canary: &str| {
-        down(to_worker::Message::Entry(v1::Entry {
-            canary: canary.into(),
-            epoch,
-            routing: None,
-        }))
+        down(to_worker::Message::Entry(v1::Entry { canary: canary.into(), epoch, routing: None }))
     };
     says(&bare(0, "prod/web"), "entry.epoch", "from 1");
     says(&bare(1, "web"), "entry.canary", "namespace/name");
-    says(
-        &entry(|_, split| split.weight_ppm = 1_000_001),
-        "entry.routing.split.weight_ppm",
-        "1000000",
-    );
-    says(
-        &entry(|_, split| split.canary = "a b".into()),
-        "entry.routing.split.canary",
-        "' '",
-    );
-    says(
-        &entry(|routing, _| routing.primary = String::new()),
-        "entry.routing.primary",
-        "empty",
-    );
-    says(
-        &entry(|_, split| split.salt = "x".repeat(1025)),
-        "entry.routing.split.salt",
-        "1025 bytes",
-    );
-    says(
-        &down(to_worker::Message::Ack(v1::Ack { number: 0 })),
-        "ack.number",
-        "from 1",
-    );
-    says(
-        &down(to_worker::Message::Welcome(v1::Welcome { protocol: None })),
-        "welcome.protocol",
-        "required",
-    );
+    says(&entry(|_, split| split.weight_ppm = 1_000_001), "entry.routing.split.weight_ppm", "1000000");
+    says(&entry(|_, split| split.canary = "a b".into()), "entry.routing.split.canary", "' '");
+    says(&entry(|routing, _| routing.primary = String::new()), "entry.routing.primary", "empty");
+    says(&entry(|_, split| split.salt = "x".repeat(1025)), "entry.routing.split.salt", "1025 bytes");
+    says(&down(to_worker::Message::Ack(v1::Ack { number: 0 })), "ack.number", "from 1");
+    says(&down(to_worker::Message::Welcome(v1::Welcome { protocol: None })), "welcome.protocol", "required");
 }
 
 #[test]
 fn a_scope_keeps_its_ranges() {
-    says(
-        &entry(|routing, _| routing.scope = None),
-        "entry.routing.scope",
-        "required",
-    );
+    says(&entry(|routing, _| routing.scope = None), "entry.routing.scope", "required");
     says(&hosts(&[]), "entry.routing.scope.hosts", "required");
-    says(
-        &hosts(&["a"; MAX_HOSTS + 1]),
-        "entry.routing.scope.hosts",
-        "at most 64",
-    );
+    says(&hosts(&["a"; MAX_HOSTS + 1]), "entry.routing.scope.hosts", "at most 64");
     for host in ["", "Web", "a b", "w\u{e9}b", &"x".repeat(254)] {
         says(&hosts(&[host]), "entry.routing.scope.hosts", "lower case");
     }
-    let path =
-        |prefix: String| entry(|routing, _| routing.scope.as_mut().unwrap().path_prefix = prefix);
-    says(
-        &path("shop".into()),
-        "entry.routing.scope.path_prefix",
-        "begin with /",
-    );
-    says(
-        &path("/".repeat(1025)),
-        "entry.routing.scope.path_prefix",
-        "1025 bytes",
-    );
+    let path = |prefix: String| entry(|routing, _| routing.scope.as_mut().unwrap().path_prefix = prefix);
+    says(&path("shop".into()), "entry.routing.scope.path_prefix", "begin with /");
+    says(&path("/".repeat(1025)), "entry.routing.scope.path_prefix", "1025 bytes");
 }
 
 #[test]
@@ -144,61 +84,29 @@ fn rules_are_bounded_and_mean_something() {
     let regex = || Match::Regex("x".into());
     let at = "entry.routing.split.rules[0]";
     let rules = |count| entry(|_, split| split.rules = vec![v1::MatchRule::default(); count]);
-    says(
-        &rules(MAX_RULES + 1),
-        "entry.routing.split.rules",
-        "at most 64",
-    );
+    says(&rules(MAX_RULES + 1), "entry.routing.split.rules", "at most 64");
     says(&rules(1), &format!("{at}.conditions"), "every request");
     says(
         &rule(|r| r.query = vec![condition("a", exact()); MAX_CONDITIONS + 1]),
         &format!("{at}.conditions"),
         "at most 32",
     );
-    let regexes = v1::MatchRule {
-        headers: vec![condition("a", regex()); 13],
-        ..v1::MatchRule::default()
-    };
-    says(
-        &entry(|_, split| split.rules = vec![regexes; 5]),
-        "entry.routing.split.rules.regex",
-        "at most 64",
-    );
-    says(
-        &rule(|r| r.headers = vec![condition("X-User", exact())]),
-        &format!("{at}.headers[0].name"),
-        "lower case",
-    );
+    let regexes = v1::MatchRule { headers: vec![condition("a", regex()); 13], ..v1::MatchRule::default() };
+    says(&entry(|_, split| split.rules = vec![regexes; 5]), "entry.routing.split.rules.regex", "at most 64");
+    says(&rule(|r| r.headers = vec![condition("X-User", exact())]), &format!("{at}.headers[0].name"), "lower case");
     says(
         &rule(|r| r.without_headers = vec![condition("", exact())]),
         &format!("{at}.without_headers[0].name"),
         "no name",
     );
+    says(&rule(|r| r.cookies = vec![condition("a b", exact())]), &format!("{at}.cookies[0].name"), "no name");
+    says(&rule(|r| r.query = vec![condition(&"x".repeat(254), exact())]), &format!("{at}.query[0].name"), "254 bytes");
     says(
-        &rule(|r| r.cookies = vec![condition("a b", exact())]),
-        &format!("{at}.cookies[0].name"),
-        "no name",
-    );
-    says(
-        &rule(|r| r.query = vec![condition(&"x".repeat(254), exact())]),
-        &format!("{at}.query[0].name"),
-        "254 bytes",
-    );
-    says(
-        &rule(|r| {
-            r.headers = vec![v1::Condition {
-                name: "a".into(),
-                value: None,
-            }]
-        }),
+        &rule(|r| r.headers = vec![v1::Condition { name: "a".into(), value: None }]),
         &format!("{at}.headers[0].value"),
         "required",
     );
-    says(
-        &rule(|r| r.path = Some(v1::StringMatch { r#match: None })),
-        &format!("{at}.path"),
-        "required",
-    );
+    says(&rule(|r| r.path = Some(v1::StringMatch { r#match: None })), &format!("{at}.path"), "required");
 }
 
 #[test]
@@ -206,11 +114,7 @@ fn patterns_are_bounded() {
     let value = |value| rule(|r| r.headers = vec![condition("a", value)]);
     let at = "entry.routing.split.rules[0].headers[0].value";
     says(&value(Match::Regex("(".into())), at, "regular expression");
-    says(
-        &value(Match::Regex("(a{1000}){1000}".into())),
-        at,
-        "regular expression",
-    );
+    says(&value(Match::Regex("(a{1000}){1000}".into())), at, "regular expression");
     says(&value(Match::Regex("a".repeat(4097))), at, "at most 4096");
     says(&value(Match::Exact("a".repeat(4097))), at, "at most 4096");
     says(&value(Match::Prefix(String::new())), at, "every value");
@@ -222,14 +126,6 @@ fn sticky_keys_have_names() {
     use v1::sticky_key::Key;
     let sticky = |key| entry(|_, split| split.sticky = Some(v1::StickyKey { key }));
     says(&sticky(None), "entry.routing.split.sticky.key", "required");
-    says(
-        &sticky(Some(Key::Header("X".into()))),
-        "entry.routing.split.sticky.header",
-        "lower case",
-    );
-    says(
-        &sticky(Some(Key::Cookie(String::new()))),
-        "entry.routing.split.sticky.cookie",
-        "no name",
-    );
+    says(&sticky(Some(Key::Header("X".into()))), "entry.routing.split.sticky.header", "lower case");
+    says(&sticky(Some(Key::Cookie(String::new()))), "entry.routing.split.sticky.cookie", "no name");
 }

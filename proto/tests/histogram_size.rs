@@ -14,28 +14,9 @@ use rollout::time::Micros;
 
 /// Quantiles of typical services, from which latencies are drawn: (name, (quantile, microseconds) ...).
 const SERVICES: [(&str, [(f64, f64); 4]); 3] = [
-    (
-        "cache, 0.2 to 2 ms",
-        [(0.0, 150.0), (0.5, 250.0), (0.99, 900.0), (1.0, 2_500.0)],
-    ),
-    (
-        "web, 5 to 300 ms",
-        [
-            (0.0, 4_000.0),
-            (0.5, 18_000.0),
-            (0.99, 180_000.0),
-            (1.0, 400_000.0),
-        ],
-    ),
-    (
-        "mixed, 1 ms to 20 s",
-        [
-            (0.0, 900.0),
-            (0.5, 40_000.0),
-            (0.99, 2_500_000.0),
-            (1.0, 20_000_000.0),
-        ],
-    ),
+    ("cache, 0.2 to 2 ms", [(0.0, 150.0), (0.5, 250.0), (0.99, 900.0), (1.0, 2_500.0)]),
+    ("web, 5 to 300 ms", [(0.0, 4_000.0), (0.5, 18_000.0), (0.99, 180_000.0), (1.0, 400_000.0)]),
+    ("mixed, 1 ms to 20 s", [(0.0, 900.0), (0.5, 40_000.0), (0.99, 2_500_000.0), (1.0, 20_000_000.0)]),
 ];
 
 #[test]
@@ -60,43 +41,29 @@ fn packed(latencies: &[u64]) -> usize {
         version: Version::Primary,
         placement: Placement::Drawn,
     };
-    let counts = Counts {
-        latency,
-        ..Counts::default()
-    };
-    let report = ToAgent::Report(Report {
-        number: 1,
-        strata: vec![(stratum, counts)],
-    });
+    let counts = Counts { latency, ..Counts::default() };
+    let report = ToAgent::Report(Report { number: 1, strata: vec![(stratum, counts)] });
     match v1::FromWorker::from(&report).message {
-        Some(v1::from_worker::Message::Report(report)) => {
-            report.strata[0].latency.as_ref().unwrap().encoded_len()
-        }
+        Some(v1::from_worker::Message::Report(report)) => report.strata[0].latency.as_ref().unwrap().encoded_len(),
         other => panic!("a report was encoded as {other:?}"),
     }
 }
 
 fn v2(latencies: &[u64]) -> usize {
     let mut bytes = Vec::new();
-    V2Serializer::new()
-        .serialize(&histogram(latencies), &mut bytes)
-        .unwrap();
+    V2Serializer::new().serialize(&histogram(latencies), &mut bytes).unwrap();
     bytes.len()
 }
 
 fn deflated(latencies: &[u64]) -> usize {
     let mut bytes = Vec::new();
-    V2DeflateSerializer::new()
-        .serialize(&histogram(latencies), &mut bytes)
-        .unwrap();
+    V2DeflateSerializer::new().serialize(&histogram(latencies), &mut bytes).unwrap();
     bytes.len()
 }
 
 fn histogram(latencies: &[u64]) -> Histogram<u64> {
     let mut histogram = Histogram::new(2).unwrap();
-    latencies
-        .iter()
-        .for_each(|us| histogram.record(*us).unwrap());
+    latencies.iter().for_each(|us| histogram.record(*us).unwrap());
     histogram
 }
 
@@ -107,7 +74,5 @@ fn draw(service: &[(f64, f64)], requests: u32) -> Vec<u64> {
         let [(q0, low), (q1, high)] = [pair[0], pair[1]];
         (low.ln() + (q - q0) / (q1 - q0) * (high.ln() - low.ln())).exp() as u64
     };
-    (1..=requests)
-        .map(|n| at((f64::from(n) * 0.618_033_988_75).fract()))
-        .collect()
+    (1..=requests).map(|n| at((f64::from(n) * 0.618_033_988_75).fract())).collect()
 }

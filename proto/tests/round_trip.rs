@@ -5,9 +5,7 @@ mod any;
 use proptest::prelude::*;
 use prost::Message;
 use proto::v1;
-use proto::wire::{
-    check_routing, decode_from_worker, decode_to_worker, encode_from_worker, encode_to_worker,
-};
+use proto::wire::{check_routing, decode_from_worker, decode_to_worker, encode_from_worker, encode_to_worker};
 use rollout::report::ToWorker;
 
 proptest! {
@@ -58,10 +56,7 @@ proptest! {
 
 #[test]
 fn an_empty_frame_has_no_message() {
-    assert_eq!(
-        decode_from_worker(&[]).unwrap_err().to_string(),
-        "message: nothing is set, and it is required"
-    );
+    assert_eq!(decode_from_worker(&[]).unwrap_err().to_string(), "message: nothing is set, and it is required");
     let unknown = v1::ToWorker::default().encode_to_vec();
     assert_eq!(decode_to_worker(&unknown).unwrap_err().field, "message");
 }

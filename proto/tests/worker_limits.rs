@@ -16,44 +16,27 @@ use rollout::tally::{Counts, Failures, Stratum};
 
 /// What is said to a report whose one stratum was edited.
 fn report(edit: impl FnOnce(&mut v1::Stratum)) -> String {
-    let mut stratum = v1::Stratum {
-        canary: "prod/web".into(),
-        version: 1,
-        placement: 1,
-        ..v1::Stratum::default()
-    };
+    let mut stratum = v1::Stratum { canary: "prod/web".into(), version: 1, placement: 1, ..v1::Stratum::default() };
     edit(&mut stratum);
-    let report = v1::Report {
-        number: 1,
-        strata: vec![stratum],
-    };
+    let report = v1::Report { number: 1, strata: vec![stratum] };
     up(from_worker::Message::Report(report))
 }
 
 fn latency(buckets: &[i64]) -> String {
     report(|stratum| {
-        stratum.latency = Some(v1::Latency {
-            buckets: buckets.to_vec(),
-        });
+        stratum.latency = Some(v1::Latency { buckets: buckets.to_vec() });
     })
 }
 
 fn hello(edit: impl FnOnce(&mut v1::Hello)) -> String {
-    let mut hello = v1::Hello {
-        protocol: Some(v1::Protocol { major: 1, minor: 0 }),
-        ..v1::Hello::default()
-    };
+    let mut hello = v1::Hello { protocol: Some(v1::Protocol { major: 1, minor: 0 }), ..v1::Hello::default() };
     edit(&mut hello);
     up(from_worker::Message::Hello(hello))
 }
 
 #[test]
 fn the_unedited_messages_are_accepted() {
-    for text in [
-        report(|_| ()),
-        hello(|_| ()),
-        latency(&[-i64::from(max_index()), 1]),
-    ] {
+    for text in [report(|_| ()), hello(|_| ()), latency(&[-i64::from(max_index()), 1])] {
         assert!(text.starts_with("accepted"), "{text}");
     }
 }
@@ -75,173 +58,65 @@ fn the_greatest_report_fits_its_frame() {
         latency: Latency::unpack(&every_bucket),
     };
     let canary = CanaryId::new(&"n".repeat(253), &"c".repeat(253)).unwrap();
-    let stratum = Stratum {
-        canary,
-        epoch: Epoch(u64::MAX),
-        version: Version::Canary,
-        placement: Placement::Forced,
-    };
-    let report = ToAgent::Report(Report {
-        number: u64::MAX,
-        strata: vec![(stratum, counts); MAX_STRATA],
-    });
+    let stratum = Stratum { canary, epoch: Epoch(u64::MAX), version: Version::Canary, placement: Placement::Forced };
+    let report = ToAgent::Report(Report { number: u64::MAX, strata: vec![(stratum, counts); MAX_STRATA] });
     let frame = encode_from_worker(&report);
     println!("the greatest report is {} bytes long", frame.len());
-    assert!(
-        decode_from_worker(&frame) == Ok(report),
-        "it arrives unchanged"
-    );
+    assert!(decode_from_worker(&frame) == Ok(report), "it arrives unchanged");
 }
 
 #[test]
 fn hello_is_bounded() {
     says(&hello(|h| h.protocol = None), "hello.protocol", "required");
-    says(
-        &hello(|h| h.node = "x".repeat(1025)),
-        "hello.node",
-        "1025 bytes",
-    );
-    says(
-        &hello(|h| h.cluster = "x".repeat(1025)),
-        "hello.cluster",
-        "1025 bytes",
-    );
-    says(
-        &hello(|h| h.filter_version = "x".repeat(1025)),
-        "hello.filter_version",
-        "1025 bytes",
-    );
-    let adopted = |canary: &str, epoch| v1::Adopted {
-        canary: canary.into(),
-        epoch,
-    };
-    says(
-        &hello(|h| h.adopted = vec![adopted("p/w", 1); MAX_CANARIES + 1]),
-        "hello.adopted",
-        "at most 1024",
-    );
+    says(&hello(|h| h.node = "x".repeat(1025)), "hello.node", "1025 bytes");
+    says(&hello(|h| h.cluster = "x".repeat(1025)), "hello.cluster", "1025 bytes");
+    says(&hello(|h| h.filter_version = "x".repeat(1025)), "hello.filter_version", "1025 bytes");
+    let adopted = |canary: &str, epoch| v1::Adopted { canary: canary.into(), epoch };
+    says(&hello(|h| h.adopted = vec![adopted("p/w", 1); MAX_CANARIES + 1]), "hello.adopted", "at most 1024");
     says(
         &hello(|h| h.adopted = vec![adopted("p/w", 1), adopted("web", 1)]),
         "hello.adopted[1].canary",
         "namespace/name",
     );
-    says(
-        &hello(|h| h.adopted = vec![adopted("p/w", 0)]),
-        "hello.adopted[0].epoch",
-        "from 1",
-    );
-    let default = v1::DefaultUpstream {
-        canary: "p/w".into(),
-        upstream: "a b".into(),
-    };
-    says(
-        &hello(|h| h.default_upstreams = vec![default.clone()]),
-        "hello.default_upstreams[0].upstream",
-        "' '",
-    );
-    says(
-        &hello(|h| h.default_upstreams = vec![default; MAX_CANARIES + 1]),
-        "hello.default_upstreams",
-        "at most 1024",
-    );
+    says(&hello(|h| h.adopted = vec![adopted("p/w", 0)]), "hello.adopted[0].epoch", "from 1");
+    let default = v1::DefaultUpstream { canary: "p/w".into(), upstream: "a b".into() };
+    says(&hello(|h| h.default_upstreams = vec![default.clone()]), "hello.default_upstreams[0].upstream", "' '");
+    says(&hello(|h| h.default_upstreams = vec![default; MAX_CANARIES + 1]), "hello.default_upstreams", "at most 1024");
 }
 
 #[test]
 fn counts_are_bounded() {
     let too_many = MAX_COUNT + 1;
-    says(
-        &report(|s| s.started = too_many),
-        "report.strata[0].started",
-        "2^48",
-    );
-    says(
-        &report(|s| s.succeeded = too_many),
-        "report.strata[0].succeeded",
-        "2^48",
-    );
-    says(
-        &report(|s| s.void = too_many),
-        "report.strata[0].void",
-        "2^48",
-    );
-    says(
-        &report(|s| s.canary = "x".repeat(600)),
-        "report.strata[0].canary",
-        "namespace/name",
-    );
-    says(
-        &report(|s| s.canary = format!("a/{}", "x".repeat(254))),
-        "report.strata[0].canary",
-        "at most 253",
-    );
-    says(
-        &up(from_worker::Message::Report(v1::Report::default())),
-        "report.number",
-        "from 1",
-    );
+    says(&report(|s| s.started = too_many), "report.strata[0].started", "2^48");
+    says(&report(|s| s.succeeded = too_many), "report.strata[0].succeeded", "2^48");
+    says(&report(|s| s.void = too_many), "report.strata[0].void", "2^48");
+    says(&report(|s| s.canary = "x".repeat(600)), "report.strata[0].canary", "namespace/name");
+    says(&report(|s| s.canary = format!("a/{}", "x".repeat(254))), "report.strata[0].canary", "at most 253");
+    says(&up(from_worker::Message::Report(v1::Report::default())), "report.number", "from 1");
     let strata = vec![v1::Stratum::default(); MAX_STRATA + 1];
-    says(
-        &up(from_worker::Message::Report(v1::Report {
-            number: 1,
-            strata,
-        })),
-        "report.strata",
-        "at most 128",
-    );
+    says(&up(from_worker::Message::Report(v1::Report { number: 1, strata })), "report.strata", "at most 128");
 }
 
 #[test]
 fn unknown_values_of_enums_are_refused() {
     for value in [0, -1, 4, 99] {
-        says(
-            &report(|s| s.version = value),
-            "report.strata[0].version",
-            "not a value",
-        );
-        says(
-            &report(|s| s.placement = value),
-            "report.strata[0].placement",
-            "not a value",
-        );
+        says(&report(|s| s.version = value), "report.strata[0].version", "not a value");
+        says(&report(|s| s.placement = value), "report.strata[0].placement", "not a value");
     }
     for class in [0, -1, 7, 99] {
         let failed = v1::Failed { class, count: 1 };
-        says(
-            &report(|s| s.failed = vec![failed]),
-            "report.strata[0].failed.class",
-            "not a value",
-        );
+        says(&report(|s| s.failed = vec![failed]), "report.strata[0].failed.class", "not a value");
     }
 }
 
 #[test]
 fn failures_come_once_and_in_order() {
     let failed = |class, count| v1::Failed { class, count };
-    says(
-        &report(|s| s.failed = vec![failed(2, 1), failed(1, 1)]),
-        "report.strata[0].failed.class",
-        "not increase",
-    );
-    says(
-        &report(|s| s.failed = vec![failed(2, 1), failed(2, 1)]),
-        "report.strata[0].failed.class",
-        "not increase",
-    );
-    says(
-        &report(|s| s.failed = vec![failed(2, 0)]),
-        "report.strata[0].failed.count",
-        "leave the class out",
-    );
-    says(
-        &report(|s| s.failed = vec![failed(2, MAX_COUNT + 1)]),
-        "report.strata[0].failed.count",
-        "2^48",
-    );
-    says(
-        &report(|s| s.failed = vec![failed(2, 1); 7]),
-        "report.strata[0].failed",
-        "at most 6",
-    );
+    says(&report(|s| s.failed = vec![failed(2, 1), failed(1, 1)]), "report.strata[0].failed.class", "not increase");
+    says(&report(|s| s.failed = vec![failed(2, 1), failed(2, 1)]), "report.strata[0].failed.class", "not increase");
+    says(&report(|s| s.failed = vec![failed(2, 0)]), "report.strata[0].failed.count", "leave the class out");
+    says(&report(|s| s.failed = vec![failed(2, MAX_COUNT + 1)]), "report.strata[0].failed.count", "2^48");
+    says(&report(|s| s.failed = vec![failed(2, 1); 7]), "report.strata[0].failed", "at most 6");
 }
 
 #[test]
@@ -256,10 +131,6 @@ fn histograms_are_within_range_and_in_one_form() {
     says(&latency(&[-last, 1, 1]), at, "the last one is");
     says(&latency(&[i64::MIN, 1]), at, "the last one is");
     says(&latency(&[1, i64::MIN, 1]), at, "the last one is");
-    says(
-        &latency(&vec![1; max_index() as usize + 2]),
-        at,
-        "the last one is",
-    );
+    says(&latency(&vec![1; max_index() as usize + 2]), at, "the last one is");
     says(&latency(&[1 << 49]), at, "2^48");
 }

@@ -10,9 +10,7 @@ use rollout::names::{CanaryId, Upstream};
 use rollout::outcome::{FailureClass, Outcome};
 use rollout::report::{Hello, Incarnation, Protocol, Report, ToAgent, ToWorker};
 use rollout::route::Placement;
-use rollout::table::{
-    Entry, Epoch, Routing, Scope, Split, StickyKey, Version, WHOLE_PPM, WeightPpm,
-};
+use rollout::table::{Entry, Epoch, Routing, Scope, Split, StickyKey, Version, WHOLE_PPM, WeightPpm};
 use rollout::tally::{Counts, Stratum};
 use rollout::time::Micros;
 
@@ -59,33 +57,21 @@ fn hello() -> impl Strategy<Value = Hello> {
         vec((canary(), epoch()), 0..5),
         vec((canary(), upstream()), 0..5),
     )
-        .prop_map(
-            |(protocol, incarnation, texts, adopted, default_upstreams)| Hello {
-                protocol,
-                incarnation: Incarnation(incarnation),
-                node: texts.0,
-                cluster: texts.1,
-                filter_version: texts.2,
-                adopted,
-                default_upstreams,
-            },
-        )
+        .prop_map(|(protocol, incarnation, texts, adopted, default_upstreams)| Hello {
+            protocol,
+            incarnation: Incarnation(incarnation),
+            node: texts.0,
+            cluster: texts.1,
+            filter_version: texts.2,
+            adopted,
+            default_upstreams,
+        })
 }
 
 fn stratum() -> impl Strategy<Value = Stratum<CanaryId>> {
     let placements = [Placement::Drawn, Placement::Sticky, Placement::Forced];
-    (
-        canary(),
-        any::<u64>(),
-        select(&Version::ALL[..]),
-        select(placements.to_vec()),
-    )
-        .prop_map(|(canary, epoch, version, placement)| Stratum {
-            canary,
-            epoch: Epoch(epoch),
-            version,
-            placement,
-        })
+    (canary(), any::<u64>(), select(&Version::ALL[..]), select(placements.to_vec()))
+        .prop_map(|(canary, epoch, version, placement)| Stratum { canary, epoch: Epoch(epoch), version, placement })
 }
 
 fn counts() -> impl Strategy<Value = Counts> {
@@ -95,39 +81,25 @@ fn counts() -> impl Strategy<Value = Counts> {
         select(FailureClass::ALL.to_vec()).prop_map(Outcome::Failure),
     ];
     (0u64..=1 << 48, vec((outcome, 0u64..700_000_000), 0..60)).prop_map(|(started, ends)| {
-        let mut counts = Counts {
-            started,
-            ..Counts::default()
-        };
-        ends.into_iter()
-            .for_each(|(outcome, latency_us)| counts.end(outcome, Micros(latency_us)));
+        let mut counts = Counts { started, ..Counts::default() };
+        ends.into_iter().for_each(|(outcome, latency_us)| counts.end(outcome, Micros(latency_us)));
         counts
     })
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    (canary(), epoch(), option::weighted(0.9, routing())).prop_map(|(canary, epoch, routing)| {
-        Entry {
-            canary,
-            epoch,
-            routing,
-        }
+    (canary(), epoch(), option::weighted(0.9, routing())).prop_map(|(canary, epoch, routing)| Entry {
+        canary,
+        epoch,
+        routing,
     })
 }
 
 fn routing() -> impl Strategy<Value = Routing> {
     let host = prop_oneof![Just("*".to_owned()), "(\\*\\.)?[a-z0-9.-]{1,20}"];
-    (
-        vec(host, 1..5),
-        "/[ -~]{0,20}",
-        upstream(),
-        option::of(split()),
+    (vec(host, 1..5), "/[ -~]{0,20}", upstream(), option::of(split())).prop_map(
+        |(hosts, path_prefix, primary, split)| Routing { scope: Scope { hosts, path_prefix }, primary, split },
     )
-        .prop_map(|(hosts, path_prefix, primary, split)| Routing {
-            scope: Scope { hosts, path_prefix },
-            primary,
-            split,
-        })
 }
 
 fn split() -> impl Strategy<Value = Split> {
@@ -136,34 +108,27 @@ fn split() -> impl Strategy<Value = Split> {
         "[a-zA-Z0-9_]{1,20}".prop_map(StickyKey::Cookie),
         Just(StickyKey::ClientAddress),
     ];
-    (
-        upstream(),
-        0..=WHOLE_PPM,
-        vec(rule(), 0..4),
-        option::of(key),
-        ".{0,40}",
-    )
-        .prop_map(|(canary, weight_ppm, rules, sticky, salt)| Split {
+    (upstream(), 0..=WHOLE_PPM, vec(rule(), 0..4), option::of(key), ".{0,40}").prop_map(
+        |(canary, weight_ppm, rules, sticky, salt)| Split {
             canary,
             weight: WeightPpm::new(weight_ppm).unwrap(),
             rules,
             sticky,
             salt,
-        })
+        },
+    )
 }
 
 fn rule() -> impl Strategy<Value = MatchRule> {
     let list = || vec(("[a-z0-9-]{1,20}", string_match()), 0..3);
     (list(), list(), list(), list(), option::of(string_match()))
-        .prop_map(
-            |(headers, without_headers, cookies, query, path)| MatchRule {
-                headers,
-                without_headers,
-                cookies,
-                query,
-                path,
-            },
-        )
+        .prop_map(|(headers, without_headers, cookies, query, path)| MatchRule {
+            headers,
+            without_headers,
+            cookies,
+            query,
+            path,
+        })
         .prop_filter("a rule has a condition", |rule| !rule.is_empty())
 }
 
