@@ -7,171 +7,25 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::canary::Canary;
 use crate::fleet::{Conn, Fleet};
 use crate::judge::judge;
 use crate::machine::{Input, Refusal, step};
-use crate::names::{CanaryId, Revision, Upstream};
-use crate::plan::{Hook, Plan};
-use crate::release::{Actor, Awaiting, Cause, HistoryEvent, Hold, Note, Phase, ReleaseId};
+use crate::names::CanaryId;
+use crate::plan::Plan;
+use crate::release::{Awaiting, Cause, Hold, Note, Phase, ReleaseId};
 use crate::report::{Hello, PROTOCOL, Report, ToWorker};
 use crate::route::Placement;
 use crate::table::{Entry, Epoch};
 use crate::time::Millis;
 
+pub use crate::events::{Command, Done, Event, Output, Refused, Verb};
+
 /// Greatest epoch believed of a worker; no fleet gets there, and one forged Hello must not end all epochs.
 const MAX_FOREIGN_EPOCH: Epoch = Epoch(1 << 40);
 /// Most canaries that are not managed (any more) whose epochs are remembered.
 const MAX_REMEMBERED: usize = 4096;
-
-/// Everything that happens to the agent, in the order of the journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Event {
-    /// A manifest was read, for the first time or changed.
-    Declared(Box<Plan>),
-    /// A manifest is gone.
-    Withdrawn(CanaryId),
-    /// A worker said Hello, and speaks a protocol that we do.
-    Connected(Conn, Hello),
-    /// A stream ended.
-    Disconnected(Conn),
-    /// A worker reported.
-    Reported(Conn, Report),
-    /// A worker has an entry in force.
-    Adopted(Conn, CanaryId, Epoch),
-    /// A person or pipeline asks.
-    Asked(CanaryId, Verb),
-    /// A promotion hook answered.
-    HookFinished {
-        /// Whose.
-        canary: CanaryId,
-        /// For which release.
-        release: ReleaseId,
-        /// What it said.
-        result: Result<(), String>,
-    },
-    /// A deadline that [`Controller::deadline`] named has come.
-    Timer,
-    /// The agent starts again on this journal.
-    Restarted,
-}
-
-/// What a person or pipeline may ask of a canary.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Verb {
-    /// Begin a release.
-    Release {
-        /// What it brings.
-        revision: Revision,
-        /// Who asks.
-        actor: Actor,
-        /// Go on although this build cannot honour all the plan asks for.
-        accept_unsupported: bool,
-    },
-    /// Cut the canary.
-    Abort {
-        /// Who asks.
-        actor: Actor,
-        /// Why.
-        reason: String,
-    },
-    /// Skip the rest of the analysis.
-    Promote {
-        /// Who asks.
-        actor: Actor,
-    },
-    /// The primary runs the new version.
-    Confirm {
-        /// Who says so.
-        actor: Actor,
-    },
-    /// Stop advancing.
-    Pause {
-        /// Who asks.
-        actor: Actor,
-        /// Why.
-        reason: String,
-    },
-    /// Go on.
-    Resume {
-        /// Who asks.
-        actor: Actor,
-    },
-}
-
-/// What the shell must do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Command {
-    /// Send to one stream.
-    Send(Conn, ToWorker),
-    /// Send an entry to every live stream.
-    Push(Box<Entry>),
-    /// End a stream.
-    Close(Conn),
-    /// Call a promotion hook and report [`Event::HookFinished`].
-    CallHook {
-        /// Whose.
-        canary: CanaryId,
-        /// For which release.
-        release: ReleaseId,
-        /// What it brings.
-        revision: Revision,
-        /// Whom to call.
-        hook: Hook,
-    },
-    /// Tell logs, metrics and watchers.
-    Announce(CanaryId, Box<HistoryEvent>),
-}
-
-/// Why a request was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refused {
-    /// No such canary.
-    #[error("canary {0} is not known; `serin get` lists those that are")]
-    Unknown(CanaryId),
-    /// Not in this phase.
-    #[error(transparent)]
-    Phase(#[from] Refusal),
-    /// The canary's upstream is what a proxy serves without an agent.
-    #[error(
-        "cannot release: proxy {node} sends requests to {upstream} by default, so unproven code there would serve \
-         everyone whenever the agent is away; point its default route and `defaultUpstreams` at {instead} first"
-    )]
-    DefaultUpstream {
-        /// The proxy.
-        node: String,
-        /// Its default upstream.
-        upstream: Upstream,
-        /// The upstream that is primary now.
-        instead: Upstream,
-    },
-}
-
-/// What came of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// The release it concerned.
-    pub release: ReleaseId,
-    /// The phase afterwards.
-    pub phase: &'static str,
-}
-
-/// What follows from one event.
-#[derive(Debug, Default)]
-pub struct Output {
-    /// To be done at once.
-    pub urgent: Vec<Command>,
-    /// To be done when the event is stored.
-    pub stored: Vec<Command>,
-    /// The answer, for [`Event::Asked`].
-    pub reply: Option<Result<Done, Refused>>,
-    /// Whether the answer may be given before the event is stored.
-    pub reply_at_once: bool,
-}
 
 /// The engine. It serialises whole: a snapshot is a shorter journal.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -197,15 +51,8 @@ impl Controller {
             Event::Reported(conn, report) => self.fold(conn, &report, now, &mut out),
             Event::Adopted(conn, canary, epoch) => self.adopted(conn, canary, epoch, now),
             Event::Asked(id, verb) => self.ask(&id, verb, now, &mut out),
-            Event::HookFinished {
-                canary,
-                release,
-                result,
-            } => {
-                let current = self
-                    .canaries
-                    .get(&canary)
-                    .is_some_and(|held| held.releases == release.0);
+            Event::HookFinished { canary, release, result } => {
+                let current = self.canaries.get(&canary).is_some_and(|held| held.releases == release.0);
                 if current {
                     let _ = self.input(&canary, Input::HookFinished(result), now, &mut out);
                 }
@@ -219,16 +66,11 @@ impl Controller {
 
     /// When [`Event::Timer`] is due next.
     pub fn deadline(&self) -> Option<Millis> {
-        let due = self
-            .canaries
-            .values()
-            .filter_map(|canary| match &canary.phase {
-                Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) => {
-                    Some(run.check_at)
-                }
-                Phase::Finalising(_, deadline) => Some(*deadline),
-                Phase::Initialized | Phase::Succeeded(_) | Phase::Failed(..) => None,
-            });
+        let due = self.canaries.values().filter_map(|canary| match &canary.phase {
+            Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) => Some(run.check_at),
+            Phase::Finalising(_, deadline) => Some(*deadline),
+            Phase::Initialized | Phase::Succeeded(_) | Phase::Failed(..) => None,
+        });
         due.min()
     }
 
@@ -254,8 +96,7 @@ impl Controller {
             let mut canary = Canary::new(plan, epoch);
             let event = canary.record(Note::Declared, now);
             self.canaries.insert(id.clone(), canary);
-            out.stored
-                .push(Command::Announce(id.clone(), Box::new(event)));
+            out.stored.push(Command::Announce(id.clone(), Box::new(event)));
             return self.push(&id, false, out);
         };
         canary.withdrawn = false;
@@ -272,18 +113,13 @@ impl Controller {
         }
         if is_news {
             let event = canary.record(Note::Changed { at_once }, now);
-            out.stored
-                .push(Command::Announce(id.clone(), Box::new(event)));
+            out.stored.push(Command::Announce(id.clone(), Box::new(event)));
         }
         self.push(&id, false, out);
     }
 
     fn withdraw(&mut self, id: &CanaryId, now: Millis, out: &mut Output) {
-        if self
-            .canaries
-            .get(id)
-            .is_some_and(|canary| canary.phase.run().is_some())
-        {
+        if self.canaries.get(id).is_some_and(|canary| canary.phase.run().is_some()) {
             let _ = self.input(id, Input::Abort(Cause::Withdrawn), now, out);
         }
         if let Some(canary) = self.canaries.get_mut(id) {
@@ -304,64 +140,35 @@ impl Controller {
         let (node, adopted) = (hello.node.clone(), hello.adopted.clone());
         let stale = self.fleet.connect(conn, hello, protocol, now);
         out.urgent.extend(stale.map(Command::Close));
-        out.urgent
-            .push(Command::Send(conn, ToWorker::Welcome(protocol)));
-        for (id, epoch) in adopted
-            .into_iter()
-            .filter(|(_, epoch)| *epoch < MAX_FOREIGN_EPOCH)
-        {
+        out.urgent.push(Command::Send(conn, ToWorker::Welcome(protocol)));
+        for (id, epoch) in adopted.into_iter().filter(|(_, epoch)| *epoch < MAX_FOREIGN_EPOCH) {
             self.catch_up(conn, &id, epoch, &node, now, out);
         }
         for canary in self.canaries.values() {
             let send = Command::Send(conn, ToWorker::Entry(Box::new(canary.entry())));
             // A cut must reach a worker that comes back even while nothing can be stored.
-            let list = if matches!(canary.phase, Phase::Failed(..)) {
-                &mut out.urgent
-            } else {
-                &mut out.stored
-            };
+            let list = if matches!(canary.phase, Phase::Failed(..)) { &mut out.urgent } else { &mut out.stored };
             list.push(send);
         }
     }
 
     /// A worker holds an entry; if it is later than ours, our journal has lost something.
-    fn catch_up(
-        &mut self,
-        conn: Conn,
-        id: &CanaryId,
-        epoch: Epoch,
-        node: &str,
-        now: Millis,
-        out: &mut Output,
-    ) {
+    fn catch_up(&mut self, conn: Conn, id: &CanaryId, epoch: Epoch, node: &str, now: Millis, out: &mut Output) {
         let Some(canary) = self.canaries.get_mut(id) else {
             if self.remembered.len() >= MAX_REMEMBERED && !self.remembered.contains_key(id) {
                 return;
             }
             let known = self.remembered.entry(id.clone()).or_default();
             *known = epoch.next().max(*known);
-            let entry = Entry {
-                canary: id.clone(),
-                epoch: *known,
-                routing: None,
-            };
-            return out
-                .stored
-                .push(Command::Send(conn, ToWorker::Entry(Box::new(entry))));
+            let entry = Entry { canary: id.clone(), epoch: *known, routing: None };
+            return out.stored.push(Command::Send(conn, ToWorker::Entry(Box::new(entry))));
         };
         if epoch <= canary.epoch {
             return;
         }
         canary.epoch = epoch;
         if canary.phase.run().is_some() {
-            let _ = self.input(
-                id,
-                Input::Abort(Cause::LostCut {
-                    node: node.to_owned(),
-                }),
-                now,
-                out,
-            );
+            let _ = self.input(id, Input::Abort(Cause::LostCut { node: node.to_owned() }), now, out);
         } else {
             self.push(id, true, out);
         }
@@ -384,8 +191,7 @@ impl Controller {
                 }
             }
         }
-        out.stored
-            .push(Command::Send(conn, ToWorker::Ack(report.number)));
+        out.stored.push(Command::Send(conn, ToWorker::Ack(report.number)));
     }
 
     fn adopted(&mut self, conn: Conn, canary: CanaryId, epoch: Epoch, now: Millis) {
@@ -399,38 +205,18 @@ impl Controller {
 
     fn ask(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) {
         let answer = self.asked(id, verb, now, out);
-        out.reply_at_once = answer.is_err()
-            || self
-                .canaries
-                .get(id)
-                .is_some_and(|c| matches!(c.phase, Phase::Failed(..)));
+        out.reply_at_once =
+            answer.is_err() || self.canaries.get(id).is_some_and(|c| matches!(c.phase, Phase::Failed(..)));
         out.reply = Some(answer);
     }
 
-    fn asked(
-        &mut self,
-        id: &CanaryId,
-        verb: Verb,
-        now: Millis,
-        out: &mut Output,
-    ) -> Result<Done, Refused> {
-        let canary = self
-            .canaries
-            .get_mut(id)
-            .ok_or_else(|| Refused::Unknown(id.clone()))?;
+    fn asked(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) -> Result<Done, Refused> {
+        let canary = self.canaries.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
         let input = match verb {
-            Verb::Release {
-                revision,
-                actor,
-                accept_unsupported,
-            } => {
+            Verb::Release { revision, actor, accept_unsupported } => {
                 if let Some(peer) = self.fleet.serving_by_default(id, canary.canary(), now) {
                     let (node, upstream) = (peer.node.clone(), canary.canary().clone());
-                    return Err(Refused::DefaultUpstream {
-                        node,
-                        upstream,
-                        instead: canary.primary().clone(),
-                    });
+                    return Err(Refused::DefaultUpstream { node, upstream, instead: canary.primary().clone() });
                 }
                 if canary.phase.run().is_none()
                     && let Some(plan) = canary.next_plan.take()
@@ -438,12 +224,7 @@ impl Controller {
                     canary.plan = plan;
                 }
                 let release = ReleaseId(canary.releases + 1);
-                Input::Start {
-                    release,
-                    revision,
-                    actor,
-                    accept_unsupported,
-                }
+                Input::Start { release, revision, actor, accept_unsupported }
             }
             Verb::Abort { actor, reason } => Input::Abort(Cause::Asked { actor, reason }),
             Verb::Promote { actor } => Input::Promote(actor),
@@ -452,24 +233,12 @@ impl Controller {
             Verb::Resume { actor } => Input::Resume(actor),
         };
         self.input(id, input, now, out)?;
-        let canary = self
-            .canaries
-            .get(id)
-            .ok_or_else(|| Refused::Unknown(id.clone()))?;
-        Ok(Done {
-            release: ReleaseId(canary.releases),
-            phase: canary.phase.name(),
-        })
+        let canary = self.canaries.get(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
+        Ok(Done { release: ReleaseId(canary.releases), phase: canary.phase.name() })
     }
 
     /// Runs the machine for one canary and does what follows.
-    fn input(
-        &mut self,
-        id: &CanaryId,
-        input: Input,
-        now: Millis,
-        out: &mut Output,
-    ) -> Result<(), Refusal> {
+    fn input(&mut self, id: &CanaryId, input: Input, now: Millis, out: &mut Output) -> Result<(), Refusal> {
         let Some(canary) = self.canaries.get_mut(id) else {
             return Ok(());
         };
@@ -478,9 +247,7 @@ impl Controller {
             canary.releases = canary.releases.max(run.release.0);
         }
         let (events, hook) = canary.take(taken, now);
-        let announced = events
-            .into_iter()
-            .map(|event| Command::Announce(id.clone(), Box::new(event)));
+        let announced = events.into_iter().map(|event| Command::Announce(id.clone(), Box::new(event)));
         out.stored.extend(announced);
         let ended = canary.phase.run().is_none();
         if ended && let Some(plan) = canary.next_plan.take() {
@@ -488,12 +255,7 @@ impl Controller {
         }
         if let (Some(hook), Some(run)) = (hook, canary.phase.run()) {
             let (release, revision) = (run.release, run.revision.clone());
-            out.stored.push(Command::CallHook {
-                canary: id.clone(),
-                release,
-                revision,
-                hook,
-            });
+            out.stored.push(Command::CallHook { canary: id.clone(), release, revision, hook });
         }
         self.push(id, false, out);
         Ok(())
@@ -507,38 +269,25 @@ impl Controller {
         };
         if let Some(entry) = canary.issue(anyway) {
             let is_cut = matches!(canary.phase, Phase::Failed(..)) && !canary.withdrawn;
-            let list = if is_cut {
-                &mut out.urgent
-            } else {
-                &mut out.stored
-            };
+            let list = if is_cut { &mut out.urgent } else { &mut out.stored };
             list.push(Command::Push(Box::new(entry)));
         }
     }
 
     fn check_due(&mut self, now: Millis, out: &mut Output) {
         let due = |canary: &&Canary| match &canary.phase {
-            Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) => {
-                run.check_at <= now
-            }
+            Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) => run.check_at <= now,
             _ => false,
         };
-        let ids: Vec<CanaryId> = self
-            .canaries
-            .values()
-            .filter(due)
-            .map(|canary| canary.plan.id.clone())
-            .collect();
+        let ids: Vec<CanaryId> = self.canaries.values().filter(due).map(|canary| canary.plan.id.clone()).collect();
         for id in ids {
             let Some(canary) = self.canaries.get(&id) else {
                 continue;
             };
             let verdict = judge(&canary.plan, &canary.evidence, now);
             let serving = self.fleet.serving_by_default(&id, canary.canary(), now);
-            let hold = serving.map(|peer| Hold::DefaultUpstream {
-                node: peer.node.clone(),
-                upstream: canary.canary().clone(),
-            });
+            let hold = serving
+                .map(|peer| Hold::DefaultUpstream { node: peer.node.clone(), upstream: canary.canary().clone() });
             let _ = self.input(&id, Input::Checked(verdict, hold), now, out);
         }
     }
@@ -549,9 +298,7 @@ impl Controller {
             .canaries
             .values()
             .filter_map(|canary| match &canary.phase {
-                Phase::Finalising(_, deadline) => {
-                    Some((canary.plan.id.clone(), canary.epoch, *deadline))
-                }
+                Phase::Finalising(_, deadline) => Some((canary.plan.id.clone(), canary.epoch, *deadline)),
                 _ => None,
             })
             .collect();
@@ -567,17 +314,9 @@ impl Controller {
     fn restart(&mut self, out: &mut Output) {
         self.fleet.disconnect_all();
         for canary in self.canaries.values() {
-            if let (Phase::Promoting(run, Awaiting::Hook), Some(hook)) =
-                (&canary.phase, canary.hook())
-            {
-                let (canary, release, revision) =
-                    (canary.plan.id.clone(), run.release, run.revision.clone());
-                out.stored.push(Command::CallHook {
-                    canary,
-                    release,
-                    revision,
-                    hook,
-                });
+            if let (Phase::Promoting(run, Awaiting::Hook), Some(hook)) = (&canary.phase, canary.hook()) {
+                let (canary, release, revision) = (canary.plan.id.clone(), run.release, run.revision.clone());
+                out.stored.push(Command::CallHook { canary, release, revision, hook });
             }
         }
     }

@@ -117,10 +117,7 @@ impl Evidence {
         if self.strata.len() > MAX_STRATA
             && let Some(((_, version, placement), oldest)) = self.strata.pop_first()
         {
-            self.strata
-                .entry((Epoch(0), version, placement))
-                .or_default()
-                .merge(&oldest);
+            self.strata.entry((Epoch(0), version, placement)).or_default().merge(&oldest);
         }
         self.window.add(stratum.version, counts, now);
     }
@@ -140,19 +137,14 @@ impl Evidence {
     /// This release so far.
     pub fn release(&self) -> PerVersion {
         let mut sum = PerVersion::default();
-        self.strata
-            .iter()
-            .for_each(|((_, version, _), counts)| sum.add(*version, counts));
+        self.strata.iter().for_each(|((_, version, _), counts)| sum.add(*version, counts));
         sum
     }
 
     /// This release, requests that the split placed (not the match rules), under one epoch.
     pub fn split_under(&self, epoch: Epoch) -> PerVersion {
         let mut sum = PerVersion::default();
-        let placed = self
-            .strata
-            .iter()
-            .filter(|((e, _, placement), _)| *e == epoch && *placement != Placement::Forced);
+        let placed = self.strata.iter().filter(|((e, _, placement), _)| *e == epoch && *placement != Placement::Forced);
         placed.for_each(|((_, version, _), counts)| sum.add(*version, counts));
         sum
     }
@@ -173,11 +165,7 @@ struct Window {
 
 impl Window {
     fn new(longest: Millis) -> Self {
-        Self {
-            slice: Millis((longest.0 / SLICES).max(50)),
-            kept: longest,
-            slices: VecDeque::new(),
-        }
+        Self { slice: Millis((longest.0 / SLICES).max(50)), kept: longest, slices: VecDeque::new() }
     }
 
     fn add(&mut self, version: Version, counts: &Counts, now: Millis) {
@@ -191,11 +179,7 @@ impl Window {
         if let Some((_, newest)) = self.slices.back_mut() {
             newest.add(version, counts);
         }
-        while self
-            .slices
-            .front()
-            .is_some_and(|(at, _)| now.since(*at) > self.kept.plus(self.slice))
-        {
+        while self.slices.front().is_some_and(|(at, _)| now.since(*at) > self.kept.plus(self.slice)) {
             self.slices.pop_front();
         }
     }
@@ -227,9 +211,7 @@ pub(crate) mod pairs {
         V: Deserialize<'de>,
         D: Deserializer<'de>,
     {
-        Ok(Vec::<(K, V)>::deserialize(deserializer)?
-            .into_iter()
-            .collect())
+        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
     }
 }
 
@@ -242,22 +224,14 @@ mod tests {
     use crate::time::Micros;
 
     fn counts(succeeded: u64, failed: u64) -> Counts {
-        let mut counts = Counts {
-            started: succeeded + failed,
-            ..Counts::default()
-        };
+        let mut counts = Counts { started: succeeded + failed, ..Counts::default() };
         (0..succeeded).for_each(|n| counts.end(Outcome::Success, Micros(1000 + n)));
         (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(50)));
         counts
     }
 
     const fn stratum(epoch: u64, version: Version) -> Stratum<()> {
-        Stratum {
-            canary: (),
-            epoch: Epoch(epoch),
-            version,
-            placement: Placement::Drawn,
-        }
+        Stratum { canary: (), epoch: Epoch(epoch), version, placement: Placement::Drawn }
     }
 
     /// Folds numbered reports, as the controller does.
@@ -268,16 +242,8 @@ mod tests {
         for &n in order {
             let (epoch, is_canary, succeeded, failed) = reports[n];
             if received.note(n as u64 + 2) {
-                let version = if is_canary {
-                    Version::Canary
-                } else {
-                    Version::Primary
-                };
-                evidence.fold(
-                    &stratum(epoch, version),
-                    &counts(succeeded, failed),
-                    Millis(0),
-                );
+                let version = if is_canary { Version::Canary } else { Version::Primary };
+                evidence.fold(&stratum(epoch, version), &counts(succeeded, failed), Millis(0));
             }
         }
         evidence
@@ -299,21 +265,14 @@ mod tests {
     #[test]
     fn reports_that_never_came_are_counted_as_missing() {
         let mut received = Received::default();
-        assert!(
-            received.note(57),
-            "an agent without memory meets a worker in mid-life"
-        );
+        assert!(received.note(57), "an agent without memory meets a worker in mid-life");
         assert_eq!(received.missing(), 56);
         assert!(!received.note(57) && !received.note(3));
         assert!(received.note(58));
         for number in 0..=MAX_AHEAD as u64 {
             assert!(received.note(100 + number));
         }
-        assert_eq!(
-            received.missing(),
-            56 + 41,
-            "59 to 99 are given up once too many lie above the gap"
-        );
+        assert_eq!(received.missing(), 56 + 41, "59 to 99 are given up once too many lie above the gap");
     }
 
     #[test]
@@ -324,14 +283,7 @@ mod tests {
         evidence.fold(&stratum(4, Version::Canary), &counts(0, 7), Millis(10));
         evidence.fold(&stratum(5, Version::Canary), &counts(10, 0), Millis(20));
         assert_eq!(evidence.release().canary.judged(), 10);
-        assert_eq!(
-            evidence
-                .last(Millis(1000), Millis(20))
-                .canary
-                .failed
-                .total(),
-            0
-        );
+        assert_eq!(evidence.last(Millis(1000), Millis(20)).canary.failed.total(), 0);
         assert_eq!(evidence.totals().canary.failed.total(), 10);
     }
 
@@ -340,23 +292,12 @@ mod tests {
         let mut evidence = Evidence::default();
         evidence.begin_release(Epoch(1), Millis(6_000));
         for second in 0..100u64 {
-            evidence.fold(
-                &stratum(1, Version::Canary),
-                &counts(1, 0),
-                Millis(second * 1000),
-            );
+            evidence.fold(&stratum(1, Version::Canary), &counts(1, 0), Millis(second * 1000));
         }
         let now = Millis(99_000);
         assert_eq!(evidence.last(Millis(3_000), now).canary.judged(), 4);
         assert_eq!(evidence.last(Millis(6_000), now).canary.judged(), 7);
-        assert_eq!(
-            evidence
-                .last(Millis(6_000), Millis(200_000))
-                .canary
-                .judged(),
-            0,
-            "old samples do not count as new"
-        );
+        assert_eq!(evidence.last(Millis(6_000), Millis(200_000)).canary.judged(), 0, "old samples do not count as new");
         assert!(evidence.window.slices.len() <= 8);
     }
 }

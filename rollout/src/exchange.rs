@@ -18,14 +18,7 @@ pub struct Ticket {
 impl Ticket {
     /// A request that starts now.
     pub(crate) const fn new(stratum: Stratum<u16>, started: Micros) -> Self {
-        Self {
-            stratum,
-            started,
-            status: None,
-            is_grpc: false,
-            grpc_status: None,
-            stream_answered: None,
-        }
+        Self { stratum, started, status: None, is_grpc: false, grpc_status: None, stream_answered: None }
     }
 
     /// Where it is counted.
@@ -41,20 +34,11 @@ impl Ticket {
     /// Response headers arrived. For upgrades, server-sent events and gRPC the latency ends here: how long a stream
     /// lives says nothing about how well it is served (a unary gRPC call cannot be told from a streaming one).
     pub fn response_headers(&mut self, headers: &[(&[u8], &[u8])], now: Micros) {
-        let value = |name: &str| {
-            headers
-                .iter()
-                .find(|(n, _)| *n == name.as_bytes())
-                .map(|(_, value)| *value)
-        };
-        self.status = value(":status")
-            .and_then(number)
-            .and_then(|status| u16::try_from(status).ok());
+        let value = |name: &str| headers.iter().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| *value);
+        self.status = value(":status").and_then(number).and_then(|status| u16::try_from(status).ok());
         let content_type = value("content-type").unwrap_or_default();
         self.is_grpc = content_type.starts_with(b"application/grpc");
-        let is_stream = self.is_grpc
-            || content_type.starts_with(b"text/event-stream")
-            || self.status == Some(101);
+        let is_stream = self.is_grpc || content_type.starts_with(b"text/event-stream") || self.status == Some(101);
         if is_stream {
             self.stream_answered = Some(now);
         }
@@ -66,10 +50,7 @@ impl Ticket {
     /// Response trailers arrived.
     pub fn response_trailers(&mut self, trailers: &[(&[u8], &[u8])]) {
         if self.is_grpc {
-            let status = trailers
-                .iter()
-                .find(|(name, _)| *name == b"grpc-status")
-                .and_then(|(_, value)| number(value));
+            let status = trailers.iter().find(|(name, _)| *name == b"grpc-status").and_then(|(_, value)| number(value));
             self.grpc_status = status.or(self.grpc_status);
         }
     }
@@ -77,13 +58,7 @@ impl Ticket {
     /// The request is over: its outcome and latency. `flags` and `attempts` as in [`Ended`].
     pub(crate) fn end(&self, flags: u64, attempts: Option<u64>, now: Micros) -> (Outcome, Micros) {
         let latency = self.stream_answered.unwrap_or(now).since(self.started);
-        let ended = Ended {
-            status: self.status,
-            grpc_status: self.grpc_status,
-            flags,
-            attempts,
-            latency,
-        };
+        let ended = Ended { status: self.status, grpc_status: self.grpc_status, flags, attempts, latency };
         (classify(&ended), latency)
     }
 }
@@ -92,9 +67,7 @@ fn number(value: &[u8]) -> Option<u32> {
     if value.is_empty() || value.len() > 9 {
         return None;
     }
-    value.iter().try_fold(0u32, |sum, b| {
-        b.is_ascii_digit().then(|| sum * 10 + u32::from(b - b'0'))
-    })
+    value.iter().try_fold(0u32, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u32::from(b - b'0')))
 }
 
 #[cfg(test)]
@@ -105,12 +78,7 @@ mod tests {
     use crate::table::{Epoch, Version};
 
     fn check(headers: &[(&[u8], &[u8])], trailers: &[(&[u8], &[u8])], expected: (Outcome, u64)) {
-        let stratum = Stratum {
-            canary: 0,
-            epoch: Epoch(1),
-            version: Version::Canary,
-            placement: Placement::Drawn,
-        };
+        let stratum = Stratum { canary: 0, epoch: Epoch(1), version: Version::Canary, placement: Placement::Drawn };
         let mut ticket = Ticket::new(stratum, Micros(1000));
         ticket.response_headers(headers, Micros(1500));
         ticket.response_trailers(trailers);
@@ -122,48 +90,18 @@ mod tests {
     fn latency_runs_to_the_end_but_for_streams_to_the_headers() {
         check(&[(b":status", b"200")], &[], (Outcome::Success, 8000));
         check(&[(b":status", b"101")], &[], (Outcome::Success, 500));
-        check(
-            &[
-                (b":status", b"200"),
-                (b"content-type", b"text/event-stream; x"),
-            ],
-            &[],
-            (Outcome::Success, 500),
-        );
-        check(
-            &[
-                (b":status", b"200"),
-                (b"content-type", b"application/grpc+proto"),
-            ],
-            &[],
-            (Outcome::Success, 500),
-        );
+        check(&[(b":status", b"200"), (b"content-type", b"text/event-stream; x")], &[], (Outcome::Success, 500));
+        check(&[(b":status", b"200"), (b"content-type", b"application/grpc+proto")], &[], (Outcome::Success, 500));
     }
 
     #[test]
     fn a_grpc_status_counts_only_where_grpc_is_spoken() {
         let grpc: (&[u8], &[u8]) = (b"content-type", b"application/grpc");
         let failed = (Outcome::Failure(FailureClass::Grpc), 500);
-        check(
-            &[(b":status", b"200"), grpc],
-            &[(b"grpc-status", b"13")],
-            failed,
-        );
-        check(
-            &[(b":status", b"200"), grpc, (b"grpc-status", b"14")],
-            &[],
-            failed,
-        );
-        check(
-            &[(b":status", b"200"), grpc],
-            &[(b"grpc-status", b"5")],
-            (Outcome::Success, 500),
-        );
-        check(
-            &[(b":status", b"200")],
-            &[(b"grpc-status", b"13")],
-            (Outcome::Success, 8000),
-        );
+        check(&[(b":status", b"200"), grpc], &[(b"grpc-status", b"13")], failed);
+        check(&[(b":status", b"200"), grpc, (b"grpc-status", b"14")], &[], failed);
+        check(&[(b":status", b"200"), grpc], &[(b"grpc-status", b"5")], (Outcome::Success, 500));
+        check(&[(b":status", b"200")], &[(b"grpc-status", b"13")], (Outcome::Success, 8000));
     }
 
     #[test]
@@ -171,10 +109,6 @@ mod tests {
         for value in [&b""[..], b"-1", b"2OO", b"99999999999", b"\xff"] {
             assert_eq!(number(value), None);
         }
-        check(
-            &[(b":status", b"99999")],
-            &[],
-            (Outcome::Failure(FailureClass::Reset), 8000),
-        );
+        check(&[(b":status", b"99999")], &[], (Outcome::Failure(FailureClass::Reset), 8000));
     }
 }

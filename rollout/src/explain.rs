@@ -11,42 +11,26 @@ pub fn note(note: &Note) -> String {
         Note::Declared => "manifest read".into(),
         Note::Changed { at_once: true } => "manifest changed".into(),
         Note::Changed { at_once: false } => {
-            "manifest changed; the release in progress keeps its plan, the next one takes the new"
-                .into()
+            "manifest changed; the release in progress keeps its plan, the next one takes the new".into()
         }
         Note::Started { revision, actor } => format!("release of {revision} begun by {actor}"),
         Note::Superseded { revision } => {
             format!("release of {revision} gave way to a newer revision")
         }
         Note::Accepted { actor, items } => {
-            format!(
-                "{actor} accepted {items} checks, hooks or settings that this build cannot honour"
-            )
+            format!("{actor} accepted {items} checks, hooks or settings that this build cannot honour")
         }
         Note::Stepped { from, to, verdict } => {
-            let why = verdict
-                .as_ref()
-                .map_or_else(|| "first step".into(), self::verdict);
+            let why = verdict.as_ref().map_or_else(|| "first step".into(), self::verdict);
             format!("weight {} -> {} %: {why}", from.percent(), to.percent())
         }
-        Note::CheckFailed {
-            failed,
-            threshold,
-            verdict,
-        } => {
-            format!(
-                "check failed ({failed} of {threshold} that roll back): {}",
-                self::verdict(verdict)
-            )
+        Note::CheckFailed { failed, threshold, verdict } => {
+            format!("check failed ({failed} of {threshold} that roll back): {}", self::verdict(verdict))
         }
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
         Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
         Note::Resumed { actor } => format!("resumed by {actor}"),
-        Note::Promoting {
-            actor,
-            verdict,
-            awaiting,
-        } => {
+        Note::Promoting { actor, verdict, awaiting } => {
             let why = match (actor, verdict) {
                 (Some(actor), _) => format!("promoted by {actor} before the analysis ended"),
                 (None, Some(verdict)) => format!("proven: {}", self::verdict(verdict)),
@@ -63,13 +47,9 @@ pub fn note(note: &Note) -> String {
         Note::Confirmed { actor: Some(actor) } => {
             format!("{actor} confirmed that the primary runs the new version")
         }
-        Note::Confirmed { actor: None } => {
-            "promotion hook confirmed that the primary runs the new version".into()
-        }
+        Note::Confirmed { actor: None } => "promotion hook confirmed that the primary runs the new version".into(),
         Note::Swapped { primary } => format!("roles exchanged: {primary} is primary now"),
-        Note::Succeeded { unheard: 0 } => {
-            "promoted; every live worker routes all traffic to the primary".into()
-        }
+        Note::Succeeded { unheard: 0 } => "promoted; every live worker routes all traffic to the primary".into(),
         Note::Succeeded { unheard } => {
             format!("promoted; {unheard} live workers had not confirmed by the deadline")
         }
@@ -109,10 +89,7 @@ pub fn awaiting(awaiting: &Awaiting) -> String {
 pub fn cause(cause: &Cause) -> String {
     match cause {
         Cause::Checks { failed, verdict } => {
-            format!(
-                "failed check number {failed} was the last allowed: {}",
-                self::verdict(verdict)
-            )
+            format!("failed check number {failed} was the last allowed: {}", self::verdict(verdict))
         }
         Cause::Asked { actor, reason } => format!("asked for by {actor}{}", because(reason)),
         Cause::LostCut { node } => format!(
@@ -125,28 +102,14 @@ pub fn cause(cause: &Cause) -> String {
 
 /// What forced a verdict: the failed checks if any failed, else those without data, else all.
 pub fn verdict(verdict: &Verdict) -> String {
-    let forcing = verdict
-        .findings
-        .iter()
-        .filter(|finding| finding.answer == verdict.answer);
+    let forcing = verdict.findings.iter().filter(|finding| finding.answer == verdict.answer);
     let lines: Vec<String> = forcing.map(finding).collect();
-    if lines.is_empty() {
-        "no checks configured".into()
-    } else {
-        lines.join("; ")
-    }
+    if lines.is_empty() { "no checks configured".into() } else { lines.join("; ") }
 }
 
 /// One check's numbers: value, limit, by how much, from how many requests.
 pub fn finding(finding: &Finding) -> String {
-    let Finding {
-        check,
-        value,
-        range,
-        requests,
-        window,
-        ..
-    } = finding;
+    let Finding { check, value, range, requests, window, .. } = finding;
     let name = label(check, finding.metric);
     let Some(value) = *value else {
         return format!("{name}: no requests in the last {}", span(*window));
@@ -156,32 +119,15 @@ pub fn finding(finding: &Finding) -> String {
     let limit = |word: &str, limit: f64| format!("{word} {} {unit}", number(limit));
     match (finding.answer, range.min, range.max) {
         (Answer::Fail, Some(min), _) if value < min => {
-            format!(
-                "{name} {} {unit} is {} below {} ({from})",
-                number(value),
-                number(min - value),
-                limit("min", min)
-            )
+            format!("{name} {} {unit} is {} below {} ({from})", number(value), number(min - value), limit("min", min))
         }
         (Answer::Fail, _, Some(max)) => {
-            format!(
-                "{name} {} {unit} is {} above {} ({from})",
-                number(value),
-                number(value - max),
-                limit("max", max)
-            )
+            format!("{name} {} {unit} is {} above {} ({from})", number(value), number(value - max), limit("max", max))
         }
         (_, min, max) => {
-            let limits: Vec<String> = min
-                .map(|min| limit("min", min))
-                .into_iter()
-                .chain(max.map(|max| limit("max", max)))
-                .collect();
-            let limits = if limits.is_empty() {
-                "no limit".into()
-            } else {
-                limits.join(", ")
-            };
+            let limits: Vec<String> =
+                min.map(|min| limit("min", min)).into_iter().chain(max.map(|max| limit("max", max))).collect();
+            let limits = if limits.is_empty() { "no limit".into() } else { limits.join(", ") };
             format!("{name} {} {unit} ({limits}; {from})", number(value))
         }
     }
@@ -219,9 +165,5 @@ pub fn span(span: Millis) -> String {
 }
 
 fn because(reason: &str) -> String {
-    if reason.is_empty() {
-        String::new()
-    } else {
-        format!(": {reason}")
-    }
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }

@@ -73,17 +73,9 @@ pub struct Fleet {
 
 impl Fleet {
     /// A worker said Hello on a new stream; an older stream of the same incarnation is returned, to be closed.
-    pub fn connect(
-        &mut self,
-        conn: Conn,
-        hello: Hello,
-        protocol: Protocol,
-        now: Millis,
-    ) -> Option<Conn> {
+    pub fn connect(&mut self, conn: Conn, hello: Hello, protocol: Protocol, now: Millis) -> Option<Conn> {
         let old = self.workers.get(&hello.incarnation);
-        let (received, placed) = old
-            .map(|peer| (peer.received.clone(), peer.placed.clone()))
-            .unwrap_or_default();
+        let (received, placed) = old.map(|peer| (peer.received.clone(), peer.placed.clone())).unwrap_or_default();
         let stale = old.and_then(|peer| peer.conn);
         if let Some(stale) = stale {
             self.conns.remove(&stale);
@@ -108,11 +100,7 @@ impl Fleet {
 
     /// A stream ended.
     pub fn disconnect(&mut self, conn: Conn, now: Millis) {
-        if let Some(peer) = self
-            .conns
-            .remove(&conn)
-            .and_then(|incarnation| self.workers.get_mut(&incarnation))
-        {
+        if let Some(peer) = self.conns.remove(&conn).and_then(|incarnation| self.workers.get_mut(&incarnation)) {
             peer.conn = None;
             peer.heard_at = now;
         }
@@ -131,9 +119,7 @@ impl Fleet {
 
     /// Every worker remembered.
     pub fn workers(&self) -> impl Iterator<Item = (Incarnation, &Peer)> {
-        self.workers
-            .iter()
-            .map(|(incarnation, peer)| (*incarnation, peer))
+        self.workers.iter().map(|(incarnation, peer)| (*incarnation, peer))
     }
 
     /// Workers with a stream.
@@ -142,28 +128,14 @@ impl Fleet {
     }
 
     /// A live or expected worker whose routes serve `upstream` by default.
-    pub fn serving_by_default(
-        &self,
-        canary: &CanaryId,
-        upstream: &Upstream,
-        now: Millis,
-    ) -> Option<&Peer> {
+    pub fn serving_by_default(&self, canary: &CanaryId, upstream: &Upstream, now: Millis) -> Option<&Peer> {
         let known = |peer: &&Peer| peer.conn.is_some() || now.since(peer.heard_at) <= EXPECTED_FOR;
-        self.workers
-            .values()
-            .filter(known)
-            .find(|peer| peer.serves_by_default(canary, upstream))
+        self.workers.values().filter(known).find(|peer| peer.serves_by_default(canary, upstream))
     }
 
     /// Live workers that have not confirmed an epoch.
     pub fn behind(&self, canary: &CanaryId, epoch: Epoch) -> usize {
-        self.live()
-            .filter(|peer| {
-                peer.adopted
-                    .get(canary)
-                    .is_none_or(|adopted| *adopted < epoch)
-            })
-            .count()
+        self.live().filter(|peer| peer.adopted.get(canary).is_none_or(|adopted| *adopted < epoch)).count()
     }
 
     fn forget_one(&mut self) {
@@ -171,10 +143,7 @@ impl Fleet {
             return;
         }
         let gone = self.workers.iter().filter(|(_, peer)| peer.conn.is_none());
-        if let Some(longest) = gone
-            .min_by_key(|(_, peer)| peer.heard_at)
-            .map(|(incarnation, _)| *incarnation)
-        {
+        if let Some(longest) = gone.min_by_key(|(_, peer)| peer.heard_at).map(|(incarnation, _)| *incarnation) {
             self.workers.remove(&longest);
         }
     }

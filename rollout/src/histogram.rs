@@ -47,10 +47,7 @@ impl Latency {
     fn record_n(&mut self, latency: Micros, count: u64) {
         let value = latency.0.clamp(1, MAX_LATENCY.0);
         // Cannot fail: the histogram resizes itself and the value is clamped to what memory allows for.
-        let _ = self
-            .0
-            .get_or_insert_with(|| Box::new(empty()))
-            .record_n(value, count);
+        let _ = self.0.get_or_insert_with(|| Box::new(empty())).record_n(value, count);
     }
 
     /// Adds all of `other`'s counts; commutative and associative.
@@ -82,11 +79,7 @@ impl Latency {
             return Packed::default();
         };
         let filled = histogram.iter_recorded();
-        Packed(
-            filled
-                .map(|step| (index_of(step.value_iterated_to()), step.count_at_value()))
-                .collect(),
-        )
+        Packed(filled.map(|step| (index_of(step.value_iterated_to()), step.count_at_value())).collect())
     }
 
     /// From filled buckets; an index past the range counts in the last bucket.
@@ -114,10 +107,7 @@ impl Eq for Latency {}
 
 impl std::fmt::Debug for Latency {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Latency")
-            .field("count", &self.count())
-            .field("p95_us", &self.quantile(0.95))
-            .finish()
+        f.debug_struct("Latency").field("count", &self.count()).field("p95_us", &self.quantile(0.95)).finish()
     }
 }
 
@@ -135,10 +125,7 @@ impl From<Latency> for Packed {
 
 fn empty() -> Histogram<u64> {
     // Resizable: a histogram of fast requests stays small; the clamp in `record_n` bounds how far it can grow.
-    #[expect(
-        clippy::expect_used,
-        reason = "the only failure is a digit count above 5, and ours is a constant 2"
-    )]
+    #[expect(clippy::expect_used, reason = "the only failure is a digit count above 5, and ours is a constant 2")]
     Histogram::new(SIGNIFICANT_DIGITS).expect("2 significant digits are valid")
 }
 
@@ -152,10 +139,7 @@ fn index_of(value: u64) -> u32 {
 fn value_of(index: u32) -> u64 {
     let octave = (index >> SUB_BUCKET_HALF_BITS).saturating_sub(1);
     let sub_bucket = u64::from(index - (octave << SUB_BUCKET_HALF_BITS));
-    sub_bucket
-        .checked_shl(octave)
-        .filter(|_| octave < 40)
-        .unwrap_or(MAX_LATENCY.0)
+    sub_bucket.checked_shl(octave).filter(|_| octave < 40).unwrap_or(MAX_LATENCY.0)
 }
 
 #[cfg(test)]
@@ -166,9 +150,7 @@ mod tests {
 
     fn of(values: &[u64]) -> Latency {
         let mut latency = Latency::new();
-        values
-            .iter()
-            .for_each(|&value| latency.record(Micros(value)));
+        values.iter().for_each(|&value| latency.record(Micros(value)));
         latency
     }
 
@@ -215,9 +197,6 @@ mod tests {
     fn what_lies_beyond_the_range_counts_in_the_last_bucket() {
         let latency = of(&[0, u64::MAX]);
         assert_eq!(latency.count(), 2);
-        assert_eq!(
-            latency.pack().0.last().map(|(index, _)| *index),
-            Some(max_index())
-        );
+        assert_eq!(latency.pack().0.last().map(|(index, _)| *index), Some(max_index()));
     }
 }

@@ -53,17 +53,11 @@ pub struct Verdict {
 
 /// Judges a canary by its plan's checks.
 pub fn judge(plan: &Plan, evidence: &Evidence, now: Millis) -> Verdict {
-    let findings: Vec<Finding> = plan
-        .checks
-        .iter()
-        .map(|check| find(check, evidence, now))
-        .collect();
+    let findings: Vec<Finding> = plan.checks.iter().map(|check| find(check, evidence, now)).collect();
     let any = |answer| findings.iter().any(|finding| finding.answer == answer);
     let answer = if any(Answer::Fail) {
         Answer::Fail
-    } else if any(Answer::Undecided)
-        || evidence.last(plan.longest_window(), now).canary.judged() == 0
-    {
+    } else if any(Answer::Undecided) || evidence.last(plan.longest_window(), now).canary.judged() == 0 {
         // Even a plan without checks does not advance on no traffic.
         Answer::Undecided
     } else {
@@ -95,10 +89,7 @@ fn find(check: &Check, evidence: &Evidence, now: Millis) -> Finding {
 fn measure(metric: Metric, counts: &Counts) -> Option<f64> {
     match metric {
         Metric::SuccessRate => counts.success_rate().map(|rate| rate * 100.0),
-        Metric::Duration { quantile } => counts
-            .latency
-            .quantile(quantile)
-            .map(|us| us.0 as f64 / 1000.0),
+        Metric::Duration { quantile } => counts.latency.quantile(quantile).map(|us| us.0 as f64 / 1000.0),
     }
 }
 
@@ -116,19 +107,11 @@ mod tests {
         let plan = Plan::new(spec()).unwrap();
         let mut evidence = Evidence::default();
         evidence.begin_release(Epoch(1), plan.longest_window());
-        let mut counts = Counts {
-            started: good + bad + slow,
-            ..Counts::default()
-        };
+        let mut counts = Counts { started: good + bad + slow, ..Counts::default() };
         (0..good).for_each(|_| counts.end(Outcome::Success, Micros(20_000)));
         (0..bad).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1_000)));
         (0..slow).for_each(|_| counts.end(Outcome::Success, Micros(900_000)));
-        let stratum = Stratum {
-            canary: (),
-            epoch: Epoch(1),
-            version: Version::Canary,
-            placement: Placement::Drawn,
-        };
+        let stratum = Stratum { canary: (), epoch: Epoch(1), version: Version::Canary, placement: Placement::Drawn };
         evidence.fold(&stratum, &counts, Millis(0));
         judge(&plan, &evidence, Millis(10))
     }
@@ -136,11 +119,7 @@ mod tests {
     #[test]
     fn thresholds_include_their_ends() {
         assert_eq!(verdict(100, 0, 0).answer, Answer::Pass);
-        assert_eq!(
-            verdict(99, 1, 0).answer,
-            Answer::Pass,
-            "exactly 99 % is good"
-        );
+        assert_eq!(verdict(99, 1, 0).answer, Answer::Pass, "exactly 99 % is good");
         let failed = verdict(989, 11, 0);
         assert_eq!(failed.answer, Answer::Fail);
         assert_eq!(failed.findings[0].value, Some(98.9));
@@ -162,9 +141,6 @@ mod tests {
         let mut bare = spec();
         bare.checks.clear();
         let plan = Plan::new(bare).unwrap();
-        assert_eq!(
-            judge(&plan, &Evidence::default(), Millis(5)).answer,
-            Answer::Undecided
-        );
+        assert_eq!(judge(&plan, &Evidence::default(), Millis(5)).answer, Answer::Undecided);
     }
 }

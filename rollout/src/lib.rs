@@ -47,6 +47,8 @@ pub mod canary;
 // All of them.
 pub mod fleet;
 
+pub mod events;
+
 pub mod controller;
 
 // What people read.

@@ -38,24 +38,14 @@ pub enum Link {
 impl Link {
     /// Not yet tried: due at once.
     pub const fn new(wanted: bool) -> Self {
-        if wanted {
-            Self::Down {
-                retry_at: Millis(0),
-                failures: 0,
-            }
-        } else {
-            Self::Unwanted
-        }
+        if wanted { Self::Down { retry_at: Millis(0), failures: 0 } } else { Self::Unwanted }
     }
 
     /// Whether a new stream is due; if so it counts as opened now.
     pub fn open_if_due(&mut self, now: Millis) -> bool {
         match *self {
             Self::Down { retry_at, failures } if now >= retry_at => {
-                *self = Self::Opening {
-                    since: now,
-                    failures,
-                };
+                *self = Self::Opening { since: now, failures };
                 true
             }
             _ => false,
@@ -92,15 +82,9 @@ impl Link {
             Self::Opening { failures, .. } => failures.saturating_add(1),
             Self::Up { .. } => 1,
         };
-        let wait = FIRST_BACKOFF
-            .0
-            .saturating_mul(1 << (failures - 1).min(16))
-            .min(LAST_BACKOFF.0);
+        let wait = FIRST_BACKOFF.0.saturating_mul(1 << (failures - 1).min(16)).min(LAST_BACKOFF.0);
         let jittered = wait / 2 + draw % (wait / 2 + 1);
-        *self = Self::Down {
-            retry_at: now.plus(Millis(jittered)),
-            failures,
-        };
+        *self = Self::Down { retry_at: now.plus(Millis(jittered)), failures };
     }
 
     /// Whether the stream is welcomed.

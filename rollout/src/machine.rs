@@ -85,18 +85,8 @@ pub struct Refusal {
 /// When a person's verb makes no sense now; the phase is unchanged then.
 pub fn step(plan: &Plan, phase: &Phase, input: Input, now: Millis) -> Result<Step, Refusal> {
     match input {
-        Input::Start {
-            release,
-            revision,
-            actor,
-            accept_unsupported,
-        } => {
-            let asked = Asked {
-                release,
-                revision,
-                actor,
-                accept_unsupported,
-            };
+        Input::Start { release, revision, actor, accept_unsupported } => {
+            let asked = Asked { release, revision, actor, accept_unsupported };
             start(plan, phase, asked, now)
         }
         Input::Checked(verdict, hold) => Ok(checked(plan, phase, verdict, hold, now)),
@@ -108,45 +98,27 @@ pub fn step(plan: &Plan, phase: &Phase, input: Input, now: Millis) -> Result<Ste
             Phase::Progressing(run) | Phase::Paused(run) if run.step > 0 => {
                 Ok(promote(plan, run, Some(actor), None, now))
             }
-            Phase::Progressing(_) | Phase::Paused(_) => refuse(
-                "promote",
-                phase,
-                "the release holds and has not taken traffic; see `serin describe`",
-            ),
-            Phase::Promoting(..) => refuse(
-                "promote",
-                phase,
-                "it is; `serin confirm` once the primary runs the new version",
-            ),
+            Phase::Progressing(_) | Phase::Paused(_) => {
+                refuse("promote", phase, "the release holds and has not taken traffic; see `serin describe`")
+            }
+            Phase::Promoting(..) => {
+                refuse("promote", phase, "it is; `serin confirm` once the primary runs the new version")
+            }
             _ => refuse("promote", phase, "no release is in progress"),
         },
         Input::Confirm(actor) => match phase {
             Phase::Promoting(run, _) => Ok(confirm(run, Some(actor), now)),
-            _ => refuse(
-                "confirm",
-                phase,
-                "only a release that waits in Promoting can be confirmed",
-            ),
+            _ => refuse("confirm", phase, "only a release that waits in Promoting can be confirmed"),
         },
         Input::HookFinished(result) => Ok(hook_finished(phase, result, now)),
         Input::Pause(actor, reason) => match phase {
-            Phase::Progressing(run) => Ok(noted(
-                Phase::Paused(run.clone()),
-                Note::Paused { actor, reason },
-            )),
+            Phase::Progressing(run) => Ok(noted(Phase::Paused(run.clone()), Note::Paused { actor, reason })),
             Phase::Paused(_) => Ok(unchanged(phase)),
-            _ => refuse(
-                "pause",
-                phase,
-                "only a release in Progressing can be paused",
-            ),
+            _ => refuse("pause", phase, "only a release in Progressing can be paused"),
         },
         Input::Resume(actor) => match phase {
             Phase::Paused(run) => {
-                let run = Run {
-                    check_at: now.plus(plan.interval),
-                    ..run.clone()
-                };
+                let run = Run { check_at: now.plus(plan.interval), ..run.clone() };
                 Ok(noted(Phase::Progressing(run), Note::Resumed { actor }))
             }
             _ => refuse("resume", phase, "only a paused release can be resumed"),
@@ -164,28 +136,17 @@ struct Asked {
 
 fn start(plan: &Plan, phase: &Phase, asked: Asked, now: Millis) -> Result<Step, Refusal> {
     match phase {
-        Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _)
-            if run.revision == asked.revision =>
-        {
+        Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) if run.revision == asked.revision => {
             // Asking twice is harmless, and the second time may bring the acceptance.
             let accepts = asked.accept_unsupported && run.hold == Some(Hold::Unsupported);
-            if accepts {
-                Ok(accept(plan, run, asked.actor, now))
-            } else {
-                Ok(unchanged(phase))
-            }
+            if accepts { Ok(accept(plan, run, asked.actor, now)) } else { Ok(unchanged(phase)) }
         }
         Phase::Promoting(..) | Phase::Finalising(..) => {
             refuse("release", phase, "wait for it to end, or abort it first")
         }
         Phase::Progressing(run) | Phase::Paused(run) => {
             let mut begun = begin(plan, asked, now);
-            begun.notes.insert(
-                0,
-                Note::Superseded {
-                    revision: run.revision.clone(),
-                },
-            );
+            begun.notes.insert(0, Note::Superseded { revision: run.revision.clone() });
             Ok(begun)
         }
         Phase::Initialized | Phase::Succeeded(_) | Phase::Failed(..) => Ok(begin(plan, asked, now)),
@@ -193,12 +154,7 @@ fn start(plan: &Plan, phase: &Phase, asked: Asked, now: Millis) -> Result<Step, 
 }
 
 fn begin(plan: &Plan, asked: Asked, now: Millis) -> Step {
-    let Asked {
-        release,
-        revision,
-        actor,
-        accept_unsupported,
-    } = asked;
+    let Asked { release, revision, actor, accept_unsupported } = asked;
     let run = Run {
         release,
         revision: revision.clone(),
@@ -210,13 +166,7 @@ fn begin(plan: &Plan, asked: Asked, now: Millis) -> Step {
         accepted_by: None,
         hold: None,
     };
-    let mut step = noted(
-        Phase::Progressing(run.clone()),
-        Note::Started {
-            revision,
-            actor: actor.clone(),
-        },
-    );
+    let mut step = noted(Phase::Progressing(run.clone()), Note::Started { revision, actor: actor.clone() });
     step.effects.push(Effect::BeginEvidence);
     let next = if plan.unsupported.is_empty() {
         advance(plan, &run, None, now)
@@ -224,30 +174,14 @@ fn begin(plan: &Plan, asked: Asked, now: Millis) -> Step {
         accept(plan, &run, actor, now)
     } else {
         let hold = Hold::Unsupported;
-        noted(
-            Phase::Progressing(Run {
-                hold: Some(hold.clone()),
-                ..run
-            }),
-            Note::Held(hold),
-        )
+        noted(Phase::Progressing(Run { hold: Some(hold.clone()), ..run }), Note::Held(hold))
     };
     then(step, next)
 }
 
 fn accept(plan: &Plan, run: &Run, actor: Actor, now: Millis) -> Step {
-    let run = Run {
-        accepted_by: Some(actor.clone()),
-        hold: None,
-        ..run.clone()
-    };
-    let accepted = noted(
-        Phase::Progressing(run.clone()),
-        Note::Accepted {
-            actor,
-            items: plan.unsupported.len(),
-        },
-    );
+    let run = Run { accepted_by: Some(actor.clone()), hold: None, ..run.clone() };
+    let accepted = noted(Phase::Progressing(run.clone()), Note::Accepted { actor, items: plan.unsupported.len() });
     then(accepted, advance(plan, &run, None, now))
 }
 
@@ -255,10 +189,7 @@ fn checked(plan: &Plan, phase: &Phase, verdict: Verdict, hold: Option<Hold>, now
     let (Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _)) = phase else {
         return unchanged(phase);
     };
-    let mut run = Run {
-        check_at: now.plus(plan.interval),
-        ..run.clone()
-    };
+    let mut run = Run { check_at: now.plus(plan.interval), ..run.clone() };
     if run.step == 0 {
         return unchanged(&with_run(phase, run));
     }
@@ -268,11 +199,7 @@ fn checked(plan: &Plan, phase: &Phase, verdict: Verdict, hold: Option<Hold>, now
             let failed = run.failed_checks;
             return abort(&run, Cause::Checks { failed, verdict }, now);
         }
-        let note = Note::CheckFailed {
-            failed: run.failed_checks,
-            threshold: plan.threshold,
-            verdict,
-        };
+        let note = Note::CheckFailed { failed: run.failed_checks, threshold: plan.threshold, verdict };
         return noted(with_run(phase, run), note);
     }
     if !matches!(phase, Phase::Progressing(_)) {
@@ -281,67 +208,31 @@ fn checked(plan: &Plan, phase: &Phase, verdict: Verdict, hold: Option<Hold>, now
     let hold = hold.or((verdict.answer == Answer::Undecided).then_some(Hold::NoTraffic));
     match hold {
         Some(hold) if run.hold.as_ref() == Some(&hold) => unchanged(&Phase::Progressing(run)),
-        Some(hold) => noted(
-            Phase::Progressing(Run {
-                hold: Some(hold.clone()),
-                ..run
-            }),
-            Note::Held(hold),
-        ),
-        None if run.step >= plan.last_step() => {
-            promote(plan, &Run { hold: None, ..run }, None, Some(verdict), now)
-        }
+        Some(hold) => noted(Phase::Progressing(Run { hold: Some(hold.clone()), ..run }), Note::Held(hold)),
+        None if run.step >= plan.last_step() => promote(plan, &Run { hold: None, ..run }, None, Some(verdict), now),
         None => advance(plan, &Run { hold: None, ..run }, Some(verdict), now),
     }
 }
 
 fn advance(plan: &Plan, run: &Run, verdict: Option<Verdict>, now: Millis) -> Step {
     let (from, to) = (plan.weight_at(run.step), plan.weight_at(run.step + 1));
-    let run = Run {
-        step: run.step + 1,
-        check_at: now.plus(plan.interval),
-        ..run.clone()
-    };
+    let run = Run { step: run.step + 1, check_at: now.plus(plan.interval), ..run.clone() };
     noted(Phase::Progressing(run), Note::Stepped { from, to, verdict })
 }
 
-fn promote(
-    plan: &Plan,
-    run: &Run,
-    actor: Option<Actor>,
-    verdict: Option<Verdict>,
-    now: Millis,
-) -> Step {
-    let run = Run {
-        hold: None,
-        ..run.clone()
-    };
+fn promote(plan: &Plan, run: &Run, actor: Option<Actor>, verdict: Option<Verdict>, now: Millis) -> Step {
+    let run = Run { hold: None, ..run.clone() };
     match &plan.promotion {
         Promotion::Copy { hook } => {
-            let awaiting = if hook.is_some() {
-                Awaiting::Hook
-            } else {
-                Awaiting::Confirmation { after: None }
-            };
-            let note = Note::Promoting {
-                actor,
-                verdict,
-                awaiting: Some(awaiting.clone()),
-            };
+            let awaiting = if hook.is_some() { Awaiting::Hook } else { Awaiting::Confirmation { after: None } };
+            let note = Note::Promoting { actor, verdict, awaiting: Some(awaiting.clone()) };
             let mut step = noted(Phase::Promoting(run, awaiting), note);
             step.effects.extend(hook.as_ref().map(|_| Effect::CallHook));
             step
         }
         Promotion::Swap => {
             let phase = Phase::Finalising(run, now.plus(FINALISE_WITHIN));
-            let mut step = noted(
-                phase,
-                Note::Promoting {
-                    actor,
-                    verdict,
-                    awaiting: None,
-                },
-            );
+            let mut step = noted(phase, Note::Promoting { actor, verdict, awaiting: None });
             step.effects.extend([Effect::SwapRoles, Effect::Promoted]);
             step
         }
@@ -359,13 +250,8 @@ fn hook_finished(phase: &Phase, result: Result<(), String>, now: Millis) -> Step
     match (phase, result) {
         (Phase::Promoting(run, Awaiting::Hook), Ok(())) => confirm(run, None, now),
         (Phase::Promoting(run, Awaiting::Hook), Err(error)) => {
-            let awaiting = Awaiting::Confirmation {
-                after: Some(error.clone()),
-            };
-            noted(
-                Phase::Promoting(run.clone(), awaiting),
-                Note::HookFailed { error },
-            )
+            let awaiting = Awaiting::Confirmation { after: Some(error.clone()) };
+            noted(Phase::Promoting(run.clone(), awaiting), Note::HookFailed { error })
         }
         // The release was aborted or confirmed while the hook ran: its answer changes nothing.
         _ => unchanged(phase),
@@ -374,27 +260,17 @@ fn hook_finished(phase: &Phase, result: Result<(), String>, now: Millis) -> Step
 
 fn settled(phase: &Phase, unheard: usize, now: Millis) -> Step {
     match phase {
-        Phase::Finalising(run, _) => noted(
-            Phase::Succeeded(ended(run, now)),
-            Note::Succeeded { unheard },
-        ),
+        Phase::Finalising(run, _) => noted(Phase::Succeeded(ended(run, now)), Note::Succeeded { unheard }),
         _ => unchanged(phase),
     }
 }
 
 fn abort(run: &Run, cause: Cause, now: Millis) -> Step {
-    noted(
-        Phase::Failed(ended(run, now), cause.clone()),
-        Note::Aborted(cause),
-    )
+    noted(Phase::Failed(ended(run, now), cause.clone()), Note::Aborted(cause))
 }
 
 fn ended(run: &Run, now: Millis) -> Ended {
-    Ended {
-        release: run.release,
-        revision: run.revision.clone(),
-        at: now,
-    }
+    Ended { release: run.release, revision: run.revision.clone(), at: now }
 }
 
 fn with_run(phase: &Phase, run: Run) -> Phase {
@@ -408,40 +284,20 @@ fn with_run(phase: &Phase, run: Run) -> Phase {
 }
 
 fn noted(phase: Phase, note: Note) -> Step {
-    Step {
-        phase,
-        notes: vec![note],
-        effects: Vec::new(),
-    }
+    Step { phase, notes: vec![note], effects: Vec::new() }
 }
 
 fn unchanged(phase: &Phase) -> Step {
-    Step {
-        phase: phase.clone(),
-        notes: Vec::new(),
-        effects: Vec::new(),
-    }
+    Step { phase: phase.clone(), notes: Vec::new(), effects: Vec::new() }
 }
 
 fn then(first: Step, second: Step) -> Step {
-    let Step {
-        mut notes,
-        mut effects,
-        ..
-    } = first;
+    let Step { mut notes, mut effects, .. } = first;
     notes.extend(second.notes);
     effects.extend(second.effects);
-    Step {
-        phase: second.phase,
-        notes,
-        effects,
-    }
+    Step { phase: second.phase, notes, effects }
 }
 
 const fn refuse(verb: &'static str, phase: &Phase, hint: &'static str) -> Result<Step, Refusal> {
-    Err(Refusal {
-        verb,
-        phase: phase.name(),
-        hint,
-    })
+    Err(Refusal { verb, phase: phase.name(), hint })
 }

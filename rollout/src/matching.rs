@@ -24,30 +24,18 @@ impl<'a> Request<'a> {
     /// All values of a header, in order.
     pub fn header(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let name = name.to_owned();
-        self.headers
-            .iter()
-            .filter(move |(n, _)| *n == name.as_bytes())
-            .map(|(_, value)| *value)
+        self.headers.iter().filter(move |(n, _)| *n == name.as_bytes()).map(|(_, value)| *value)
     }
 
     /// The first value of a header, without allocation.
     pub fn first(self, name: &str) -> Option<&'a [u8]> {
-        self.headers
-            .iter()
-            .find(|(n, _)| *n == name.as_bytes())
-            .map(|(_, value)| *value)
+        self.headers.iter().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| *value)
     }
 
     /// The first value of a cookie, over all `cookie` headers.
     pub fn cookie(self, name: &str) -> Option<&'a [u8]> {
-        let cookies = self
-            .headers
-            .iter()
-            .filter(|(n, _)| *n == b"cookie")
-            .map(|(_, value)| *value);
-        cookies
-            .flat_map(|line| line.split(|b| *b == b';'))
-            .find_map(|pair| value_of(pair.trim_ascii(), name))
+        let cookies = self.headers.iter().filter(|(n, _)| *n == b"cookie").map(|(_, value)| *value);
+        cookies.flat_map(|line| line.split(|b| *b == b';')).find_map(|pair| value_of(pair.trim_ascii(), name))
     }
 
     /// The path without its query.
@@ -60,9 +48,7 @@ impl<'a> Request<'a> {
     pub fn query(self, name: &str) -> Option<&'a [u8]> {
         let full = self.first(":path")?;
         let start = full.iter().position(|b| *b == b'?')?;
-        full.get(start + 1..)?
-            .split(|b| *b == b'&')
-            .find_map(|pair| value_of(pair, name))
+        full.get(start + 1..)?.split(|b| *b == b'&').find_map(|pair| value_of(pair, name))
     }
 }
 
@@ -118,14 +104,10 @@ impl StringMatch {
     /// When a text is too long, or an empty prefix or suffix would match everything.
     pub fn checked(self) -> Result<Self, PatternError> {
         match &self {
-            Self::Exact(text) | Self::Prefix(text) | Self::Suffix(text)
-                if text.len() > MAX_PATTERN_BYTES =>
-            {
+            Self::Exact(text) | Self::Prefix(text) | Self::Suffix(text) if text.len() > MAX_PATTERN_BYTES => {
                 Err(PatternError::TooLong(text.len()))
             }
-            Self::Prefix(text) | Self::Suffix(text) if text.is_empty() => {
-                Err(PatternError::MatchesAll)
-            }
+            Self::Prefix(text) | Self::Suffix(text) if text.is_empty() => Err(PatternError::MatchesAll),
             _ => Ok(self),
         }
     }
@@ -146,10 +128,7 @@ impl Pattern {
             return Err(PatternError::TooLong(source.len()));
         }
         let whole = format!(r"\A(?:{source})\z");
-        let built = regex::bytes::RegexBuilder::new(&whole)
-            .unicode(false)
-            .size_limit(MAX_COMPILED_BYTES)
-            .build();
+        let built = regex::bytes::RegexBuilder::new(&whole).unicode(false).size_limit(MAX_COMPILED_BYTES).build();
         let compiled = built.map_err(|error| PatternError::Regex(last_line(&error.to_string())))?;
         Ok(Self(compiled, source.to_owned()))
     }
@@ -183,11 +162,7 @@ impl From<Pattern> for String {
 
 /// The regex crate draws a picture of the fault over several lines; its last one says what is wrong.
 fn last_line(text: &str) -> String {
-    text.lines()
-        .last()
-        .unwrap_or(text)
-        .trim_start_matches("error: ")
-        .to_owned()
+    text.lines().last().unwrap_or(text).trim_start_matches("error: ").to_owned()
 }
 
 /// Conditions that must all hold.
@@ -219,28 +194,13 @@ impl MatchRule {
     /// Whether the request fulfils every condition.
     pub fn fits(&self, request: Request<'_>) -> bool {
         let any = |name: &str, value: &StringMatch| {
-            request
-                .headers
-                .iter()
-                .any(|(n, v)| *n == name.as_bytes() && value.fits(v))
+            request.headers.iter().any(|(n, v)| *n == name.as_bytes() && value.fits(v))
         };
         self.headers.iter().all(|(name, value)| any(name, value))
-            && !self
-                .without_headers
-                .iter()
-                .any(|(name, value)| any(name, value))
-            && self
-                .cookies
-                .iter()
-                .all(|(name, value)| request.cookie(name).is_some_and(|v| value.fits(v)))
-            && self
-                .query
-                .iter()
-                .all(|(name, value)| request.query(name).is_some_and(|v| value.fits(v)))
-            && self
-                .path
-                .as_ref()
-                .is_none_or(|path| path.fits(request.path()))
+            && !self.without_headers.iter().any(|(name, value)| any(name, value))
+            && self.cookies.iter().all(|(name, value)| request.cookie(name).is_some_and(|v| value.fits(v)))
+            && self.query.iter().all(|(name, value)| request.query(name).is_some_and(|v| value.fits(v)))
+            && self.path.as_ref().is_none_or(|path| path.fits(request.path()))
     }
 }
 
@@ -259,56 +219,33 @@ mod tests {
     ];
 
     fn fits(rule: &MatchRule) -> bool {
-        rule.fits(Request {
-            headers: HEADERS,
-            client_address: None,
-        })
+        rule.fits(Request { headers: HEADERS, client_address: None })
     }
 
     fn header(name: &str, value: StringMatch) -> MatchRule {
-        MatchRule {
-            headers: vec![(name.into(), value)],
-            ..MatchRule::default()
-        }
+        MatchRule { headers: vec![(name.into(), value)], ..MatchRule::default() }
     }
 
     #[test]
     fn each_kind_of_match() {
         use StringMatch::*;
         assert!(fits(&header("x-user", Exact("ana".into()))));
-        assert!(
-            fits(&header("x-user", Exact("bob".into()))),
-            "a duplicate's second value counts too"
-        );
+        assert!(fits(&header("x-user", Exact("bob".into()))), "a duplicate's second value counts too");
         assert!(!fits(&header("x-user", Exact("an".into()))));
         assert!(fits(&header("x-user", Prefix("an".into()))));
         assert!(fits(&header("x-user", Suffix("ob".into()))));
-        assert!(fits(&header(
-            "x-user",
-            Regex(Pattern::parse("a.a").unwrap())
-        )));
-        assert!(
-            !fits(&header("x-user", Regex(Pattern::parse("an").unwrap()))),
-            "a regex means the whole value"
-        );
+        assert!(fits(&header("x-user", Regex(Pattern::parse("a.a").unwrap()))));
+        assert!(!fits(&header("x-user", Regex(Pattern::parse("an").unwrap()))), "a regex means the whole value");
         assert!(fits(&header("x-raw", Present)));
         assert!(!fits(&header("x-none", Present)));
-        assert!(fits(&header(
-            "cookie",
-            Regex(Pattern::parse("^(.*?;\\s*)?(type=insider)(;.*)?$").unwrap())
-        )));
-        assert!(fits(&header(
-            "x-raw",
-            Regex(Pattern::parse("(?s-u:.+)").unwrap())
-        )));
+        assert!(fits(&header("cookie", Regex(Pattern::parse("^(.*?;\\s*)?(type=insider)(;.*)?$").unwrap()))));
+        assert!(fits(&header("x-raw", Regex(Pattern::parse("(?s-u:.+)").unwrap()))));
     }
 
     #[test]
     fn cookies_query_path_and_absence() {
-        let mut rule = MatchRule {
-            cookies: vec![("b".into(), StringMatch::Exact("2".into()))],
-            ..MatchRule::default()
-        };
+        let mut rule =
+            MatchRule { cookies: vec![("b".into(), StringMatch::Exact("2".into()))], ..MatchRule::default() };
         assert!(fits(&rule));
         rule.query = vec![("beta".into(), StringMatch::Exact("1".into()))];
         rule.path = Some(StringMatch::Prefix("/shop".into()));
@@ -324,21 +261,9 @@ mod tests {
     #[test]
     fn patterns_are_bounded() {
         assert!(matches!(Pattern::parse("("), Err(PatternError::Regex(_))));
-        assert!(matches!(
-            Pattern::parse("(a{1000}){1000}"),
-            Err(PatternError::Regex(_))
-        ));
-        assert!(matches!(
-            Pattern::parse(&"a".repeat(5000)),
-            Err(PatternError::TooLong(5000))
-        ));
-        assert!(
-            matches!(Pattern::parse(r"(a)\1"), Err(PatternError::Regex(_))),
-            "no back-references in RE2"
-        );
-        assert_eq!(
-            StringMatch::Prefix(String::new()).checked(),
-            Err(PatternError::MatchesAll)
-        );
+        assert!(matches!(Pattern::parse("(a{1000}){1000}"), Err(PatternError::Regex(_))));
+        assert!(matches!(Pattern::parse(&"a".repeat(5000)), Err(PatternError::TooLong(5000))));
+        assert!(matches!(Pattern::parse(r"(a)\1"), Err(PatternError::Regex(_))), "no back-references in RE2");
+        assert_eq!(StringMatch::Prefix(String::new()).checked(), Err(PatternError::MatchesAll));
     }
 }

@@ -19,9 +19,7 @@ pub enum NameError {
     #[error("is {0} bytes long; at most 253 are allowed")]
     TooLong(usize),
     /// A character outside the allowed set.
-    #[error(
-        "contains {0:?}; allowed are letters, digits and . _ - (an upstream's name may also hold | : / ~)"
-    )]
+    #[error("contains {0:?}; allowed are letters, digits and . _ - (an upstream's name may also hold | : / ~)")]
     Character(char),
     /// A canary's id is not `namespace/name`.
     #[error("is not of the form namespace/name")]
@@ -60,9 +58,7 @@ impl CanaryId {
 
     /// The part before the slash.
     pub fn namespace(&self) -> &str {
-        self.0
-            .split_once('/')
-            .map_or("", |(namespace, _)| namespace)
+        self.0.split_once('/').map_or("", |(namespace, _)| namespace)
     }
 
     /// The part after the slash.
@@ -82,9 +78,7 @@ impl Upstream {
     /// # Errors
     /// When it is empty, too long, or could not stand in a header's value.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        check(text, |c| {
-            is_name_char(c) || matches!(c, '|' | ':' | '/' | '~')
-        })?;
+        check(text, |c| is_name_char(c) || matches!(c, '|' | ':' | '/' | '~'))?;
         Ok(Self(text.into()))
     }
 
@@ -172,17 +166,9 @@ mod tests {
         assert_eq!(CanaryId::parse("web"), Err(NameError::NotQualified));
         assert_eq!(CanaryId::new("prod", "a/b"), Err(NameError::Character('/')));
         assert_eq!(CanaryId::new("", "web"), Err(NameError::Empty));
-        assert_eq!(
-            Upstream::parse("outbound|80|canary|web.prod")
-                .unwrap()
-                .as_str(),
-            "outbound|80|canary|web.prod"
-        );
+        assert_eq!(Upstream::parse("outbound|80|canary|web.prod").unwrap().as_str(), "outbound|80|canary|web.prod");
         assert_eq!(Upstream::parse("a\r\nb"), Err(NameError::Character('\r')));
-        assert_eq!(
-            Revision::parse(&"x".repeat(254)),
-            Err(NameError::TooLong(254))
-        );
+        assert_eq!(Revision::parse(&"x".repeat(254)), Err(NameError::TooLong(254)));
         assert_eq!(Revision::parse("v 2"), Err(NameError::Character(' ')));
     }
 }

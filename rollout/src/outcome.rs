@@ -55,14 +55,8 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// Every class, in the order in which [`Failures`](crate::tally::Failures) keeps them.
-    pub const ALL: [Self; 6] = [
-        Self::Status5xx,
-        Self::Grpc,
-        Self::Reset,
-        Self::Timeout,
-        Self::Unavailable,
-        Self::Retried,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Status5xx, Self::Grpc, Self::Reset, Self::Timeout, Self::Unavailable, Self::Retried];
 
     /// The class's name in messages and tables.
     pub const fn name(self) -> &'static str {
@@ -102,12 +96,8 @@ const UNAVAILABLE: u64 = FAILED_LOCAL_HEALTH_CHECK
     | UPSTREAM_OVERFLOW
     | NO_CLUSTER_FOUND
     | DNS_RESOLUTION_FAILED;
-const TIMED_OUT: u64 = UPSTREAM_REQUEST_TIMEOUT
-    | STREAM_IDLE_TIMEOUT
-    | UPSTREAM_MAX_STREAM_DURATION
-    | DURATION_TIMEOUT;
-const RESET: u64 =
-    LOCAL_RESET | UPSTREAM_REMOTE_RESET | UPSTREAM_CONNECTION_TERMINATION | UPSTREAM_PROTOCOL_ERROR;
+const TIMED_OUT: u64 = UPSTREAM_REQUEST_TIMEOUT | STREAM_IDLE_TIMEOUT | UPSTREAM_MAX_STREAM_DURATION | DURATION_TIMEOUT;
+const RESET: u64 = LOCAL_RESET | UPSTREAM_REMOTE_RESET | UPSTREAM_CONNECTION_TERMINATION | UPSTREAM_PROTOCOL_ERROR;
 
 /// Judges one ended request.
 pub fn classify(ended: &Ended) -> Outcome {
@@ -116,11 +106,7 @@ pub fn classify(ended: &Ended) -> Outcome {
     let tried = ended.attempts.is_some_and(|attempts| attempts > 0);
     // A client that left is no witness, unless it left because nothing came.
     if flagged(CLIENT_GONE) {
-        return if tried && ended.latency >= HUNG {
-            Outcome::Failure(Timeout)
-        } else {
-            Outcome::Void
-        };
+        return if tried && ended.latency >= HUNG { Outcome::Failure(Timeout) } else { Outcome::Void };
     }
     if flagged(UNAVAILABLE) {
         return Outcome::Failure(Unavailable);
@@ -150,11 +136,7 @@ mod tests {
     use super::*;
 
     fn check(edit: impl FnOnce(&mut Ended), expected: Outcome) {
-        let mut ended = Ended {
-            status: Some(200),
-            attempts: Some(1),
-            ..Ended::default()
-        };
+        let mut ended = Ended { status: Some(200), attempts: Some(1), ..Ended::default() };
         edit(&mut ended);
         assert_eq!(classify(&ended), expected, "{ended:?}");
     }
@@ -173,49 +155,25 @@ mod tests {
             check(|e| e.grpc_status = Some(code), Outcome::Success);
         }
         check(|e| e.attempts = Some(2), Outcome::Failure(Retried));
-        check(
-            |e| (e.attempts, e.status) = (Some(3), Some(503)),
-            Outcome::Failure(Status5xx),
-        );
-        check(
-            |e| (e.flags, e.status) = (32, Some(503)),
-            Outcome::Failure(Unavailable),
-        );
-        check(
-            |e| (e.flags, e.status, e.attempts) = (2, Some(503), None),
-            Outcome::Failure(Unavailable),
-        );
-        check(
-            |e| (e.flags, e.status) = (4, Some(504)),
-            Outcome::Failure(Timeout),
-        );
-        check(
-            |e| e.flags = UPSTREAM_CONNECTION_TERMINATION,
-            Outcome::Failure(Reset),
-        );
+        check(|e| (e.attempts, e.status) = (Some(3), Some(503)), Outcome::Failure(Status5xx));
+        check(|e| (e.flags, e.status) = (32, Some(503)), Outcome::Failure(Unavailable));
+        check(|e| (e.flags, e.status, e.attempts) = (2, Some(503), None), Outcome::Failure(Unavailable));
+        check(|e| (e.flags, e.status) = (4, Some(504)), Outcome::Failure(Timeout));
+        check(|e| e.flags = UPSTREAM_CONNECTION_TERMINATION, Outcome::Failure(Reset));
         check(|e| e.status = None, Outcome::Failure(Reset));
     }
 
     #[test]
     fn what_never_tried_the_upstream_says_nothing_about_it() {
         for status in [301, 401, 404, 429, 500, 503] {
-            check(
-                |e| (e.status, e.attempts) = (Some(status), None),
-                Outcome::Void,
-            );
+            check(|e| (e.status, e.attempts) = (Some(status), None), Outcome::Void);
         }
     }
 
     #[test]
     fn a_client_that_left_is_void_until_the_request_counts_as_hung() {
         check(|e| (e.flags, e.status) = (CLIENT_GONE, None), Outcome::Void);
-        check(
-            |e| (e.flags, e.latency) = (CLIENT_GONE, HUNG),
-            Outcome::Failure(FailureClass::Timeout),
-        );
-        check(
-            |e| (e.flags, e.latency, e.attempts) = (CLIENT_GONE, HUNG, None),
-            Outcome::Void,
-        );
+        check(|e| (e.flags, e.latency) = (CLIENT_GONE, HUNG), Outcome::Failure(FailureClass::Timeout));
+        check(|e| (e.flags, e.latency, e.attempts) = (CLIENT_GONE, HUNG, None), Outcome::Void);
     }
 }

@@ -8,9 +8,7 @@ use crate::table::WeightPpm;
 use crate::time::Millis;
 
 /// A release's number within its canary: 1, 2, 3, …
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReleaseId(pub u64);
 
@@ -107,10 +105,9 @@ impl Phase {
     /// The release in progress.
     pub const fn run(&self) -> Option<&Run> {
         match self {
-            Self::Progressing(run)
-            | Self::Paused(run)
-            | Self::Promoting(run, _)
-            | Self::Finalising(run, _) => Some(run),
+            Self::Progressing(run) | Self::Paused(run) | Self::Promoting(run, _) | Self::Finalising(run, _) => {
+                Some(run)
+            }
             Self::Initialized | Self::Succeeded(_) | Self::Failed(..) => None,
         }
     }

@@ -53,10 +53,7 @@ impl Protocol {
         if self.major != theirs.major || self.minor.abs_diff(theirs.minor) > 1 {
             return Err(ProtocolError { ours: self, theirs });
         }
-        Ok(Self {
-            minor: self.minor.min(theirs.minor),
-            ..self
-        })
+        Ok(Self { minor: self.minor.min(theirs.minor), ..self })
     }
 }
 
@@ -154,21 +151,14 @@ impl Courier {
     pub fn cut(&mut self, strata: Vec<(Stratum<CanaryId>, Counts)>, now: Millis) -> Report {
         self.last_number = self.last_number.saturating_add(1);
         self.sent_at = now;
-        let report = Report {
-            number: self.last_number,
-            strata,
-        };
+        let report = Report { number: self.last_number, strata };
         self.in_flight = Some(report.clone());
         report
     }
 
     /// The agent has stored a report.
     pub fn acked(&mut self, number: u64) {
-        if self
-            .in_flight
-            .as_ref()
-            .is_some_and(|report| report.number == number)
-        {
+        if self.in_flight.as_ref().is_some_and(|report| report.number == number) {
             self.in_flight = None;
         }
     }
@@ -188,17 +178,9 @@ mod tests {
         assert_eq!(ours.agree(protocol(1, 3)), Ok(protocol(1, 3)));
         assert_eq!(ours.agree(protocol(1, 2)), Ok(protocol(1, 2)));
         assert_eq!(ours.agree(protocol(1, 4)), Ok(protocol(1, 3)));
-        for theirs in [
-            protocol(1, 1),
-            protocol(1, 5),
-            protocol(2, 3),
-            protocol(0, 3),
-        ] {
+        for theirs in [protocol(1, 1), protocol(1, 5), protocol(2, 3), protocol(0, 3)] {
             let refusal = ours.agree(theirs).unwrap_err().to_string();
-            assert!(
-                refusal.contains(&format!("protocol {theirs}")) && refusal.contains("1.3"),
-                "{refusal}"
-            );
+            assert!(refusal.contains(&format!("protocol {theirs}")) && refusal.contains("1.3"), "{refusal}");
         }
     }
 

@@ -28,15 +28,8 @@ pub fn route(routing: &Routing, request: Request<'_>, draw: u64) -> (Version, Pl
     if split.rules.iter().any(|rule| rule.fits(request)) {
         return (Version::Canary, Placement::Forced);
     }
-    match split
-        .sticky
-        .as_ref()
-        .and_then(|key| sticky_value(key, request))
-    {
-        Some(key) => (
-            side(split, sticky_hash(&split.salt, key)),
-            Placement::Sticky,
-        ),
+    match split.sticky.as_ref().and_then(|key| sticky_value(key, request)) {
+        Some(key) => (side(split, sticky_hash(&split.salt, key)), Placement::Sticky),
         None => (side(split, draw), Placement::Drawn),
     }
 }
@@ -53,11 +46,7 @@ pub fn sticky_hash(salt: &str, key: &[u8]) -> u64 {
 /// Monotone: what lies below a weight's boundary lies below every greater one's.
 fn side(split: &Split, point: u64) -> Version {
     let ppm = (u128::from(point) * u128::from(WHOLE_PPM)) >> 64;
-    if ppm < u128::from(split.weight.ppm()) {
-        Version::Canary
-    } else {
-        Version::Primary
-    }
+    if ppm < u128::from(split.weight.ppm()) { Version::Canary } else { Version::Primary }
 }
 
 fn sticky_value<'a>(key: &StickyKey, request: Request<'a>) -> Option<&'a [u8]> {
@@ -89,10 +78,7 @@ mod tests {
 
     fn routing(weight_ppm: u32, sticky: Option<StickyKey>) -> Routing {
         Routing {
-            scope: Scope {
-                hosts: vec!["*".into()],
-                path_prefix: "/".into(),
-            },
+            scope: Scope { hosts: vec!["*".into()], path_prefix: "/".into() },
             primary: Upstream::parse("web-primary").unwrap(),
             split: Some(Split {
                 canary: Upstream::parse("web-canary").unwrap(),
@@ -109,46 +95,23 @@ mod tests {
 
     fn by_user(weight_ppm: u32, user: &[u8], draw: u64) -> (Version, Placement) {
         let routing = routing(weight_ppm, Some(StickyKey::Header("user".into())));
-        route(
-            &routing,
-            Request {
-                headers: &[(b"user", user)],
-                client_address: None,
-            },
-            draw,
-        )
+        route(&routing, Request { headers: &[(b"user", user)], client_address: None }, draw)
     }
 
     #[test]
     fn the_hash_never_changes() {
         // Golden values: a change here would move every user of every running release.
-        assert_eq!(
-            sticky_hash("prod/web#1", b"ana"),
-            15_293_879_074_913_069_868
-        );
+        assert_eq!(sticky_hash("prod/web#1", b"ana"), 15_293_879_074_913_069_868);
         assert_eq!(sticky_hash("", b""), 7541581120933061747);
     }
 
     #[test]
     fn rules_come_before_stickiness_and_weight() {
         let nobody = routing(0, Some(StickyKey::Header("user".into())));
-        let request = Request {
-            headers: &[(b"x-beta", b"yes"), (b"user", b"ana")],
-            client_address: None,
-        };
-        assert_eq!(
-            route(&nobody, request, 0),
-            (Version::Canary, Placement::Forced)
-        );
-        let over = Routing {
-            split: None,
-            ..nobody
-        };
-        assert_eq!(
-            route(&over, request, 0),
-            (Version::Primary, Placement::Drawn),
-            "pinned users leave with the split"
-        );
+        let request = Request { headers: &[(b"x-beta", b"yes"), (b"user", b"ana")], client_address: None };
+        assert_eq!(route(&nobody, request, 0), (Version::Canary, Placement::Forced));
+        let over = Routing { split: None, ..nobody };
+        assert_eq!(route(&over, request, 0), (Version::Primary, Placement::Drawn), "pinned users leave with the split");
     }
 
     #[test]
@@ -167,15 +130,9 @@ mod tests {
     #[test]
     fn the_ends_of_the_scale_are_exact() {
         for draw in [0, 1, u64::MAX / 2, u64::MAX] {
-            let request = Request {
-                headers: &[],
-                client_address: None,
-            };
+            let request = Request { headers: &[], client_address: None };
             assert_eq!(route(&routing(0, None), request, draw).0, Version::Primary);
-            assert_eq!(
-                route(&routing(WHOLE_PPM, None), request, draw).0,
-                Version::Canary
-            );
+            assert_eq!(route(&routing(WHOLE_PPM, None), request, draw).0, Version::Canary);
         }
     }
 

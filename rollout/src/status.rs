@@ -155,10 +155,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
     let under_epoch = canary.evidence.split_under(canary.epoch);
     let behind = fleet.behind(id, canary.epoch);
     let live = fleet.live().count();
-    let is_judged = matches!(
-        canary.phase,
-        Phase::Progressing(_) | Phase::Paused(_) | Phase::Promoting(..)
-    );
+    let is_judged = matches!(canary.phase, Phase::Progressing(_) | Phase::Paused(_) | Phase::Promoting(..));
     CanaryStatus {
         name: id.name().into(),
         namespace: id.namespace().into(),
@@ -173,21 +170,14 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         steps: canary.plan.last_step(),
         failed_checks: run.map_or(0, |run| run.failed_checks),
         threshold: canary.plan.threshold,
-        next_check_ms: run
-            .filter(|run| is_judged && run.step > 0)
-            .map(|run| run.check_at.since(now).0),
+        next_check_ms: run.filter(|run| is_judged && run.step > 0).map(|run| run.check_at.since(now).0),
         epoch: canary.epoch.0,
         workers_live: live,
         workers_in_sync: live.saturating_sub(behind),
         without_agent: without_agent(canary, fleet),
         versions: versions(canary, &canary.evidence.release()),
         totals: versions(canary, canary.evidence.totals()),
-        unsupported: canary
-            .plan
-            .unsupported
-            .iter()
-            .map(|u| format!("{}: {}", u.field, u.what))
-            .collect(),
+        unsupported: canary.plan.unsupported.iter().map(|u| format!("{}: {}", u.field, u.what)).collect(),
     }
 }
 
@@ -210,9 +200,9 @@ pub fn event(event: &HistoryEvent) -> EventStatus {
 /// Every worker that is live, or was within the time it is expected back.
 pub fn workers(controller: &Controller, now: Millis) -> Vec<WorkerStatus> {
     let fleet = controller.fleet();
-    let known = fleet.workers().filter(|(_, peer)| {
-        peer.conn.is_some() || now.since(peer.heard_at) <= crate::fleet::EXPECTED_FOR
-    });
+    let known = fleet
+        .workers()
+        .filter(|(_, peer)| peer.conn.is_some() || now.since(peer.heard_at) <= crate::fleet::EXPECTED_FOR);
     let shown = known.map(|(incarnation, peer)| WorkerStatus {
         node: peer.node.clone(),
         cluster: peer.cluster.clone(),
@@ -275,9 +265,7 @@ fn revision(phase: &Phase) -> Option<String> {
 fn without_agent(canary: &Canary, fleet: &Fleet) -> String {
     let id = &canary.plan.id;
     let defaults = fleet.live().filter_map(|peer| {
-        [canary.primary(), canary.canary()]
-            .into_iter()
-            .find(|upstream| peer.serves_by_default(id, upstream))
+        [canary.primary(), canary.canary()].into_iter().find(|upstream| peer.serves_by_default(id, upstream))
     });
     let mut upstreams: Vec<String> = defaults.map(ToString::to_string).collect();
     upstreams.sort();
@@ -285,9 +273,9 @@ fn without_agent(canary: &Canary, fleet: &Fleet) -> String {
     match upstreams.as_slice() {
         [] => "not known: no live worker".into(),
         [one] if one == canary.primary().as_str() => format!("{one} (the primary)"),
-        [one] => format!(
-            "{one} (the former primary: move the default route and defaultUpstreams before the next release)"
-        ),
+        [one] => {
+            format!("{one} (the former primary: move the default route and defaultUpstreams before the next release)")
+        }
         several => format!("{} (the proxies differ)", several.join(", ")),
     }
 }
@@ -305,9 +293,7 @@ fn versions(canary: &Canary, counts: &PerVersion) -> Vec<VersionStatus> {
 
 fn version_status(version: Version, upstream: &str, counts: &Counts) -> VersionStatus {
     let quantile = |q| counts.latency.quantile(q).map(|us| us.0 as f64 / 1000.0);
-    let by_class = FailureClass::ALL
-        .into_iter()
-        .map(|class| (class.name().to_owned(), counts.failed.of(class)));
+    let by_class = FailureClass::ALL.into_iter().map(|class| (class.name().to_owned(), counts.failed.of(class)));
     VersionStatus {
         version: version.name().into(),
         upstream: upstream.into(),

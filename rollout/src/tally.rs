@@ -34,9 +34,7 @@ pub struct Failures(pub [u64; FailureClass::ALL.len()]);
 impl Failures {
     /// All classes together.
     pub fn total(&self) -> u64 {
-        self.0
-            .iter()
-            .fold(0, |sum, count| sum.saturating_add(*count))
+        self.0.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// One class.
@@ -98,9 +96,7 @@ impl Counts {
 
     /// Begun and not yet ended; never negative, although a delta may end what an earlier one began.
     pub fn pending(&self) -> u64 {
-        self.started
-            .saturating_sub(self.judged())
-            .saturating_sub(self.void)
+        self.started.saturating_sub(self.judged()).saturating_sub(self.void)
     }
 
     /// Good answers among the judged, 0 to 1; `None` without any.
@@ -122,11 +118,7 @@ pub struct Tally {
 impl Tally {
     /// At most `limit` live strata; past it the oldest merge into epoch 0, which relative gates leave out.
     pub const fn new(limit: usize) -> Self {
-        Self {
-            strata: BTreeMap::new(),
-            limit,
-            taken_to: None,
-        }
+        Self { strata: BTreeMap::new(), limit, taken_to: None }
     }
 
     /// Counts a request that begins.
@@ -157,9 +149,7 @@ impl Tally {
         let (behind, before): (Vec<_>, Vec<_>) = keys.partition(is_behind);
         let turn: Vec<_> = behind.into_iter().chain(before).take(limit).collect();
         self.taken_to = turn.last().copied();
-        turn.into_iter()
-            .filter_map(|key| Some((key, self.strata.remove(&key)?)))
-            .collect()
+        turn.into_iter().filter_map(|key| Some((key, self.strata.remove(&key)?))).collect()
     }
 
     fn at(&mut self, stratum: Stratum<u16>) -> &mut Counts {
@@ -170,22 +160,11 @@ impl Tally {
     }
 
     fn merge_oldest(&mut self) {
-        let oldest = self
-            .strata
-            .keys()
-            .filter(|key| key.epoch > Epoch(0))
-            .min_by_key(|key| key.epoch)
-            .copied();
+        let oldest = self.strata.keys().filter(|key| key.epoch > Epoch(0)).min_by_key(|key| key.epoch).copied();
         if let Some(oldest) = oldest
             && let Some(counts) = self.strata.remove(&oldest)
         {
-            self.strata
-                .entry(Stratum {
-                    epoch: Epoch(0),
-                    ..oldest
-                })
-                .or_default()
-                .merge(&counts);
+            self.strata.entry(Stratum { epoch: Epoch(0), ..oldest }).or_default().merge(&counts);
         }
     }
 }
@@ -197,12 +176,7 @@ mod tests {
     use super::*;
 
     fn stratum(canary: u16, epoch: u64, version: Version) -> Stratum<u16> {
-        Stratum {
-            canary,
-            epoch: Epoch(epoch),
-            version,
-            placement: Placement::Drawn,
-        }
+        Stratum { canary, epoch: Epoch(epoch), version, placement: Placement::Drawn }
     }
 
     fn outcome() -> impl Strategy<Value = Outcome> {
@@ -215,12 +189,8 @@ mod tests {
 
     fn counts() -> impl Strategy<Value = Counts> {
         prop::collection::vec((outcome(), 0u64..20_000_000), 0..20).prop_map(|ends| {
-            let mut counts = Counts {
-                started: ends.len() as u64 + 1,
-                ..Counts::default()
-            };
-            ends.into_iter()
-                .for_each(|(outcome, latency_us)| counts.end(outcome, Micros(latency_us)));
+            let mut counts = Counts { started: ends.len() as u64 + 1, ..Counts::default() };
+            ends.into_iter().for_each(|(outcome, latency_us)| counts.end(outcome, Micros(latency_us)));
             counts
         })
     }
