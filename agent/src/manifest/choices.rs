@@ -1,0 +1,180 @@
+//! What our own kind adds to Flagger's: upstreams, promotion, stickiness. Fields in `serin.dev` manifests, annotations
+//! in `flagger.app` ones, so that a Flagger user need not change the kind.
+
+use std::fmt::Display;
+
+use rollout::names::Upstream;
+use rollout::plan::{Hook, Promotion};
+use rollout::table::StickyKey;
+use rollout::time::Millis;
+
+use super::reader::{Item, Log, Map, did_you_mean};
+
+/// How long one call of the promotion hook may take unless the manifest says otherwise; Flagger's default for hooks.
+const HOOK_TIMEOUT: Millis = Millis::from_secs(10);
+const PREFIX: &str = "serin.dev/";
+const ANNOTATIONS: &[&str] = &[
+    "serin.dev/promotion",
+    "serin.dev/promotion-hook",
+    "serin.dev/upstream-primary",
+    "serin.dev/upstream-canary",
+    "serin.dev/sticky",
+    "serin.dev/request-duration-quantile",
+];
+
+/// The choices made, or their defaults.
+pub(super) struct Choices {
+    pub(super) primary: Option<Upstream>,
+    pub(super) canary: Option<Upstream>,
+    pub(super) promotion: Promotion,
+    pub(super) sticky: Option<StickyKey>,
+    /// The quantile of `request-duration` where the metric has none of its own.
+    pub(super) quantile: Option<f64>,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self { primary: None, canary: None, promotion: Promotion::Copy { hook: None }, sticky: None, quantile: None }
+    }
+}
+
+/// From a `flagger.app` document's annotations; those of other owners are none of our business.
+pub(super) fn from_annotations(annotations: &[(String, Item<'_>)], log: &mut Log) -> Choices {
+    let mut choices = Choices::default();
+    let mut swap = None;
+    let mut hook = None;
+    for (name, item) in annotations.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
+        let Some(text) = item.text(log) else { continue };
+        match name.as_str() {
+            "serin.dev/promotion" => swap = item.one_of(log, &["copy", "swap"]).filter(|mode| *mode == "swap"),
+            "serin.dev/promotion-hook" => hook = url(item, log).map(|url| (item, url)),
+            "serin.dev/upstream-primary" => choices.primary = parsed(item, Upstream::parse(&text), log),
+            "serin.dev/upstream-canary" => choices.canary = parsed(item, Upstream::parse(&text), log),
+            "serin.dev/sticky" => choices.sticky = sticky_text(item, &text, log),
+            "serin.dev/request-duration-quantile" => choices.quantile = quantile_text(item, &text, log),
+            _ => item.refuse(log, format!("belongs to an unknown annotation{}", did_you_mean(name, ANNOTATIONS))),
+        }
+    }
+    let hook = hook.map(|(item, url)| (item, Hook { name: "promotion-hook".into(), url, timeout: HOOK_TIMEOUT }));
+    choices.promotion = promotion(swap.is_some(), hook, log);
+    choices
+}
+
+/// From a `serin.dev` document's fields.
+pub(super) fn from_spec(spec: &mut Map<'_>, annotations: &[(String, Item<'_>)], log: &mut Log) -> Choices {
+    for (_, item) in annotations.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
+        item.refuse(log, "belongs to an annotation for flagger.app manifests; this kind has the field in spec");
+    }
+    let mut choices = Choices::default();
+    if let Some(mut fields) = spec.take("upstreams", log).and_then(|item| item.map(log)) {
+        choices.primary = fields.take("primary", log).and_then(|item| upstream(&item, log));
+        choices.canary = fields.take("canary", log).and_then(|item| upstream(&item, log));
+        fields.finish(log, &[]);
+    }
+    if let Some(mut fields) = spec.take("promotion", log).and_then(|item| item.map(log)) {
+        let mode = fields.take("mode", log).and_then(|item| item.one_of(log, &["copy", "swap"]));
+        let item = fields.take("hook", log);
+        let hook = item.as_ref().and_then(|item| hook(item, log).map(|hook| (item, hook)));
+        choices.promotion = promotion(mode == Some("swap"), hook, log);
+        fields.finish(log, &[]);
+    }
+    choices.sticky = spec.take("sticky", log).and_then(|item| sticky_fields(&item, log));
+    choices
+}
+
+fn promotion(swap: bool, hook: Option<(&Item<'_>, Hook)>, log: &mut Log) -> Promotion {
+    match (swap, hook) {
+        (false, hook) => Promotion::Copy { hook: hook.map(|(_, hook)| hook) },
+        (true, None) => Promotion::Swap,
+        (true, Some((item, _))) => {
+            item.refuse(log, "has no use when promotion is swap: the roles change and nothing is deployed; remove one");
+            Promotion::Swap
+        }
+    }
+}
+
+fn hook(item: &Item<'_>, log: &mut Log) -> Option<Hook> {
+    let mut fields = item.map(log)?;
+    let name = fields.take("name", log).and_then(|item| item.text(log));
+    let timeout = fields.take("timeout", log).and_then(|item| item.span(log));
+    let url = fields.need("url", log).and_then(|item| url(&item, log));
+    fields.finish(log, &[]);
+    Some(Hook {
+        name: name.unwrap_or_else(|| "promotion-hook".into()),
+        url: url?,
+        timeout: timeout.unwrap_or(HOOK_TIMEOUT),
+    })
+}
+
+/// A web address.
+pub(super) fn url(item: &Item<'_>, log: &mut Log) -> Option<String> {
+    let text = item.text(log)?;
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    if host.is_some_and(|host| !host.is_empty() && !host.starts_with('/')) && text.chars().all(|c| c.is_ascii_graphic())
+    {
+        return Some(text);
+    }
+    item.refuse(log, "is not a web address; write http://host/path or https://host/path");
+    None
+}
+
+fn upstream(item: &Item<'_>, log: &mut Log) -> Option<Upstream> {
+    let text = item.text(log)?;
+    parsed(item, Upstream::parse(&text), log)
+}
+
+fn parsed<T, E: Display>(item: &Item<'_>, result: Result<T, E>, log: &mut Log) -> Option<T> {
+    result.map_err(|error| item.refuse(log, error.to_string())).ok()
+}
+
+fn sticky_text(item: &Item<'_>, text: &str, log: &mut Log) -> Option<StickyKey> {
+    match text.split_once(':') {
+        Some(("header", name)) if is_token(name) => Some(StickyKey::Header(name.to_owned())),
+        Some(("cookie", name)) if is_token(name) => Some(StickyKey::Cookie(name.to_owned())),
+        None if text == "clientAddress" => Some(StickyKey::ClientAddress),
+        _ => {
+            item.refuse(log, "is no sticky key; write header:NAME, cookie:NAME or clientAddress");
+            None
+        }
+    }
+}
+
+fn sticky_fields(item: &Item<'_>, log: &mut Log) -> Option<StickyKey> {
+    let mut fields = item.map(log)?;
+    let header = fields.take("header", log).and_then(|item| token(&item, log)).map(StickyKey::Header);
+    let cookie = fields.take("cookie", log).and_then(|item| token(&item, log)).map(StickyKey::Cookie);
+    let address = fields.take("clientAddress", log).and_then(|item| item.boolean(log));
+    fields.finish(log, &[]);
+    let address = address.filter(|on| *on).map(|_| StickyKey::ClientAddress);
+    let mut keys = [header, cookie, address].into_iter().flatten();
+    let key = keys.next();
+    if key.is_none() || keys.next().is_some() {
+        item.refuse(log, "must name exactly one key: header: NAME, cookie: NAME or clientAddress: true");
+    }
+    key
+}
+
+/// A header's or cookie's name.
+pub(super) fn token(item: &Item<'_>, log: &mut Log) -> Option<String> {
+    let text = item.text(log)?;
+    if is_token(&text) {
+        return Some(text);
+    }
+    item.refuse(log, "cannot be the name of a header or cookie");
+    None
+}
+
+/// Whether a text can be the name of a header or cookie (RFC 9110's token).
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 256
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+}
+
+fn quantile_text(item: &Item<'_>, text: &str, log: &mut Log) -> Option<f64> {
+    let value = text.parse::<f64>().ok().filter(|value| *value > 0.0 && *value < 1.0);
+    if value.is_none() {
+        item.refuse(log, "must be a number between 0 and 1, both excluded, such as \"0.99\"");
+    }
+    value
+}

@@ -1,0 +1,92 @@
+//! What `serin validate` prints: one line for each document and a count.
+
+use std::fmt;
+
+use super::conflict;
+use super::{Content, Document, Loaded, Problem};
+
+/// The lines and the count. Displayed with a line end after each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// One for each document, in order of files and lines.
+    pub lines: Vec<String>,
+    /// Documents accepted without a word.
+    pub accepted: usize,
+    /// Documents accepted with warnings.
+    pub warned: usize,
+    /// Documents refused.
+    pub refused: usize,
+    /// Documents of other kinds.
+    pub skipped: usize,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        let Self { accepted, warned, refused, skipped, .. } = self;
+        writeln!(f, "{accepted} accepted, {warned} accepted with warnings, {refused} refused, {skipped} skipped")
+    }
+}
+
+/// Judges documents that will be used together: each by itself, and that no two Canaries claim the same thing.
+/// With `explain`, each warning and each problem gets a line of its own below its document's.
+pub fn report(files: &[Loaded], explain: bool) -> Report {
+    let mut report = Report::default();
+    let conflicts = conflict::between(files);
+    for (file_at, file) in files.iter().enumerate() {
+        for (document_at, document) in file.documents.iter().enumerate() {
+            let conflicts = conflicts.iter().filter(|found| found.whose == (file_at, document_at));
+            let conflicts: Vec<_> = conflicts.map(|found| &found.problem).collect();
+            report.add(&file.file, document, &conflicts, explain);
+        }
+    }
+    report
+}
+
+impl Report {
+    fn add(&mut self, file: &str, document: &Document, conflicts: &[&Problem], explain: bool) {
+        let Document { line, kind, name, result, warnings, .. } = document;
+        let subject =
+            [kind.as_str(), name.as_str()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        let subject = if subject.is_empty() { "document" } else { &subject };
+        let mut problems: Vec<&Problem> = result.as_ref().err().map(|all| all.iter().collect()).unwrap_or_default();
+        problems.extend(conflicts);
+        let holds = warnings.iter().filter(|warning| warning.holds).count();
+        let verdict = if !problems.is_empty() {
+            self.refused += 1;
+            format!("refused: {}", why(&problems, explain))
+        } else if matches!(result, Ok(Content::Skipped)) {
+            self.skipped += 1;
+            "skipped, not one of our kinds".into()
+        } else if warnings.is_empty() {
+            self.accepted += 1;
+            "accepted".into()
+        } else {
+            self.warned += 1;
+            let holds =
+                if holds == 0 { String::new() } else { format!("; releases hold for {holds} of them until accepted") };
+            format!("accepted with {}{holds}", counted(warnings.len(), "warning"))
+        };
+        self.lines.push(format!("{file}:{line}: {subject}: {verdict}"));
+        if explain {
+            self.lines.extend(problems.iter().map(|problem| format!("  refused: {problem}")));
+            self.lines.extend(warnings.iter().map(|warning| format!("  warning: {warning}")));
+        }
+    }
+}
+
+fn why(problems: &[&Problem], explain: bool) -> String {
+    if explain {
+        return counted(problems.len(), "problem");
+    }
+    // The line already names the file.
+    let short = |problem: &&Problem| {
+        let full = problem.to_string();
+        full.strip_prefix(&problem.file).map_or(full.clone(), |rest| rest.trim_start_matches(':').to_owned())
+    };
+    problems.iter().map(short).collect::<Vec<_>>().join("; ")
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
