@@ -1,2 +1,114 @@
-//! Placeholder.
-fn main() {}
+//! The one binary, `serin`: reads the command line, runs one command, turns what comes of it into an exit code.
+
+mod args;
+mod client;
+mod describe;
+mod failure;
+#[cfg(test)]
+mod fixture;
+mod get;
+mod output;
+mod release;
+mod serve;
+mod sse;
+mod story;
+mod table;
+mod target;
+mod text;
+mod validate;
+mod verbs;
+
+use std::process::ExitCode;
+
+use anstyle::AnsiColor;
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let is_help = !error.use_stderr();
+            let _ = error.print();
+            return if is_help { failure::OK } else { failure::USAGE }.into();
+        }
+    };
+    cli.color.write_global();
+    match run(cli.command) {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            tell(&failure);
+            failure.exit_code().into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Validate(args) => return validate::run(&args),
+        Command::Version => return version(),
+        Command::Completion { shell } => return completion(shell),
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run_async(command))
+}
+
+async fn run_async(command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Agent(args) => serve::run(args).await?,
+        Command::Release(args) => return release::run(args).await,
+        Command::Get(args) => get::get(args).await?,
+        Command::Describe(args) => describe::run(args).await?,
+        Command::Abort(args) => verbs::abort(args).await?,
+        Command::Promote(args) => verbs::promote(args).await?,
+        Command::Confirm(args) => verbs::confirm(args).await?,
+        Command::Pause(args) => verbs::pause(args).await?,
+        Command::Resume(args) => verbs::resume(args).await?,
+        Command::Proxies(args) => get::proxies(args).await?,
+        Command::Validate(args) => return validate::run(&args),
+        Command::Version => return version(),
+        Command::Completion { shell } => return completion(shell),
+    }
+    Ok(failure::OK)
+}
+
+fn version() -> Result<u8, Failure> {
+    let protocol = rollout::report::PROTOCOL;
+    let version = env!("CARGO_PKG_VERSION");
+    output::print(&format!("serin {version} (protocol {protocol})\n"))?;
+    Ok(failure::OK)
+}
+
+fn completion(shell: clap_complete::Shell) -> Result<u8, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "serin", &mut script);
+    output::print(&String::from_utf8_lossy(&script))?;
+    Ok(failure::OK)
+}
+
+/// The message, then what to do next; the chain of causes where there is one.
+fn tell(failure: &Failure) {
+    let message = match failure {
+        Failure::OutputClosed => return,
+        Failure::Other(error) => text::clean(&format!("{error:#}")),
+        told => told.to_string(),
+    };
+    let red = AnsiColor::Red.on_default().bold();
+    output::remark(&format!("{red}error:{red:#} {message}"));
+    if let Some(next) = failure.next() {
+        output::remark(&format!("  next: {next}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

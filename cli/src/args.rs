@@ -1,0 +1,265 @@
+//! What may be typed: every command with its options, its examples and what comes after it. `--help` is the manual.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::serve::ServeArgs;
+
+const OVERVIEW: &str = "\
+A first session:
+  serin validate canaries/                              are the manifests right?
+  serin agent --canaries canaries --data state          start the agent
+  serin get                                             what it manages
+  serin release web --revision v2 --wait                begin a release, wait for its end
+  serin describe web                                    what happened, and by how much
+
+Exit codes:
+  0   done; with `release --wait`: promoted
+  1   refused, not found, or with `release --wait`: aborted
+  2   `release --wait`: held until a person acts, or timed out
+  64  the command line is wrong
+  69  the agent cannot be reached, or cannot answer now
+  77  the agent wants another token";
+
+/// Canary releases decided inside the proxy: start the agent, begin releases, watch and cut them.
+#[derive(Debug, Parser)]
+#[command(name = "serin", version, after_help = OVERVIEW, disable_help_subcommand = true)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// When to use colour: by itself only on a terminal, and never with NO_COLOR.
+    #[command(flatten)]
+    pub(crate) color: colorchoice_clap::Color,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the agent: judges the canaries of a directory, and steers the proxies that connect
+    #[command(after_help = crate::serve::EXAMPLES)]
+    Agent(ServeArgs),
+    /// Begin a release: bring a revision through a canary, step by step
+    #[command(after_help = "\
+Examples:
+  serin release web --revision v2
+  serin release prod/web --revision sha-4f2a91 --wait --timeout 1h     in a pipeline
+
+With --wait, the exit code is the verdict: 0 promoted, 1 aborted, 2 held until a person acts, or timed out.
+A timed-out release goes on; nothing is undone by giving up the wait.
+
+Next: `serin get web -w` follows it, `serin abort web --reason TEXT` cuts it at once.")]
+    Release(ReleaseArgs),
+    /// Show canaries: phase, weight, checks, success rate, latency
+    #[command(after_help = "\
+Examples:
+  serin get                    every canary
+  serin get web -w             one, live
+  serin get -n prod -o wide    one namespace, with counts, epoch and workers
+  serin get web -o json        for programs: the API's JSON
+
+Next: `serin describe web` tells why.")]
+    Get(GetArgs),
+    /// Tell one canary's whole story: state, versions side by side, events with their reasons
+    #[command(after_help = "\
+Examples:
+  serin describe web
+  serin describe prod/web --events 200
+
+Next: `serin promote web` if you are convinced early, `serin abort web --reason TEXT` if you are not.")]
+    Describe(DescribeArgs),
+    /// Cut a release: all traffic to the primary, at once
+    #[command(after_help = "\
+Example:
+  serin abort web --reason 'checkout errors, see INC-42'
+
+Next: `serin describe web`; a new `serin release` starts from the first step.")]
+    Abort(ReasonArgs),
+    /// Promote a release now, without waiting for the rest of its analysis
+    #[command(after_help = "\
+Example:
+  serin promote web
+
+Next: the primary must be brought to the new version: `serin get web -w` shows what is waited for.")]
+    Promote(VerbArgs),
+    /// Say that the primary runs the new version, so that traffic may return to it
+    #[command(after_help = "\
+Example, once the new version is deployed to the primary upstream:
+  serin confirm web
+
+Next: `serin get web -w` until the phase is Succeeded.")]
+    Confirm(VerbArgs),
+    /// Stop a release from advancing; a bad canary is still cut
+    #[command(after_help = "\
+Example:
+  serin pause web --reason 'over lunch'
+
+Next: `serin resume web` goes on from the same step.")]
+    Pause(ReasonArgs),
+    /// Let a paused release go on
+    #[command(after_help = "\
+Example:
+  serin resume web
+
+Next: `serin get web -w` follows it.")]
+    Resume(VerbArgs),
+    /// Check Canary manifests here, without an agent
+    #[command(after_help = "\
+Examples:
+  serin validate web-canary.yaml
+  serin validate canaries/            every .yaml and .yml file in it
+  kustomize build . | serin validate -
+
+Exit code 0 when nothing was refused. Warnings name what loads but does not act as its writer may expect.
+
+Next: put the file into the agent's --canaries directory; it is read at once.")]
+    Validate(ValidateArgs),
+    /// Show the workers (one per Envoy thread): which table each has in force, and how it splits
+    #[command(after_help = "\
+Example:
+  serin proxies
+
+LAG is the time since the worker last reported; SPLIT the canary's share of the requests that it placed by weight.
+A worker that is not in sync still routes by an older table; one that is not connected keeps it for its lease.")]
+    Proxies(ProxiesArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  serin completion bash > /etc/bash_completion.d/serin
+  serin completion zsh > \"${fpath[1]}/_serin\"")]
+    Completion {
+        /// For which shell.
+        shell: Shell,
+    },
+    /// Print the version of this program and of the protocol it speaks with proxies
+    Version,
+}
+
+/// How to reach the agent.
+#[derive(Args, Debug)]
+pub(crate) struct AgentArgs {
+    /// The agent's HTTP address
+    #[arg(long, value_name = "URL", env = "SERIN_AGENT", default_value = "http://127.0.0.1:7071")]
+    pub(crate) agent: String,
+    /// The agent's HTTP token; prefer the environment: other users can see command lines
+    #[arg(long, value_name = "TOKEN", env = "SERIN_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+/// Which canary.
+#[derive(Args, Debug)]
+pub(crate) struct CanaryArgs {
+    /// The canary: NAME or NAMESPACE/NAME; a name that only one namespace has needs no namespace
+    pub(crate) canary: String,
+    /// Its namespace
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+}
+
+/// A request about one canary.
+#[derive(Args, Debug)]
+pub(crate) struct VerbArgs {
+    #[command(flatten)]
+    pub(crate) canary: CanaryArgs,
+    /// Who asks, for the history [default: user@host]
+    #[arg(long = "as", value_name = "ACTOR", env = "SERIN_ACTOR")]
+    pub(crate) actor: Option<String>,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+}
+
+/// A request that should say why.
+#[derive(Args, Debug)]
+pub(crate) struct ReasonArgs {
+    #[command(flatten)]
+    pub(crate) verb: VerbArgs,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) reason: String,
+}
+
+/// `serin release`.
+#[derive(Args, Debug)]
+pub(crate) struct ReleaseArgs {
+    #[command(flatten)]
+    pub(crate) verb: VerbArgs,
+    /// What the canary upstream runs now: an image tag, a digest, a commit
+    #[arg(long)]
+    pub(crate) revision: String,
+    /// Wait for the end and print progress; the exit code is the verdict
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long to wait at most: 90s, 30m, 1h30m
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// Go on without the checks, hooks and settings that this build cannot honour; recorded with your name
+    #[arg(long)]
+    pub(crate) accept_unsupported: bool,
+}
+
+/// `serin get`.
+#[derive(Args, Debug)]
+pub(crate) struct GetArgs {
+    /// One canary, NAME or NAMESPACE/NAME; all if left out
+    pub(crate) canary: Option<String>,
+    /// Only this namespace
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// Every namespace; with a NAME: every canary of that name
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+    /// Stay and show every change
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: Format,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+}
+
+/// How `get` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For people with wide screens
+    Wide,
+    /// The API's JSON; with -w one document a line
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// NAMESPACE/NAME only
+    Name,
+}
+
+/// `serin describe`.
+#[derive(Args, Debug)]
+pub(crate) struct DescribeArgs {
+    #[command(flatten)]
+    pub(crate) canary: CanaryArgs,
+    /// How many of the latest events to show
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub(crate) events: usize,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+}
+
+/// `serin validate`.
+#[derive(Args, Debug)]
+pub(crate) struct ValidateArgs {
+    /// Files, directories, or `-` for standard input
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+/// `serin proxies`.
+#[derive(Args, Debug)]
+pub(crate) struct ProxiesArgs {
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+}

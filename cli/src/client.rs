@@ -1,0 +1,318 @@
+//! The agent's HTTP API as this program uses it: one function per request, each failure told apart.
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::{Certificate, RequestBuilder, Response, StatusCode, Url};
+use rollout::names::CanaryId;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::args::AgentArgs;
+use crate::failure::Failure;
+use crate::sse::{Decoder, Frame};
+use crate::text;
+
+/// Longest answer read, in bytes.
+const MAX_BODY_BYTES: usize = 64 << 20;
+/// How long a connection may take; the agent is near.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest silence: a watch says something every second.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Where the agent is, and what it wants to see.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: Option<String>,
+}
+
+/// An answer's JSON, not yet believed.
+#[derive(Debug)]
+pub(crate) struct Body {
+    url: String,
+    value: Value,
+}
+
+/// What a request about a release came to.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Done {
+    /// The release's number.
+    pub(crate) release: u64,
+    /// The phase after it.
+    pub(crate) phase: String,
+}
+
+/// A list, as the API wraps it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Items<T> {
+    /// Its members.
+    pub(crate) items: Vec<T>,
+}
+
+/// A watch: server-sent events of one canary.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    url: String,
+    response: Response,
+    decoder: Decoder,
+    ready: std::collections::VecDeque<Frame>,
+}
+
+impl Client {
+    /// From the command line.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub(crate) fn new(args: &AgentArgs) -> Result<Self, Failure> {
+        let base = parse_base(&args.agent)?;
+        let http = build(&base).map_err(|error| Failure::Other(error.into()))?;
+        Ok(Self { http, base, token: args.token.clone() })
+    }
+
+    /// Every canary.
+    pub(crate) async fn canaries(&self) -> Result<Body, Failure> {
+        self.get(&["canaries"]).await
+    }
+
+    /// One canary.
+    pub(crate) async fn canary(&self, id: &CanaryId) -> Result<Body, Failure> {
+        self.get(&["canaries", id.namespace(), id.name()]).await
+    }
+
+    /// Its history, oldest first.
+    pub(crate) async fn events(&self, id: &CanaryId) -> Result<Body, Failure> {
+        self.get(&["canaries", id.namespace(), id.name(), "events"]).await
+    }
+
+    /// Every worker.
+    pub(crate) async fn workers(&self) -> Result<Body, Failure> {
+        self.get(&["workers"]).await
+    }
+
+    /// Asks something of a canary: `what` is the last part of the path.
+    pub(crate) async fn ask(&self, id: &CanaryId, what: &str, body: &impl Serialize) -> Result<Done, Failure> {
+        let url = self.url(&["canaries", id.namespace(), id.name(), what]);
+        let request = self.http.post(url).json(body).timeout(SILENCE_TIMEOUT * 2);
+        self.send(request).await?.shown()
+    }
+
+    /// Opens a canary's watch.
+    pub(crate) async fn watch(&self, id: &CanaryId) -> Result<Watch, Failure> {
+        let url = self.url(&["canaries", id.namespace(), id.name(), "watch"]);
+        let request = self.http.get(url).header("accept", "text/event-stream");
+        let response = self.answer(request).await?;
+        Ok(Watch { url: self.shown_url(), response, decoder: Decoder::default(), ready: [].into() })
+    }
+
+    async fn get(&self, path: &[&str]) -> Result<Body, Failure> {
+        let request = self.http.get(self.url(path));
+        self.send(request.timeout(SILENCE_TIMEOUT * 2)).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Body, Failure> {
+        let bytes = self.read(self.answer(request).await?).await?;
+        let url = self.shown_url();
+        match serde_json::from_slice(&bytes) {
+            Ok(value) => Ok(Body { url, value }),
+            Err(error) => Err(Failure::Nonsense { url, why: format!("its answer is no JSON: {error}") }),
+        }
+    }
+
+    /// The answer if it is a success; else the failure that its status and words tell.
+    async fn answer(&self, mut request: RequestBuilder) -> Result<Response, Failure> {
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let sent = request.send().await;
+        let response = sent.map_err(|error| unreachable(self.shown_url(), &error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let bytes = self.read(response).await?;
+        Err(self.refusal(status, &bytes))
+    }
+
+    fn refusal(&self, status: StatusCode, bytes: &[u8]) -> Failure {
+        #[derive(Deserialize)]
+        struct Words {
+            error: String,
+        }
+        let url = self.shown_url();
+        let Ok(Words { error }) = serde_json::from_slice(bytes) else {
+            return match status {
+                StatusCode::UNAUTHORIZED => Failure::Unauthorized { url, said: status.to_string() },
+                _ => Failure::Nonsense { url, why: format!("it answers {status} without a reason") },
+            };
+        };
+        let said = text::quoted(&error);
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Unauthorized { url, said },
+            StatusCode::NOT_FOUND => Failure::NotFound(said),
+            status if status.is_server_error() => Failure::Unavailable(said),
+            _ => Failure::Refused(said),
+        }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        let broken = |error: reqwest::Error| unreachable(self.shown_url(), &error);
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > MAX_BODY_BYTES {
+                return Err(Failure::Nonsense {
+                    url: self.shown_url(),
+                    why: format!("its answer is longer than {MAX_BODY_BYTES} bytes"),
+                });
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+        }
+        url
+    }
+
+    /// The agent's address for messages: without a password.
+    fn shown_url(&self) -> String {
+        let mut url = self.base.clone();
+        let _ = url.set_password(None);
+        text::clean(url.as_str().trim_end_matches('/'))
+    }
+}
+
+impl Body {
+    /// The answer as it is: for programs.
+    ///
+    /// # Errors
+    /// When it is not what the API promises.
+    pub(crate) fn exact<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        decode(&self.url, self.value.clone())
+    }
+
+    /// The answer with every text made fit for a terminal: for people.
+    ///
+    /// # Errors
+    /// As [`Body::exact`].
+    pub(crate) fn shown<T: DeserializeOwned>(self) -> Result<T, Failure> {
+        decode(&self.url, text::clean_value(self.value))
+    }
+}
+
+impl Watch {
+    /// The next event; `None` once the agent has ended the watch.
+    pub(crate) async fn next(&mut self) -> Result<Option<Frame>, Failure> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Ok(Some(frame));
+            }
+            let chunk = self.response.chunk().await;
+            let Some(bytes) = chunk.map_err(|error| unreachable(self.url.clone(), &error))? else {
+                return Ok(None);
+            };
+            let frames = self
+                .decoder
+                .push(&bytes)
+                .map_err(|error| Failure::Nonsense { url: self.url.clone(), why: error.to_string() })?;
+            self.ready.extend(frames);
+        }
+    }
+
+    /// A frame's JSON.
+    pub(crate) fn body(&self, frame: &Frame) -> Result<Body, Failure> {
+        let url = self.url.clone();
+        match serde_json::from_str(&frame.data) {
+            Ok(value) => Ok(Body { url, value }),
+            Err(error) => Err(Failure::Nonsense { url, why: format!("an event of its watch is no JSON: {error}") }),
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(url: &str, value: Value) -> Result<T, Failure> {
+    serde_json::from_value(value)
+        .map_err(|error| Failure::Nonsense { url: url.to_owned(), why: text::quoted(&error.to_string()) })
+}
+
+fn parse_base(given: &str) -> Result<Url, Failure> {
+    let wrong = |why: &str| {
+        Failure::Usage(format!("--agent {}: {why}; write it as http://127.0.0.1:7071", text::quoted(given)))
+    };
+    let url = Url::parse(given).map_err(|error| wrong(&error.to_string()))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err(wrong("an http:// or https:// address is needed")),
+    }
+}
+
+fn build(base: &Url) -> reqwest::Result<reqwest::Client> {
+    // The one TLS provider of this program; a second installation is refused and harmless.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("serin/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(SILENCE_TIMEOUT)
+        // A redirected POST would turn into a GET, and a token belongs to one address.
+        .redirect(reqwest::redirect::Policy::none());
+    if is_loopback(base) {
+        // A proxy for the outside world cannot reach this machine's own loopback.
+        builder = builder.no_proxy();
+    }
+    if base.scheme() == "http" {
+        // Plain HTTP must work on a machine that has no root certificates installed.
+        builder = builder.tls_certs_only(std::iter::empty::<Certificate>());
+    }
+    builder.build()
+}
+
+fn is_loopback(base: &Url) -> bool {
+    let host = base.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The deepest cause says what happened; the ones above it only that something did.
+fn unreachable(url: String, error: &reqwest::Error) -> Failure {
+    let mut cause: &dyn Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    let why =
+        if error.is_timeout() { "it says nothing, the time is over".into() } else { text::quoted(&cause.to_string()) };
+    Failure::Unreachable { url, why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_checked_before_anything_is_sent() {
+        for wrong in ["127.0.0.1:7071", "localhost:7071", "ftp://h/", "", "http://"] {
+            assert!(matches!(parse_base(wrong), Err(Failure::Usage(_))), "{wrong}");
+        }
+        for (url, expected) in [
+            ("http://127.0.0.1:7071", true),
+            ("http://[::1]:7071", true),
+            ("http://localhost", true),
+            ("https://agent.example", false),
+        ] {
+            assert_eq!(is_loopback(&parse_base(url).unwrap()), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn names_and_a_path_in_front_stay_what_they_are() {
+        let args = AgentArgs { agent: "https://u:secret@host/serin/".into(), token: None };
+        let client = Client::new(&args).unwrap();
+        let url = client.url(&["canaries", "a b", "c/d?e"]);
+        assert_eq!(url.path(), "/serin/api/v1/canaries/a%20b/c%2Fd%3Fe");
+        assert_eq!(client.shown_url(), "https://u@host/serin");
+    }
+}

@@ -1,0 +1,151 @@
+//! Which canary is meant: what was typed becomes an id, and a name that nobody knows a suggestion.
+
+use rollout::names::CanaryId;
+use rollout::status::CanaryStatus;
+
+use crate::args::CanaryArgs;
+use crate::client::{Client, Items};
+use crate::failure::Failure;
+use crate::text;
+
+/// Namespace of a name that no canary has, as in Kubernetes.
+const DEFAULT_NAMESPACE: &str = "default";
+/// How alike two names must be for one to be suggested for the other (Jaro-Winkler, 0 to 1).
+const ALIKE: f64 = 0.8;
+
+/// The canary that was typed; a bare name is looked up.
+pub(crate) async fn resolve(client: &Client, args: &CanaryArgs) -> Result<CanaryId, Failure> {
+    if let Some(id) = typed(&args.canary, args.namespace.as_deref())? {
+        return Ok(id);
+    }
+    let known = known(client).await?;
+    match choose(&args.canary, &known) {
+        Choice::One(id) => Ok(id),
+        Choice::None => Err(not_known(&id(DEFAULT_NAMESPACE, &args.canary)?, &known)),
+        Choice::Several(ids) => Err(Failure::Usage(format!(
+            "{} is the name of several canaries: {}; write NAMESPACE/NAME or give -n",
+            args.canary,
+            ids.join(", ")
+        ))),
+    }
+}
+
+/// Puts a suggestion into the agent's "not found".
+pub(crate) async fn explain<T>(client: &Client, id: &CanaryId, result: Result<T, Failure>) -> Result<T, Failure> {
+    match result {
+        Err(Failure::NotFound(_)) => Err(not_known(id, &known(client).await?)),
+        other => other,
+    }
+}
+
+enum Choice {
+    One(CanaryId),
+    None,
+    Several(Vec<String>),
+}
+
+fn typed(canary: &str, namespace: Option<&str>) -> Result<Option<CanaryId>, Failure> {
+    match (canary.split_once('/'), namespace) {
+        (Some((own, _)), Some(other)) if own != other => Err(Failure::Usage(format!(
+            "{} is in namespace {}, but -n says {}; drop one of them",
+            text::quoted(canary),
+            text::quoted(own),
+            text::quoted(other)
+        ))),
+        (Some((own, name)), _) => id(own, name).map(Some),
+        (None, Some(namespace)) => id(namespace, canary).map(Some),
+        // A bare name must be one all the same.
+        (None, None) => id(DEFAULT_NAMESPACE, canary).map(|_| None),
+    }
+}
+
+fn id(namespace: &str, name: &str) -> Result<CanaryId, Failure> {
+    CanaryId::new(namespace, name).map_err(|error| {
+        let given = text::quoted(&format!("{namespace}/{name}"));
+        Failure::Usage(format!("canary {given}: the name {error}"))
+    })
+}
+
+async fn known(client: &Client) -> Result<Vec<CanaryId>, Failure> {
+    let list: Items<CanaryStatus> = client.canaries().await?.shown()?;
+    let ids = list.items.iter().filter_map(|canary| CanaryId::new(&canary.namespace, &canary.name).ok());
+    Ok(ids.collect())
+}
+
+fn choose(name: &str, known: &[CanaryId]) -> Choice {
+    let mut same: Vec<&CanaryId> = known.iter().filter(|id| id.name() == name).collect();
+    match (same.pop(), same.as_slice()) {
+        (None, _) => Choice::None,
+        (Some(only), []) => Choice::One(only.clone()),
+        (Some(last), others) => {
+            let mut ids: Vec<String> = others.iter().map(ToString::to_string).collect();
+            ids.push(last.to_string());
+            Choice::Several(ids)
+        }
+    }
+}
+
+fn not_known(id: &CanaryId, known: &[CanaryId]) -> Failure {
+    let likeness = |other: &CanaryId| {
+        let names = strsim::jaro_winkler(id.name(), other.name());
+        // The right name in another namespace is the likeliest slip of all.
+        names.max(strsim::jaro_winkler(id.as_str(), other.as_str()))
+    };
+    let mut alike: Vec<&CanaryId> = known.iter().filter(|other| likeness(other) >= ALIKE).collect();
+    alike.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
+    let shown: Vec<String> = alike.iter().take(3).map(ToString::to_string).collect();
+    let next = if known.is_empty() {
+        "the agent has none yet: put a Canary manifest into its --canaries directory".into()
+    } else if shown.is_empty() {
+        "`serin get` lists those that are known".into()
+    } else {
+        format!("did you mean {}?", shown.join(" or "))
+    };
+    Failure::NotFound(format!("canary {id} is not known; {next}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(texts: &[&str]) -> Vec<CanaryId> {
+        texts.iter().map(|text| CanaryId::parse(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_typed_says_as_much_as_it_does() {
+        let typed = |canary, namespace| {
+            typed(canary, namespace).map(|id| id.map(|id| id.to_string())).map_err(|failure| failure.exit_code())
+        };
+        assert_eq!(typed("prod/web", None), Ok(Some("prod/web".into())));
+        assert_eq!(typed("prod/web", Some("prod")), Ok(Some("prod/web".into())));
+        assert_eq!(typed("web", Some("prod")), Ok(Some("prod/web".into())));
+        assert_eq!(typed("web", None), Ok(None));
+        for (canary, namespace) in
+            [("prod/web", Some("test")), ("", None), ("a/b/c", None), ("web\u{1b}", None), ("/web", None)]
+        {
+            assert_eq!(typed(canary, namespace), Err(crate::failure::USAGE), "{canary:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_name_is_taken_only_if_it_can_mean_one_thing() {
+        let known = ids(&["default/web", "prod/api", "prod/web"]);
+        assert!(matches!(choose("api", &known), Choice::One(id) if id.as_str() == "prod/api"));
+        assert!(matches!(choose("shop", &known), Choice::None));
+        let Choice::Several(ids) = choose("web", &known) else {
+            panic!("web is ambiguous");
+        };
+        assert_eq!(ids, ["default/web", "prod/web"]);
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_nearest_known_one() {
+        let known = ids(&["prod/api", "prod/web", "shop/checkout"]);
+        let said = |id: &str, known: &[CanaryId]| not_known(&CanaryId::parse(id).unwrap(), known).to_string();
+        assert_eq!(said("default/chekout", &known), "canary default/chekout is not known; did you mean shop/checkout?");
+        assert_eq!(said("default/web", &known), "canary default/web is not known; did you mean prod/web?");
+        assert!(said("x/zzz", &known).ends_with("`serin get` lists those that are known"));
+        assert!(said("x/zzz", &[]).ends_with("--canaries directory"));
+    }
+}

@@ -1,0 +1,118 @@
+//! What a person asks of a canary, and who that person is: abort, promote, confirm, pause, resume.
+
+use rollout::names::{CanaryId, MAX_NAME_BYTES, Revision};
+use serde_json::{Value, json};
+
+use crate::args::{ReasonArgs, VerbArgs};
+use crate::client::{Client, Done};
+use crate::failure::Failure;
+use crate::{output, target};
+
+/// `serin abort`.
+pub(crate) async fn abort(args: ReasonArgs) -> Result<(), Failure> {
+    let said = ask(&args.verb, "abort", &[("reason", args.reason.into())]).await?;
+    said.tell("all traffic goes to the primary; `serin describe` tells the whole story")
+}
+
+/// `serin promote`.
+pub(crate) async fn promote(args: VerbArgs) -> Result<(), Failure> {
+    let said = ask(&args, "promote", &[]).await?;
+    said.tell("`serin get` shows whether it waits for something (`serin confirm` ends a wait for a person)")
+}
+
+/// `serin confirm`.
+pub(crate) async fn confirm(args: VerbArgs) -> Result<(), Failure> {
+    let said = ask(&args, "confirm", &[]).await?;
+    said.tell("traffic returns to the primary")
+}
+
+/// `serin pause`.
+pub(crate) async fn pause(args: ReasonArgs) -> Result<(), Failure> {
+    let said = ask(&args.verb, "pause", &[("reason", args.reason.into())]).await?;
+    said.tell("it keeps its weight and is still judged; `serin resume` goes on")
+}
+
+/// `serin resume`.
+pub(crate) async fn resume(args: VerbArgs) -> Result<(), Failure> {
+    let said = ask(&args, "resume", &[]).await?;
+    said.tell("`serin get -w` follows it")
+}
+
+/// Who asks: what was given, or user@host.
+///
+/// # Errors
+/// When a given name is none that the history can hold.
+pub(crate) fn actor(given: Option<&str>) -> Result<String, Failure> {
+    let Some(given) = given else {
+        return Ok(from_environment());
+    };
+    match Revision::parse(given) {
+        Ok(actor) => Ok(actor.to_string()),
+        Err(error) => Err(Failure::Usage(format!("--as {given:?}: the name {}", error_without_set(&error)))),
+    }
+}
+
+/// Tells how a request ended.
+pub(crate) struct Said {
+    /// About which canary.
+    pub(crate) id: CanaryId,
+    /// The answer.
+    pub(crate) done: Done,
+}
+
+impl Said {
+    fn tell(&self, next: &str) -> Result<(), Failure> {
+        let Self { id, done } = self;
+        output::print(&format!("{id}: release {} is {}; {next}\n", done.release, done.phase))
+    }
+}
+
+async fn ask(args: &VerbArgs, what: &str, more: &[(&str, Value)]) -> Result<Said, Failure> {
+    let mut body = json!({"actor": actor(args.actor.as_deref())?});
+    if let Value::Object(fields) = &mut body {
+        fields.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    }
+    let client = Client::new(&args.agent)?;
+    let id = target::resolve(&client, &args.canary).await?;
+    let asked = client.ask(&id, what, &body).await;
+    let done = target::explain(&client, &id, asked).await?;
+    Ok(Said { id, done })
+}
+
+fn from_environment() -> String {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".into());
+    let host = gethostname::gethostname();
+    sanitised(&format!("{user}@{}", host.to_string_lossy()))
+}
+
+/// A name that the history takes: what it does not allow becomes `_`.
+fn sanitised(name: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_graphic() { c } else { '_' };
+    name.chars().map(allowed).take(MAX_NAME_BYTES).collect()
+}
+
+/// The rule for names speaks of upstreams; an actor may be any printable word.
+fn error_without_set(error: &rollout::names::NameError) -> String {
+    use rollout::names::NameError;
+    match error {
+        NameError::Character(c) => format!("contains {c:?}; printable ASCII without spaces is allowed"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_is_always_one_that_the_history_takes() {
+        assert_eq!(actor(Some("ci-bot/42@runner")).unwrap(), "ci-bot/42@runner");
+        for wrong in ["", "two words", "a\nb", "ü"] {
+            assert!(matches!(actor(Some(wrong)), Err(Failure::Usage(_))), "{wrong:?}");
+        }
+        assert_eq!(sanitised("jörg k\u{1b}@höst"), "j_rg_k_@h_st");
+        assert_eq!(sanitised(&"x".repeat(999)).len(), MAX_NAME_BYTES);
+        assert!(Revision::parse(&from_environment()).is_ok());
+    }
+}
