@@ -41,13 +41,7 @@ impl CliOutput {
     /// # Errors
     /// With everything it printed, if not.
     pub fn ok(self) -> Result<String> {
-        ensure!(
-            self.status == Some(0),
-            "exit {:?}: {}{}",
-            self.status,
-            self.stdout,
-            self.stderr
-        );
+        ensure!(self.status == Some(0), "exit {:?}: {}{}", self.status, self.stdout, self.stderr);
         Ok(self.stdout)
     }
 }
@@ -62,22 +56,10 @@ impl Agent {
     /// The same, with further arguments for `serin agent`.
     pub async fn start_with(dir: &Path, canaries: &Path, extra: &[&str]) -> Result<Self> {
         let extra: Vec<OsString> = extra.iter().map(OsString::from).collect();
-        let args = arguments(
-            dir,
-            canaries,
-            [ANY_PORT, ANY_PORT].map(str::to_owned),
-            &extra,
-        );
+        let args = arguments(dir, canaries, [ANY_PORT, ANY_PORT].map(str::to_owned), &extra);
         let (process, grpc, http) = launch(dir, &args).await?;
         let (dir, canaries) = (dir.to_path_buf(), canaries.to_path_buf());
-        Ok(Self {
-            process,
-            dir,
-            canaries,
-            extra,
-            grpc,
-            http,
-        })
+        Ok(Self { process, dir, canaries, extra, grpc, http })
     }
 
     /// Where proxies connect.
@@ -122,30 +104,17 @@ impl Agent {
     /// When the status is not 2xx or the body is not JSON.
     pub async fn api(&self, path: &str) -> Result<serde_json::Value> {
         let answer = http::get(self.http, path).await?;
-        ensure!(
-            (200..300).contains(&answer.status),
-            "{path}: {} {}",
-            answer.status,
-            answer.body
-        );
-        serde_json::from_str(&answer.body)
-            .with_context(|| format!("{path}: not JSON: {}", answer.body))
+        ensure!((200..300).contains(&answer.status), "{path}: {} {}", answer.status, answer.body);
+        serde_json::from_str(&answer.body).with_context(|| format!("{path}: not JSON: {}", answer.body))
     }
 
     /// Runs `serin ARGS` against this agent to its end; `release --wait` may take a while, so it is asynchronous.
     pub async fn cli(&self, args: &[&str]) -> Result<CliOutput> {
         let mut command = tokio::process::Command::new(parts::binary()?);
-        command
-            .args(args)
-            .env("SERIN_AGENT", format!("http://{}", self.http))
-            .kill_on_drop(true);
+        command.args(args).env("SERIN_AGENT", format!("http://{}", self.http)).kill_on_drop(true);
         let output = command.output().await.context("cannot run serin")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(CliOutput {
-            status: output.status.code(),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        })
+        Ok(CliOutput { status: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) })
     }
 
     /// Its log, over all its runs.
@@ -158,12 +127,7 @@ fn data_folder(dir: &Path) -> PathBuf {
     dir.join("agent-data")
 }
 
-fn arguments(
-    dir: &Path,
-    canaries: &Path,
-    [grpc, http]: [String; 2],
-    extra: &[OsString],
-) -> Vec<OsString> {
+fn arguments(dir: &Path, canaries: &Path, [grpc, http]: [String; 2], extra: &[OsString]) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec!["agent".into(), "--canaries".into(), canaries.into()];
     args.extend(["--data".into(), data_folder(dir).into()]);
     args.extend(["--grpc".into(), grpc.into(), "--http".into(), http.into()]);
@@ -176,24 +140,15 @@ async fn launch(dir: &Path, args: &[OsString]) -> Result<(Process, SocketAddr, S
     // Standard output is appended to over restarts; only what this run adds counts.
     let before = std::fs::metadata(dir.join("agent.out")).map_or(0, |file| file.len());
     let mut process = Process::start("agent", &parts::binary()?, args, &[], dir)?;
-    let listening = until(
-        "the agent to print where it listens",
-        READY_WITHIN,
-        async || {
-            if process.has_ended()? {
-                return Ok(None);
-            }
-            let said = process.stdout()?;
-            let said = said.get(usize::try_from(before)?..).unwrap_or_default();
-            parse_listening(said)
-                .map(Some)
-                .with_context(|| format!("standard output is {said:?}"))
-        },
-    );
-    if let Some((grpc, http)) = listening
-        .await
-        .with_context(|| format!("the agent's log is in {}", dir.display()))?
-    {
+    let listening = until("the agent to print where it listens", READY_WITHIN, async || {
+        if process.has_ended()? {
+            return Ok(None);
+        }
+        let said = process.stdout()?;
+        let said = said.get(usize::try_from(before)?..).unwrap_or_default();
+        parse_listening(said).map(Some).with_context(|| format!("standard output is {said:?}"))
+    });
+    if let Some((grpc, http)) = listening.await.with_context(|| format!("the agent's log is in {}", dir.display()))? {
         return Ok((process, grpc, http));
     }
     process.ensure_alive()?;
@@ -203,13 +158,8 @@ async fn launch(dir: &Path, args: &[OsString]) -> Result<(Process, SocketAddr, S
 /// Reads `listening grpc=127.0.0.1:1 http=127.0.0.1:2`, once the line is complete.
 fn parse_listening(said: &str) -> Option<(SocketAddr, SocketAddr)> {
     let (whole_lines, _) = said.rsplit_once('\n')?;
-    let line = whole_lines
-        .lines()
-        .find_map(|line| line.strip_prefix("listening "))?;
-    let addr = |key: &str| {
-        line.split_whitespace()
-            .find_map(|word| word.strip_prefix(key)?.parse().ok())
-    };
+    let line = whole_lines.lines().find_map(|line| line.strip_prefix("listening "))?;
+    let addr = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)?.parse().ok());
     Some((addr("grpc=")?, addr("http=")?))
 }
 
@@ -222,10 +172,7 @@ mod tests {
         let said = "serin 0.1\nlistening grpc=127.0.0.1:1234 http=127.0.0.1:5678\n";
         let (grpc, http) = parse_listening(said).unwrap();
         assert_eq!((grpc.port(), http.port()), (1234, 5678));
-        assert_eq!(
-            parse_listening("listening grpc=127.0.0.1:1234 http=127.0.0.1:56"),
-            None
-        );
+        assert_eq!(parse_listening("listening grpc=127.0.0.1:1234 http=127.0.0.1:56"), None);
         assert_eq!(parse_listening("listening grpc=127.0.0.1:1234\n"), None);
     }
 }

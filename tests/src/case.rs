@@ -14,13 +14,8 @@ impl Case {
     /// Makes a fresh folder whose name starts with `name`. It is kept unless [`Case::remove`] is called.
     pub fn new(name: &str) -> Result<Self> {
         let prefix = format!("serin-{name}-");
-        let folder = tempfile::Builder::new()
-            .prefix(&prefix)
-            .tempdir()
-            .context("cannot make a temporary folder")?;
-        Ok(Self {
-            folder: Some(folder),
-        })
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().context("cannot make a temporary folder")?;
+        Ok(Self { folder: Some(folder) })
     }
 
     /// Runs a test in a folder of its own. This is the frame of every end-to-end test:
@@ -31,9 +26,7 @@ impl Case {
     pub async fn run(name: &str, test: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
         let case = Self::new(name)?;
         let kept_in = case.dir().to_path_buf();
-        test(&case)
-            .await
-            .with_context(|| format!("logs are kept in {}", kept_in.display()))?;
+        test(&case).await.with_context(|| format!("logs are kept in {}", kept_in.display()))?;
         case.remove();
         Ok(())
     }
@@ -47,8 +40,7 @@ impl Case {
     /// Makes a folder inside and returns its path.
     pub fn folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.dir().join(name);
-        std::fs::create_dir_all(&path)
-            .with_context(|| format!("cannot make {}", path.display()))?;
+        std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(path)
     }
 
@@ -83,23 +75,13 @@ mod tests {
     async fn a_failed_case_keeps_its_folder_and_names_it_and_a_passed_one_does_not() {
         let mut seen = PathBuf::new();
         let failed = Case::run("fails", async |case| {
-            seen = case
-                .file("sub/log.txt", "why")?
-                .parent()
-                .unwrap()
-                .to_path_buf();
+            seen = case.file("sub/log.txt", "why")?.parent().unwrap().to_path_buf();
             anyhow::bail!("on purpose")
         });
         let message = format!("{:#}", failed.await.unwrap_err());
         let kept = seen.parent().unwrap().to_path_buf();
-        assert!(
-            message.contains(kept.to_str().unwrap()) && message.contains("on purpose"),
-            "{message}"
-        );
-        assert_eq!(
-            std::fs::read_to_string(seen.join("log.txt")).unwrap(),
-            "why"
-        );
+        assert!(message.contains(kept.to_str().unwrap()) && message.contains("on purpose"), "{message}");
+        assert_eq!(std::fs::read_to_string(seen.join("log.txt")).unwrap(), "why");
         std::fs::remove_dir_all(&kept).unwrap();
 
         Case::run("passes", async |case| {

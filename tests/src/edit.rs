@@ -8,10 +8,7 @@ use anyhow::{Context, Result, ensure};
 /// When it occurs never or more often: the shipped file and its users have drifted apart.
 pub fn replace_once(text: &str, from: &str, to: &str) -> Result<String> {
     let found = text.matches(from).count();
-    ensure!(
-        found == 1,
-        "{from:?} must occur once in the configuration, and occurs {found} times"
-    );
+    ensure!(found == 1, "{from:?} must occur once in the configuration, and occurs {found} times");
     Ok(text.replacen(from, to, 1))
 }
 
@@ -21,14 +18,9 @@ pub fn replace_once(text: &str, from: &str, to: &str) -> Result<String> {
 /// When `start` does not occur exactly once, or `end` does not follow it.
 pub fn remove_between(text: &str, start: &str, end: &str) -> Result<String> {
     let found = text.matches(start).count();
-    ensure!(
-        found == 1,
-        "{start:?} must occur once in the configuration, and occurs {found} times"
-    );
+    ensure!(found == 1, "{start:?} must occur once in the configuration, and occurs {found} times");
     let (before, rest) = text.split_once(start).context("it occurs once")?;
-    let end_at = rest
-        .find(end)
-        .with_context(|| format!("no {end:?} follows {start:?}"))?;
+    let end_at = rest.find(end).with_context(|| format!("no {end:?} follows {start:?}"))?;
     let (_removed, after) = rest.split_at(end_at);
     Ok(format!("{before}{after}"))
 }

@@ -37,15 +37,7 @@ impl EnvoySetup {
     #[must_use]
     pub fn new(primary: SocketAddr, canary: SocketAddr) -> Self {
         let node = "edge-1".to_owned();
-        Self {
-            node,
-            primary,
-            canary,
-            agent: None,
-            module: None,
-            concurrency: 2,
-            edits: Vec::new(),
-        }
+        Self { node, primary, canary, agent: None, module: None, concurrency: 2, edits: Vec::new() }
     }
 
     /// The node id, and the name of its files.
@@ -96,11 +88,7 @@ impl EnvoySetup {
         text = replace_once(&text, "port_value: 8082", &port(self.canary))?;
         if text.contains("- name: serin\n") {
             let module = self.module.clone().map_or_else(parts::module, Ok)?;
-            text = replace_once(
-                &text,
-                "/etc/envoy/serin.wasm",
-                &module.display().to_string(),
-            )?;
+            text = replace_once(&text, "/etc/envoy/serin.wasm", &module.display().to_string())?;
             text = replace_once(&text, "127.0.0.1:7070", &agent.to_string())?;
         }
         Ok(text)
@@ -132,15 +120,7 @@ impl Envoy {
         let args = arguments(&setup, &config, &admin_file(dir, &setup.node));
         let (process, admin) = launch(dir, &setup.node, &args).await?;
         let dir = dir.to_path_buf();
-        Ok(Self {
-            process,
-            args,
-            dir,
-            node: setup.node,
-            admin,
-            listener,
-            _no_agent: no_agent,
-        })
+        Ok(Self { process, args, dir, node: setup.node, admin, listener, _no_agent: no_agent })
     }
 
     /// Where clients connect; stays the same over [`Envoy::restart`].
@@ -173,28 +153,16 @@ impl Envoy {
     /// When Envoy has no such statistic: an absent one is not a 0.
     pub async fn counter(&self, name: &str) -> Result<u64> {
         let found = self.stats(name).await?;
-        found
-            .get(name)
-            .copied()
-            .with_context(|| format!("Envoy has no statistic {name:?}"))
+        found.get(name).copied().with_context(|| format!("Envoy has no statistic {name:?}"))
     }
 
     /// All counters and gauges whose names start with `prefix`.
     pub async fn stats(&self, prefix: &str) -> Result<BTreeMap<String, u64>> {
         let path = format!("/stats?format=json&filter=^{}", prefix.replace('.', "\\."));
         let answer = http::get(self.admin, &path).await?;
-        let page: serde_json::Value =
-            serde_json::from_str(&answer.body).context("stats are not JSON")?;
-        let rows = page
-            .get("stats")
-            .and_then(|rows| rows.as_array())
-            .context("stats have no rows")?;
-        let pair = |row: &serde_json::Value| {
-            Some((
-                row.get("name")?.as_str()?.to_owned(),
-                row.get("value")?.as_u64()?,
-            ))
-        };
+        let page: serde_json::Value = serde_json::from_str(&answer.body).context("stats are not JSON")?;
+        let rows = page.get("stats").and_then(|rows| rows.as_array()).context("stats have no rows")?;
+        let pair = |row: &serde_json::Value| Some((row.get("name")?.as_str()?.to_owned(), row.get("value")?.as_u64()?));
         Ok(rows.iter().filter_map(pair).collect())
     }
 
@@ -212,16 +180,10 @@ pub fn validate(dir: &Path, setup: &EnvoySetup) -> Result<()> {
     let (listener, agent) = (Reserved::new()?, Reserved::new()?);
     let config = dir.join("validate.yaml");
     std::fs::write(&config, setup.render(listener.addr(), agent.addr())?)?;
-    let output = std::process::Command::new(parts::envoy()?)
-        .args(["--mode", "validate", "-c"])
-        .arg(&config)
-        .output()?;
+    let output =
+        std::process::Command::new(parts::envoy()?).args(["--mode", "validate", "-c"]).arg(&config).output()?;
     let log = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "Envoy refuses {}:\n{log}",
-        config.display()
-    );
+    ensure!(output.status.success(), "Envoy refuses {}:\n{log}", config.display());
     Ok(())
 }
 
@@ -232,26 +194,10 @@ fn admin_file(dir: &Path, node: &str) -> PathBuf {
 fn arguments(setup: &EnvoySetup, config: &Path, admin_file: &Path) -> Vec<OsString> {
     let threads = setup.concurrency.to_string();
     // Without hot restart there is no shared memory that two Envoys could meet in or that a killed one leaves behind.
-    let fixed = [
-        "--disable-hot-restart",
-        "--log-level",
-        "info",
-        "--service-cluster",
-        "edge",
-    ];
+    let fixed = ["--disable-hot-restart", "--log-level", "info", "--service-cluster", "edge"];
     let mut args: Vec<OsString> = fixed.iter().map(OsString::from).collect();
-    args.extend([
-        "--service-node".into(),
-        (&setup.node).into(),
-        "--concurrency".into(),
-        threads.into(),
-    ]);
-    args.extend([
-        "--config-path".into(),
-        config.into(),
-        "--admin-address-path".into(),
-        admin_file.into(),
-    ]);
+    args.extend(["--service-node".into(), (&setup.node).into(), "--concurrency".into(), threads.into()]);
+    args.extend(["--config-path".into(), config.into(), "--admin-address-path".into(), admin_file.into()]);
     args
 }
 
@@ -265,22 +211,12 @@ async fn launch(dir: &Path, node: &str, args: &[OsString]) -> Result<(Process, S
         if process.has_ended()? {
             return Ok(None);
         }
-        let admin: SocketAddr = std::fs::read_to_string(&admin_file)
-            .context("no admin address yet")?
-            .parse()?;
+        let admin: SocketAddr = std::fs::read_to_string(&admin_file).context("no admin address yet")?.parse()?;
         let answer = http::get(admin, "/ready").await?;
-        ensure!(
-            answer.status == 200,
-            "/ready says {} {}",
-            answer.status,
-            answer.body.trim()
-        );
+        ensure!(answer.status == 200, "/ready says {} {}", answer.status, answer.body.trim());
         Ok(Some(admin))
     });
-    if let Some(admin) = ready
-        .await
-        .with_context(|| format!("logs of envoy-{node} are in {}", dir.display()))?
-    {
+    if let Some(admin) = ready.await.with_context(|| format!("logs of envoy-{node} are in {}", dir.display()))? {
         return Ok((process, admin));
     }
     process.ensure_alive()?;

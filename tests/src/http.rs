@@ -44,10 +44,7 @@ pub async fn request(
     body: &str,
 ) -> Result<Answer> {
     let mut builder = Request::builder().method(method).uri(path);
-    if !headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("host"))
-    {
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         builder = builder.header("host", addr.to_string());
     }
     for (name, value) in headers {
@@ -68,9 +65,5 @@ async fn exchange(addr: SocketAddr, request: Request<Full<Bytes>>) -> Result<Ans
     let body = body.collect().await?.to_bytes();
     connection.abort();
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Answer {
-        status: parts.status.as_u16(),
-        headers: parts.headers,
-        body,
-    })
+    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
 }

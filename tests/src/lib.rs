@@ -8,6 +8,7 @@ pub mod agent;
 pub mod case;
 pub mod edit;
 pub mod envoy;
+pub mod hook;
 pub mod http;
 pub mod load;
 pub mod parts;

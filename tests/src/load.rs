@@ -39,13 +39,7 @@ impl Load {
     #[must_use]
     pub fn new(target: SocketAddr) -> Self {
         let headers: Headers = Arc::new(|_| Vec::new());
-        Self {
-            target,
-            host: "web".to_owned(),
-            path: "/".to_owned(),
-            connections: 16,
-            headers,
-        }
+        Self { target, host: "web".to_owned(), path: "/".to_owned(), connections: 16, headers }
     }
 
     /// The `host` header.
@@ -71,10 +65,7 @@ impl Load {
 
     /// Headers for the n-th request, n from 0: `.headers(|n| vec![("user".into(), (n % 100).to_string())])`.
     #[must_use]
-    pub fn headers(
-        mut self,
-        headers: impl Fn(u64) -> Vec<(String, String)> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn headers(mut self, headers: impl Fn(u64) -> Vec<(String, String)> + Send + Sync + 'static) -> Self {
         self.headers = Arc::new(headers);
         self
     }
@@ -107,11 +98,7 @@ impl Load {
         let shared = Arc::new(Shared::new(self.clone(), self.connections).await?);
         let (stop, stopped) = watch::channel(false);
         let pacer = tokio::spawn(pace(Arc::clone(&shared), rps, stopped));
-        Ok(Running {
-            shared,
-            stop,
-            pacer,
-        })
+        Ok(Running { shared, stop, pacer })
     }
 
     /// An open loop for a fixed time, then every answer waited for.
@@ -140,15 +127,8 @@ impl Running {
     #[must_use]
     pub fn recent(&self, window: Duration) -> Samples {
         let now = Instant::now();
-        let done = self
-            .shared
-            .done
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let recent = done
-            .iter()
-            .rev()
-            .take_while(|sample| now.saturating_duration_since(sample.done) <= window);
+        let done = self.shared.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = done.iter().rev().take_while(|sample| now.saturating_duration_since(sample.done) <= window);
         let mut samples: Vec<Sample> = recent.cloned().collect();
         samples.reverse();
         Samples(samples)
@@ -157,9 +137,7 @@ impl Running {
     /// Sends no more, waits for the answers still due, and returns everything.
     pub async fn stop(mut self) -> Result<Samples> {
         self.stop.send_replace(true);
-        (&mut self.pacer)
-            .await
-            .context("the load's pacer panicked")?;
+        (&mut self.pacer).await.context("the load's pacer panicked")?;
         Ok(self.shared.samples())
     }
 }
@@ -198,47 +176,23 @@ impl Shared {
     async fn new(load: Load, connections: usize) -> Result<Self> {
         let mut idle = VecDeque::new();
         for _ in 0..connections {
-            idle.push_back(
-                connect(load.target)
-                    .await
-                    .with_context(|| format!("cannot connect to {}", load.target))?,
-            );
+            idle.push_back(connect(load.target).await.with_context(|| format!("cannot connect to {}", load.target))?);
         }
-        Ok(Self {
-            load,
-            idle: Mutex::new(idle),
-            done: Mutex::new(Vec::new()),
-        })
+        Ok(Self { load, idle: Mutex::new(idle), done: Mutex::new(Vec::new()) })
     }
 
     fn samples(&self) -> Samples {
-        Samples(
-            self.done
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
-        )
+        Samples(self.done.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     async fn send(&self, index: u64, due: Instant) {
         let sent = Instant::now();
-        let (status, version) =
-            match tokio::time::timeout(ANSWER_WITHIN, self.exchange(index)).await {
-                Ok(Ok((status, version))) => (Some(status), version),
-                Ok(Err(_)) | Err(_) => (None, None),
-            };
-        let sample = Sample {
-            index,
-            due,
-            sent,
-            done: Instant::now(),
-            status,
-            version,
+        let (status, version) = match tokio::time::timeout(ANSWER_WITHIN, self.exchange(index)).await {
+            Ok(Ok((status, version))) => (Some(status), version),
+            Ok(Err(_)) | Err(_) => (None, None),
         };
-        self.done
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(sample);
+        let sample = Sample { index, due, sent, done: Instant::now(), status, version };
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
     }
 
     async fn exchange(&self, index: u64) -> Result<(u16, Option<String>)> {
@@ -250,16 +204,9 @@ impl Shared {
         let mut connection = self.connection().await?;
         let (head, body) = connection.send_request(request).await?.into_parts();
         body.collect().await?;
-        let version = head
-            .headers
-            .get("x-version")
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+        let version = head.headers.get("x-version").and_then(|value| value.to_str().ok()).map(str::to_owned);
         // Only a connection that finished an exchange is kept; `connection: close` shows when it is taken again.
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(connection);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push_back(connection);
         Ok((head.status.as_u16(), version))
     }
 
@@ -267,11 +214,7 @@ impl Shared {
     /// workers; a new one if none is idle.
     async fn connection(&self) -> Result<Connection> {
         loop {
-            let idle = self
-                .idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front();
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(mut connection) = idle else { break };
             if connection.ready().await.is_ok() {
                 return Ok(connection);

@@ -26,9 +26,7 @@ pub fn binary() -> Result<PathBuf> {
 }
 
 fn named_by(variable: &str) -> Result<PathBuf> {
-    let path = std::env::var_os(variable)
-        .with_context(|| format!("{variable} is not set: run `cargo xtask test`"))?;
+    let path = std::env::var_os(variable).with_context(|| format!("{variable} is not set: run `cargo xtask test`"))?;
     let path = PathBuf::from(path);
-    path.canonicalize()
-        .with_context(|| format!("{variable}={}: run `cargo xtask test`", path.display()))
+    path.canonicalize().with_context(|| format!("{variable}={}: run `cargo xtask test`", path.display()))
 }

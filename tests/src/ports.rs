@@ -20,17 +20,9 @@ impl Reserved {
     pub fn new() -> Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_port(true)?;
-        socket
-            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
-            .context("no free port on 127.0.0.1")?;
-        let addr = socket
-            .local_addr()?
-            .as_socket()
-            .context("an IPv4 socket has an IPv4 address")?;
-        Ok(Self {
-            addr,
-            _socket: socket,
-        })
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).context("no free port on 127.0.0.1")?;
+        let addr = socket.local_addr()?.as_socket().context("an IPv4 socket has an IPv4 address")?;
+        Ok(Self { addr, _socket: socket })
     }
 
     /// The address.

@@ -21,42 +21,17 @@ pub struct Process {
 impl Process {
     /// Starts `program`; its output is appended to `NAME.out` and `NAME.log` in `dir`, so that a restart keeps the
     /// earlier run's.
-    pub fn start(
-        name: &str,
-        program: &Path,
-        args: &[OsString],
-        envs: &[(&str, OsString)],
-        dir: &Path,
-    ) -> Result<Self> {
-        let (stdout, stderr) = (
-            dir.join(format!("{name}.out")),
-            dir.join(format!("{name}.log")),
-        );
+    pub fn start(name: &str, program: &Path, args: &[OsString], envs: &[(&str, OsString)], dir: &Path) -> Result<Self> {
+        let (stdout, stderr) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.log")));
         // `setpriv` becomes the program, with the kernel's promise to kill it when we die, however we die. To ask for
         // that ourselves between fork and exec would need unsafe code.
         let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(program)
-            .args(args);
-        command
-            .envs(envs.iter().map(|(key, value)| (key, value)))
-            .stdin(Stdio::null());
-        command
-            .stdout(append_to(&stdout)?)
-            .stderr(append_to(&stderr)?);
-        let child = spawn_from_lasting_thread(command).with_context(|| {
-            format!(
-                "cannot start {name} ({}) through setpriv (util-linux)",
-                program.display()
-            )
-        })?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            stdout,
-            stderr,
-        })
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(args);
+        command.envs(envs.iter().map(|(key, value)| (key, value))).stdin(Stdio::null());
+        command.stdout(append_to(&stdout)?).stderr(append_to(&stderr)?);
+        let child = spawn_from_lasting_thread(command)
+            .with_context(|| format!("cannot start {name} ({}) through setpriv (util-linux)", program.display()))?;
+        Ok(Self { name: name.to_owned(), child, stdout, stderr })
     }
 
     /// The process id, for those who measure it.
@@ -68,11 +43,7 @@ impl Process {
     /// An error if it has ended, with the end of its log.
     pub fn ensure_alive(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            bail!(
-                "{} ended with {status}; its log ends:\n{}",
-                self.name,
-                self.log_tail(15)
-            );
+            bail!("{} ended with {status}; its log ends:\n{}", self.name, self.log_tail(15));
         }
         Ok(())
     }
@@ -117,14 +88,11 @@ impl Process {
     fn log_tail(&self, lines: usize) -> String {
         let log = self.log().unwrap_or_default();
         let all: Vec<&str> = log.lines().collect();
-        all.get(all.len().saturating_sub(lines)..)
-            .unwrap_or_default()
-            .join("\n")
+        all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        kill_process(Pid::from_child(&self.child), signal)
-            .with_context(|| format!("cannot signal {}", self.name))
+        kill_process(Pid::from_child(&self.child), signal).with_context(|| format!("cannot signal {}", self.name))
     }
 }
 
@@ -169,36 +137,21 @@ mod tests {
     #[tokio::test]
     async fn ends_with_its_owner_and_says_what_it_logged_when_it_dies_early() -> Result<()> {
         Case::run("process", async |case| {
-            let sleeper = Process::start(
-                "sleeper",
-                Path::new("sleep"),
-                &["600".into()],
-                &[],
-                case.dir(),
-            )?;
+            let sleeper = Process::start("sleeper", Path::new("sleep"), &["600".into()], &[], case.dir())?;
             let proc_folder = PathBuf::from(format!("/proc/{}", sleeper.pid()));
             assert!(proc_folder.exists());
             drop(sleeper);
             assert!(!proc_folder.exists());
 
             let script = ["-c".into(), "echo $WORD >&2; exit 3".into()];
-            let mut brief = Process::start(
-                "brief",
-                Path::new("sh"),
-                &script,
-                &[("WORD", "alas".into())],
-                case.dir(),
-            )?;
+            let mut brief = Process::start("brief", Path::new("sh"), &script, &[("WORD", "alas".into())], case.dir())?;
             until("its end", Duration::from_secs(10), async || {
                 anyhow::ensure!(brief.has_ended()?, "still running");
                 Ok(())
             })
             .await?;
             let message = brief.ensure_alive().unwrap_err().to_string();
-            assert!(
-                message.contains("brief ended with exit status: 3") && message.contains("alas"),
-                "{message}"
-            );
+            assert!(message.contains("brief ended with exit status: 3") && message.contains("alas"), "{message}");
             Ok(())
         })
         .await

@@ -62,9 +62,7 @@ impl Samples {
 
     /// Those that `version` answered.
     pub fn of(&self, version: &str) -> impl Iterator<Item = &Sample> {
-        self.0
-            .iter()
-            .filter(move |sample| sample.version.as_deref() == Some(version))
+        self.0.iter().filter(move |sample| sample.version.as_deref() == Some(version))
     }
 
     /// How many `version` answered.
@@ -78,9 +76,7 @@ impl Samples {
     pub fn by_version(&self) -> BTreeMap<String, VersionCount> {
         let mut counts: BTreeMap<String, VersionCount> = BTreeMap::new();
         for sample in &self.0 {
-            let count = counts
-                .entry(sample.version.clone().unwrap_or("none".to_owned()))
-                .or_default();
+            let count = counts.entry(sample.version.clone().unwrap_or("none".to_owned())).or_default();
             count.responses += 1;
             count.bad += u64::from(sample.is_bad());
         }
@@ -90,10 +86,7 @@ impl Samples {
     /// The bad sample that was done first.
     #[must_use]
     pub fn first_bad(&self) -> Option<&Sample> {
-        self.0
-            .iter()
-            .filter(|sample| sample.is_bad())
-            .min_by_key(|sample| sample.done)
+        self.0.iter().filter(|sample| sample.is_bad()).min_by_key(|sample| sample.done)
     }
 
     /// When the last request left that `version` answered.

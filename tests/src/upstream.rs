@@ -95,9 +95,7 @@ impl Upstream {
     /// Listens on a free port of 127.0.0.1. The n-th request's fate follows from `seed` and n alone, so the number of
     /// failures among the first n is the same in every run.
     pub async fn start(behaviour: Behaviour, seed: u64) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .context("no free port on 127.0.0.1")?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no free port on 127.0.0.1")?;
         let state = Arc::new(State {
             behaviour: Mutex::new(behaviour),
             seed,
@@ -109,11 +107,7 @@ impl Upstream {
         });
         let addr = listener.local_addr()?;
         let accepting = Some(tokio::spawn(accept(listener, Arc::clone(&state))));
-        Ok(Self {
-            addr,
-            state,
-            accepting,
-        })
+        Ok(Self { addr, state, accepting })
     }
 
     /// Where it listens.
@@ -124,13 +118,7 @@ impl Upstream {
 
     /// Changes the behaviour from the next request on: `upstream.set(|it| it.fail_ratio = 0.2)`.
     pub fn set(&self, change: impl FnOnce(&mut Behaviour)) {
-        change(
-            &mut self
-                .state
-                .behaviour
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        change(&mut self.state.behaviour.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The behaviour now.
@@ -157,9 +145,7 @@ impl Upstream {
     /// Listens again on the same port, after [`Upstream::down`].
     pub async fn up(&mut self) -> Result<()> {
         self.down().await;
-        let listener = TcpListener::bind(self.addr)
-            .await
-            .with_context(|| format!("cannot bind {}", self.addr))?;
+        let listener = TcpListener::bind(self.addr).await.with_context(|| format!("cannot bind {}", self.addr))?;
         self.accepting = Some(tokio::spawn(accept(listener, Arc::clone(&self.state))));
         Ok(())
     }
@@ -168,19 +154,8 @@ impl Upstream {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
-        let State {
-            requests,
-            failures,
-            resets,
-            hangs,
-            ..
-        } = &*self.state;
-        Counts {
-            requests: read(requests),
-            failures: read(failures),
-            resets: read(resets),
-            hangs: read(hangs),
-        }
+        let State { requests, failures, resets, hangs, .. } = &*self.state;
+        Counts { requests: read(requests), failures: read(failures), resets: read(resets), hangs: read(hangs) }
     }
 }
 
@@ -208,10 +183,7 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
     let generation = state.generation.load(Ordering::SeqCst);
     let service = service_fn(|request| answer(request, &state, generation));
     // An error here is a client that went away or a reset that was asked for.
-    http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-        .ok();
+    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
 }
 
 /// Asked for: hyper then closes the connection without an answer.
@@ -219,18 +191,11 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
 #[error("reset on command")]
 struct Reset;
 
-async fn answer(
-    request: Request<Incoming>,
-    state: &State,
-    generation: u64,
-) -> Result<Response<Full<Bytes>>, Reset> {
+async fn answer(request: Request<Incoming>, state: &State, generation: u64) -> Result<Response<Full<Bytes>>, Reset> {
     let behaviour = state.behaviour();
     let n = state.requests.fetch_add(1, Ordering::SeqCst);
     let fate = unit(state.seed, n, 0);
-    let (reset_below, hang_below) = (
-        behaviour.reset_ratio,
-        behaviour.reset_ratio + behaviour.hang_ratio,
-    );
+    let (reset_below, hang_below) = (behaviour.reset_ratio, behaviour.reset_ratio + behaviour.hang_ratio);
     if fate < reset_below {
         state.resets.fetch_add(1, Ordering::SeqCst);
         return Err(Reset);
@@ -256,10 +221,7 @@ async fn answer(
     }
     // What the filter decided, for tests that want to see it.
     let decision = request.headers().get("x-serin-upstream").cloned();
-    headers.insert(
-        "x-decision",
-        decision.unwrap_or(HeaderValue::from_static("none")),
-    );
+    headers.insert("x-decision", decision.unwrap_or(HeaderValue::from_static("none")));
     if generation != state.generation.load(Ordering::SeqCst) {
         headers.insert("connection", HeaderValue::from_static("close"));
     }
@@ -268,11 +230,7 @@ async fn answer(
 
 async fn wait_as(behaviour: &Behaviour, seed: u64, n: u64) {
     let slow = unit(seed, n, 1) < behaviour.slow_ratio;
-    let base = if slow {
-        behaviour.slow_latency
-    } else {
-        behaviour.latency
-    };
+    let base = if slow { behaviour.slow_latency } else { behaviour.latency };
     let latency = base + behaviour.jitter.mul_f64(unit(seed, n, 2));
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
@@ -281,19 +239,13 @@ async fn wait_as(behaviour: &Behaviour, seed: u64, n: u64) {
 
 impl State {
     fn behaviour(&self) -> Behaviour {
-        self.behaviour
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.behaviour.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// A number in [0, 1) that depends on its arguments alone (splitmix64): the `stream`-th draw for request `n`.
 fn unit(seed: u64, n: u64, stream: u64) -> f64 {
-    let mut x = seed
-        ^ n.wrapping_mul(3)
-            .wrapping_add(stream + 1)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut x = seed ^ n.wrapping_mul(3).wrapping_add(stream + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^= x >> 31;

@@ -12,11 +12,7 @@ const POLL_EVERY: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// After `within`: names `what` was awaited and the last thing seen. A probe that never returns counts as well.
-pub async fn until<T>(
-    what: &str,
-    within: Duration,
-    mut probe: impl AsyncFnMut() -> Result<T>,
-) -> Result<T> {
+pub async fn until<T>(what: &str, within: Duration, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + within;
     let mut seen = "nothing".to_owned();
     loop {
@@ -49,29 +45,14 @@ mod tests {
 
     #[tokio::test]
     async fn says_what_was_awaited_and_what_was_seen() {
-        let never = until(
-            "the sky to fall",
-            Duration::from_millis(60),
-            async || -> Result<()> { bail!("it is up") },
-        );
-        assert_eq!(
-            never.await.unwrap_err().to_string(),
-            "waited 60ms for the sky to fall; last seen: it is up"
-        );
+        let never = until("the sky to fall", Duration::from_millis(60), async || -> Result<()> { bail!("it is up") });
+        assert_eq!(never.await.unwrap_err().to_string(), "waited 60ms for the sky to fall; last seen: it is up");
     }
 
     #[tokio::test]
     async fn a_probe_that_hangs_is_no_excuse() {
-        let hung = until(
-            "an answer",
-            Duration::from_millis(60),
-            async || -> Result<()> { std::future::pending().await },
-        );
-        assert!(
-            hung.await
-                .unwrap_err()
-                .to_string()
-                .contains("waited 60ms for an answer")
-        );
+        let hung =
+            until("an answer", Duration::from_millis(60), async || -> Result<()> { std::future::pending().await });
+        assert!(hung.await.unwrap_err().to_string().contains("waited 60ms for an answer"));
     }
 }

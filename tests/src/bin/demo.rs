@@ -1,2 +1,0 @@
-//! Placeholder: releases promoted and cut on a real Envoy, as a readable time line.
-fn main() {}
