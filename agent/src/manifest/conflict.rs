@@ -14,6 +14,8 @@ pub(super) struct Conflict {
     /// File and document, as indices.
     pub(super) whose: (usize, usize),
     pub(super) problem: Problem,
+    /// Whether the other document is in another file.
+    pub(super) elsewhere: bool,
 }
 
 /// Where a Canary is defined; line 0 when it is not in a file.
@@ -66,22 +68,30 @@ pub(super) fn between(files: &[Loaded]) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     for (id, all) in &by_id {
         for claim in all {
-            let other = all.iter().find(|other| other.whose != claim.whose);
-            let problem = other.map(|other| twice(id, &claim.place, &other.place));
-            conflicts.extend(problem.map(|problem| Conflict { whose: claim.whose, problem }));
+            let other = nearest(claim, all.iter().copied());
+            conflicts.extend(other.map(|other| claim.against(other, twice(id, &claim.place, &other.place))));
         }
     }
     for ((host, _), all) in &by_scope {
         for (claim, plan) in all {
-            let differs = |(other, theirs): &&(&Claim<'_>, &Plan)| {
-                other.whose != claim.whose && !is_short_name(host, plan, theirs)
-            };
-            let other = all.iter().find(differs);
-            let problem = other.map(|(other, theirs)| overlap(plan, &claim.place, theirs, &other.place, host));
-            conflicts.extend(problem.map(|problem| Conflict { whose: claim.whose, problem }));
+            let rivals = all.iter().filter(|(_, theirs)| !is_short_name(host, plan, theirs));
+            let Some(other) = nearest(claim, rivals.map(|(other, _)| *other)) else { continue };
+            let theirs = other.plan.map(|theirs| overlap(plan, &claim.place, theirs, &other.place, host));
+            conflicts.extend(theirs.map(|problem| claim.against(other, problem)));
         }
     }
     conflicts
+}
+
+impl Claim<'_> {
+    fn against(&self, other: &Self, problem: Problem) -> Conflict {
+        Conflict { whose: self.whose, problem, elsewhere: self.whose.0 != other.whose.0 }
+    }
+}
+
+/// Another document than this, in the same file if there is one.
+fn nearest<'a>(claim: &Claim<'_>, all: impl Iterator<Item = &'a Claim<'a>>) -> Option<&'a Claim<'a>> {
+    all.filter(|other| other.whose != claim.whose).min_by_key(|other| other.whose.0 != claim.whose.0)
 }
 
 fn claims(files: &[Loaded]) -> Vec<Claim<'_>> {

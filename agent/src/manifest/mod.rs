@@ -141,7 +141,7 @@ fn content(mut root: Map<'_>, document: &mut Document, log: &mut Log) -> Option<
     let kind_item = root.need("kind", log);
     let version = version_item.as_ref().and_then(|item| item.text(log));
     let kind = kind_item.as_ref().and_then(|item| item.text(log));
-    document.kind = kind.clone().unwrap_or_default();
+    document.kind = plain(kind.as_deref().unwrap_or_default());
     let (version, kind, version_item, kind_item) = (version?, kind?, version_item?, kind_item?);
     match (version.as_str(), kind.as_str()) {
         (FLAGGER, "Canary") => canary(root, Flavour::Flagger, document, log),
@@ -163,9 +163,9 @@ fn content(mut root: Map<'_>, document: &mut Document, log: &mut Log) -> Option<
             None
         }
         _ => {
-            document.name = foreign_name(&mut root);
+            document.name = plain(&foreign_name(&mut root));
             let at = kind_item.at;
-            log.warning(at, "", format!("{kind} is none of our kinds; the document is skipped"));
+            log.warning(at, "", format!("{} is none of our kinds; the document is skipped", document.kind));
             Some(Content::Skipped)
         }
     }
@@ -173,7 +173,7 @@ fn content(mut root: Map<'_>, document: &mut Document, log: &mut Log) -> Option<
 
 fn canary(mut root: Map<'_>, flavour: Flavour, document: &mut Document, log: &mut Log) -> Option<Content> {
     let (id, name, annotations) = identity(&mut root, log);
-    document.name = id.as_ref().map_or(name, ToString::to_string);
+    document.name = id.as_ref().map_or_else(|| plain(&name), ToString::to_string);
     document.id.clone_from(&id);
     root.take("status", log);
     let spec = root.need("spec", log);
@@ -189,7 +189,7 @@ fn template(
     log: &mut Log,
 ) -> Option<Content> {
     let (id, name, _) = identity(&mut root, log);
-    document.name = id.map_or(name, |id| id.to_string());
+    document.name = id.map_or_else(|| plain(&name), |id| id.to_string());
     root.take("status", log);
     let spec = root.need("spec", log);
     root.finish(log, &[]);
@@ -217,6 +217,11 @@ fn identity<'a>(root: &mut Map<'a>, log: &mut Log) -> (Option<CanaryId>, String,
         id = CanaryId::new(namespace, name).map_err(|error| blamed.refuse(log, error.to_string())).ok();
     }
     (id, name.unwrap_or_default(), annotations.unwrap_or_default())
+}
+
+/// A name as a report can bear it: short, and without what a terminal would obey.
+fn plain(name: &str) -> String {
+    name.chars().take(253).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// The name of a foreign document, for its line in a report; nothing in it is our business, so nothing is refused.

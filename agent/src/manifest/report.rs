@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::conflict;
-use super::{Content, Document, Loaded, Problem};
+use super::conflict::{self, Conflict};
+use super::{Content, Document, Loaded, Problem, Warning};
 
 /// The lines and the count. Displayed with a line end after each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,15 +28,15 @@ impl fmt::Display for Report {
     }
 }
 
-/// Judges documents that will be used together: each by itself, and that no two Canaries claim the same thing.
-/// With `explain`, each warning and each problem gets a line of its own below its document's.
+/// Judges each document, and whether two Canaries claim the same thing: a mistake within one file, between files worth
+/// a warning, since they may be meant for different agents. With `explain`, each warning and each problem gets a line of its own below its document's.
 pub fn report(files: &[Loaded], explain: bool) -> Report {
     let mut report = Report::default();
     let conflicts = conflict::between(files);
     for (file_at, file) in files.iter().enumerate() {
         for (document_at, document) in file.documents.iter().enumerate() {
             let conflicts = conflicts.iter().filter(|found| found.whose == (file_at, document_at));
-            let conflicts: Vec<_> = conflicts.map(|found| &found.problem).collect();
+            let conflicts: Vec<_> = conflicts.collect();
             report.add(&file.file, document, &conflicts, explain);
         }
     }
@@ -44,13 +44,20 @@ pub fn report(files: &[Loaded], explain: bool) -> Report {
 }
 
 impl Report {
-    fn add(&mut self, file: &str, document: &Document, conflicts: &[&Problem], explain: bool) {
-        let Document { line, kind, name, result, warnings, .. } = document;
+    fn add(&mut self, file: &str, document: &Document, conflicts: &[&Conflict], explain: bool) {
+        let Document { line, kind, name, result, .. } = document;
         let subject =
             [kind.as_str(), name.as_str()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
         let subject = if subject.is_empty() { "document" } else { &subject };
         let mut problems: Vec<&Problem> = result.as_ref().err().map(|all| all.iter().collect()).unwrap_or_default();
-        problems.extend(conflicts);
+        let mut warnings = document.warnings.clone();
+        for Conflict { problem, elsewhere, .. } in conflicts {
+            if *elsewhere {
+                warnings.push(only_together(problem));
+            } else {
+                problems.push(problem);
+            }
+        }
         let holds = warnings.iter().filter(|warning| warning.holds).count();
         let verdict = if !problems.is_empty() {
             self.refused += 1;
@@ -73,6 +80,12 @@ impl Report {
             self.lines.extend(warnings.iter().map(|warning| format!("  warning: {warning}")));
         }
     }
+}
+
+fn only_together(problem: &Problem) -> Warning {
+    let Problem { file, at, field, value, rule, .. } = problem.clone();
+    let reason = format!("{value} {rule}, where one agent reads both files");
+    Warning { file, at, field, reason, holds: false }
 }
 
 fn why(problems: &[&Problem], explain: bool) -> String {

@@ -206,9 +206,21 @@ fn one_line_for_each_document_and_a_count() {
         "c.yaml:18: Canary shop/bag: refused: 39:16: spec.analysis.threshold: expected a number, found the text \"five\""
     );
     assert_eq!(lines[7], "1 accepted, 3 accepted with warnings, 1 refused, 2 skipped");
-    let twice = report(&[read("a.yaml", OWN), read("b.yaml", OWN)], true);
-    assert_eq!(twice.refused, 2);
-    assert!(twice.to_string().contains("is also defined in b.yaml:2"), "{twice}");
+}
+
+#[test]
+fn what_two_documents_claim_is_refused_in_one_file_and_told_between_files() {
+    let apart = report(&[read("a.yaml", OWN), read("b.yaml", OWN)], true);
+    assert_eq!((apart.warned, apart.refused), (2, 0));
+    assert!(apart.to_string().contains("default/pay is also defined in b.yaml:2"), "{apart}");
+    let other = OWN.replace("{ name: pay }", "{ name: bill }");
+    for (second, rule) in
+        [(OWN, "default/pay is also defined in a.yaml:"), (&other, "is also in the scope of default/")]
+    {
+        let together = report(&[read("a.yaml", &format!("{OWN}---\n{second}"))], false);
+        assert_eq!(together.refused, 2, "{together}");
+        assert!(together.lines.iter().all(|line| line.contains(rule)), "{together}");
+    }
 }
 
 /// The real files of Flagger and of our user, which are not ours to copy: tried wherever they are at hand.
