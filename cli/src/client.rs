@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Certificate, RequestBuilder, Response, StatusCode, Url};
 use rollout::names::CanaryId;
+use rollout::status::CanaryStatus;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,10 +47,20 @@ pub(crate) struct Done {
 }
 
 /// A list, as the API wraps it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Items<T> {
     /// Its members.
     pub(crate) items: Vec<T>,
+}
+
+/// The list of canaries, with what kept others out of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Listing {
+    /// The canaries.
+    pub(crate) items: Vec<CanaryStatus>,
+    /// What is wrong with the manifests that the agent reads, a line each.
+    #[serde(default)]
+    pub(crate) problems: Vec<String>,
 }
 
 /// A watch: server-sent events of one canary.

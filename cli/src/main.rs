@@ -8,6 +8,7 @@ mod failure;
 mod fixture;
 mod get;
 mod output;
+mod printer;
 mod release;
 mod serve;
 mod sse;

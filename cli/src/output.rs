@@ -18,6 +18,16 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Clears the terminal. Not by way of `print`: without colour that would take the sequence for colour.
+///
+/// # Errors
+/// When standard output is closed.
+pub(crate) fn clear_screen() -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(b"\x1b[H\x1b[2J\x1b[3J")?;
+    Ok(out.flush()?)
+}
+
 /// Writes text beside the result: progress and remarks. Nobody is stopped by a closed standard error.
 pub(crate) fn remark(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");

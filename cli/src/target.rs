@@ -1,10 +1,9 @@
 //! Which canary is meant: what was typed becomes an id, and a name that nobody knows a suggestion.
 
 use rollout::names::CanaryId;
-use rollout::status::CanaryStatus;
 
 use crate::args::CanaryArgs;
-use crate::client::{Client, Items};
+use crate::client::{Client, Listing};
 use crate::failure::Failure;
 use crate::text;
 
@@ -67,7 +66,7 @@ fn id(namespace: &str, name: &str) -> Result<CanaryId, Failure> {
 }
 
 async fn known(client: &Client) -> Result<Vec<CanaryId>, Failure> {
-    let list: Items<CanaryStatus> = client.canaries().await?.shown()?;
+    let list: Listing = client.canaries().await?.shown()?;
     let ids = list.items.iter().filter_map(|canary| CanaryId::new(&canary.namespace, &canary.name).ok());
     Ok(ids.collect())
 }
