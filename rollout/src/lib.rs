@@ -31,6 +31,11 @@ pub mod link;
 
 pub mod worker;
 
+// Statistics: what may be looked at after every report, with one bound on false alarms.
+pub mod mixture;
+
+pub mod bounds;
+
 // One release: fold -> judge -> step.
 pub mod plan;
 
