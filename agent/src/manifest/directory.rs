@@ -31,8 +31,8 @@ pub struct Scan {
     pub problems: Vec<Problem>,
     /// All that is worth saying at present.
     pub warnings: Vec<Warning>,
-    /// Whether any file differs from the last scan; if not, problems and warnings were told already (but a canary
-    /// that stays away may still be removed by this scan).
+    /// Whether files, problems or warnings differ from the last scan's. Without news a canary that stays away may still
+    /// be removed by this scan.
     pub news: bool,
 }
 
@@ -96,7 +96,7 @@ impl Directory {
             Err(reason) => self.blind(reason),
         };
         self.files = Some(files);
-        scan.news = news;
+        scan.news = news || scan.problems != self.told.problems || scan.warnings != self.told.warnings;
         let (problems, warnings) = (scan.problems.clone(), scan.warnings.clone());
         self.told = Scan { problems, warnings, ..Scan::default() };
         scan
