@@ -2,6 +2,12 @@
 //!
 //! Reads tests/data/stats_vectors.json, and any file that STATS_VECTORS names as well.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a test that reads its reference values from files; the core itself does not"
+)]
+
 use rollout::bounds::{confidence_sequence, gate_bounds, ln_beta_mixture, sample_ratio, sample_ratio_exact};
 use rollout::mixture::{G8, Wealth};
 use serde::Deserialize;
