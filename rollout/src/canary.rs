@@ -75,6 +75,22 @@ impl Canary {
         if self.swapped { &self.plan.primary } else { &self.plan.canary }
     }
 
+    /// Takes another plan. Roles stay with the upstreams that have them: after a swap, a manifest that names the upstreams
+    /// the other way round must not send everyone back to the former primary.
+    pub fn follow(&mut self, plan: Plan) {
+        self.swapped = self.is_swapped_under(&plan);
+        self.plan = plan;
+    }
+
+    /// The upstreams that would be primary and canary under another plan.
+    pub fn roles_under<'a>(&self, plan: &'a Plan) -> (&'a Upstream, &'a Upstream) {
+        if self.is_swapped_under(plan) { (&plan.canary, &plan.primary) } else { (&plan.primary, &plan.canary) }
+    }
+
+    fn is_swapped_under(&self, plan: &Plan) -> bool {
+        self.swapped && plan.canary == *self.primary()
+    }
+
     /// The canary's share as the plan and phase mean it.
     pub fn weight(&self) -> WeightPpm {
         match &self.phase {
@@ -90,7 +106,6 @@ impl Canary {
 
     /// Takes one step's outcome: phase, effects, history. Returns the events to announce and the hook to call.
     pub fn take(&mut self, step: Step, now: Millis) -> (Vec<HistoryEvent>, Option<Hook>) {
-        let revision = step.phase.run().map(|run| run.revision.clone());
         self.phase = step.phase;
         let mut notes = step.notes;
         let mut hook = None;
@@ -104,7 +119,7 @@ impl Canary {
                     self.swapped = !self.swapped;
                     notes.push(Note::Swapped { primary: self.primary().clone() });
                 }
-                Effect::Promoted => self.promoted.clone_from(&revision),
+                Effect::Promoted(revision) => self.promoted = Some(revision),
             }
         }
         (notes.into_iter().map(|note| self.record(note, now)).collect(), hook)
@@ -128,15 +143,28 @@ impl Canary {
         }
     }
 
-    /// Issues a new entry if the routing that follows from plan and phase is not the one in force (or `anyway`).
-    pub fn issue(&mut self, anyway: bool) -> Option<Entry> {
+    /// Issues a new entry if the routing that follows from plan and phase is not the one in force.
+    pub fn issue(&mut self, is_cut: bool) -> Option<Entry> {
         let routing = self.routing();
-        if !anyway && routing == self.issued && self.epoch > Epoch(0) {
+        if routing == self.issued {
             return None;
         }
         self.issued = routing;
-        self.epoch = self.epoch.next();
+        self.epoch = if is_cut { self.epoch.next_cut() } else { self.epoch.next() };
         Some(self.entry())
+    }
+
+    /// Whether a worker that has `epoch` in force knows of something that is not in the journal: a later entry, or a cut
+    /// of the release in progress.
+    pub fn has_lost(&self, epoch: Epoch) -> bool {
+        let is_lost_cut = epoch.is_cut() && epoch >= self.evidence.since() && self.phase.run().is_some();
+        epoch > self.epoch || is_lost_cut
+    }
+
+    /// Makes the next entry greater than `epoch`, and due whatever the routing.
+    pub fn continue_above(&mut self, epoch: Epoch) {
+        self.epoch = self.epoch.max(epoch);
+        self.issued = None;
     }
 
     fn routing(&self) -> Option<Routing> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::canary::Canary;
 use crate::fleet::{Conn, Fleet};
 use crate::judge::judge;
-use crate::machine::{Input, Refusal, step};
+use crate::machine::{FINALISE_WITHIN, Input, Refusal, step};
 use crate::names::CanaryId;
 use crate::plan::Plan;
 use crate::release::{Awaiting, Cause, Hold, Note, Phase, ReleaseId};
@@ -58,7 +58,7 @@ impl Controller {
                 }
             }
             Event::Timer => self.check_due(now, &mut out),
-            Event::Restarted => self.restart(&mut out),
+            Event::Restarted => self.restart(now, &mut out),
         }
         self.settle(now, &mut out);
         out
@@ -107,7 +107,7 @@ impl Controller {
         let at_once = canary.phase.run().is_none();
         let is_news = canary.next_plan.as_ref() != Some(&plan);
         if at_once {
-            canary.plan = plan;
+            canary.follow(plan);
         } else {
             canary.next_plan = Some(plan);
         }
@@ -163,14 +163,14 @@ impl Controller {
             let entry = Entry { canary: id.clone(), epoch: *known, routing: None };
             return out.stored.push(Command::Send(conn, ToWorker::Entry(Box::new(entry))));
         };
-        if epoch <= canary.epoch {
+        if !canary.has_lost(epoch) {
             return;
         }
-        canary.epoch = epoch;
-        if canary.phase.run().is_some() {
-            let _ = self.input(id, Input::Abort(Cause::LostCut { node: node.to_owned() }), now, out);
-        } else {
-            self.push(id, true, out);
+        canary.continue_above(epoch);
+        let is_cut = matches!(canary.phase, Phase::Failed(..));
+        // Refused where there is nothing to cut; the worker must hear what is in force all the same.
+        if self.input(id, Input::Abort(Cause::LostCut { node: node.to_owned() }), now, out).is_err() {
+            self.push(id, is_cut, out);
         }
     }
 
@@ -214,14 +214,16 @@ impl Controller {
         let canary = self.canaries.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
         let input = match verb {
             Verb::Release { revision, actor, accept_unsupported } => {
-                if let Some(peer) = self.fleet.serving_by_default(id, canary.canary(), now) {
-                    let (node, upstream) = (peer.node.clone(), canary.canary().clone());
-                    return Err(Refused::DefaultUpstream { node, upstream, instead: canary.primary().clone() });
+                // A release that takes a running one's place is the next one, and follows the plan that waits for it.
+                let waiting = canary.next_plan.take_if(|_| canary.phase.gives_way_to(&revision));
+                let (primary, upstream) = canary.roles_under(waiting.as_ref().unwrap_or(&canary.plan));
+                if let Some(peer) = self.fleet.serving_by_default(id, upstream, now) {
+                    let (node, upstream, instead) = (peer.node.clone(), upstream.clone(), primary.clone());
+                    canary.next_plan = waiting.or(canary.next_plan.take());
+                    return Err(Refused::DefaultUpstream { node, upstream, instead });
                 }
-                if canary.phase.run().is_none()
-                    && let Some(plan) = canary.next_plan.take()
-                {
-                    canary.plan = plan;
+                if let Some(plan) = waiting {
+                    canary.follow(plan);
                 }
                 let release = ReleaseId(canary.releases + 1);
                 Input::Start { release, revision, actor, accept_unsupported }
@@ -246,29 +248,29 @@ impl Controller {
         if let Some(run) = taken.phase.run() {
             canary.releases = canary.releases.max(run.release.0);
         }
+        let is_cut = canary.phase.run().is_some() && matches!(taken.phase, Phase::Failed(..));
         let (events, hook) = canary.take(taken, now);
         let announced = events.into_iter().map(|event| Command::Announce(id.clone(), Box::new(event)));
         out.stored.extend(announced);
         let ended = canary.phase.run().is_none();
         if ended && let Some(plan) = canary.next_plan.take() {
-            canary.plan = plan;
+            canary.follow(plan);
         }
         if let (Some(hook), Some(run)) = (hook, canary.phase.run()) {
             let (release, revision) = (run.release, run.revision.clone());
             out.stored.push(Command::CallHook { canary: id.clone(), release, revision, hook });
         }
-        self.push(id, false, out);
+        self.push(id, is_cut, out);
         Ok(())
     }
 
-    /// Issues the entry that follows from the state. An abort's leaves before it is stored, nothing else does: so a
-    /// worker that is ahead of the journal proves a lost cut (see [`Cause::LostCut`]).
-    fn push(&mut self, id: &CanaryId, anyway: bool, out: &mut Output) {
+    /// Issues the entry that follows from the state. A cut leaves before it is stored, nothing else does: so a worker
+    /// that knows of one the journal does not proves a lost cut (see [`Epoch::next_cut`], [`Cause::LostCut`]).
+    fn push(&mut self, id: &CanaryId, is_cut: bool, out: &mut Output) {
         let Some(canary) = self.canaries.get_mut(id) else {
             return;
         };
-        if let Some(entry) = canary.issue(anyway) {
-            let is_cut = matches!(canary.phase, Phase::Failed(..)) && !canary.withdrawn;
+        if let Some(entry) = canary.issue(is_cut) {
             let list = if is_cut { &mut out.urgent } else { &mut out.stored };
             list.push(Command::Push(Box::new(entry)));
         }
@@ -292,7 +294,7 @@ impl Controller {
         }
     }
 
-    /// Ends Finalising where every live worker has heard, or the deadline is over.
+    /// Ends Finalising where every worker that may still route has heard, or the deadline is over.
     fn settle(&mut self, now: Millis, out: &mut Output) {
         let finalising: Vec<(CanaryId, Epoch, Millis)> = self
             .canaries
@@ -303,16 +305,16 @@ impl Controller {
             })
             .collect();
         for (id, epoch, deadline) in finalising {
-            let behind = self.fleet.behind(&id, epoch);
-            if behind == 0 || now >= deadline {
-                let _ = self.input(&id, Input::Settled(behind), now, out);
+            let unheard = self.fleet.unheard(&id, epoch, FINALISE_WITHIN, now);
+            if unheard == 0 || now >= deadline {
+                let _ = self.input(&id, Input::Settled(unheard), now, out);
             }
         }
     }
 
     /// Streams are gone; a hook whose answer was never stored is called again.
-    fn restart(&mut self, out: &mut Output) {
-        self.fleet.disconnect_all();
+    fn restart(&mut self, now: Millis, out: &mut Output) {
+        self.fleet.disconnect_all(now);
         for canary in self.canaries.values() {
             if let (Phase::Promoting(run, Awaiting::Hook), Some(hook)) = (&canary.phase, canary.hook()) {
                 let (canary, release, revision) = (canary.plan.id.clone(), run.release, run.revision.clone());

@@ -43,7 +43,7 @@ impl Received {
             return true;
         }
         self.ahead.insert(number);
-        while self.ahead.remove(&(self.through + 1)) {
+        while self.ahead.remove(&self.through.saturating_add(1)) {
             self.through += 1;
         }
         if self.ahead.len() > MAX_AHEAD
@@ -115,8 +115,10 @@ impl Evidence {
         let key = (stratum.epoch, stratum.version, stratum.placement);
         self.strata.entry(key).or_default().merge(counts);
         if self.strata.len() > MAX_STRATA
-            && let Some(((_, version, placement), oldest)) = self.strata.pop_first()
+            && let Some(key) = self.strata.keys().find(|(epoch, ..)| *epoch > Epoch(0)).copied()
+            && let Some(oldest) = self.strata.remove(&key)
         {
+            let (_, version, placement) = key;
             self.strata.entry((Epoch(0), version, placement)).or_default().merge(&oldest);
         }
         self.window.add(stratum.version, counts, now);
@@ -127,6 +129,11 @@ impl Evidence {
         self.since = first;
         self.strata.clear();
         self.window = Window::new(longest_window);
+    }
+
+    /// The first epoch of the release that [`Evidence::release`] sums up.
+    pub const fn since(&self) -> Epoch {
+        self.since
     }
 
     /// Everything ever counted.

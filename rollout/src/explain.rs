@@ -51,7 +51,7 @@ pub fn note(note: &Note) -> String {
         Note::Swapped { primary } => format!("roles exchanged: {primary} is primary now"),
         Note::Succeeded { unheard: 0 } => "promoted; every live worker routes all traffic to the primary".into(),
         Note::Succeeded { unheard } => {
-            format!("promoted; {unheard} live workers had not confirmed by the deadline")
+            format!("promoted; {unheard} workers had not confirmed by the deadline")
         }
         Note::Aborted(cause) => format!("aborted, all traffic to primary: {}", self::cause(cause)),
     }

@@ -1,6 +1,6 @@
 //! The workers the agent knows: who they are, what they have in force, which of their reports were folded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -106,10 +106,14 @@ impl Fleet {
         }
     }
 
-    /// The agent restarted: every stream it knew is gone.
-    pub fn disconnect_all(&mut self) {
+    /// The agent restarted: every stream it knew is gone. The workers are expected back from now on, however long ago
+    /// the agent last heard them: it was the agent that was away.
+    pub fn disconnect_all(&mut self, now: Millis) {
         self.conns.clear();
-        self.workers.values_mut().for_each(|peer| peer.conn = None);
+        for peer in self.workers.values_mut().filter(|peer| peer.conn.is_some()) {
+            peer.conn = None;
+            peer.heard_at = now;
+        }
     }
 
     /// The worker on a stream.
@@ -127,15 +131,26 @@ impl Fleet {
         self.workers.values().filter(|peer| peer.conn.is_some())
     }
 
-    /// A live or expected worker whose routes serve `upstream` by default.
+    /// A live or expected worker whose routes serve `upstream` by default. A worker that is away is not expected once its
+    /// proxy is back with others: they say what its routes are now.
     pub fn serving_by_default(&self, canary: &CanaryId, upstream: &Upstream, now: Millis) -> Option<&Peer> {
-        let known = |peer: &&Peer| peer.conn.is_some() || now.since(peer.heard_at) <= EXPECTED_FOR;
+        let back: BTreeSet<&str> = self.live().map(|peer| peer.node.as_str()).filter(|node| !node.is_empty()).collect();
+        let is_expected = |peer: &Peer| now.since(peer.heard_at) <= EXPECTED_FOR && !back.contains(peer.node.as_str());
+        let known = |peer: &&Peer| peer.conn.is_some() || is_expected(peer);
         self.workers.values().filter(known).find(|peer| peer.serves_by_default(canary, upstream))
     }
 
     /// Live workers that have not confirmed an epoch.
     pub fn behind(&self, canary: &CanaryId, epoch: Epoch) -> usize {
         self.live().filter(|peer| peer.adopted.get(canary).is_none_or(|adopted| *adopted < epoch)).count()
+    }
+
+    /// Workers that may still route by an entry before `epoch`: live ones that have not confirmed it, and those that went
+    /// away less than `within` ago.
+    pub fn unheard(&self, canary: &CanaryId, epoch: Epoch, within: Millis, now: Millis) -> usize {
+        let away = self.workers.values().filter(|peer| peer.conn.is_none() && now.since(peer.heard_at) < within);
+        let unheard = away.filter(|peer| peer.adopted.get(canary).is_none_or(|adopted| *adopted < epoch));
+        self.behind(canary, epoch) + unheard.count()
     }
 
     fn forget_one(&mut self) {

@@ -44,7 +44,7 @@ pub enum Input {
 }
 
 /// What the controller must do besides keeping the new phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// A new release begins: count afresh.
     BeginEvidence,
@@ -52,8 +52,8 @@ pub enum Effect {
     CallHook,
     /// Exchange primary and canary.
     SwapRoles,
-    /// The release's revision is the primary's now.
-    Promoted,
+    /// The primary runs this revision now.
+    Promoted(Revision),
 }
 
 /// The outcome of one input.
@@ -90,10 +90,7 @@ pub fn step(plan: &Plan, phase: &Phase, input: Input, now: Millis) -> Result<Ste
             start(plan, phase, asked, now)
         }
         Input::Checked(verdict, hold) => Ok(checked(plan, phase, verdict, hold, now)),
-        Input::Abort(cause) => match phase.run() {
-            Some(run) => Ok(abort(run, cause, now)),
-            None => refuse("abort", phase, "no release is in progress"),
-        },
+        Input::Abort(cause) => aborted(plan, phase, cause, now),
         Input::Promote(actor) => match phase {
             Phase::Progressing(run) | Phase::Paused(run) if run.step > 0 => {
                 Ok(promote(plan, run, Some(actor), None, now))
@@ -135,21 +132,25 @@ struct Asked {
 }
 
 fn start(plan: &Plan, phase: &Phase, asked: Asked, now: Millis) -> Result<Step, Refusal> {
-    match phase {
-        Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) if run.revision == asked.revision => {
-            // Asking twice is harmless, and the second time may bring the acceptance.
-            let accepts = asked.accept_unsupported && run.hold == Some(Hold::Unsupported);
-            if accepts { Ok(accept(plan, run, asked.actor, now)) } else { Ok(unchanged(phase)) }
+    if phase.gives_way_to(&asked.revision) {
+        let mut begun = begin(plan, asked, now);
+        if let Some(run) = phase.run() {
+            begun.notes.insert(0, Note::Superseded { revision: run.revision.clone() });
         }
-        Phase::Promoting(..) | Phase::Finalising(..) => {
+        return Ok(begun);
+    }
+    // Asking twice is harmless, and the second time may bring the acceptance.
+    let accepts = |run: &Run| asked.accept_unsupported && run.hold == Some(Hold::Unsupported);
+    match phase {
+        Phase::Progressing(run) if accepts(run) => Ok(accept(plan, run, asked.actor, now)),
+        Phase::Paused(run) if accepts(run) => {
+            refuse("accept what is unsupported", phase, "it would take traffic; `serin resume` it first")
+        }
+        Phase::Promoting(run, _) if run.revision != asked.revision => {
             refuse("release", phase, "wait for it to end, or abort it first")
         }
-        Phase::Progressing(run) | Phase::Paused(run) => {
-            let mut begun = begin(plan, asked, now);
-            begun.notes.insert(0, Note::Superseded { revision: run.revision.clone() });
-            Ok(begun)
-        }
-        Phase::Initialized | Phase::Succeeded(_) | Phase::Failed(..) => Ok(begin(plan, asked, now)),
+        Phase::Finalising(..) => refuse("release", phase, "wait for it to end"),
+        _ => Ok(unchanged(phase)),
     }
 }
 
@@ -195,6 +196,8 @@ fn checked(plan: &Plan, phase: &Phase, verdict: Verdict, hold: Option<Hold>, now
     }
     if verdict.answer == Answer::Fail {
         run.failed_checks += 1;
+        // What kept it from advancing was no traffic; there is some, and it is bad.
+        run.hold = hold;
         if run.failed_checks >= plan.threshold {
             let failed = run.failed_checks;
             return abort(&run, Cause::Checks { failed, verdict }, now);
@@ -233,7 +236,7 @@ fn promote(plan: &Plan, run: &Run, actor: Option<Actor>, verdict: Option<Verdict
         Promotion::Swap => {
             let phase = Phase::Finalising(run, now.plus(FINALISE_WITHIN));
             let mut step = noted(phase, Note::Promoting { actor, verdict, awaiting: None });
-            step.effects.extend([Effect::SwapRoles, Effect::Promoted]);
+            step.effects.push(Effect::SwapRoles);
             step
         }
     }
@@ -241,9 +244,7 @@ fn promote(plan: &Plan, run: &Run, actor: Option<Actor>, verdict: Option<Verdict
 
 fn confirm(run: &Run, actor: Option<Actor>, now: Millis) -> Step {
     let phase = Phase::Finalising(run.clone(), now.plus(FINALISE_WITHIN));
-    let mut step = noted(phase, Note::Confirmed { actor });
-    step.effects.push(Effect::Promoted);
-    step
+    noted(phase, Note::Confirmed { actor })
 }
 
 fn hook_finished(phase: &Phase, result: Result<(), String>, now: Millis) -> Step {
@@ -260,8 +261,30 @@ fn hook_finished(phase: &Phase, result: Result<(), String>, now: Millis) -> Step
 
 fn settled(phase: &Phase, unheard: usize, now: Millis) -> Step {
     match phase {
-        Phase::Finalising(run, _) => noted(Phase::Succeeded(ended(run, now)), Note::Succeeded { unheard }),
+        Phase::Finalising(run, _) => {
+            let mut step = noted(Phase::Succeeded(ended(run, now)), Note::Succeeded { unheard });
+            step.effects.push(Effect::Promoted(run.revision.clone()));
+            step
+        }
         _ => unchanged(phase),
+    }
+}
+
+/// In Finalising all traffic is on the new version already: a swap is taken back, a copy cannot be.
+fn aborted(plan: &Plan, phase: &Phase, cause: Cause, now: Millis) -> Result<Step, Refusal> {
+    match (phase, &plan.promotion) {
+        (Phase::Finalising(run, _), Promotion::Swap) => {
+            let mut step = abort(run, cause, now);
+            step.effects.push(Effect::SwapRoles);
+            Ok(step)
+        }
+        (Phase::Finalising(..), Promotion::Copy { .. }) => {
+            refuse("abort", phase, "the primary upstream runs the new version already; release the one before it")
+        }
+        _ => match phase.run() {
+            Some(run) => Ok(abort(run, cause, now)),
+            None => refuse("abort", phase, "no release is in progress"),
+        },
     }
 }
 

@@ -112,6 +112,15 @@ impl Phase {
         }
     }
 
+    /// Whether a release of `revision` would begin now, rather than go on or be refused.
+    pub fn gives_way_to(&self, revision: &Revision) -> bool {
+        match self {
+            Self::Progressing(run) | Self::Paused(run) => run.revision != *revision,
+            Self::Promoting(..) | Self::Finalising(..) => false,
+            Self::Initialized | Self::Succeeded(_) | Self::Failed(..) => true,
+        }
+    }
+
     /// The phase's name, as Flagger's status shows it.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -226,7 +226,7 @@ fn worker_canaries(controller: &Controller, peer: &Peer) -> Vec<WorkerCanary> {
             canary: id.to_string(),
             epoch: epoch.0,
             in_sync: epoch >= canary.epoch,
-            requests: primary + on_canary,
+            requests: primary.saturating_add(on_canary),
             observed_percent: share(primary, on_canary),
         }
     });
@@ -311,6 +311,6 @@ fn version_status(version: Version, upstream: &str, counts: &Counts) -> VersionS
 }
 
 fn share(primary: u64, on_canary: u64) -> Option<f64> {
-    let all = primary + on_canary;
+    let all = primary.saturating_add(on_canary);
     (all > 0).then(|| on_canary as f64 * 100.0 / all as f64)
 }

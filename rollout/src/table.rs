@@ -19,10 +19,22 @@ pub const MAX_CANARIES: usize = 1024;
 pub struct Epoch(pub u64);
 
 impl Epoch {
-    /// The epoch after this one.
+    /// The next epoch for an entry that leaves after it was stored: even.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+        Self((self.0 | 1).saturating_add(1))
+    }
+
+    /// The next epoch for a cut: odd. A cut leaves before it is stored, so an agent that lost it in a crash could give its
+    /// epoch to something else; with epochs of their own, a worker's word tells the lost cut from what came after it.
+    #[must_use]
+    pub const fn next_cut(self) -> Self {
+        Self(self.0.saturating_add(1) | 1)
+    }
+
+    /// Whether a cut has it.
+    pub const fn is_cut(self) -> bool {
+        self.0 % 2 == 1
     }
 }
 

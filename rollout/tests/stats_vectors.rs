@@ -2,6 +2,7 @@
 //!
 //! Reads tests/data/stats_vectors.json, and any file that STATS_VECTORS names as well.
 
+#![cfg(test)]
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_macros,

@@ -1,0 +1,252 @@
+//! The controller's laws under random events, crashes and restarts: see `fixture/world.rs` for those checked after each.
+
+#![cfg(test)]
+
+mod fixture;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use rollout::controller::{Controller, Event, Verb};
+use rollout::fleet::Conn;
+use rollout::names::CanaryId;
+use rollout::plan::{Plan, Promotion};
+use rollout::release::ReleaseId;
+use rollout::report::Incarnation;
+use rollout::table::Epoch;
+use rollout::time::Millis;
+
+use fixture::world::{World, replay, round_trip};
+use fixture::{counts, hello, hook, id, plan, report, unsupported, word};
+
+const NAMES: [&str; 2] = ["web", "cart"];
+const PEERS: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Declare(usize, u8),
+    Withdraw(usize),
+    Connect(usize),
+    Disconnect(usize),
+    Report(usize, usize, [u64; 3]),
+    Adopted(usize, usize),
+    Ask(usize, u8, u8),
+    Hook(usize, bool),
+    Wait(u64),
+    Timer,
+    Store,
+    Crash,
+    Snapshot,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let (canary, peer) = (0..NAMES.len(), 0..PEERS);
+    let traffic = prop::sample::select(vec![[100, 0, 0], [50, 50, 0], [50, 0, 50], [0, 0, 0]]);
+    let op = prop_oneof![
+        2 => (canary.clone(), 0u8..6).prop_map(|(canary, variant)| Op::Declare(canary, variant)),
+        1 => canary.clone().prop_map(Op::Withdraw),
+        4 => peer.clone().prop_map(Op::Connect),
+        1 => peer.clone().prop_map(Op::Disconnect),
+        6 => (peer.clone(), canary.clone(), traffic).prop_map(|(peer, canary, traffic)| Op::Report(peer, canary, traffic)),
+        3 => (peer, canary.clone()).prop_map(|(peer, canary)| Op::Adopted(peer, canary)),
+        4 => (canary.clone(), 0u8..3).prop_map(|(canary, revision)| Op::Ask(canary, 0, revision)),
+        5 => (canary.clone(), 1u8..6).prop_map(|(canary, verb)| Op::Ask(canary, verb, 0)),
+        1 => (canary, any::<bool>()).prop_map(|(canary, is_good)| Op::Hook(canary, is_good)),
+        2 => (0u64..20_000).prop_map(Op::Wait),
+        6 => Just(Op::Timer),
+        8 => Just(Op::Store),
+        2 => Just(Op::Crash),
+        1 => Just(Op::Snapshot),
+    ];
+    prop::collection::vec(op, 1..80)
+}
+
+fn variant(canary: usize, variant: u8) -> Plan {
+    plan(NAMES[canary], |spec| match variant {
+        1 => spec.promotion = Promotion::Swap,
+        2 => spec.promotion = hook(),
+        3 => spec.unsupported.push(unsupported()),
+        4 => spec.threshold = 1,
+        5 => std::mem::swap(&mut spec.primary, &mut spec.canary),
+        _ => {}
+    })
+}
+
+fn verb(kind: u8, revision: u8) -> Verb {
+    let (actor, reason) = (word("ana"), String::from("so"));
+    match kind {
+        0 => Verb::Release { revision: word(&format!("v{revision}")), actor, accept_unsupported: revision == 2 },
+        1 => Verb::Abort { actor, reason },
+        2 => Verb::Promote { actor },
+        3 => Verb::Confirm { actor },
+        4 => Verb::Pause { actor, reason },
+        _ => Verb::Resume { actor },
+    }
+}
+
+fn play(world: &mut World, op: &Op) {
+    match *op {
+        Op::Declare(canary, kind) => world.happen(Event::Declared(Box::new(variant(canary, kind)))),
+        Op::Withdraw(canary) => world.happen(Event::Withdrawn(id(NAMES[canary]))),
+        Op::Connect(peer) => world.connect(peer),
+        Op::Disconnect(peer) => {
+            if let Some(conn) = world.peers[peer].conn.take() {
+                world.happen(Event::Disconnected(conn));
+            }
+        }
+        Op::Report(peer, canary, [good, bad, slow]) => {
+            let canary = id(NAMES[canary]);
+            let epoch = world.peers[peer].adopted.get(&canary).copied().unwrap_or_default();
+            let sides = [counts(good + bad, 0, 0), counts(good, bad, slow)];
+            world.report(peer, |number| report(number, &canary, epoch, sides));
+        }
+        Op::Adopted(peer, canary) => {
+            let (held, canary) = (&world.peers[peer], id(NAMES[canary]));
+            if let (Some(conn), Some(epoch)) = (held.conn, held.adopted.get(&canary).copied()) {
+                world.happen(Event::Adopted(conn, canary, epoch));
+            }
+        }
+        Op::Ask(canary, kind, revision) => world.ask(&id(NAMES[canary]), verb(kind, revision)),
+        Op::Hook(canary, is_good) => {
+            let canary = id(NAMES[canary]);
+            let release = ReleaseId(world.controller.canary(&canary).map_or(0, |canary| canary.releases));
+            let result = if is_good { Ok(()) } else { Err("status 500".into()) };
+            world.happen(Event::HookFinished { canary, release, result });
+        }
+        Op::Wait(ms) => world.now = world.now.plus(Millis(ms)),
+        Op::Timer => {
+            let Some(due) = world.controller.deadline() else { return };
+            world.now = world.now.max(due);
+            world.happen(Event::Timer);
+            let next = world.controller.deadline();
+            assert!(next.is_none_or(|next| next > world.now), "a deadline that was met is due for ever");
+        }
+        Op::Store => world.store(),
+        Op::Crash => world.crash(),
+        Op::Snapshot => {
+            let copy = round_trip(&world.controller);
+            assert_eq!(copy, world.controller, "a snapshot is the whole state");
+            world.controller = copy;
+        }
+    }
+}
+
+/// What each managed canary's workers started, counted the simple way.
+fn started(events: &[(Event, Millis)]) -> BTreeMap<CanaryId, u64> {
+    let mut sums = BTreeMap::new();
+    let mut on: BTreeMap<Conn, Incarnation> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for (event, _) in events {
+        match event {
+            Event::Declared(plan) => {
+                sums.entry(plan.id.clone()).or_insert(0);
+            }
+            Event::Withdrawn(id) => {
+                sums.remove(id);
+            }
+            Event::Connected(conn, hello) => {
+                on.retain(|_, worker| *worker != hello.incarnation);
+                on.insert(*conn, hello.incarnation);
+            }
+            Event::Disconnected(conn) => {
+                on.remove(conn);
+            }
+            Event::Restarted => on.clear(),
+            Event::Reported(conn, report) if on.get(conn).is_some_and(|it| seen.insert((*it, report.number))) => {
+                for (stratum, counts) in &report.strata {
+                    sums.entry(stratum.canary.clone()).and_modify(|sum| *sum += counts.started);
+                }
+            }
+            _ => {}
+        }
+    }
+    sums
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn whatever_happens_the_laws_hold(ops in ops()) {
+        let mut world = World::new(PEERS);
+        play(&mut world, &Op::Declare(0, 0));
+        for op in &ops {
+            play(&mut world, op);
+        }
+        let events = world.events();
+        prop_assert_eq!(&replay(events.iter()), &world.controller, "state is the fold of the journal");
+        for (id, sum) in started(&events) {
+            let totals = world.controller.canary(&id).unwrap().evidence.totals();
+            prop_assert_eq!(totals.primary.started + totals.canary.started, sum, "each report counts once");
+        }
+    }
+}
+
+#[test]
+fn an_aborted_release_is_not_resumed_after_its_abort_was_lost_even_if_it_went_on_meanwhile() {
+    for checks_before_hello in 0..3 {
+        let mut world = World::new(PEERS);
+        let web = id("web");
+        play(&mut world, &Op::Declare(0, 0));
+        world.connect(0);
+        world.ask(&web, verb(0, 1));
+        world.store();
+        world.ask(&web, verb(1, 0));
+        world.crash();
+        world.connect(1);
+        for _ in 0..checks_before_hello {
+            world.store();
+            play(&mut world, &Op::Report(1, 0, [100, 0, 0]));
+            play(&mut world, &Op::Timer);
+            world.store();
+        }
+        world.connect(0);
+        let phase = &world.controller.canary(&web).unwrap().phase;
+        assert_eq!(phase.name(), "Failed", "after {checks_before_hello} more checks: {phase:?}");
+    }
+}
+
+#[test]
+fn memory_is_bounded_against_a_worker_that_invents_epochs_and_canaries() {
+    let (mut controller, now, web, conn) = (Controller::default(), Millis(1), id("web"), Conn(1));
+    controller.handle(Event::Declared(Box::new(variant(0, 0))), now);
+    let unknown = (0..6000).map(|n| (id(&format!("c{n}")), Epoch(1))).collect();
+    controller.handle(Event::Connected(conn, hello(1, unknown)), now);
+    controller.handle(Event::Asked(web.clone(), verb(0, 1)), now);
+    for epoch in 10..3000 {
+        let odd = report(epoch, &web, Epoch(epoch), [counts(1, 0, 0), counts(1, 0, 0)]);
+        controller.handle(Event::Reported(conn, odd), now);
+    }
+    for kind in [4, 5].repeat(1500) {
+        controller.handle(Event::Asked(web.clone(), verb(kind, 0)), now);
+    }
+    let state = serde_json::to_value(&controller).unwrap();
+    let canary = &state["canaries"]["prod/web"];
+    let lengths = [&canary["evidence"]["strata"], &canary["history"]].map(|list| list.as_array().unwrap().len());
+    assert!(lengths[0] <= 1030 && lengths[1] <= 1000, "{lengths:?}");
+    assert!(state["remembered"].as_object().unwrap().len() <= 4096);
+    let held = controller.canary(&web).unwrap();
+    assert_eq!(held.evidence.release(), *held.evidence.totals(), "merging loses nothing");
+}
+
+#[test]
+fn hostile_numbers_cannot_stop_it() {
+    let web = id("web");
+    for numbers in [[u64::MAX, u64::MAX - 1], [u64::MAX - 1, u64::MAX], [0, u64::MAX], [1, u64::MAX]] {
+        let mut world = World::new(1);
+        play(&mut world, &Op::Declare(0, 0));
+        world.peers[0].adopted.insert(web.clone(), Epoch(u64::MAX));
+        world.connect(0);
+        world.ask(&web, verb(0, 1));
+        for number in numbers {
+            let mut sides = [counts(1, 0, 0), counts(0, 1, 0)];
+            sides.iter_mut().for_each(|side| (side.started, side.succeeded) = (u64::MAX, u64::MAX));
+            world.peers[0].in_flight = Some(report(number, &web, Epoch(u64::MAX), sides));
+            world.report(0, |_| unreachable!());
+        }
+        rollout::status::workers(&world.controller, world.now);
+        let canary = world.controller.canary(&web).unwrap();
+        rollout::status::canary(&world.controller, canary, world.now);
+        play(&mut world, &Op::Timer);
+    }
+}

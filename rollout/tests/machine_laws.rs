@@ -1,0 +1,215 @@
+//! The state machine's laws: it answers every input in every phase, and no input breaks what a release promises.
+
+#![cfg(test)]
+
+mod fixture;
+
+use proptest::prelude::*;
+use rollout::canary::Canary;
+use rollout::judge::{Answer, Verdict};
+use rollout::machine::{Effect, Input, step};
+use rollout::plan::{Plan, Promotion, Strategy as Shares};
+use rollout::release::{Awaiting, Cause, Ended, Hold, Note, Phase, ReleaseId, Run};
+use rollout::table::{Epoch, WeightPpm};
+use rollout::time::Millis;
+
+use fixture::{hook, plan, unsupported, upstream, word};
+
+fn plans() -> impl Strategy<Value = Plan> {
+    let promotions = prop_oneof![Just(hook()), Just(Promotion::Copy { hook: None }), Just(Promotion::Swap)];
+    (promotions, any::<bool>(), 1u32..4, any::<bool>()).prop_map(|(promotion, is_blocked, threshold, by_rules)| {
+        plan("web", |spec| {
+            spec.promotion = promotion;
+            spec.threshold = threshold;
+            if is_blocked {
+                spec.unsupported.push(unsupported());
+            }
+            if by_rules {
+                spec.strategy = Shares::Iterations(3);
+            }
+        })
+    })
+}
+
+fn holds() -> impl Strategy<Value = Hold> {
+    let elsewhere = Hold::DefaultUpstream { node: "envoy-1".into(), upstream: upstream("web-canary") };
+    prop_oneof![Just(Hold::NoTraffic), Just(Hold::Unsupported), Just(elsewhere)]
+}
+
+prop_compose! {
+    fn runs()(
+        release in 1u64..4, revision in 0..3, step in 0usize..=3, failed_checks in 0u32..5, check_at in 0u64..100_000,
+        hold in prop::option::of(holds()),
+    ) -> Run {
+        let step = if hold == Some(Hold::Unsupported) { 0 } else { step };
+        Run {
+            release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("ana"), started_at: Millis(1),
+            step, failed_checks, check_at: Millis(check_at), accepted_by: None, hold,
+        }
+    }
+}
+
+fn phases() -> impl Strategy<Value = Phase> {
+    let ended = Ended { release: ReleaseId(1), revision: word("v1"), at: Millis(5) };
+    let failed = Phase::Failed(ended.clone(), Cause::Asked { actor: word("ana"), reason: String::new() });
+    let waits = prop_oneof![
+        Just(Awaiting::Hook),
+        Just(Awaiting::Confirmation { after: None }),
+        Just(Awaiting::Confirmation { after: Some("status 500".into()) }),
+    ];
+    prop_oneof![
+        1 => Just(Phase::Initialized),
+        4 => runs().prop_map(Phase::Progressing),
+        2 => runs().prop_map(Phase::Paused),
+        3 => (runs(), waits).prop_map(|(run, awaiting)| Phase::Promoting(run, awaiting)),
+        2 => (runs(), 0u64..100_000).prop_map(|(run, deadline)| Phase::Finalising(run, Millis(deadline))),
+        1 => Just(Phase::Succeeded(ended)),
+        2 => Just(failed),
+    ]
+}
+
+fn verdict(answer: Answer) -> Verdict {
+    Verdict { answer, findings: vec![] }
+}
+
+fn inputs() -> impl Strategy<Value = Input> {
+    let answers = prop::sample::select(vec![Answer::Pass, Answer::Fail, Answer::Undecided]);
+    let causes = prop_oneof![
+        Just(Cause::Withdrawn),
+        Just(Cause::LostCut { node: "envoy-1".into() }),
+        Just(Cause::Asked { actor: word("bob"), reason: "no".into() }),
+    ];
+    prop_oneof![
+        2 => (1u64..5, 0..3, any::<bool>()).prop_map(|(release, revision, accept_unsupported)| Input::Start {
+            release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("bob"), accept_unsupported,
+        }),
+        4 => (answers, prop::option::of(holds())).prop_map(|(answer, hold)| Input::Checked(verdict(answer), hold)),
+        1 => causes.prop_map(Input::Abort),
+        1 => Just(Input::Promote(word("bob"))),
+        1 => Just(Input::Confirm(word("bob"))),
+        1 => any::<bool>().prop_map(|good| Input::HookFinished(if good { Ok(()) } else { Err("status 500".into()) })),
+        1 => Just(Input::Pause(word("bob"), "lunch".into())),
+        1 => Just(Input::Resume(word("bob"))),
+        1 => (0usize..3).prop_map(Input::Settled),
+    ]
+}
+
+/// The canary after one input, as the controller keeps it: what it was before if the input was refused.
+fn after(plan: &Plan, phase: &Phase, input: Input, now: Millis) -> Canary {
+    let mut canary = Canary::new(plan.clone(), Epoch(4));
+    canary.phase = phase.clone();
+    if let Ok(taken) = step(plan, phase, input, now) {
+        canary.take(taken, now);
+    }
+    canary
+}
+
+fn greatest(plan: &Plan) -> WeightPpm {
+    plan.weight_at(plan.last_step())
+}
+
+const fn takes_traffic(phase: &Phase) -> bool {
+    matches!(phase, Phase::Progressing(_) | Phase::Paused(_) | Phase::Promoting(..))
+}
+
+const NOW: Millis = Millis(50_000);
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn every_phase_answers_every_input_and_keeps_the_plan(plan in plans(), phase in phases(), input in inputs()) {
+        let mut canary = after(&plan, &phase, input, NOW);
+        prop_assert!(canary.phase.run().is_none_or(|run| run.step <= plan.last_step()), "{:?}", canary.phase);
+        prop_assert!(canary.weight() <= greatest(&plan));
+        let split = canary.issue(false).and_then(|entry| entry.routing?.split);
+        let weight = split.as_ref().map_or(WeightPpm::ZERO, |split| split.weight);
+        prop_assert_eq!(weight, canary.weight(), "what is shown is what is routed");
+        prop_assert!(takes_traffic(&canary.phase) || split.is_none(), "{:?} has a split", canary.phase);
+    }
+
+    #[test]
+    fn only_a_new_release_leaves_an_end(plan in plans(), phase in phases(), input in inputs()) {
+        if phase.run().is_none() && !matches!(input, Input::Start { .. }) {
+            prop_assert_eq!(&after(&plan, &phase, input, NOW).phase, &phase);
+        }
+    }
+
+    #[test]
+    fn an_abort_ends_whatever_takes_traffic(plan in plans(), phase in phases(), is_lost in any::<bool>()) {
+        let asked = Cause::Asked { actor: word("bob"), reason: "no".into() };
+        let cause = if is_lost { Cause::LostCut { node: "envoy-1".into() } } else { asked };
+        if takes_traffic(&phase) {
+            let ended = after(&plan, &phase, Input::Abort(cause.clone()), NOW).phase;
+            prop_assert!(matches!(&ended, Phase::Failed(_, why) if *why == cause), "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn a_failed_check_is_never_forgiven(plan in plans(), phase in phases(), hold in prop::option::of(holds())) {
+        let Some(run) = phase.run().filter(|run| takes_traffic(&phase) && run.step > 0).cloned() else { return Ok(()) };
+        let failing = after(&plan, &phase, Input::Checked(verdict(Answer::Fail), hold), NOW);
+        match failing.phase.run() {
+            None => {
+                prop_assert!(run.failed_checks + 1 >= plan.threshold);
+                let is_cut = matches!(failing.phase, Phase::Failed(_, Cause::Checks { .. }));
+                prop_assert!(is_cut, "{:?}", failing.phase);
+            }
+            Some(next) => {
+                prop_assert!(run.failed_checks + 1 < plan.threshold, "the {}th must roll back", plan.threshold);
+                prop_assert_eq!((next.failed_checks, next.step), (run.failed_checks + 1, run.step));
+                prop_assert_eq!(failing.phase.name(), phase.name());
+            }
+        }
+    }
+
+    #[test]
+    fn more_traffic_needs_a_passed_check_or_a_start(plan in plans(), phase in phases(), input in inputs()) {
+        let before = { let mut canary = Canary::new(plan.clone(), Epoch(4)); canary.phase = phase.clone(); canary.weight() };
+        let may_grow = match &input {
+            Input::Start { .. } => true,
+            Input::Checked(verdict, hold) => {
+                matches!(phase, Phase::Progressing(_)) && verdict.answer == Answer::Pass && hold.is_none()
+            }
+            _ => false,
+        };
+        let grown = after(&plan, &phase, input, NOW).weight() > before;
+        prop_assert!(!grown || may_grow);
+    }
+
+    #[test]
+    fn a_pause_is_ended_by_a_person_who_means_it(plan in plans(), run in runs(), input in inputs()) {
+        let release = run.release;
+        let is_ending = match &input {
+            Input::Resume(_) | Input::Promote(_) | Input::Abort(_) => true,
+            Input::Start { revision, .. } => *revision != run.revision,
+            _ => false,
+        };
+        let phase = after(&plan, &Phase::Paused(run), input, NOW).phase;
+        let goes_on = matches!(&phase, Phase::Progressing(run) if run.release == release);
+        prop_assert!(!goes_on || is_ending, "{phase:?}");
+    }
+
+    #[test]
+    fn a_check_that_was_due_is_due_later(plan in plans(), run in runs(), answer in 0usize..3) {
+        let answer = [Answer::Pass, Answer::Fail, Answer::Undecided][answer];
+        for phase in [Phase::Progressing(run.clone()), Phase::Paused(run)] {
+            let phase = after(&plan, &phase, Input::Checked(verdict(answer), None), NOW).phase;
+            prop_assert!(phase.run().is_none_or(|run| run.check_at > NOW), "a due check would be due for ever");
+        }
+    }
+
+    #[test]
+    fn the_revision_is_promoted_once_and_roles_change_only_by_swap(plan in plans(), phase in phases(), input in inputs()) {
+        let Ok(taken) = step(&plan, &phase, input, NOW) else { return Ok(()) };
+        let count = |wanted: &dyn Fn(&Effect) -> bool| taken.effects.iter().filter(|effect| wanted(effect)).count();
+        let swaps = count(&|effect| *effect == Effect::SwapRoles);
+        let promoted = count(&|effect| matches!(effect, Effect::Promoted(_)));
+        let is_new_end = matches!(taken.phase, Phase::Succeeded(_)) && taken.phase != phase;
+        prop_assert_eq!(promoted, usize::from(is_new_end));
+        prop_assert!(swaps <= 1 && count(&|effect| *effect == Effect::CallHook) <= 1);
+        prop_assert!(swaps == 0 || plan.promotion == Promotion::Swap);
+        let aborted = taken.notes.iter().any(|note| matches!(note, Note::Aborted(_)));
+        prop_assert_eq!(aborted, matches!(taken.phase, Phase::Failed(..)) && taken.phase != phase);
+    }
+}
