@@ -193,6 +193,10 @@ fn from_json(json: &[u8]) -> Result<RawConfig, ConfigError> {
         let rule = format!("is longer than {MAX_CONFIG_BYTES} bytes");
         return Err(ConfigError::new("configuration", rule));
     }
+    if !json.trim_ascii_start().starts_with(b"{") {
+        // Serde would take an array for the fields in order.
+        return Err(ConfigError::new("configuration", "is not a JSON object"));
+    }
     serde_json::from_slice(json).map_err(|error| ConfigError::new("configuration", error.to_string()))
 }
 

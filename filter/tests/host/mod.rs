@@ -91,8 +91,8 @@ unsafe extern "C" {
     safe fn proxy_on_log(id: u32);
     safe fn proxy_on_done(id: u32) -> bool;
     safe fn proxy_on_delete(id: u32);
-    safe fn proxy_on_grpc_receive(token: u32, size: usize);
-    safe fn proxy_on_grpc_close(token: u32, status: u32);
+    safe fn proxy_on_grpc_receive(context: u32, token: u32, size: usize);
+    safe fn proxy_on_grpc_close(context: u32, token: u32, status: u32);
 }
 
 const CONTINUE: u32 = 0;
@@ -181,11 +181,11 @@ impl Proxy {
     pub fn receive_bytes(&self, token: u32, bytes: Vec<u8>) {
         let size = bytes.len();
         host(|host| host.message = bytes);
-        proxy_on_grpc_receive(token, size);
+        proxy_on_grpc_receive(self.root, token, size);
     }
 
     pub fn close(&self, token: u32, status: u32) {
-        proxy_on_grpc_close(token, status);
+        proxy_on_grpc_close(self.root, token, status);
     }
 
     /// The plugin is replaced.
