@@ -81,11 +81,11 @@ async fn fetch(client: &Client, subject: &Subject, format: Format) -> Result<Lis
     }
 }
 
-/// Programs get what the agent said, people what a terminal can bear.
+/// Programs get what the agent said, people what a terminal can bear. YAML is read by both, and cannot escape all.
 fn decode<T: serde::de::DeserializeOwned>(body: Body, format: Format) -> Result<T, Failure> {
     match format {
-        Format::Json | Format::Yaml => body.exact(),
-        Format::Table | Format::Wide | Format::Name => body.shown(),
+        Format::Json => body.exact(),
+        Format::Yaml | Format::Table | Format::Wide | Format::Name => body.shown(),
     }
 }
 

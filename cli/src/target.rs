@@ -85,11 +85,8 @@ fn choose(name: &str, known: &[CanaryId]) -> Choice {
 }
 
 fn not_known(id: &CanaryId, known: &[CanaryId]) -> Failure {
-    let likeness = |other: &CanaryId| {
-        let names = strsim::jaro_winkler(id.name(), other.name());
-        // The right name in another namespace is the likeliest slip of all.
-        names.max(strsim::jaro_winkler(id.as_str(), other.as_str()))
-    };
+    // By name alone: the right name in another namespace is the likeliest slip of all.
+    let likeness = |other: &CanaryId| strsim::jaro_winkler(id.name(), other.name());
     let mut alike: Vec<&CanaryId> = known.iter().filter(|other| likeness(other) >= ALIKE).collect();
     alike.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
     let shown: Vec<String> = alike.iter().take(3).map(ToString::to_string).collect();

@@ -1,0 +1,204 @@
+//! An agent whose answers are canned: the same paths, statuses and server-sent events as the real one.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures::stream::{self, Stream, StreamExt};
+use rollout::release::Note;
+use rollout::status::{CanaryStatus, EventStatus, WorkerStatus};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// One server-sent event of a watch.
+#[derive(Clone, Debug)]
+pub(crate) enum Frame {
+    /// The canary's state.
+    Status(Box<CanaryStatus>),
+    /// Something happened.
+    Event(Box<EventStatus>),
+    /// The agent ends the watch; a script without it stays open and silent.
+    Close,
+}
+
+/// What the agent says, and what it was asked.
+#[derive(Default)]
+pub(crate) struct Script {
+    /// All canaries.
+    pub canaries: Vec<CanaryStatus>,
+    /// Manifest problems.
+    pub problems: Vec<String>,
+    /// Every canary's history.
+    pub events: Vec<EventStatus>,
+    /// All workers.
+    pub workers: Vec<WorkerStatus>,
+    /// What each connection to a watch gets, first come first.
+    pub watches: VecDeque<Vec<Frame>>,
+    /// The answer to every POST, if not success.
+    pub refuse: Option<(u16, String)>,
+    /// The token it wants.
+    pub token: Option<String>,
+    /// Every POST: path and body.
+    pub posts: Vec<(String, Value)>,
+}
+
+/// The running agent; ends with this value.
+pub(crate) struct Fake {
+    /// Its address.
+    pub url: String,
+    script: Shared,
+    /// Its own, so that connections end with it and not only the acceptance of new ones.
+    runtime: Option<Runtime>,
+}
+
+type Shared = Arc<Mutex<Script>>;
+
+impl Fake {
+    /// Starts one on a free port.
+    pub(crate) async fn start(script: Script) -> Self {
+        let script: Shared = Arc::new(Mutex::new(script));
+        let runtime = Runtime::new().expect("a runtime");
+        let bound = runtime.spawn(TcpListener::bind("127.0.0.1:0"));
+        let listener = bound.await.expect("no panic").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let router = router(Arc::clone(&script));
+        runtime.spawn(async move { axum::serve(listener, router).await.expect("serves") });
+        Self { url, script, runtime: Some(runtime) }
+    }
+
+    /// Ends it and every connection to it.
+    pub(crate) fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Its script, to look at or change.
+    pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().expect("no test panicked")
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// An event of release 3.
+pub(crate) fn event(at_ms: u64, note: Note) -> EventStatus {
+    EventStatus { at_ms, release: 3, weight_percent: 5.0, message: rollout::explain::note(&note), detail: note }
+}
+
+fn router(script: Shared) -> Router {
+    Router::new()
+        .route("/api/v1/canaries", get(list))
+        .route("/api/v1/canaries/{namespace}/{name}", get(one))
+        .route("/api/v1/canaries/{namespace}/{name}/events", get(events))
+        .route("/api/v1/canaries/{namespace}/{name}/watch", get(watch))
+        .route("/api/v1/canaries/{namespace}/{name}/{verb}", post(ask))
+        .route("/api/v1/workers", get(workers))
+        .layer(from_fn_with_state(Arc::clone(&script), guard))
+        .with_state(script)
+}
+
+fn lock(script: &Shared) -> MutexGuard<'_, Script> {
+    script.lock().expect("no test panicked")
+}
+
+async fn guard(State(script): State<Shared>, request: Request, next: Next) -> Response {
+    let wanted = lock(&script).token.clone().map(|token| format!("Bearer {token}"));
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if wanted.is_some() && wanted.as_deref() != given {
+        return refusal(401, "this agent wants a bearer token");
+    }
+    next.run(request).await
+}
+
+async fn list(State(script): State<Shared>) -> Json<Value> {
+    let script = lock(&script);
+    Json(json!({"items": script.canaries, "problems": script.problems}))
+}
+
+async fn one(State(script): State<Shared>, Path((namespace, name)): Path<(String, String)>) -> Response {
+    match find(&script, &namespace, &name) {
+        Some(canary) => Json(canary).into_response(),
+        None => unknown(&namespace, &name),
+    }
+}
+
+async fn events(State(script): State<Shared>, Path((namespace, name)): Path<(String, String)>) -> Response {
+    match find(&script, &namespace, &name) {
+        Some(_) => Json(json!({"items": lock(&script).events})).into_response(),
+        None => unknown(&namespace, &name),
+    }
+}
+
+async fn watch(State(script): State<Shared>, Path((namespace, name)): Path<(String, String)>) -> Response {
+    if find(&script, &namespace, &name).is_none() {
+        return unknown(&namespace, &name);
+    }
+    let frames = lock(&script).watches.pop_front().unwrap_or_default();
+    Sse::new(play(frames)).into_response()
+}
+
+fn play(frames: Vec<Frame>) -> impl Stream<Item = Result<Event, Infallible>> {
+    let closes = matches!(frames.last(), Some(Frame::Close));
+    let events = frames.into_iter().filter_map(|frame| {
+        let event = match frame {
+            Frame::Status(status) => Event::default().event("status").json_data(status),
+            Frame::Event(event) => Event::default().event("event").json_data(event),
+            Frame::Close => return None,
+        };
+        Some(Ok(event.expect("statuses have a JSON form")))
+    });
+    let silence = if closes { stream::empty().boxed() } else { stream::pending().boxed() };
+    stream::iter(events).chain(silence)
+}
+
+async fn ask(
+    State(script): State<Shared>,
+    Path((namespace, name, verb)): Path<(String, String, String)>,
+    Json(body): Json<Value>,
+) -> Response {
+    let found = find(&script, &namespace, &name);
+    let mut script = lock(&script);
+    script.posts.push((format!("{namespace}/{name}/{verb}"), body));
+    if let Some((status, error)) = &script.refuse {
+        return refusal(*status, error);
+    }
+    match found {
+        Some(canary) => Json(json!({"release": canary.release, "phase": canary.phase})).into_response(),
+        None => unknown(&namespace, &name),
+    }
+}
+
+async fn workers(State(script): State<Shared>) -> Json<Value> {
+    Json(json!({"items": lock(&script).workers}))
+}
+
+fn find(script: &Shared, namespace: &str, name: &str) -> Option<CanaryStatus> {
+    let script = lock(script);
+    script.canaries.iter().find(|canary| canary.namespace == namespace && canary.name == name).cloned()
+}
+
+fn unknown(namespace: &str, name: &str) -> Response {
+    refusal(404, &format!("canary {namespace}/{name} is not known"))
+}
+
+fn refusal(status: u16, error: &str) -> Response {
+    let status = StatusCode::from_u16(status).expect("a status");
+    (status, Json(json!({"error": error}))).into_response()
+}

@@ -1,0 +1,12 @@
+//! The program as its users meet it: real processes against an agent whose answers are canned.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod fake;
+#[path = "../../src/fixture.rs"]
+mod fixture;
+mod local;
+mod read;
+mod refuse;
+mod run;
+mod wait;
