@@ -137,6 +137,15 @@ fn document(file: &str, node: &Node) -> Document {
 }
 
 fn content(mut root: Map<'_>, document: &mut Document, log: &mut Log) -> Option<Content> {
+    if !["apiVersion", "kind", "metadata", "spec"].into_iter().any(|key| root.has(key)) {
+        // People keep a proxy's configuration or a kustomization beside their canaries: no object, so none of ours.
+        log.warning(
+            root.at,
+            "",
+            "is no Kubernetes object (it has neither apiVersion nor kind); the document is skipped",
+        );
+        return Some(Content::Skipped);
+    }
     let version_item = root.need("apiVersion", log);
     let kind_item = root.need("kind", log);
     let version = version_item.as_ref().and_then(|item| item.text(log));

@@ -259,6 +259,11 @@ impl<'a> Map<'a> {
         if entry.value.value == Value::Null { None } else { Some(item) }
     }
 
+    /// Whether a field is there, without taking it.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// A field that must be there.
     pub(super) fn need(&mut self, key: &'static str, log: &mut Log) -> Option<Item<'a>> {
         let item = self.take(key, log);

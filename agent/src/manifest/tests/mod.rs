@@ -274,3 +274,12 @@ proptest! {
         let _ = report(&[loaded], true).to_string();
     }
 }
+
+#[test]
+fn what_is_no_kubernetes_object_is_skipped_and_half_of_one_refused() {
+    let of = |text: &str| read("f.yaml", text).documents.remove(0);
+    let config = of("admin: {}\nstatic_resources: {}\n");
+    assert!(matches!(config.result, Ok(Content::Skipped)) && config.warnings.len() == 1);
+    assert!(of("kind: Canary\nspec: {}\n").result.is_err());
+    assert!(of("spec: {}\n").result.is_err(), "a Canary that lost its head is no foreign file");
+}
