@@ -1,4 +1,5 @@
 //! The plugin's JSON: what is refused, in which words, and what holds instead.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails so")]
 
 mod host;
 

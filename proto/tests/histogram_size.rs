@@ -1,5 +1,6 @@
 //! The measurement behind the choice in counts.rs: bytes of our run-length form against HdrHistogram's V2 encodings,
 //! for the latencies of one stratum in one report. `cargo test -p proto --test histogram_size -- --nocapture` prints it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails so")]
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer, V2Serializer};
