@@ -50,7 +50,7 @@ fn block(status: &CanaryStatus) -> String {
     let weight =
         format!("{} meant, {} observed", percent(status.weight_percent), or_dash(status.observed_percent, percent));
     let checks = format!(
-        "{} of {} failed checks that roll back{}",
+        "{} failed of {} that roll back{}",
         status.failed_checks,
         status.threshold,
         status.next_check_ms.map_or_else(String::new, |ms| {
@@ -69,7 +69,7 @@ fn block(status: &CanaryStatus) -> String {
         ("Step", format!("{} of {}", status.step, status.steps)),
         ("Checks", checks),
         ("Workers", workers),
-        ("Without agent", format!("a proxy serves {}", status.without_agent)),
+        ("Without agent", status.without_agent.clone()),
     ];
     lines.map(|(label, value)| format!("{:<15}{value}\n", format!("{label}:"))).concat()
 }
@@ -103,9 +103,9 @@ Release:       3, revision v2
 Promoted:      v1
 Weight:        12.5% meant, 12.41% observed
 Step:          2 of 5
-Checks:        1 of 3 failed checks that roll back; next check in 4s
+Checks:        1 failed of 3 that roll back; next check in 4s
 Workers:       2 live, 2 with epoch 17 in force
-Without agent: a proxy serves web-primary (the primary)
+Without agent: web-primary (the primary)
 
 Not honoured by this build (a release holds until `--accept-unsupported`):
   spec.analysis.webhooks[0]: load-test hooks

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rollout::names::{CanaryId, Revision};
 use rollout::status::CanaryStatus;
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::args::ReleaseArgs;
 use crate::client::{Client, Items};
@@ -40,8 +40,7 @@ pub(crate) async fn run(args: ReleaseArgs) -> Result<u8, Failure> {
         return Ok(failure::OK);
     }
     let mut waiter = Waiter::new(client, id, done.release);
-    let deadline = Instant::now() + args.timeout;
-    let end = timeout_at(deadline, waiter.wait()).await;
+    let end = timeout(args.timeout, waiter.wait()).await;
     waiter.line.clear();
     match end {
         Ok(end) => tell(&waiter.id, end?),
@@ -61,7 +60,7 @@ fn tell(id: &CanaryId, end: End) -> Result<u8, Failure> {
     let (word, why, code) = match end {
         End::Promoted(why) => ("promoted", why, failure::OK),
         End::Aborted(why) => ("aborted", why, failure::REFUSED),
-        End::Held(why) => ("held", why, failure::HELD),
+        End::Held(why) => ("held", why.trim_start_matches("holds: ").to_owned(), failure::HELD),
     };
     output::print(&format!("{id}: {word}: {why}\n"))?;
     if code != failure::OK {

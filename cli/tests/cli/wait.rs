@@ -87,7 +87,7 @@ async fn a_hold_that_needs_a_person_exits_2_at_once() {
         for script in [live, missed] {
             let ran = wait(script).await;
             assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
-            assert!(ran.out.contains("prod/web: held: holds: "), "{}", ran.out);
+            assert!(ran.out.contains("prod/web: held: "), "{}", ran.out);
         }
     }
 }
