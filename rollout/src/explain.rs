@@ -18,7 +18,8 @@ pub fn note(note: &Note) -> String {
             format!("release of {revision} gave way to a newer revision")
         }
         Note::Accepted { actor, items } => {
-            format!("{actor} accepted {items} checks, hooks or settings that this build cannot honour")
+            let items = counted(*items as u64, "check, hook or setting", "checks, hooks or settings");
+            format!("{actor} accepted {items} that this build cannot honour")
         }
         Note::Stepped { from, to, verdict } => {
             let why = verdict.as_ref().map_or_else(|| "first step".into(), self::verdict);
@@ -51,7 +52,7 @@ pub fn note(note: &Note) -> String {
         Note::Swapped { primary } => format!("roles exchanged: {primary} is primary now"),
         Note::Succeeded { unheard: 0 } => "promoted; every live worker routes all traffic to the primary".into(),
         Note::Succeeded { unheard } => {
-            format!("promoted; {unheard} workers had not confirmed by the deadline")
+            format!("promoted; {} had not confirmed by the deadline", counted(*unheard as u64, "worker", "workers"))
         }
         Note::Aborted(cause) => format!("aborted, all traffic to primary: {}", self::cause(cause)),
     }
@@ -115,14 +116,16 @@ pub fn finding(finding: &Finding) -> String {
         return format!("{name}: no requests in the last {}", span(*window));
     };
     let unit = unit(finding.metric);
-    let from = format!("{requests} requests in {}", span(*window));
+    let from = format!("{} in {}", counted(*requests, "request", "requests"), span(*window));
     let limit = |word: &str, limit: f64| format!("{word} {} {unit}", number(limit));
     match (finding.answer, range.min, range.max) {
         (Answer::Fail, Some(min), _) if value < min => {
-            format!("{name} {} {unit} is {} below {} ({from})", number(value), number(min - value), limit("min", min))
+            let [shown, by] = distance(value, min);
+            format!("{name} {shown} {unit} is {by} below {} ({from})", limit("min", min))
         }
         (Answer::Fail, _, Some(max)) => {
-            format!("{name} {} {unit} is {} above {} ({from})", number(value), number(value - max), limit("max", max))
+            let [shown, by] = distance(value, max);
+            format!("{name} {shown} {unit} is {by} above {} ({from})", limit("max", max))
         }
         (_, min, max) => {
             let limits: Vec<String> =
@@ -137,7 +140,7 @@ pub fn finding(finding: &Finding) -> String {
 pub fn label(name: &str, metric: Metric) -> String {
     match metric {
         Metric::SuccessRate => name.to_owned(),
-        Metric::Duration { quantile } => format!("{name} p{}", number(quantile * 100.0)),
+        Metric::Duration { quantile } => format!("{name} p{}", rounded(quantile * 100.0, 5)),
     }
 }
 
@@ -151,8 +154,7 @@ pub const fn unit(metric: Metric) -> &'static str {
 
 /// At most two decimals, none that say nothing.
 pub fn number(value: f64) -> String {
-    let text = format!("{value:.2}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    rounded(value, 2)
 }
 
 /// A span as people write it.
@@ -162,6 +164,22 @@ pub fn span(span: Millis) -> String {
         ms if ms < 120_000 => format!("{} s", ms / 1000),
         ms => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000).replace(" 0 s", ""),
     }
+}
+
+/// A value and how far it is from a limit, with as many decimals as it takes to tell the two apart.
+fn distance(value: f64, limit: f64) -> [String; 2] {
+    let is_seen = |decimals: &usize| rounded(value, *decimals) != rounded(limit, *decimals);
+    let decimals = (2..9).find(is_seen).unwrap_or(9);
+    [rounded(value, decimals), rounded((value - limit).abs(), decimals)]
+}
+
+fn rounded(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
 }
 
 fn because(reason: &str) -> String {

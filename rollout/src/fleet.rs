@@ -47,11 +47,9 @@ pub struct Peer {
 
 impl Peer {
     /// Where its routes send a canary's requests when the filter sets no header.
-    pub fn serves_by_default(&self, canary: &CanaryId, upstream: &Upstream) -> bool {
-        match self.default_upstreams.get(canary) {
-            Some(default) => default == upstream,
-            None => upstream.as_str().strip_suffix("-primary") == Some(canary.name()),
-        }
+    pub fn default_upstream(&self, canary: &CanaryId) -> String {
+        let configured = self.default_upstreams.get(canary).map(ToString::to_string);
+        configured.unwrap_or_else(|| format!("{}-primary", canary.name()))
     }
 
     /// Counts requests that the split placed.
@@ -137,7 +135,7 @@ impl Fleet {
         let back: BTreeSet<&str> = self.live().map(|peer| peer.node.as_str()).filter(|node| !node.is_empty()).collect();
         let is_expected = |peer: &Peer| now.since(peer.heard_at) <= EXPECTED_FOR && !back.contains(peer.node.as_str());
         let known = |peer: &&Peer| peer.conn.is_some() || is_expected(peer);
-        self.workers.values().filter(known).find(|peer| peer.serves_by_default(canary, upstream))
+        self.workers.values().filter(known).find(|peer| peer.default_upstream(canary) == upstream.as_str())
     }
 
     /// Live workers that have not confirmed an epoch.

@@ -101,6 +101,7 @@ pub fn step(plan: &Plan, phase: &Phase, input: Input, now: Millis) -> Result<Ste
             Phase::Promoting(..) => {
                 refuse("promote", phase, "it is; `serin confirm` once the primary runs the new version")
             }
+            Phase::Finalising(..) => refuse("promote", phase, "it is promoted; traffic is on its way to the primary"),
             _ => refuse("promote", phase, "no release is in progress"),
         },
         Input::Confirm(actor) => match phase {

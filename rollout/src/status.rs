@@ -1,5 +1,7 @@
 //! What the agent shows of itself: the API's and the CLI's words, computed from the controller and nothing else.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::canary::Canary;
@@ -76,7 +78,7 @@ pub struct VersionStatus {
     /// Bad answers of all classes.
     pub failed: u64,
     /// Bad answers by class, classes without any left out.
-    pub failed_by_class: std::collections::BTreeMap<String, u64>,
+    pub failed_by_class: BTreeMap<String, u64>,
     /// Requests that say nothing about the version.
     pub void: u64,
     /// Begun and not yet ended.
@@ -264,19 +266,22 @@ fn revision(phase: &Phase) -> Option<String> {
 
 fn without_agent(canary: &Canary, fleet: &Fleet) -> String {
     let id = &canary.plan.id;
-    let defaults = fleet.live().filter_map(|peer| {
-        [canary.primary(), canary.canary()].into_iter().find(|upstream| peer.serves_by_default(id, upstream))
-    });
-    let mut upstreams: Vec<String> = defaults.map(ToString::to_string).collect();
-    upstreams.sort();
-    upstreams.dedup();
-    match upstreams.as_slice() {
-        [] => "not known: no live worker".into(),
-        [one] if one == canary.primary().as_str() => format!("{one} (the primary)"),
-        [one] => {
-            format!("{one} (the former primary: move the default route and defaultUpstreams before the next release)")
+    let upstreams: BTreeSet<String> = fleet.live().map(|peer| peer.default_upstream(id)).collect();
+    let mut upstreams = upstreams.into_iter();
+    match (upstreams.next(), upstreams.next()) {
+        (None, _) => "not known: no live worker".into(),
+        (Some(one), None) if one == canary.primary().as_str() => format!("{one} (the primary)"),
+        (Some(one), None) if one == canary.canary().as_str() => {
+            let role = if canary.swapped { "former primary" } else { "canary's upstream" };
+            format!("{one} (the {role}: move the default route and defaultUpstreams before the next release)")
         }
-        several => format!("{} (the proxies differ)", several.join(", ")),
+        (Some(one), None) => {
+            format!("{one} (neither primary nor canary: check the default route and defaultUpstreams)")
+        }
+        (Some(one), Some(two)) => {
+            let all: Vec<String> = [one, two].into_iter().chain(upstreams).collect();
+            format!("{} (the proxies differ)", all.join(", "))
+        }
     }
 }
 
