@@ -36,6 +36,8 @@ pub mod mixture;
 
 pub mod bounds;
 
+pub mod gate;
+
 // One release: fold -> judge -> step.
 pub mod plan;
 

@@ -107,6 +107,11 @@ pub struct Wealth {
     starts: [u32; ALTERNATIVES],
 }
 
+/// Alternatives on which a new stake is laid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Stakes([bool; ALTERNATIVES]);
+
 impl Default for Wealth {
     fn default() -> Self {
         let nothing = [0.0; ALTERNATIVES];
@@ -121,15 +126,19 @@ impl Default for Wealth {
 }
 
 impl Wealth {
-    /// Before a batch: stakes anew where the drift fell, or everywhere when `forced` (the load has just changed, a likely
-    /// moment for a fault). Uses the past only, so validity is untouched.
-    pub fn restart(&mut self, forced: bool) {
-        for j in 0..ALTERNATIVES {
+    /// Which alternatives are worth a new stake before the next batch: those whose drift fell, or all when `forced` (the
+    /// load has just changed, a likely moment for a fault). Decided on the past only, so validity is untouched.
+    pub fn due(&self, forced: bool) -> Stakes {
+        Stakes(std::array::from_fn(|j| {
+            let starts = self.starts.get(j).copied().unwrap_or(MAX_STARTS);
+            starts < MAX_STARTS && (forced || starts == 0 || at(&self.drift, j) <= RESTART_AT)
+        }))
+    }
+
+    /// Stakes anew what [`Wealth::due`] named.
+    pub fn stake(&mut self, stakes: &Stakes) {
+        for (j, _) in stakes.0.iter().enumerate().filter(|(_, is_due)| **is_due) {
             let (Some(starts), Some(drift)) = (self.starts.get_mut(j), self.drift.get_mut(j)) else { continue };
-            let is_due = *starts == 0 || *drift <= RESTART_AT || forced;
-            if *starts >= MAX_STARTS || !is_due {
-                continue;
-            }
             *starts += 1;
             *drift = 0.0;
             let stake = 1.0 / (f64::from(*starts) * HARMONIC);

@@ -10,6 +10,7 @@
 )]
 
 use rollout::bounds::{confidence_sequence, gate_bounds, ln_beta_mixture, sample_ratio, sample_ratio_exact};
+use rollout::gate::{Boundary, Slot, Trials, all_of, any_of, running_p};
 use rollout::mixture::{G8, Wealth};
 use serde::Deserialize;
 use serde_json::Value;
@@ -90,6 +91,33 @@ fn compute(method: &str, inputs: &Value) -> Option<Computed> {
             let rows = n("k_from")..=n("k_to");
             vec![("n_max", rows.map(|k| stop_row(k, f("theta0"), f("alpha")) as f64).collect())]
         }
+        "g8_rel_slots" => {
+            let mut sum = [0.0; 8];
+            let after: Vec<f64> = slots(&inputs["slots_nc_fc_ns_fs"])
+                .iter()
+                .map(|slot| {
+                    let more = Boundary::Relative(f("rho")).ln_ratios(slot, 1).unwrap_or_default();
+                    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+                    G8.ln_mixture(&sum)
+                })
+                .collect();
+            vec![("log_e", after.last().copied().into_iter().collect()), ("log_e_after_each_slot", after)]
+        }
+        "g8_rel_restart" => vec![("log_e", vec![relative_with_restarts(&inputs["slots_nc_fc_ns_fs"], f("rho"))])],
+        "latency_avg4" => {
+            let quantiles = inputs["per_quantile_slots_nc_xc_ns_xs"].as_array()?;
+            let each = quantiles.iter().map(|slots| (0.25, relative_without(slots, f("rho")))).collect::<Vec<_>>();
+            vec![("log_e", vec![any_of(&each)])]
+        }
+        "combine_mean" => {
+            let pairs = numbers(&inputs["weights"]).into_iter().zip(numbers(&inputs["log_e"]));
+            vec![("log_e", vec![any_of(&pairs.collect::<Vec<_>>())])]
+        }
+        "combine_min" => vec![("log_e", vec![all_of(&numbers(&inputs["log_e"]))])],
+        "running_p" => {
+            let greatest = numbers(&inputs["log_e_path"]).into_iter().fold(f64::NEG_INFINITY, f64::max);
+            vec![("p", vec![running_p(greatest)])]
+        }
         _ => return None,
     })
 }
@@ -100,7 +128,7 @@ fn restarts(inputs: &Value, theta0: f64) -> Computed {
     let after: Vec<f64> = ticks
         .iter()
         .map(|tick| {
-            wealth.restart(false);
+            wealth.stake(&wealth.due(false));
             wealth.bet(&G8.ln_ratios_of(numbers(tick)[1], numbers(tick)[0], theta0));
             wealth.ln_e(&G8)
         })
@@ -108,6 +136,30 @@ fn restarts(inputs: &Value, theta0: f64) -> Computed {
     let starts = wealth.starts().map(f64::from).to_vec();
     let last = after.last().copied().unwrap_or(0.0);
     vec![("log_e", vec![last]), ("log_e_after_each_tick", after), ("starts_per_alternative", starts)]
+}
+
+fn slots(rows: &Value) -> Vec<Slot> {
+    let trials = |started: f64, events: f64| Trials { started: started as u64, events: events as u64, pending: 0 };
+    let slot = |row: &[f64]| Slot { canary: trials(row[0], row[1]), primary: trials(row[2], row[3]) };
+    numbers(rows).chunks_exact(4).map(slot).collect()
+}
+
+fn relative_with_restarts(rows: &Value, rho: f64) -> f64 {
+    let mut wealth = Wealth::default();
+    for slot in slots(rows) {
+        wealth.stake(&wealth.due(false));
+        wealth.bet(&Boundary::Relative(rho).ln_ratios(&slot, 1).unwrap_or_default());
+    }
+    wealth.ln_e(&G8)
+}
+
+fn relative_without(rows: &Value, rho: f64) -> f64 {
+    let mut sum = [0.0; 8];
+    for slot in slots(rows) {
+        let more = Boundary::Relative(rho).ln_ratios(&slot, 1).unwrap_or_default();
+        sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+    }
+    G8.ln_mixture(&sum)
 }
 
 /// The largest n at which the k-th failure still rejects; 0 when it never can.
