@@ -68,7 +68,8 @@ impl Agent {
     }
 }
 
-/// Files on the proxy's disk, in PEM.
+/// Files on the proxy's disk, in PEM. They must exist: Envoy 1.40 aborts when its gRPC client is to read one that does not,
+/// and a filter can neither see files nor catch that. Where they may be missing, reach the agent through a cluster.
 #[derive(Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Tls {

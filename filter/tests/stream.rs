@@ -190,6 +190,20 @@ fn unknown_tokens_are_nobodys() {
 }
 
 #[test]
+fn the_end_of_an_old_stream_does_not_end_the_new_one() {
+    let (proxy, old) = connected(AGENT);
+    proxy.tick_after(10_000);
+    proxy.tick_after(1_000);
+    let (new, _) = open_stream().unwrap();
+    proxy.receive(new, &ToWorker::Welcome(PROTOCOL));
+    proxy.receive(old, &entry(1, 1_000_000));
+    proxy.close(old, 0);
+    assert_eq!(host(|host| host.metric("serin.connected")), 1);
+    assert_eq!(host(|host| host.metric("serin.weight_ppm;canary=prod/web")), 0);
+    assert_eq!(open_stream().map(|(token, _)| token), Some(new));
+}
+
+#[test]
 fn the_lease_of_a_silent_agent_ends_and_static_canaries_have_none() {
     let config = r#"{"agent":"a:1","leaseSeconds":5,"canaries":[{"namespace":"prod","name":"cart","weight":100}]}"#;
     let (mut proxy, token) = connected(config);
