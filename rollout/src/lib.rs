@@ -38,6 +38,8 @@ pub mod bounds;
 
 pub mod gate;
 
+pub mod sequential;
+
 // One release: fold -> judge -> step.
 pub mod plan;
 

@@ -4,6 +4,7 @@
 
 #![allow(
     clippy::disallowed_methods,
+    clippy::indexing_slicing,
     reason = "means over outcomes, compared within a tolerance: no verdict depends on them"
 )]
 
