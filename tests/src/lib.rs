@@ -6,14 +6,17 @@
 
 pub mod agent;
 pub mod case;
+pub mod chance;
 pub mod edit;
 pub mod envoy;
 pub mod hook;
 pub mod http;
 pub mod load;
+pub mod manifest;
 pub mod parts;
 pub mod ports;
 pub mod process;
 pub mod samples;
+pub mod stage;
 pub mod upstream;
 pub mod wait;
