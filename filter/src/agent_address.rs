@@ -25,10 +25,12 @@ pub(crate) fn grpc_service(agent: &Agent) -> Vec<u8> {
 }
 
 fn credentials(tls: &Tls) -> ChannelCredentials {
-    let file = |name: &Option<String>| name.as_ref().map(|filename| DataSource { filename: filename.clone() });
+    let file =
+        |name: &Option<String>| name.as_ref().map(|name| DataSource { source: Some(Source::Filename(name.clone())) });
+    let inline = tls.ca.as_ref().map(|pem| DataSource { source: Some(Source::InlineString(pem.clone())) });
     ChannelCredentials {
         ssl_credentials: Some(SslCredentials {
-            root_certs: file(&tls.ca_file),
+            root_certs: inline.or_else(|| file(&tls.ca_file)),
             private_key: file(&tls.key_file),
             cert_chain: file(&tls.cert_file),
         }),
@@ -84,6 +86,32 @@ struct SslCredentials {
 
 #[derive(Clone, PartialEq, Message)]
 struct DataSource {
+    #[prost(oneof = "Source", tags = "1, 3")]
+    source: Option<Source>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Source {
     #[prost(string, tag = "1")]
-    filename: String,
+    Filename(String),
+    #[prost(string, tag = "3")]
+    InlineString(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_goes_as_text_or_as_a_file_name() {
+        let service = |tls: Tls| {
+            let agent = Agent::Address { address: "a:1".into(), tls: Some(tls), token: None };
+            String::from_utf8_lossy(&grpc_service(&agent)).into_owned()
+        };
+        let text = service(Tls { ca: Some("-----BEGIN CERTIFICATE-----".into()), ..Tls::default() });
+        let file = service(Tls { ca_file: Some("/etc/ca.pem".into()), ..Tls::default() });
+        // DataSource: field 3 with its length, field 1 with its length.
+        assert!(text.contains("\u{1a}\u{1b}-----BEGIN"), "{text:?}");
+        assert!(file.contains("\u{a}\u{b}/etc/ca.pem"), "{file:?}");
+    }
 }

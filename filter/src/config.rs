@@ -73,8 +73,10 @@ impl Agent {
 #[derive(Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Tls {
-    /// Who may have signed the agent's certificate; the system's roots without.
+    /// Who may have signed the agent's certificate: a PEM file that the proxy reads; the system's roots without.
     pub(crate) ca_file: Option<String>,
+    /// The same as PEM text, which no missing file can break.
+    pub(crate) ca: Option<String>,
     /// Our certificate, together with `key_file`.
     pub(crate) cert_file: Option<String>,
     /// Our key.
@@ -250,7 +252,14 @@ fn parse_tls(tls: Tls) -> Result<Tls, ConfigError> {
     let file = |field: &str, name: Option<String>| {
         name.map(|name| parse_text(&format!("agent.tls.{field}"), name)).transpose()
     };
+    if tls.ca.is_some() && tls.ca_file.is_some() {
+        return Err(ConfigError::new("agent.tls", "ca and caFile say the same thing: give one"));
+    }
+    if tls.ca.as_ref().is_some_and(|pem| !pem.trim_start().starts_with("-----BEGIN CERTIFICATE-----")) {
+        return Err(ConfigError::new("agent.tls.ca", "is not PEM text that begins with a certificate"));
+    }
     Ok(Tls {
+        ca: tls.ca,
         ca_file: file("caFile", tls.ca_file)?,
         cert_file: file("certFile", tls.cert_file)?,
         key_file: file("keyFile", tls.key_file)?,

@@ -1,8 +1,9 @@
 //! A Canary document, of either kind, becomes a plan.
 
+use proto::wire::check_routing;
 use rollout::names::{CanaryId, Upstream};
 use rollout::plan::{Flavour, Plan, PlanError, Spec};
-use rollout::table::{Scope, StickyKey};
+use rollout::table::{Routing, Scope, Split, StickyKey, WeightPpm};
 
 use super::analysis::{self, Analysis};
 use super::choices::{self, Choices};
@@ -91,13 +92,36 @@ fn meant(
         id,
     };
     let refused = match Plan::new(spec) {
-        Ok(plan) => return log.problems.is_empty().then_some(plan),
+        Ok(plan) => {
+            if let Err(error) = carried(&plan) {
+                log.plan_error(error);
+            }
+            return log.problems.is_empty().then_some(plan);
+        }
         Err(refused) => refused,
     };
     for error in refused {
         log.plan_error(in_manifest(error, &analysis.check_at));
     }
     None
+}
+
+/// Whether workers will take what follows from the plan: the wire has limits of its own, and nobody should learn of
+/// them in the middle of a release.
+fn carried(plan: &Plan) -> Result<(), PlanError> {
+    let split = Split {
+        canary: plan.canary.clone(),
+        weight: WeightPpm::ZERO,
+        rules: plan.rules.clone(),
+        sticky: plan.sticky.clone(),
+        salt: plan.id.to_string(),
+    };
+    let routing = Routing { scope: plan.scope.clone(), primary: plan.primary.clone(), split: Some(split) };
+    check_routing(&plan.id, &routing).map_err(|error| {
+        // The wire's names for the fields that a plan does not bound itself.
+        let field = if error.field.contains("hosts") { "spec.service.hosts" } else { "spec.analysis.match" };
+        PlanError { field: field.into(), value: error.value, rule: format!("{} ({})", error.rule, error.field) }
+    })
 }
 
 fn scope(id: &CanaryId, name: &str, hosts: Vec<String>, path_prefix: String, log: &mut Log) -> Option<Scope> {

@@ -283,3 +283,12 @@ fn what_is_no_kubernetes_object_is_skipped_and_half_of_one_refused() {
     assert!(of("kind: Canary\nspec: {}\n").result.is_err());
     assert!(of("spec: {}\n").result.is_err(), "a Canary that lost its head is no foreign file");
 }
+
+#[test]
+fn what_no_worker_would_take_is_refused_at_the_door() {
+    let rules: String = (0..70).map(|n| format!("\n    - headers: {{ x-user: {{ exact: u{n} }} }}")).collect();
+    let text = EXAMPLE.replacen("  analysis:\n", &format!("  analysis:\n    match:{rules}\n"), 1);
+    let refused = read("f.yaml", &text).documents.remove(0).result.unwrap_err();
+    let told = refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(told.contains("spec.analysis.match") && told.contains("64"), "{told}");
+}
