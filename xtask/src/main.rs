@@ -4,6 +4,7 @@
 //! then installed or built. Few dependencies, because everybody waits for this binary before anything else starts.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -71,29 +72,25 @@ fn run(verb: Verb) -> Result<()> {
             toolchain::ensure_wasm_target()?;
             parts::Dist::build()?.print()
         }
-        Verb::Demo(passed) => {
-            run_with_parts(&["--package", "tests", "--bin", "demo"], &passed.args)
-        }
+        Verb::Demo(passed) => run_with_parts(&["--package", "tests", "--bin", "demo"], &passed.args, None),
         Verb::Test(passed) => test::run_all(&passed.args),
         Verb::Bench { name, passed } => {
-            run_with_parts(&["--package", "bench", "--bin", &name], &passed.args)
+            toolchain::ensure_wasm_target()?;
+            let noop = parts::build_noop_module()?;
+            run_with_parts(&["--package", "bench", "--bin", &name], &passed.args, Some(("SERIN_WASM_NOOP", noop)))
         }
     }
 }
 
-/// Runs a binary of this workspace that needs Envoy and the built parts. Release, like the parts, so that the
-/// dependencies both have are compiled once.
-fn run_with_parts(which: &[&str], args: &[OsString]) -> Result<()> {
+/// Runs a binary of this workspace that needs Envoy and the built parts, and perhaps one more that a variable names.
+/// Release, like the parts, so that the dependencies both have are compiled once.
+fn run_with_parts(which: &[&str], args: &[OsString], more: Option<(&str, PathBuf)>) -> Result<()> {
     toolchain::ensure_wasm_target()?;
     let envoy = envoy::ensure()?;
     let dist = parts::Dist::build()?;
     let mut run = shell::cargo();
-    run.args(["run", "--quiet", "--release"])
-        .args(which)
-        .arg("--")
-        .args(args);
-    run.env("SERIN_ENVOY", envoy)
-        .env("SERIN_WASM", &dist.module)
-        .env("SERIN_BIN", &dist.binary);
+    run.args(["run", "--quiet", "--release"]).args(which).arg("--").args(args);
+    run.env("SERIN_ENVOY", envoy).env("SERIN_WASM", &dist.module).env("SERIN_BIN", &dist.binary);
+    run.envs(more);
     shell::run(&mut run)
 }

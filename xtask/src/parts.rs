@@ -20,11 +20,8 @@ impl Dist {
     /// Builds both; when nothing changed this costs cargo's two freshness checks.
     pub(crate) fn build() -> Result<Self> {
         let dist = root().join("target/dist");
-        let parts = Self {
-            binary: dist.join("serin"),
-            module: dist.join("serin.wasm"),
-        };
-        place(&build_module(&target_dir(), false)?, &parts.module)?;
+        let parts = Self { binary: dist.join("serin"), module: dist.join("serin.wasm") };
+        place(&build_module("filter", &target_dir(), false)?, &parts.module)?;
         run(cargo().args(["build", "--release", "--package", "cli"]))?;
         place(&target_dir().join("release/serin"), &parts.binary)?;
         Ok(parts)
@@ -34,11 +31,7 @@ impl Dist {
     pub(crate) fn print(&self) -> Result<()> {
         for path in [&self.binary, &self.module] {
             let kib = fs::metadata(path)?.len().div_ceil(1024);
-            println!(
-                "{:>7} KiB  {}",
-                kib,
-                path.strip_prefix(root()).unwrap_or(path).display()
-            );
+            println!("{:>7} KiB  {}", kib, path.strip_prefix(root()).unwrap_or(path).display());
         }
         Ok(())
     }
@@ -49,34 +42,27 @@ impl Dist {
 pub(crate) fn build_trap_module() -> Result<PathBuf> {
     let folder = target_dir().join("trap");
     let placed = folder.join("serin-trap.wasm");
-    place(&build_module(&folder, true)?, &placed)?;
+    place(&build_module("filter", &folder, true)?, &placed)?;
     Ok(placed)
 }
 
-fn build_module(folder: &Path, trap: bool) -> Result<PathBuf> {
+/// The filter that does nothing, for the benchmark to compare with; built as the deployed one is.
+pub(crate) fn build_noop_module() -> Result<PathBuf> {
+    build_module("noop-filter", &target_dir(), false)
+}
+
+fn build_module(package: &str, folder: &Path, trap: bool) -> Result<PathBuf> {
     let mut build = cargo();
     // The crate is a plain library, so that host tests never link a native cdylib; only here it becomes a module.
-    build.args([
-        "rustc",
-        "--package",
-        "filter",
-        "--lib",
-        "--crate-type",
-        "cdylib",
-        "--profile",
-        "wasm",
-    ]);
-    build
-        .args(["--target", WASM_TARGET])
-        .arg("--target-dir")
-        .arg(folder);
+    build.args(["rustc", "--package", package, "--lib", "--crate-type", "cdylib", "--profile", "wasm"]);
+    build.args(["--target", WASM_TARGET]).arg("--target-dir").arg(folder);
     if trap {
         build.env("SERIN_TEST_TRAP", "1");
     } else {
         build.env_remove("SERIN_TEST_TRAP");
     }
     run(&mut build)?;
-    Ok(folder.join(WASM_TARGET).join("wasm/filter.wasm"))
+    Ok(folder.join(WASM_TARGET).join("wasm").join(package.replace('-', "_")).with_extension("wasm"))
 }
 
 /// Copies under a temporary name and renames: a running Envoy or agent never sees half a file.

@@ -15,32 +15,14 @@ pub(crate) fn run_all(args: &[OsString]) -> Result<()> {
     let envoy = envoy::ensure()?;
 
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    run(cargo().args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
-    run(cargo().args([
-        "clippy",
-        "--package",
-        "filter",
-        "--target",
-        WASM_TARGET,
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(cargo().args(["clippy", "--package", "filter", "--target", WASM_TARGET, "--", "-D", "warnings"]))?;
 
     let dist = parts::Dist::build()?;
     let trap = parts::build_trap_module()?;
     let mut test = cargo();
     test.args(["test", "--workspace"]).args(args);
-    test.env("SERIN_ENVOY", envoy)
-        .env("SERIN_BIN", &dist.binary);
-    test.env("SERIN_WASM", &dist.module)
-        .env("SERIN_WASM_TRAP", trap);
+    test.env("SERIN_ENVOY", envoy).env("SERIN_BIN", &dist.binary);
+    test.env("SERIN_WASM", &dist.module).env("SERIN_WASM_TRAP", trap);
     run(&mut test)
 }

@@ -12,22 +12,17 @@ pub(crate) const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
 /// Makes sure that the pinned toolchain can build the filter module.
 pub(crate) fn ensure_wasm_target() -> Result<()> {
-    let folder =
-        output_of(command("rustc").args(["--print", "target-libdir", "--target", WASM_TARGET]));
+    let folder = output_of(command("rustc").args(["--print", "target-libdir", "--target", WASM_TARGET]));
     if folder.is_some_and(|folder| Path::new(&folder).is_dir()) {
         return Ok(());
     }
-    rustup(
-        &format!("the {WASM_TARGET} target"),
-        &["target", "add", WASM_TARGET],
-    )
+    rustup(&format!("the {WASM_TARGET} target"), &["target", "add", WASM_TARGET])
 }
 
 /// Makes sure that `cargo fmt` and `cargo clippy` can run.
 pub(crate) fn ensure_lint_tools() -> Result<()> {
-    let sysroot = output_of(command("rustc").args(["--print", "sysroot"])).context(
-        "`rustc --print sysroot` failed: is the toolchain of rust-toolchain.toml installed?",
-    )?;
+    let sysroot = output_of(command("rustc").args(["--print", "sysroot"]))
+        .context("`rustc --print sysroot` failed: is the toolchain of rust-toolchain.toml installed?")?;
     for (component, binary) in [("rustfmt", "cargo-fmt"), ("clippy", "cargo-clippy")] {
         if !Path::new(&sysroot).join("bin").join(binary).exists() {
             rustup(component, &["component", "add", component])?;

@@ -1,0 +1,17 @@
+//! Side-by-side measurements: every figure comes from one run on one machine, next to what it is compared with.
+//!
+//! The harness of the end-to-end tests runs Envoy and the agent; here are only the parts that measure:
+//!
+//! - `upstream`, `load`: two servers and a client that cost little, so that Envoy is what is busy
+//! - `listeners`: the shipped configuration, and what it is compared with, side by side in one Envoy
+//! - `cpu`: CPU time of a process
+//! - `quartiles`, `report`: from samples to a table and JSON
+//! - `machine`: where it was measured
+
+pub mod cpu;
+pub mod listeners;
+pub mod load;
+pub mod machine;
+pub mod quartiles;
+pub mod report;
+pub mod upstream;
