@@ -12,6 +12,8 @@ use crate::names::{CanaryId, Upstream};
 pub const WHOLE_PPM: u32 = 1_000_000;
 /// Most canaries one table holds; a worker's memory is bounded by it.
 pub const MAX_CANARIES: usize = 1024;
+/// As much of an authority as is looked at; a host's name has at most 253 bytes.
+const MAX_HOST_BYTES: usize = 300;
 
 /// The version of a canary's entry; only a greater one is ever adopted. 0 is never issued by an agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -195,7 +197,10 @@ pub enum Adoption {
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     entries: BTreeMap<CanaryId, Entry>,
-    by_host: BTreeMap<String, Vec<CanaryId>>,
+    /// By a host's whole name; `*` stands for any.
+    by_host: BTreeMap<Vec<u8>, Vec<CanaryId>>,
+    /// Those of `*.suffix`, by the suffix alone.
+    by_suffix: BTreeMap<Vec<u8>, Vec<CanaryId>>,
     needs_client_address: bool,
 }
 
@@ -227,28 +232,22 @@ impl Table {
         self.entries.values()
     }
 
-    /// The canary in whose scope a request falls: the most exact host, then the longest path prefix.
+    /// The canary in whose scope a request falls: the most exact host, then the longest path prefix. Allocates nothing,
+    /// for it runs for every request.
     pub fn find(&self, authority: &[u8], path: &[u8]) -> Option<(&Entry, &Routing)> {
-        let host = host_of(authority);
-        let within = |key: &str| {
-            let ids = self.by_host.get(key)?;
-            let fitting = ids.iter().filter_map(|id| self.entries.get(id)).filter_map(|entry| {
+        let mut buffer = [0; MAX_HOST_BYTES];
+        let host = host_of(authority, &mut buffer);
+        let within = |ids: Option<&Vec<CanaryId>>| {
+            let fitting = ids?.iter().filter_map(|id| self.entries.get(id)).filter_map(|entry| {
                 let routing = entry.routing.as_ref()?;
                 path.starts_with(routing.scope.path_prefix.as_bytes()).then_some((entry, routing))
             });
             fitting.max_by_key(|(_, routing)| routing.scope.path_prefix.len())
         };
-        if let Some(found) = within(&host) {
-            return Some(found);
-        }
-        let mut rest = host.as_str();
-        while let Some((_, parent)) = rest.split_once('.') {
-            if let Some(found) = within(&format!("*.{parent}")) {
-                return Some(found);
-            }
-            rest = parent;
-        }
-        within("*")
+        let mut suffixes = std::iter::successors(parent_of(host), |suffix| parent_of(suffix));
+        within(self.by_host.get(host))
+            .or_else(|| suffixes.find_map(|suffix| within(self.by_suffix.get(suffix))))
+            .or_else(|| within(self.by_host.get(b"*".as_slice())))
     }
 
     /// Whether any split in force is sticky by the client's address; only then need a shell ask for it.
@@ -260,22 +259,35 @@ impl Table {
         let mut splits = self.entries.values().filter_map(|entry| entry.routing.as_ref()?.split.as_ref());
         self.needs_client_address = splits.any(|split| split.sticky == Some(StickyKey::ClientAddress));
         self.by_host.clear();
+        self.by_suffix.clear();
         for entry in self.entries.values() {
             for host in entry.routing.iter().flat_map(|routing| &routing.scope.hosts) {
-                self.by_host.entry(host.clone()).or_default().push(entry.canary.clone());
+                let (index, key) = match host.strip_prefix("*.") {
+                    Some(suffix) => (&mut self.by_suffix, suffix),
+                    None => (&mut self.by_host, host.as_str()),
+                };
+                index.entry(key.into()).or_default().push(entry.canary.clone());
             }
         }
     }
 }
 
 /// An authority's host: lower case, without port, an IPv6 address without brackets.
-fn host_of(authority: &[u8]) -> String {
-    let text = String::from_utf8_lossy(authority.get(..authority.len().min(300)).unwrap_or_default());
-    let host = match text.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => text.split(':').next().unwrap_or(&text),
-    };
-    host.to_ascii_lowercase()
+fn host_of<'a>(authority: &[u8], buffer: &'a mut [u8; MAX_HOST_BYTES]) -> &'a [u8] {
+    let text = authority.get(..authority.len().min(MAX_HOST_BYTES)).unwrap_or_default();
+    let (text, end) = text.strip_prefix(b"[").map_or((text, b':'), |text| (text, b']'));
+    let host = text.split(|byte| *byte == end).next().unwrap_or_default();
+    let lowered = buffer.get_mut(..host.len()).unwrap_or_default();
+    for (to, from) in lowered.iter_mut().zip(host) {
+        *to = from.to_ascii_lowercase();
+    }
+    lowered
+}
+
+/// What follows the first dot.
+fn parent_of(host: &[u8]) -> Option<&[u8]> {
+    let dot = host.iter().position(|byte| *byte == b'.')?;
+    host.get(dot + 1..)
 }
 
 #[cfg(test)]
@@ -310,6 +322,11 @@ mod tests {
             ("[::1]:80", "/", "any"),
             ("", "/", "any"),
             ("\u{fffd}", "/", "any"),
+            ("A.EXAMPLE.COM", "/", "sub"),
+            ("example.com", "/", "any"),
+            (".example.com", "/", "sub"),
+            ("web:", "/", "web"),
+            (&"a.".repeat(200), "/", "any"),
         ] {
             assert_eq!(found(&table, host, path).as_deref(), Some(expected), "{host}{path}");
         }
