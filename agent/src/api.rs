@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -33,6 +33,9 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 const MAX_REASON_CHARS: usize = 1024;
 /// How often a watcher gets the status even if nothing was announced.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
+
+/// `{namespace}/{name}` of a path, not yet checked.
+type CanaryPath = Result<Path<(String, String)>, PathRejection>;
 
 /// What the routes need.
 #[derive(Clone, Debug)]
@@ -63,6 +66,7 @@ pub(crate) fn router(api: Api) -> Router {
     guarded
         .merge(open)
         .fallback(async || Failure::NotFound("no such path; see /api/v1/openapi.json".into()))
+        .method_not_allowed_fallback(async || Failure::Method)
         .with_state(api)
 }
 
@@ -70,6 +74,9 @@ pub(crate) fn router(api: Api) -> Router {
 #[derive(Debug)]
 enum Failure {
     Invalid(String),
+    /// The framework could not read the request; it knows which status says so.
+    Unreadable(StatusCode, String),
+    Method,
     Unauthenticated,
     NotFound(String),
     Conflict(String),
@@ -80,6 +87,10 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (code, error) = match self {
             Self::Invalid(error) => (StatusCode::BAD_REQUEST, error),
+            Self::Unreadable(code, error) => (code, error),
+            Self::Method => {
+                (StatusCode::METHOD_NOT_ALLOWED, "no such method on this path; see /api/v1/openapi.json".into())
+            }
             Self::Unauthenticated => {
                 (StatusCode::UNAUTHORIZED, "this agent wants a bearer token: --token or SERIN_TOKEN".into())
             }
@@ -87,7 +98,23 @@ impl IntoResponse for Failure {
             Self::Conflict(error) => (StatusCode::CONFLICT, error),
             Self::Unavailable(error) => (StatusCode::SERVICE_UNAVAILABLE, error),
         };
-        (code, Json(json!({ "error": error }))).into_response()
+        let answer = (code, Json(json!({ "error": error })));
+        if code == StatusCode::UNAUTHORIZED {
+            return ([(header::WWW_AUTHENTICATE, "Bearer")], answer).into_response();
+        }
+        answer.into_response()
+    }
+}
+
+impl From<JsonRejection> for Failure {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::Unreadable(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Failure {
+    fn from(rejection: PathRejection) -> Self {
+        Self::Unreadable(rejection.status(), rejection.body_text())
     }
 }
 
@@ -122,12 +149,12 @@ async fn canaries(State(api): State<Api>) -> Result<Json<Value>, Failure> {
     Ok(Json(json!({ "items": items, "problems": api.manifests.problems() })))
 }
 
-async fn canary(State(api): State<Api>, path: Path<(String, String)>) -> Result<Json<status::CanaryStatus>, Failure> {
+async fn canary(State(api): State<Api>, path: CanaryPath) -> Result<Json<status::CanaryStatus>, Failure> {
     let id = parse_id(path)?;
     status_of(&api.handle, id).await.map(Json)
 }
 
-async fn events(State(api): State<Api>, path: Path<(String, String)>) -> Result<Json<Value>, Failure> {
+async fn events(State(api): State<Api>, path: CanaryPath) -> Result<Json<Value>, Failure> {
     let id = parse_id(path)?;
     let unknown = Refused::Unknown(id.clone());
     let items = api.handle.read(move |controller, _| controller.canary(&id).map(status::events)).await?;
@@ -150,11 +177,11 @@ struct ReleaseBody {
 
 async fn release(
     State(api): State<Api>,
-    path: Path<(String, String)>,
+    path: CanaryPath,
     body: Result<Json<ReleaseBody>, JsonRejection>,
 ) -> Result<Json<Value>, Failure> {
     let id = parse_id(path)?;
-    let Json(body) = body.map_err(|rejection| Failure::Invalid(rejection.body_text()))?;
+    let Json(body) = body?;
     let revision = name("revision", &body.revision)?;
     let actor = name("actor", &body.actor)?;
     ask(&api, id, Verb::Release { revision, actor, accept_unsupported: body.accept_unsupported }).await
@@ -170,18 +197,24 @@ struct VerbBody {
 
 async fn verb(
     State(api): State<Api>,
-    Path((namespace, canary, verb)): Path<(String, String, String)>,
+    path: Result<Path<(String, String, String)>, PathRejection>,
     body: Result<Json<VerbBody>, JsonRejection>,
 ) -> Result<Json<Value>, Failure> {
-    let id = parse_id(Path((namespace, canary)))?;
+    let Path((namespace, canary, verb)) = path?;
+    let id = parse_id(Ok(Path((namespace, canary))))?;
     let known = ["abort", "promote", "confirm", "pause", "resume"];
     if !known.contains(&verb.as_str()) {
         return Err(Failure::NotFound(format!("verb {verb:?} is not one of releases, {}", known.join(", "))));
     }
-    let Json(VerbBody { actor, reason }) = body.map_err(|rejection| Failure::Invalid(rejection.body_text()))?;
+    let Json(VerbBody { actor, reason }) = body?;
     let actor = name("actor", &actor)?;
     if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
         return Err(Failure::Invalid(format!("reason must be one line of at most {MAX_REASON_CHARS} characters")));
+    }
+    if !reason.is_empty() && !matches!(verb.as_str(), "abort" | "pause") {
+        return Err(Failure::Invalid(format!(
+            "reason {reason:?} is not kept for {verb}; only abort and pause take one"
+        )));
     }
     let verb = match verb.as_str() {
         "abort" => Verb::Abort { actor, reason },
@@ -194,13 +227,19 @@ async fn verb(
 }
 
 async fn ask(api: &Api, id: CanaryId, verb: Verb) -> Result<Json<Value>, Failure> {
+    if let Some(error) = api.handle.stored().failing
+        && !matches!(verb, Verb::Abort { .. })
+    {
+        // Queued, it would be carried out some time later, when nobody expects it any more.
+        return Err(Failure::Unavailable(format!("{}; until then only abort is carried out", unwritable(&error))));
+    }
     let done = api.handle.ask(id, verb).await??;
     Ok(Json(json!({ "release": done.release.0, "phase": done.phase })))
 }
 
 async fn watch(
     State(api): State<Api>,
-    path: Path<(String, String)>,
+    path: CanaryPath,
 ) -> Result<axum::response::sse::Sse<impl Stream<Item = Result<Sse, Infallible>>>, Failure> {
     let id = parse_id(path)?;
     status_of(&api.handle, id.clone()).await?;
@@ -244,12 +283,16 @@ async fn status_of(handle: &Handle, id: CanaryId) -> Result<status::CanaryStatus
 
 async fn ready(State(api): State<Api>) -> Result<&'static str, Failure> {
     match api.handle.stored().failing {
-        Some(error) => Err(Failure::Unavailable(format!("journal cannot be written: {error}"))),
+        Some(error) => Err(Failure::Unavailable(unwritable(&error))),
         None => {
             api.handle.read(|_, _| ()).await?;
             Ok("ready\n")
         }
     }
+}
+
+fn unwritable(error: &str) -> String {
+    format!("the journal cannot be written: {error}; free or mend the disk under --data")
 }
 
 async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Failure> {
@@ -267,7 +310,8 @@ async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json"))
 }
 
-fn parse_id(Path((namespace, name)): Path<(String, String)>) -> Result<CanaryId, Failure> {
+fn parse_id(path: CanaryPath) -> Result<CanaryId, Failure> {
+    let Path((namespace, name)) = path?;
     CanaryId::new(&namespace, &name).map_err(|error| Failure::Invalid(format!("canary {namespace}/{name} {error}")))
 }
 

@@ -34,3 +34,28 @@ impl Clock {
         Deadline::from_std(self.origin) + ahead
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_starts_neither_before_the_wall_nor_before_the_journal_and_goes_forward() {
+        let wall = Clock::start(Millis(0)).now();
+        assert!(wall.0 > 1_700_000_000_000, "{wall:?} is no Unix time in milliseconds");
+        let later = wall.plus(Millis::from_secs(1_000_000));
+        let clock = Clock::start(later);
+        let first = clock.now();
+        assert!(first >= later && first.since(later) < Millis::from_secs(1000));
+        assert!(clock.now() >= first);
+    }
+
+    #[tokio::test]
+    async fn at_a_deadline_it_shows_at_least_that_time() {
+        let clock = Clock::start(Millis(0));
+        let at = clock.now().plus(Millis(20));
+        tokio::time::sleep_until(clock.deadline(at)).await;
+        assert!(clock.now() >= at);
+        assert!(clock.deadline(Millis(0)) <= Deadline::now());
+    }
+}

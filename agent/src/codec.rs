@@ -45,7 +45,7 @@ impl Decoder for FleetCodec {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Incoming>, Status> {
-        // tonic hands over whole messages and has bounded their length; see `fleet::serve`.
+        // tonic hands over whole messages and has bounded their length; see `Fleet::new`.
         let frame = buffer.copy_to_bytes(buffer.remaining());
         Ok(Some(Incoming(decode_from_worker(&frame))))
     }

@@ -9,7 +9,7 @@ use rollout::controller::{Command, Controller, Done, Event, Refused, Verb};
 use rollout::fleet::Conn;
 use rollout::names::CanaryId;
 use rollout::release::HistoryEvent;
-use rollout::report::ToWorker;
+use rollout::report::{Hello, ToWorker};
 use rollout::time::Millis;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -38,10 +38,28 @@ type Question = Box<dyn FnOnce(&Controller, Millis) + Send>;
 #[error("the agent is shutting down")]
 pub(crate) struct Stopped;
 
+/// The writing end of one stream.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    /// At most [`MAX_OUTBOX`] messages.
+    pub(crate) messages: mpsc::Sender<ToWorker>,
+    /// Ends the stream at once, whatever waits in it, and says why.
+    pub(crate) cut: oneshot::Sender<Cut>,
+}
+
+/// Why the loop ends a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Cut {
+    #[error("this worker does not read what the agent sends; it gets everything when it connects again")]
+    Slow,
+    #[error("a newer stream of the same incarnation took this one's place")]
+    Replaced,
+}
+
 enum Input {
     Event(Event),
     Ask { canary: CanaryId, verb: Verb, answer: oneshot::Sender<Result<Done, Refused>> },
-    Open { conn: Conn, outbox: mpsc::Sender<ToWorker> },
+    Connected { conn: Conn, hello: Hello, outbox: Outbox },
     Beat(Conn),
     Question(Question),
 }
@@ -63,12 +81,12 @@ impl Handle {
         self.send(Input::Event(event)).await
     }
 
-    /// A worker's stream that can be written to from now on.
+    /// A worker said Hello on a stream that can be written to from now on. One input, so that Welcome comes first there.
     ///
     /// # Errors
     /// When the loop is gone.
-    pub(crate) async fn open(&self, conn: Conn, outbox: mpsc::Sender<ToWorker>) -> Result<(), Stopped> {
-        self.send(Input::Open { conn, outbox }).await
+    pub(crate) async fn connected(&self, conn: Conn, hello: Hello, outbox: Outbox) -> Result<(), Stopped> {
+        self.send(Input::Connected { conn, hello, outbox }).await
     }
 
     /// A worker says that it lives.
@@ -112,7 +130,11 @@ impl Handle {
 
     /// What the journal has stored.
     pub(crate) fn stored(&self) -> Stored {
-        self.stored.borrow().clone()
+        let mut stored = self.stored.borrow().clone();
+        if self.stored.has_changed().is_err() {
+            stored.failing.get_or_insert_with(|| "its thread has ended; restart the agent".into());
+        }
+        stored
     }
 
     async fn send(&self, input: Input) -> Result<(), Stopped> {
@@ -128,7 +150,7 @@ pub(crate) struct Engine {
     hooks: Hooks,
     handle: Handle,
     inputs: mpsc::Receiver<Input>,
-    outboxes: HashMap<Conn, mpsc::Sender<ToWorker>>,
+    outboxes: HashMap<Conn, Outbox>,
     waiting: VecDeque<(u64, Deferred)>,
 }
 
@@ -161,7 +183,7 @@ impl Engine {
                     Some(input) => self.take(input),
                     None => break,
                 },
-                _ = stored.changed() => self.release(),
+                Ok(()) = stored.changed() => self.release(),
                 () = async { match due { Some(due) => sleep_until(due).await, None => std::future::pending().await } } => {
                     self.happened(Event::Timer, None);
                 }
@@ -169,6 +191,8 @@ impl Engine {
             }
         }
         self.shorten();
+        self.journal.close().await;
+        self.answer_stored();
     }
 
     fn take(&mut self, input: Input) {
@@ -180,8 +204,9 @@ impl Engine {
                 self.happened(event, None);
             }
             Input::Ask { canary, verb, answer } => self.happened(Event::Asked(canary, verb), Some(answer)),
-            Input::Open { conn, outbox } => {
+            Input::Connected { conn, hello, outbox } => {
                 self.outboxes.insert(conn, outbox);
+                self.happened(Event::Connected(conn, hello), None);
             }
             Input::Beat(conn) => self.perform(Command::Send(conn, ToWorker::Beat)),
             Input::Question(question) => question(&self.controller, self.clock.now()),
@@ -227,6 +252,19 @@ impl Engine {
         }
     }
 
+    /// At the end: whoever asked for what is on disk may rely on it. All else that waited follows from the journal in
+    /// the agent's next life.
+    fn answer_stored(&mut self) {
+        let through = self.handle.stored.borrow().through;
+        for (number, deferred) in self.waiting.drain(..) {
+            if let Deferred::Answer(answer, reply) = deferred
+                && number <= through
+            {
+                let _ = answer.send(reply);
+            }
+        }
+    }
+
     fn perform(&mut self, command: Command) {
         match command {
             Command::Send(conn, message) => self.send(conn, message),
@@ -234,9 +272,7 @@ impl Engine {
                 let conns: Vec<Conn> = self.outboxes.keys().copied().collect();
                 conns.into_iter().for_each(|conn| self.send(conn, ToWorker::Entry(entry.clone())));
             }
-            Command::Close(conn) => {
-                self.outboxes.remove(&conn);
-            }
+            Command::Close(conn) => self.cut(conn, Cut::Replaced),
             Command::CallHook { canary, release, revision, hook } => {
                 self.hooks.call(self.handle.clone(), canary, release, revision, hook);
             }
@@ -250,8 +286,15 @@ impl Engine {
 
     fn send(&mut self, conn: Conn, message: ToWorker) {
         // A full outbox means a peer that does not read: closing it costs nothing, it will come back for all entries.
-        if self.outboxes.get(&conn).is_some_and(|outbox| outbox.try_send(message).is_err()) {
-            self.outboxes.remove(&conn);
+        if self.outboxes.get(&conn).is_some_and(|outbox| outbox.messages.try_send(message).is_err()) {
+            self.cut(conn, Cut::Slow);
+        }
+    }
+
+    fn cut(&mut self, conn: Conn, why: Cut) {
+        if let Some(outbox) = self.outboxes.remove(&conn) {
+            // The stream's own end may have come first.
+            let _ = outbox.cut.send(why);
         }
     }
 
@@ -261,3 +304,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,14 +10,13 @@ use proto::limits::MAX_FROM_WORKER_BYTES;
 use rollout::controller::Event;
 use rollout::fleet::Conn;
 use rollout::report::{Hello, PROTOCOL, ToAgent, ToWorker};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::codec::Incoming;
-use crate::engine::{Handle, MAX_OUTBOX};
+use crate::engine::{Cut, Handle, MAX_OUTBOX, Outbox, Stopped};
 use crate::token::Token;
 
 /// Most streams at once: two workers on each of ten thousand proxies.
@@ -40,7 +39,7 @@ pub(crate) use generated::fleet_server::FleetServer;
 /// What the streams count.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Streams open now.
+    /// Streams open now, welcomed or not.
     pub(crate) streams: AtomicUsize,
     /// Frames that broke a rule, since the start.
     pub(crate) malformed: AtomicU64,
@@ -81,22 +80,45 @@ impl generated::fleet_server::Fleet for Fleet {
         if self.token.as_ref().is_some_and(|token| !token.fits(authorization)) {
             return Err(self.refuse(Status::unauthenticated("the stream's bearer token is missing or wrong")));
         }
-        if self.counters.streams.load(Ordering::Relaxed) >= MAX_STREAMS {
+        let open = Open::count(&self.counters);
+        if self.counters.streams.load(Ordering::Relaxed) > MAX_STREAMS {
             return Err(self.refuse(Status::resource_exhausted(format!("this agent serves {MAX_STREAMS} streams"))));
         }
         let mut incoming = request.into_inner();
         let hello = hello(&mut incoming).await.map_err(|status| self.refuse(status))?;
         PROTOCOL.agree(hello.protocol).map_err(|error| self.refuse(Status::failed_precondition(error.to_string())))?;
         let conn = Conn(self.next_conn.fetch_add(1, Ordering::Relaxed));
-        let (outbox, outgoing) = mpsc::channel(MAX_OUTBOX);
-        let stopped = |_| Status::unavailable("the agent is shutting down");
-        self.handle.open(conn, outbox.clone()).await.map_err(stopped)?;
-        self.handle.event(Event::Connected(conn, hello)).await.map_err(stopped)?;
-        let stream = LiveStream { conn, handle: self.handle.clone(), counters: Arc::clone(&self.counters) };
-        self.counters.streams.fetch_add(1, Ordering::Relaxed);
-        tokio::spawn(stream.read(incoming, outbox));
-        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing).map(Ok))))
+        let (messages, outgoing) = mpsc::channel(MAX_OUTBOX);
+        let (cut, is_cut) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        self.handle.connected(conn, hello, Outbox { messages, cut }).await.map_err(stopping)?;
+        let stream = LiveStream { conn, handle: self.handle.clone(), open, malformed: 0 };
+        tokio::spawn(stream.serve(incoming, is_cut, end));
+        Ok(Response::new(Box::pin(until_end(outgoing, ended))))
     }
+}
+
+fn stopping(_: Stopped) -> Status {
+    Status::unavailable("the agent is shutting down")
+}
+
+/// What waits for the worker, up to the stream's end; then nothing more, only why.
+fn until_end(
+    outgoing: mpsc::Receiver<ToWorker>,
+    ended: oneshot::Receiver<Status>,
+) -> impl Stream<Item = Result<ToWorker, Status>> + Send {
+    futures::stream::unfold(Some((outgoing, ended)), async |state| {
+        let (mut outgoing, mut ended) = state?;
+        tokio::select! {
+            biased;
+            why = &mut ended => why.ok().map(|why| (Err(why), None)),
+            message = outgoing.recv() => match message {
+                Some(message) => Some((Ok(message), Some((outgoing, ended)))),
+                // The loop has let go of the stream; its reader is about to say why.
+                None => ended.await.ok().map(|why| (Err(why), None)),
+            },
+        }
+    })
 }
 
 async fn hello(incoming: &mut Streaming<Incoming>) -> Result<Hello, Status> {
@@ -111,48 +133,89 @@ async fn hello(incoming: &mut Streaming<Incoming>) -> Result<Hello, Status> {
     }
 }
 
+/// One open stream, counted while it lives.
+struct Open(Arc<Counters>);
+
+impl Open {
+    fn count(counters: &Arc<Counters>) -> Self {
+        counters.streams.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counters))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One welcomed stream.
 struct LiveStream {
     conn: Conn,
     handle: Handle,
-    counters: Arc<Counters>,
+    open: Open,
+    malformed: u32,
 }
 
 impl LiveStream {
-    /// Reads until either side ends it; `outbox` closes when the engine has cut the worker off.
-    async fn read(self, mut incoming: Streaming<Incoming>, outbox: mpsc::Sender<ToWorker>) {
-        let mut malformed = 0;
+    /// Reads until either side ends it, and tells the worker why if it was us.
+    async fn serve(
+        mut self,
+        mut incoming: Streaming<Incoming>,
+        is_cut: oneshot::Receiver<Cut>,
+        end: oneshot::Sender<Status>,
+    ) {
+        let why = tokio::select! {
+            why = self.read(&mut incoming) => why,
+            cut = is_cut => Some(cut.map_or_else(|_| stopping(Stopped), |cut| Status::aborted(cut.to_string()))),
+        };
+        if let Some(why) = why {
+            tracing::warn!(conn = self.conn.0, code = ?why.code(), "stream closed: {}", why.message());
+            // The worker may be gone already.
+            let _ = end.send(why);
+        }
+        let _ = self.handle.event(Event::Disconnected(self.conn)).await;
+    }
+
+    /// Reads until the worker ends the stream (`None`) or breaks a rule.
+    async fn read(&mut self, incoming: &mut Streaming<Incoming>) -> Option<Status> {
         loop {
-            let next = tokio::select! {
-                next = timeout(SILENCE, incoming.next()) => next,
-                () = outbox.closed() => break,
-            };
-            let Ok(Some(Ok(Incoming(message)))) = next else { break };
-            let event = match message {
-                Ok(ToAgent::Report(report)) => Event::Reported(self.conn, report),
-                Ok(ToAgent::Adopted(canary, epoch)) => Event::Adopted(self.conn, canary, epoch),
-                Ok(ToAgent::Beat) => {
-                    if self.handle.beat(self.conn).await.is_err() {
-                        break;
-                    }
-                    continue;
+            let message = match timeout(SILENCE, incoming.next()).await {
+                Err(_) => return Some(Status::deadline_exceeded("nothing was heard for 30 s")),
+                Ok(None) => return None,
+                // Longer than any message may be; what follows in the stream cannot be trusted.
+                Ok(Some(Err(status))) if status.code() == Code::OutOfRange => {
+                    self.count_malformed();
+                    return Some(status);
                 }
-                Ok(ToAgent::Hello(_)) => break,
+                Ok(Some(Err(_))) => return None,
+                Ok(Some(Ok(Incoming(message)))) => message,
+            };
+            let handled = match message {
+                Ok(ToAgent::Report(report)) => self.handle.event(Event::Reported(self.conn, report)).await,
+                Ok(ToAgent::Adopted(canary, epoch)) => {
+                    self.handle.event(Event::Adopted(self.conn, canary, epoch)).await
+                }
+                Ok(ToAgent::Beat) => self.handle.beat(self.conn).await,
+                Ok(ToAgent::Hello(_)) => return Some(Status::invalid_argument("Hello may come only once")),
                 Err(error) => {
-                    self.counters.malformed.fetch_add(1, Ordering::Relaxed);
-                    malformed += 1;
+                    self.count_malformed();
                     tracing::warn!(conn = self.conn.0, %error, "message of a worker refused");
-                    if malformed >= MAX_MALFORMED {
-                        break;
+                    if self.malformed >= MAX_MALFORMED {
+                        let limit = format!("{MAX_MALFORMED} messages broke a rule, the last: {error}");
+                        return Some(Status::invalid_argument(limit));
                     }
-                    continue;
+                    Ok(())
                 }
             };
-            if self.handle.event(event).await.is_err() {
-                break;
+            if handled.is_err() {
+                return Some(stopping(Stopped));
             }
         }
-        self.counters.streams.fetch_sub(1, Ordering::Relaxed);
-        let _ = self.handle.event(Event::Disconnected(self.conn)).await;
+    }
+
+    fn count_malformed(&mut self) {
+        self.open.0.malformed.fetch_add(1, Ordering::Relaxed);
+        self.malformed += 1;
     }
 }

@@ -1,5 +1,6 @@
 //! Calls promotion hooks: a POST in the shape that Flagger's webhooks have, any 2xx is a yes.
 
+use reqwest::redirect::Policy;
 use rollout::controller::Event;
 use rollout::names::{CanaryId, Revision};
 use rollout::plan::Hook;
@@ -19,12 +20,13 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// A client that follows no redirects to other hosts' surprises and waits as long as each hook allows.
+    /// A client that waits as long as each hook allows and follows no redirect: a POST would arrive as a GET there.
     ///
     /// # Errors
     /// When TLS cannot be set up.
     pub(crate) fn new() -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).build()?;
+        let client =
+            reqwest::Client::builder().redirect(Policy::none()).connect_timeout(Duration::from_secs(10)).build()?;
         Ok(Self { client })
     }
 
@@ -54,7 +56,9 @@ async fn post(
         "metadata": { "revision": revision.as_str(), "release": release.0.to_string() },
     });
     let request = client.post(&hook.url).timeout(Duration::from_millis(hook.timeout.0)).json(&body);
-    let mut answer = request.send().await.map_err(|error| with_causes(&error))?;
+    // Without its URL: what stands there may be a secret, and this text goes into the history.
+    let failed = |error: reqwest::Error| format!("{}: {}", hook.name, with_causes(&error.without_url()));
+    let mut answer = request.send().await.map_err(failed)?;
     if answer.status().is_success() {
         return Ok(());
     }
@@ -67,7 +71,7 @@ async fn post(
     }
     text.truncate(MAX_ANSWER_BYTES);
     let text: String = String::from_utf8_lossy(&text).chars().filter(|c| !c.is_control()).collect();
-    Err(format!("{} answered {} {text}", hook.name, answer.status().as_u16()))
+    Err(format!("{} answered {} {text}", hook.name, answer.status().as_u16()).trim_end().to_owned())
 }
 
 /// reqwest's own text stops at "error sending request"; the reason is in the causes.

@@ -1,30 +1,39 @@
 //! The journal: every event in order, on disk before anything but a cut follows from it.
 //!
-//! One thread owns the database (redb: one file, atomic commits, locked against a second agent) and commits whatever has
-//! queued up in one go, so a burst of reports costs one sync. A snapshot of the controller is a shorter journal: with it
-//! the events before it go. While the disk refuses, the thread keeps trying and the agent only reduces.
+//! One thread owns the database (redb: one file, atomic commits) and commits whatever has queued up in one go, so a burst
+//! of reports costs one sync. A snapshot of the controller is a shorter journal: with it the events before it go. While
+//! the disk refuses, the thread keeps trying and the agent only reduces. redb gives a database up at its first I/O error,
+//! so each try opens it anew; a lock file of our own keeps a second agent out meanwhile.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use rollout::controller::{Controller, Event};
 use rollout::time::Millis;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Events by number: JSON of [`Record`].
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
-/// At most one row: the number of the last event that it contains, and JSON of the controller.
+/// At most one row: the number of the last event that it contains, and JSON of [`Snapshot`].
 const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
 /// First wait after a failed commit; doubles up to [`LAST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 /// Most records in one commit.
 const MAX_BATCH: usize = 4096;
+/// Longest wait for the last commit when the agent stops; a disk that hangs must not hang the process.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// How the database is opened, the first time and after each error.
+type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
 /// The journal cannot be used.
 #[derive(Debug, Error)]
@@ -37,8 +46,14 @@ pub enum JournalError {
         /// Why.
         source: std::io::Error,
     },
+    /// Another agent is running on it.
+    #[error("data directory {path} is in use by another agent: stop that one, or give this one its own with --data")]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
     /// The database cannot be opened or read.
-    #[error("journal {path}: {source}; is another agent running on it?")]
+    #[error("journal {path}: {source}")]
     Database {
         /// Which.
         path: PathBuf,
@@ -67,6 +82,13 @@ struct Record<E> {
     event: E,
 }
 
+/// The state after an event, with that event's time: a later life must not begin before it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Snapshot<C> {
+    at: Millis,
+    controller: C,
+}
+
 /// What was read back at the start.
 #[derive(Debug)]
 pub(crate) struct Recovered {
@@ -84,6 +106,15 @@ enum Task {
     Snapshot { through: u64, bytes: Vec<u8> },
 }
 
+impl Task {
+    const fn number(&self) -> Option<u64> {
+        match self {
+            Self::Append { number, .. } => Some(*number),
+            Self::Snapshot { .. } => None,
+        }
+    }
+}
+
 /// The journal's state, as others may watch it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
@@ -98,7 +129,9 @@ pub(crate) struct Stored {
 pub(crate) struct Journal {
     tasks: mpsc::Sender<Task>,
     stored: watch::Receiver<Stored>,
+    closing: Arc<AtomicBool>,
     last_number: u64,
+    last_at: Millis,
     since_snapshot: usize,
 }
 
@@ -106,23 +139,41 @@ impl Journal {
     /// Opens or makes the journal in `directory` and reads it back.
     ///
     /// # Errors
-    /// When the directory or file cannot be used, or a record is not understood.
+    /// When the directory or file cannot be used, another agent uses it, or a record is not understood.
     pub(crate) fn open(directory: &Path) -> Result<(Self, Recovered), JournalError> {
         let in_directory = |source| JournalError::Directory { path: directory.into(), source };
         std::fs::create_dir_all(directory).map_err(in_directory)?;
+        let lock = File::create(directory.join("lock")).map_err(in_directory)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse { path: directory.into() }),
+            Err(TryLockError::Error(error)) => return Err(in_directory(error)),
+        }
         let path = directory.join("journal.redb");
-        let in_database = |source| JournalError::Database { path: path.clone(), source: Box::new(source) };
-        let database = Database::create(&path).map_err(|error| in_database(error.into()))?;
+        Self::on(&path.clone(), Box::new(move || Database::create(&path)), lock)
+    }
+
+    /// A journal on whatever `open` opens; `lock` is held until its thread has ended.
+    fn on(path: &Path, open: Open, lock: impl Send + 'static) -> Result<(Self, Recovered), JournalError> {
+        let in_database = |source| JournalError::Database { path: path.into(), source: Box::new(source) };
+        let database = open().map_err(|error| in_database(error.into()))?;
         let stored = read(&database).map_err(in_database)?;
-        let (last_number, recovered) = replay(&path, stored)?;
+        let (last_number, recovered) = replay(path, stored)?;
         let (tasks, inbox) = mpsc::channel();
         let (report, stored) = watch::channel(Stored { through: last_number, failing: None });
+        let closing = Arc::new(AtomicBool::new(false));
+        let writer = Writer { open, database: Some(database), closing: Arc::clone(&closing), report };
         thread::Builder::new()
             .name("journal".into())
-            .spawn(move || write_all(&database, &inbox, &report))
+            .spawn(move || {
+                let report = writer.write_all(&inbox);
+                // Whoever sees the report end may open the journal again.
+                drop(lock);
+                drop(report);
+            })
             .map_err(JournalError::Thread)?;
-        let since_snapshot = recovered.replayed;
-        Ok((Self { tasks, stored, last_number, since_snapshot }, recovered))
+        let (last_at, since_snapshot) = (recovered.last_at, recovered.replayed);
+        Ok((Self { tasks, stored, closing, last_number, last_at, since_snapshot }, recovered))
     }
 
     /// Queues an event; returns its number, which [`Journal::stored`] reaches when it is on disk.
@@ -132,6 +183,7 @@ impl Journal {
     pub(crate) fn append(&mut self, at: Millis, event: &Event) -> Result<u64, serde_json::Error> {
         let bytes = serde_json::to_vec(&Record { at, event })?;
         self.last_number += 1;
+        self.last_at = at;
         self.since_snapshot += 1;
         // The thread ends only with this sender, so a failed send cannot be.
         let _ = self.tasks.send(Task::Append { number: self.last_number, bytes });
@@ -143,7 +195,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::append`].
     pub(crate) fn snapshot(&mut self, controller: &Controller) -> Result<(), serde_json::Error> {
-        let bytes = serde_json::to_vec(controller)?;
+        let bytes = serde_json::to_vec(&Snapshot { at: self.last_at, controller })?;
         self.since_snapshot = 0;
         let _ = self.tasks.send(Task::Snapshot { through: self.last_number, bytes });
         Ok(())
@@ -154,7 +206,18 @@ impl Journal {
         self.since_snapshot
     }
 
-    /// What is on disk.
+    /// Stores what is queued, if the disk takes it, and lets go of the file.
+    pub(crate) async fn close(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
+        // The thread ends with the sender that it listens to.
+        self.tasks = mpsc::channel().0;
+        let ended = async { while self.stored.changed().await.is_ok() {} };
+        if timeout(CLOSE_WITHIN, ended).await.is_err() {
+            tracing::error!("the disk hangs: what was not stored before the stop is lost");
+        }
+    }
+
+    /// What is on disk; ends with the journal's thread.
     pub(crate) fn stored(&self) -> watch::Receiver<Stored> {
         self.stored.clone()
     }
@@ -184,11 +247,11 @@ fn read(database: &Database) -> Result<Read, redb::Error> {
 /// State = fold of the journal.
 fn replay(path: &Path, stored: Read) -> Result<(u64, Recovered), JournalError> {
     let unreadable = |number, source| JournalError::Record { path: path.into(), number, source };
-    let (mut last_number, mut controller) = match stored.snapshot {
+    let (mut last_number, snapshot) = match stored.snapshot {
         Some((number, bytes)) => (number, serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?),
-        None => (0, Controller::default()),
+        None => (0, Snapshot { at: Millis(0), controller: Controller::default() }),
     };
-    let mut last_at = Millis(0);
+    let Snapshot { at: mut last_at, mut controller } = snapshot;
     let mut replayed = 0;
     // A snapshot removes the events that it contains in the same commit, so all that is left comes after it.
     for (number, bytes) in stored.events {
@@ -201,26 +264,49 @@ fn replay(path: &Path, stored: Read) -> Result<(u64, Recovered), JournalError> {
     Ok((last_number, Recovered { controller, last_at, replayed }))
 }
 
-fn write_all(database: &Database, inbox: &mpsc::Receiver<Task>, report: &watch::Sender<Stored>) {
-    while let Ok(first) = inbox.recv() {
-        let batch: Vec<Task> = std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH - 1)).collect();
-        let mut wait = FIRST_RETRY;
-        while let Err(error) = commit(database, &batch) {
-            let error = error.to_string();
-            tracing::error!(%error, "journal cannot be written; until it can, this agent only reduces canary traffic");
-            report.send_modify(|stored| stored.failing = Some(error));
-            thread::sleep(wait);
-            wait = (wait * 2).min(LAST_RETRY);
+/// The journal's thread.
+struct Writer {
+    open: Open,
+    /// None since an error, until it could be opened again.
+    database: Option<Database>,
+    closing: Arc<AtomicBool>,
+    report: watch::Sender<Stored>,
+}
+
+impl Writer {
+    /// Commits until there is nobody left to write for, then hands back the report.
+    fn write_all(mut self, inbox: &mpsc::Receiver<Task>) -> watch::Sender<Stored> {
+        while let Ok(first) = inbox.recv() {
+            let batch: Vec<Task> = std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH - 1)).collect();
+            let mut wait = FIRST_RETRY;
+            while let Err(error) = self.try_commit(&batch) {
+                let error = error.to_string();
+                tracing::error!(%error, "journal cannot be written; until it can, this agent only reduces canary traffic");
+                self.report.send_modify(|stored| stored.failing = Some(error));
+                if self.closing.load(Ordering::Relaxed) {
+                    return self.report;
+                }
+                thread::sleep(wait);
+                wait = (wait * 2).min(LAST_RETRY);
+            }
+            let through = batch.iter().filter_map(Task::number).max();
+            self.report.send_modify(|stored| {
+                stored.through = through.unwrap_or(stored.through);
+                stored.failing = None;
+            });
         }
-        let through = batch.iter().filter_map(|task| match task {
-            Task::Append { number, .. } => Some(*number),
-            Task::Snapshot { .. } => None,
-        });
-        let through = through.max();
-        report.send_modify(|stored| {
-            stored.through = through.unwrap_or(stored.through);
-            stored.failing = None;
-        });
+        self.report
+    }
+
+    /// A commit may have reached the disk although it failed; doing it again changes nothing then.
+    fn try_commit(&mut self, batch: &[Task]) -> Result<(), redb::Error> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => (self.open)()?,
+        };
+        commit(&database, batch)?;
+        self.database = Some(database);
+        Ok(())
     }
 }
 
@@ -245,3 +331,6 @@ fn commit(database: &Database, batch: &[Task]) -> Result<(), redb::Error> {
     writing.commit()?;
     Ok(())
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -16,22 +16,32 @@ pub mod manifest;
 mod manifests;
 mod metrics;
 mod options;
+mod tls;
 mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::serve::ListenerExt;
 use rollout::canary::Canary;
 use rollout::plan::Plan;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 pub use journal::JournalError;
 pub use options::{Options, OptionsError, TlsFiles};
+pub use tls::TlsFileError;
 pub use token::TokenError;
+
+/// How often a connection of the fleet is asked whether it lives; a dead one is found within twice this and 10 s.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How long open streams and requests may take to end when the agent stops.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The agent cannot start or go on.
 #[derive(Debug, Error)]
@@ -52,16 +62,9 @@ pub enum AgentError {
         /// Why.
         source: std::io::Error,
     },
-    /// A TLS file cannot be read.
-    #[error("{flag} {path}: {source}")]
-    TlsFile {
-        /// Which flag.
-        flag: &'static str,
-        /// Which file.
-        path: std::path::PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// A TLS file cannot be used.
+    #[error(transparent)]
+    TlsFile(#[from] TlsFileError),
     /// The TLS files do not fit together.
     #[error("TLS for --grpc: {0}")]
     Tls(tonic::transport::Error),
@@ -78,10 +81,25 @@ pub enum AgentError {
 /// # Errors
 /// When it cannot start, or a server fails.
 pub async fn run(options: Options) -> Result<(), AgentError> {
+    let mut agent = start(options).await?;
+    println!("listening grpc={} http={}", agent.grpc, agent.http);
+    let ended = tokio::select! {
+        () = signalled() => Ok(()),
+        ended = agent.servers.join_next() => server_ended(ended),
+    };
+    agent.stop().await;
+    ended
+}
+
+/// Starts an agent on the current runtime; it serves when this returns.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn start(options: Options) -> Result<Agent, AgentError> {
     let config = options.meant()?;
     // Another part of the process may have chosen a provider already; either is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let tls = config.grpc_tls.as_ref().map(tls_config).transpose()?;
+    let tls = config.grpc_tls.as_ref().map(tls::server).transpose()?;
     let (journal, recovered) = journal::Journal::open(&config.data)?;
     tracing::info!(replayed = recovered.replayed, data = %config.data.display(), "journal read");
     let clock = clock::Clock::start(recovered.last_at);
@@ -91,6 +109,10 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
 
     let (grpc, grpc_address) = bind("--grpc", config.grpc).await?;
     let (http, http_address) = bind("--http", config.http).await?;
+    let mut server = Server::builder().http2_keepalive_interval(Some(KEEPALIVE));
+    if let Some(tls) = tls {
+        server = server.tls_config(tls).map_err(AgentError::Tls)?;
+    }
     let (stop, stopped) = watch::channel(false);
     let engine = tokio::spawn(engine.run(stopped.clone()));
 
@@ -101,28 +123,52 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
 
     let counters = Arc::new(fleet::Counters::default());
     let api = api::Api { handle: handle.clone(), counters: Arc::clone(&counters), manifests, token: config.http_token };
+    // Nagle's algorithm would hold a small push back until the one before it is acknowledged: up to 40 ms.
+    let http = http.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let grpc = TcpIncoming::from(grpc).with_nodelay(Some(true));
     let serving = axum::serve(http, api::router(api)).with_graceful_shutdown(until(stopped.clone()));
-    let serving = tokio::spawn(serving.into_future());
     let service = fleet::Fleet::new(handle, config.grpc_token, counters);
-    let mut server = Server::builder().http2_keepalive_interval(Some(std::time::Duration::from_secs(10)));
-    if let Some(tls) = tls {
-        server = server.tls_config(tls).map_err(AgentError::Tls)?;
-    }
-    let streams =
-        server.add_service(service).serve_with_incoming_shutdown(TcpListenerStream::new(grpc), until(stopped));
-    let streams = tokio::spawn(streams);
+    let streams = server.add_service(service).serve_with_incoming_shutdown(grpc, until(stopped));
+    let mut servers = JoinSet::new();
+    servers.spawn(async { serving.await.map_err(|error| AgentError::Server(error.into())) });
+    servers.spawn(async { streams.await.map_err(|error| AgentError::Server(error.into())) });
+    Ok(Agent { grpc: grpc_address, http: http_address, stop, engine, watching, servers })
+}
 
-    println!("listening grpc={grpc_address} http={http_address}");
-    let ended = tokio::select! {
-        () = signalled() => Ok(()),
-        ended = serving => ended.map_err(|e| AgentError::Server(e.into()))?.map_err(|e| AgentError::Server(e.into())),
-        ended = streams => ended.map_err(|e| AgentError::Server(e.into()))?.map_err(|e| AgentError::Server(e.into())),
-    };
-    watching.abort();
-    let _ = stop.send(true);
-    // The engine's last act is a snapshot; open streams need not be waited for, workers live without an agent.
-    let _ = engine.await;
-    ended
+/// A running agent. Dropped without [`Agent::stop`], it goes on until its runtime ends.
+#[derive(Debug)]
+pub struct Agent {
+    grpc: SocketAddr,
+    http: SocketAddr,
+    stop: watch::Sender<bool>,
+    engine: JoinHandle<()>,
+    watching: JoinHandle<Result<(), engine::Stopped>>,
+    servers: JoinSet<Result<(), AgentError>>,
+}
+
+impl Agent {
+    /// Where proxies connect.
+    #[must_use]
+    pub const fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Where people and programs connect.
+    #[must_use]
+    pub const fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Stores what it knows, ends its streams and frees its addresses and data.
+    pub async fn stop(mut self) {
+        self.watching.abort();
+        let _ = self.stop.send(true);
+        let _ = self.engine.await;
+        // With the loop gone, streams and watches end by themselves; one that does not is no reason to wait.
+        let all_ended = async { while self.servers.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(GRACE, all_ended).await;
+        self.servers.shutdown().await;
+    }
 }
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), AgentError> {
@@ -132,16 +178,8 @@ async fn bind(flag: &'static str, address: SocketAddr) -> Result<(TcpListener, S
     Ok((listener, bound))
 }
 
-fn tls_config(files: &TlsFiles) -> Result<ServerTlsConfig, AgentError> {
-    let read = |flag, path: &std::path::PathBuf| {
-        std::fs::read(path).map_err(|source| AgentError::TlsFile { flag, path: path.clone(), source })
-    };
-    let identity = Identity::from_pem(read("--grpc-tls-cert", &files.cert)?, read("--grpc-tls-key", &files.key)?);
-    let config = ServerTlsConfig::new().identity(identity);
-    match &files.client_ca {
-        Some(path) => Ok(config.client_ca_root(Certificate::from_pem(read("--grpc-tls-client-ca", path)?))),
-        None => Ok(config),
-    }
+fn server_ended(ended: Option<Result<Result<(), AgentError>, JoinError>>) -> Result<(), AgentError> {
+    ended.unwrap_or(Ok(Ok(()))).map_err(|error| AgentError::Server(error.into()))?
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

@@ -25,7 +25,11 @@ impl Manifests {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Logs what is new to the list, not what is said again.
     fn set(&self, problems: Vec<String>) {
+        if self.problems() == problems {
+            return;
+        }
         problems.iter().for_each(|problem| tracing::error!("{problem}"));
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problems;
     }
@@ -55,8 +59,9 @@ impl Watcher {
         self.directory = directory;
         if scan.news {
             scan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            self.manifests.set(scan.problems.iter().map(ToString::to_string).collect());
         }
+        // A problem can also end without a changed file, when a canary that stood in the way has gone.
+        self.manifests.set(scan.problems.iter().map(ToString::to_string).collect());
         for plan in scan.changed {
             self.handle.event(Event::Declared(Box::new(plan))).await?;
         }

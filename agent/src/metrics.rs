@@ -78,7 +78,10 @@ fn canaries(registry: &mut Registry, controller: &Controller, now: Millis) {
         let status = status::canary(controller, canary, now);
         let of = Of { namespace: status.namespace.clone(), name: status.name.clone() };
         weight.get_or_create(&of).set(status.weight_percent / 100.0);
-        observed.get_or_create(&of).set(status.observed_percent.unwrap_or(0.0) / 100.0);
+        // Nothing observed is no sample: 0 would say that the canary got no traffic, or answered at once.
+        if let Some(percent) = status.observed_percent {
+            observed.get_or_create(&of).set(percent / 100.0);
+        }
         failed_checks.get_or_create(&of).set(i64::from(status.failed_checks));
         let Of { namespace, name } = of;
         in_phase.get_or_create(&OfPhase { namespace, name, phase: status.phase.clone() }).set(1);
@@ -106,12 +109,13 @@ fn count_versions(status: &CanaryStatus, requests: &Family<OfOutcome, Counter>, 
         }
     }
     for version in &status.versions {
+        let Some(p95_ms) = version.p95_ms else { continue };
         let labels = OfVersion {
             namespace: status.namespace.clone(),
             name: status.name.clone(),
             version: version.version.clone(),
         };
-        p95.get_or_create(&labels).set(version.p95_ms.unwrap_or(0.0) / 1000.0);
+        p95.get_or_create(&labels).set(p95_ms / 1000.0);
     }
 }
 

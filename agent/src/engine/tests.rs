@@ -1,0 +1,147 @@
+//! What the loop lets out before the disk has it, and what it keeps back.
+
+use std::time::Duration;
+
+use rollout::report::{Report, ToWorker};
+use rollout::time::Millis;
+use tokio::time::timeout;
+
+use super::*;
+use crate::journal::tests::{Disk, asked, declared, hello, release};
+
+/// A loop on a disk of the test's, one stream to it, and the switch that stops it.
+struct Rig {
+    disk: Disk,
+    handle: Handle,
+    messages: mpsc::Receiver<ToWorker>,
+    cut: oneshot::Receiver<Cut>,
+    stop: watch::Sender<bool>,
+    running: tokio::task::JoinHandle<()>,
+}
+
+const CONN: Conn = Conn(1);
+
+impl Rig {
+    async fn start(room: usize) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let disk = Disk::new();
+        let (journal, recovered) = disk.journal().unwrap();
+        let clock = Clock::start(Millis(0));
+        let (engine, handle) = Engine::new(recovered.controller, journal, clock, Hooks::new().unwrap());
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(engine.run(stopped));
+        let (sender, messages) = mpsc::channel(room);
+        let (cut_sender, cut) = oneshot::channel();
+        handle.event(declared()).await.unwrap();
+        handle.connected(CONN, hello(1), Outbox { messages: sender, cut: cut_sender }).await.unwrap();
+        Self { disk, handle, messages, cut, stop, running }
+    }
+
+    async fn next(&mut self) -> ToWorker {
+        timeout(Duration::from_secs(20), self.messages.recv()).await.expect("deadline: a message").unwrap()
+    }
+
+    /// All that was sent before a beat.
+    async fn until_beat(&mut self) -> Vec<ToWorker> {
+        self.handle.beat(CONN).await.unwrap();
+        let mut before = Vec::new();
+        loop {
+            match self.next().await {
+                ToWorker::Beat => return before,
+                message => before.push(message),
+            }
+        }
+    }
+
+    async fn ask(&self, event: Event) -> Result<Result<Done, Refused>, Stopped> {
+        let Event::Asked(canary, verb) = event else { unreachable!() };
+        self.handle.ask(canary, verb).await
+    }
+
+    async fn refuse(&self) {
+        self.disk.fail_after(0);
+        self.handle.event(Event::Timer).await.unwrap();
+        let mut stored = self.handle.stored.clone();
+        let failing = stored.wait_for(|stored| stored.failing.is_some());
+        timeout(Duration::from_secs(20), failing).await.expect("deadline: failing").unwrap();
+    }
+}
+
+fn splits(message: &ToWorker) -> bool {
+    matches!(message, ToWorker::Entry(entry) if entry.routing.as_ref().is_some_and(|routing| routing.split.is_some()))
+}
+
+#[tokio::test]
+async fn welcome_comes_before_all_else() {
+    for _ in 0..50 {
+        // The manifest's entry is stored, and pushed, while the worker says Hello.
+        let mut rig = Rig::start(64).await;
+        assert!(matches!(rig.next().await, ToWorker::Welcome(_)));
+    }
+}
+
+#[tokio::test]
+async fn without_a_disk_a_cut_leaves_and_nothing_else_until_it_is_back() {
+    let mut rig = Rig::start(64).await;
+    while !matches!(rig.next().await, ToWorker::Entry(_)) {}
+    rig.ask(asked(release)).await.unwrap().unwrap();
+    while !splits(&rig.next().await) {}
+    rig.refuse().await;
+    let report = Report { number: 1, strata: vec![] };
+    rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
+    assert_eq!(rig.until_beat().await, vec![], "an ack or entry left before it was stored");
+    let done = rig.ask(asked(|actor| Verb::Abort { actor, reason: String::new() })).await.unwrap().unwrap();
+    assert_eq!(done.phase, "Failed");
+    let left = rig.until_beat().await;
+    assert!(matches!(left.as_slice(), [entry @ ToWorker::Entry(_)] if !splits(entry)), "{left:?}");
+    // A release must wait: no answer, no entry.
+    let handle = rig.handle.clone();
+    let Event::Asked(canary, verb) = asked(release) else { unreachable!() };
+    let asking = tokio::spawn(async move { handle.ask(canary, verb).await });
+    assert_eq!(rig.until_beat().await, vec![]);
+    assert!(!asking.is_finished());
+    rig.disk.heal();
+    assert_eq!(rig.next().await, ToWorker::Ack(1));
+    while !splits(&rig.next().await) {}
+    assert_eq!(asking.await.unwrap().unwrap().unwrap().release.0, 2);
+}
+
+#[tokio::test]
+async fn a_stop_without_a_disk_ends_and_promises_nothing() {
+    let rig = Rig::start(64).await;
+    rig.refuse().await;
+    let handle = rig.handle.clone();
+    let Event::Asked(canary, verb) = asked(release) else { unreachable!() };
+    let asking = tokio::spawn(async move { handle.ask(canary, verb).await });
+    // Asked before the stop: a question is answered behind it.
+    while rig.handle.read(|controller, _| controller.canaries().all(|canary| canary.releases == 0)).await.unwrap() {}
+    rig.stop.send(true).unwrap();
+    timeout(Duration::from_secs(20), rig.running).await.expect("deadline: stopped").unwrap();
+    assert_eq!(asking.await.unwrap(), Err(Stopped));
+    rig.disk.heal();
+    let (_journal, recovered) = rig.disk.journal().unwrap();
+    assert!(recovered.controller.canaries().all(|canary| canary.releases == 0));
+}
+
+#[tokio::test]
+async fn a_stop_answers_what_is_stored() {
+    let rig = Rig::start(64).await;
+    let handle = rig.handle.clone();
+    let Event::Asked(canary, verb) = asked(release) else { unreachable!() };
+    let asking = tokio::spawn(async move { handle.ask(canary, verb).await });
+    while rig.handle.read(|controller, _| controller.canaries().all(|canary| canary.releases == 0)).await.unwrap() {}
+    rig.stop.send(true).unwrap();
+    rig.running.await.unwrap();
+    assert_eq!(asking.await.unwrap().unwrap().unwrap().release.0, 1);
+    assert_eq!(rig.disk.journal().unwrap().1.replayed, 0, "the last act is a snapshot");
+}
+
+#[tokio::test]
+async fn a_full_outbox_cuts_its_stream() {
+    let rig = Rig::start(3).await;
+    for _ in 0..4 {
+        rig.handle.beat(CONN).await.unwrap();
+    }
+    let cut = timeout(Duration::from_secs(20), rig.cut).await.expect("deadline: cut").unwrap();
+    assert_eq!(cut, Cut::Slow);
+}

@@ -1,0 +1,294 @@
+//! What the journal promises, on a disk in memory that can refuse, or lose power at any write.
+
+use std::io;
+use std::sync::atomic::AtomicU64;
+
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
+use rollout::controller::Verb;
+use rollout::fleet::Conn;
+use rollout::names::{CanaryId, Revision};
+use rollout::outcome::{FailureClass, Outcome};
+use rollout::report::{Hello, Incarnation, PROTOCOL, Report};
+use rollout::route::Placement;
+use rollout::table::{Epoch, Version};
+use rollout::tally::{Counts, Stratum};
+use rollout::time::Micros;
+
+use super::*;
+
+const MANIFEST: &str = "apiVersion: serin.dev/v1alpha1
+kind: Canary
+metadata: { name: web, namespace: prod }
+spec:
+  analysis:
+    interval: 1s
+    threshold: 3
+    stepWeights: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 33.3333, 40, 50, 60]
+    metrics: [{ name: request-success-rate, interval: 60s, thresholdRange: { min: 12.3456789 } }]
+";
+
+/// A disk that outlives the database on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    bytes: Arc<InMemoryBackend>,
+    /// Writes and syncs that still succeed.
+    left: Arc<AtomicU64>,
+}
+
+impl Disk {
+    pub(crate) fn new() -> Self {
+        Self { bytes: Arc::new(InMemoryBackend::new()), left: Arc::new(AtomicU64::new(u64::MAX)) }
+    }
+
+    /// After so many more writes and syncs every one fails.
+    pub(crate) fn fail_after(&self, writes: u64) {
+        self.left.store(writes, Ordering::SeqCst);
+    }
+
+    pub(crate) fn heal(&self) {
+        self.fail_after(u64::MAX);
+    }
+
+    pub(crate) fn journal(&self) -> Result<(Journal, Recovered), JournalError> {
+        let disk = self.clone();
+        let open: Open = Box::new(move || Database::builder().create_with_backend(disk.clone()));
+        Journal::on(Path::new("memory"), open, ())
+    }
+
+    fn spend(&self) -> io::Result<()> {
+        let spent = self.left.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        spent.map(drop).map_err(|_| io::Error::other("no space left on this disk"))
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        self.bytes.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.bytes.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.spend()?;
+        self.bytes.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.spend()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.spend()?;
+        self.bytes.write(offset, data)
+    }
+}
+
+fn web() -> CanaryId {
+    CanaryId::new("prod", "web").unwrap()
+}
+
+pub(crate) fn declared() -> Event {
+    let loaded = crate::manifest::read("web.yaml", MANIFEST);
+    Event::Declared(Box::new(loaded.documents[0].plan().unwrap().clone()))
+}
+
+pub(crate) fn hello(incarnation: u64) -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        incarnation: Incarnation(incarnation),
+        node: "proxy".into(),
+        cluster: "front".into(),
+        filter_version: "1".into(),
+        adopted: vec![],
+        default_upstreams: vec![],
+    }
+}
+
+fn report(number: u64) -> Report {
+    let stratum = Stratum { canary: web(), epoch: Epoch(4), version: Version::Canary, placement: Placement::Sticky };
+    let mut counts = Counts { started: 7 + number, ..Counts::default() };
+    (0..number % 5).for_each(|n| counts.end(Outcome::Success, Micros(1_234 * (n + 1))));
+    counts.end(Outcome::Failure(FailureClass::Reset), Micros(77_777));
+    Report { number, strata: vec![(stratum, counts)] }
+}
+
+pub(crate) fn asked(verb: fn(Revision) -> Verb) -> Event {
+    Event::Asked(web(), verb(Revision::parse("ann").unwrap()))
+}
+
+pub(crate) fn release(actor: Revision) -> Verb {
+    Verb::Release { revision: Revision::parse("v2").unwrap(), actor, accept_unsupported: false }
+}
+
+/// A life with uneven numbers: rates such as 3/7 % must come back exactly.
+fn life() -> Vec<(Millis, Event)> {
+    let mut events = vec![Event::Restarted, declared(), Event::Connected(Conn(1), hello(1)), asked(release)];
+    for number in 1..=12 {
+        events.push(Event::Reported(Conn(1), report(number)));
+        events.push(Event::Timer);
+    }
+    events.push(Event::Disconnected(Conn(1)));
+    events.push(asked(|actor| Verb::Pause { actor, reason: "naïve \"quotes\"".into() }));
+    (0..).map(|n| Millis(1_000_000 + n * 700)).zip(events).collect()
+}
+
+fn fold(events: &[(Millis, Event)]) -> Controller {
+    let mut controller = Controller::default();
+    for (at, event) in events {
+        controller.handle(event.clone(), *at);
+    }
+    controller
+}
+
+fn append_all(journal: &mut Journal, events: &[(Millis, Event)]) {
+    for (at, event) in events {
+        journal.append(*at, event).unwrap();
+    }
+}
+
+async fn through(journal: &Journal, number: u64) {
+    let mut stored = journal.stored();
+    let reached = stored.wait_for(|stored| stored.through >= number);
+    timeout(Duration::from_secs(20), reached).await.expect("deadline: stored").unwrap();
+}
+
+async fn failing(journal: &Journal) -> Stored {
+    let mut stored = journal.stored();
+    let failing = stored.wait_for(|stored| stored.failing.is_some());
+    timeout(Duration::from_secs(20), failing).await.expect("deadline: failing").unwrap().clone()
+}
+
+#[tokio::test]
+async fn what_is_read_back_is_the_state_that_was() {
+    let (disk, life) = (Disk::new(), life());
+    let (mut journal, first) = disk.journal().unwrap();
+    assert_eq!((first.replayed, first.controller), (0, Controller::default()));
+    append_all(&mut journal, &life);
+    journal.close().await;
+    let (_journal, recovered) = disk.journal().unwrap();
+    assert!(matches!(fold(&life).canaries().next().unwrap().phase, rollout::release::Phase::Paused(_)));
+    assert_eq!(recovered.controller, fold(&life));
+    assert_eq!((recovered.replayed, recovered.last_at), (life.len(), life.last().unwrap().0));
+}
+
+#[tokio::test]
+async fn a_snapshot_anywhere_changes_nothing_but_the_length() {
+    let life = life();
+    for at in 0..=life.len() {
+        let disk = Disk::new();
+        let (mut journal, _) = disk.journal().unwrap();
+        let (before, after) = life.split_at(at);
+        append_all(&mut journal, before);
+        journal.snapshot(&fold(before)).unwrap();
+        append_all(&mut journal, after);
+        journal.close().await;
+        let (mut journal, recovered) = disk.journal().unwrap();
+        assert_eq!(recovered.controller, fold(&life));
+        assert_eq!((recovered.replayed, recovered.last_at), (after.len(), life.last().unwrap().0), "snapshot at {at}");
+        // Numbers go on where they were.
+        assert_eq!(journal.append(Millis(9_999_999), &Event::Timer).unwrap(), life.len() as u64 + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_at_any_write_leaves_a_whole_prefix_with_all_that_was_called_stored() {
+    // Enough for the first check; every further event would only add more of the same writes.
+    let life = &life()[..8];
+    let mut cut_short = 0;
+    for writes in 0.. {
+        let disk = Disk::new();
+        let (mut journal, _) = disk.journal().unwrap();
+        disk.fail_after(writes);
+        let mut promised = 0;
+        for (at, event) in life {
+            let number = journal.append(*at, event).unwrap();
+            let mut stored = journal.stored();
+            let told = stored.wait_for(|stored| stored.through >= number || stored.failing.is_some());
+            let told = timeout(Duration::from_secs(20), told).await.expect("deadline: told").unwrap().clone();
+            if told.failing.is_some() {
+                break;
+            }
+            promised = number;
+        }
+        journal.close().await;
+        disk.heal();
+        let (_journal, recovered) = disk.journal().unwrap();
+        let kept = recovered.replayed;
+        assert!(kept as u64 >= promised, "{promised} were called stored, {kept} are there after {writes} writes");
+        assert_eq!(recovered.controller, fold(&life[..kept]));
+        if promised == life.len() as u64 {
+            break;
+        }
+        cut_short += 1;
+    }
+    assert!(cut_short > life.len(), "every commit takes more than one write: {cut_short}");
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_is_told_and_caught_up_with() {
+    let (disk, life) = (Disk::new(), life());
+    let (mut journal, _) = disk.journal().unwrap();
+    append_all(&mut journal, &life[..3]);
+    through(&journal, 3).await;
+    disk.fail_after(0);
+    append_all(&mut journal, &life[3..]);
+    let told = failing(&journal).await;
+    assert_eq!(told.through, 3);
+    assert!(told.failing.unwrap().contains("no space left on this disk"));
+    disk.heal();
+    through(&journal, life.len() as u64).await;
+    assert_eq!(journal.stored().borrow().failing, None);
+    journal.close().await;
+    assert_eq!(disk.journal().unwrap().1.controller, fold(&life));
+}
+
+#[tokio::test]
+async fn a_journal_whose_disk_refuses_can_be_closed() {
+    let disk = Disk::new();
+    let (mut journal, _) = disk.journal().unwrap();
+    disk.fail_after(0);
+    append_all(&mut journal, &life());
+    failing(&journal).await;
+    timeout(CLOSE_WITHIN, journal.close()).await.expect("deadline: closed");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_named() {
+    let (disk, life) = (Disk::new(), life());
+    let (mut journal, _) = disk.journal().unwrap();
+    append_all(&mut journal, &life[..5]);
+    journal.close().await;
+    let spoil = |table: TableDefinition<'_, u64, &[u8]>, number: u64| {
+        let database = Database::builder().create_with_backend(disk.clone()).unwrap();
+        let writing = database.begin_write().unwrap();
+        writing.open_table(table).unwrap().insert(number, &b"{\"at\":1,\"event\":\"dream\"}"[..]).unwrap();
+        writing.commit().unwrap();
+    };
+    spoil(EVENTS, 4);
+    let error = disk.journal().unwrap_err().to_string();
+    assert!(error.contains("journal memory: record 4 cannot be read: unknown variant `dream`"), "{error}");
+    spoil(SNAPSHOT, 2);
+    let error = disk.journal().unwrap_err().to_string();
+    assert!(error.contains("record 2 cannot be read") && error.contains("move the file aside"), "{error}");
+}
+
+#[test]
+fn one_directory_is_for_one_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("a/b");
+    let (_journal, _) = Journal::open(&data).unwrap();
+    let error = Journal::open(&data).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("data directory {} is in use by another agent", data.display())), "{error}");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = Journal::open(&file).unwrap_err().to_string();
+    assert!(error.contains(&file.display().to_string()) && error.contains("--data"), "{error}");
+    let foreign = dir.path().join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("journal.redb"), "x".repeat(8192)).unwrap();
+    let error = Journal::open(&foreign).unwrap_err().to_string();
+    assert!(error.contains("foreign/journal.redb"), "{error}");
+}
