@@ -1,0 +1,97 @@
+//! Every verb of the API, and the pages that tell whether the agent works.
+
+use serde_json::{Value, json};
+
+use crate::support::agent::{TestAgent, WEB, WEB_PATH};
+use crate::support::worker::{Worker, endpoint, hello};
+use rollout::names::Upstream;
+use rollout::report::ToAgent;
+
+fn messages(events: &Value) -> Vec<String> {
+    let items = events["items"].as_array().unwrap().iter();
+    items.map(|event| event["message"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn every_verb_does_what_it_says() {
+    let agent = TestAgent::start().await;
+    let api = agent.api();
+    assert_eq!(api.ask("releases").await, json!({ "release": 1, "phase": "Progressing" }));
+    let canary = api.web().await;
+    assert_eq!((&canary["weightPercent"], &canary["revision"]), (&json!(10.0), &json!("v2")));
+    let pause = json!({ "actor": "bob", "reason": "lunch" });
+    let (_, paused) = api.post(&format!("{WEB_PATH}/pause"), &pause).await;
+    assert_eq!(paused, json!({ "release": 1, "phase": "Paused" }));
+    assert_eq!(api.ask("resume").await["phase"], "Progressing");
+    let abort = json!({ "actor": "ann", "reason": "INC-42" });
+    let (_, aborted) = api.post(&format!("{WEB_PATH}/abort"), &abort).await;
+    assert_eq!(aborted, json!({ "release": 1, "phase": "Failed" }));
+    assert_eq!(api.ask("releases").await, json!({ "release": 2, "phase": "Progressing" }));
+    assert_eq!(api.ask("promote").await["phase"], "Promoting");
+    assert_eq!(api.ask("confirm").await, json!({ "release": 2, "phase": "Finalising" }));
+    // Nobody is connected who would have to hear of it: that ends at once.
+    assert_eq!(api.web().await["phase"], "Succeeded");
+    let (_, events) = api.get(&format!("{WEB_PATH}/events")).await;
+    let told = messages(&events).join("\n");
+    for said in ["begun by ann", "paused by bob: lunch", "resumed by ann", "asked for by ann: INC-42", "ann confirmed"]
+    {
+        assert!(told.contains(said), "{said:?} is not in\n{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_holds_every_canary() {
+    let agent = TestAgent::start().await;
+    let api = agent.api();
+    let (status, list) = api.get("/api/v1/canaries").await;
+    assert_eq!(status, 200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    assert_eq!(list["items"][0]["name"], "web");
+    assert_eq!(list["problems"], json!([]));
+    let (_, workers) = api.get("/api/v1/workers").await;
+    assert_eq!(workers, json!({ "items": [] }));
+}
+
+#[tokio::test]
+async fn what_cannot_be_honoured_holds_until_someone_accepts_it() {
+    let agent = TestAgent::start_with(|options, _| {
+        let hook = "    webhooks: [{ name: gate, type: confirm-rollout, url: \"http://127.0.0.1:1/\" }]\n";
+        std::fs::write(options.canaries.join("web.yaml"), format!("{WEB}{hook}")).unwrap();
+    })
+    .await;
+    let api = agent.api();
+    api.ask("releases").await;
+    let held = api.web().await;
+    assert_eq!((&held["weightPercent"], &held["phase"]), (&json!(0.0), &json!("Progressing")));
+    assert!(held["unsupported"][0].as_str().unwrap().contains("webhooks[0]"), "{held}");
+    assert!(held["message"].as_str().unwrap().contains("--accept-unsupported"), "{held}");
+    let body = json!({ "revision": "v2", "actor": "ann", "acceptUnsupported": true });
+    assert_eq!(api.post(&format!("{WEB_PATH}/releases"), &body).await.0, 200);
+    assert_eq!(api.web().await["weightPercent"], 10.0);
+    let (_, events) = api.get(&format!("{WEB_PATH}/events")).await;
+    assert!(messages(&events).join("\n").contains("ann accepted"), "{events}");
+}
+
+#[tokio::test]
+async fn a_release_onto_a_proxys_default_upstream_is_refused() {
+    let agent = TestAgent::start().await;
+    let mut swapped = hello(1);
+    swapped.default_upstreams = vec![(crate::support::worker::web(), Upstream::parse("web-canary").unwrap())];
+    let mut worker = Worker::open(&endpoint(agent.grpc()), None, &[ToAgent::Hello(swapped)]).await.unwrap();
+    worker.entry().await;
+    let body = json!({ "revision": "v2", "actor": "ann" });
+    let (status, answer) = agent.api().post(&format!("{WEB_PATH}/releases"), &body).await;
+    assert_eq!(status, 409);
+    let error = answer["error"].as_str().unwrap();
+    assert!(error.contains("proxy-1") && error.contains("web-canary") && error.contains("web-primary"), "{error}");
+}
+
+#[tokio::test]
+async fn health_and_readiness_are_open_pages() {
+    let agent = TestAgent::start().await;
+    let api = agent.api();
+    assert_eq!(api.get("/healthz").await, (200, json!("ok\n")));
+    assert_eq!(api.get("/readyz").await, (200, json!("ready\n")));
+    let (status, document) = api.get("/api/v1/openapi.json").await;
+    assert_eq!((status, &document["openapi"]), (200, &json!("3.1.0")));
+}

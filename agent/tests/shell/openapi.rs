@@ -1,0 +1,183 @@
+//! openapi.json is true: it has every route and no other, and what a live agent answers fits its schemas.
+
+use std::collections::BTreeSet;
+
+use jsonschema::Validator;
+use rollout::histogram::Latency;
+use rollout::outcome::{FailureClass, Outcome};
+use rollout::report::{Report, ToAgent};
+use rollout::route::Placement;
+use rollout::table::{Epoch, Version};
+use rollout::tally::{Counts, Stratum};
+use rollout::time::Micros;
+use serde_json::{Value, json};
+
+use crate::support::agent::{Api, TestAgent, WEB, WEB_PATH};
+use crate::support::worker::{Worker, web};
+
+fn document() -> Value {
+    serde_json::from_str(include_str!("../../src/openapi.json")).unwrap()
+}
+
+/// A validator for one of the document's own schemas.
+fn schema(name: &str) -> Validator {
+    let document = document();
+    assert!(document["components"]["schemas"][name].is_object(), "no schema {name}");
+    // OpenAPI 3.1 schemas are JSON Schema 2020-12; references go by the same pointers.
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$ref": format!("#/components/schemas/{name}"),
+        "components": document["components"].clone(),
+    });
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+#[track_caller]
+pub(crate) fn fits(name: &str, value: &Value) {
+    let errors: Vec<String> =
+        schema(name).iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{name}: {errors:#?}\n{value:#}");
+}
+
+/// The answer that the document gives for a status: its schema, or none if it is no JSON.
+async fn answers(api: &Api, path: &str, documented: &str) -> Value {
+    let document = document();
+    let (status, body) = api.get(path).await;
+    let response = &document["paths"][documented]["get"]["responses"][status.to_string()];
+    let response = match response["$ref"].as_str() {
+        Some(pointer) => document.pointer(pointer.trim_start_matches('#')).unwrap(),
+        None => response,
+    };
+    let reference = response["content"]["application/json"]["schema"]["$ref"].as_str();
+    let name = reference.unwrap_or_else(|| panic!("GET {documented} does not document {status}"));
+    fits(name.rsplit('/').next().unwrap(), &body);
+    body
+}
+
+#[test]
+fn every_route_is_documented_and_nothing_else() {
+    let document = document();
+    let mut documented = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        documented.extend(methods.as_object().unwrap().keys().map(|method| format!("{method} {path}")));
+    }
+    // The router cannot be asked for its routes; its source can.
+    let source = include_str!("../../src/api.rs");
+    let routes = source.lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
+    let served: BTreeSet<String> = routes
+        .map(|route| {
+            let (path, method) = route.split_once("\", ").unwrap();
+            format!("{} {path}", method.split_once('(').unwrap().0)
+        })
+        .collect();
+    assert!(served.len() >= 10, "{served:?}");
+    assert_eq!(documented, served);
+}
+
+#[test]
+fn the_document_holds_together() {
+    let document = document();
+    let mut operations = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for operation in methods.as_object().unwrap().values() {
+            assert!(operations.insert(operation["operationId"].as_str().unwrap().to_owned()), "{path}");
+        }
+    }
+    let mut used = BTreeSet::new();
+    references(&document, &mut used);
+    for pointer in &used {
+        assert!(document.pointer(pointer.trim_start_matches('#')).is_some(), "{pointer} leads nowhere");
+    }
+    for kind in ["schemas", "responses", "parameters"] {
+        for name in document["components"][kind].as_object().unwrap().keys() {
+            assert!(used.contains(&format!("#/components/{kind}/{name}")), "{kind}/{name} is never used");
+        }
+    }
+}
+
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+            fields.values().for_each(|value| references(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn what_a_live_agent_answers_fits() {
+    let agent = TestAgent::start_with(|options, _| {
+        let hook = "    webhooks: [{ name: gate, type: confirm-rollout, url: \"http://127.0.0.1:1/\" }]\n";
+        std::fs::write(options.canaries.join("web.yaml"), format!("{WEB}{hook}")).unwrap();
+        std::fs::write(options.canaries.join("wrong.yaml"), "apiVersion: serin.dev/v1alpha1\nkind: Canary").unwrap();
+    })
+    .await;
+    let api = agent.api();
+    let base = "/api/v1/canaries/{namespace}/{name}";
+    answers(&api, WEB_PATH, base).await;
+    let mut worker = Worker::welcomed(agent.grpc(), 1).await;
+    let epoch = worker.entry().await.epoch;
+    // Hold, accept, pause, resume, fail a check, abort, release again, promote, confirm.
+    fits("Done", &api.ask("releases").await);
+    let body = json!({ "revision": "v2", "actor": "ann", "acceptUnsupported": true });
+    fits("ReleaseRequest", &body);
+    let (_, done) = api.post(&format!("{WEB_PATH}/releases"), &body).await;
+    fits("Done", &done);
+    let epoch = worker.entry_above(epoch).await.epoch;
+    worker.send(&ToAgent::Adopted(web(), epoch)).await;
+    // Until a check sees them: the first may come too early, and its window be over when the next is due.
+    let mut number = 0;
+    while answers(&api, WEB_PATH, base).await["failedChecks"] == 0 {
+        number += 1;
+        worker.send(&ToAgent::Report(bad_report(number, epoch))).await;
+        worker.ack().await;
+    }
+    for verb in ["pause", "resume", "abort"] {
+        fits("Done", &api.ask(verb).await);
+    }
+    api.post(&format!("{WEB_PATH}/releases"), &body).await;
+    for verb in ["promote", "confirm"] {
+        fits("Done", &api.ask(verb).await);
+    }
+    let list = answers(&api, "/api/v1/canaries", "/api/v1/canaries").await;
+    assert_ne!(list["problems"], json!([]));
+    assert_eq!(list["items"][0]["totals"][1]["failedByClass"], json!({ "5xx": 3 * number, "timeout": number }));
+    let events = answers(&api, &format!("{WEB_PATH}/events"), &format!("{base}/events")).await;
+    let details: BTreeSet<String> =
+        events["items"].as_array().unwrap().iter().map(|event| kind(&event["detail"])).collect();
+    let seen = ["aborted", "accepted", "checkFailed", "confirmed", "declared", "held", "paused", "promoting"];
+    assert!(seen.iter().all(|kind| details.contains(*kind)), "{details:?}");
+    answers(&api, "/api/v1/workers", "/api/v1/workers").await;
+    answers(&api, "/api/v1/canaries/prod/nobody", base).await;
+    answers(&api, "/api/v1/canaries/prod/%00", base).await;
+}
+
+fn kind(detail: &Value) -> String {
+    match detail {
+        Value::String(word) => word.clone(),
+        detail => detail.as_object().unwrap().keys().next().unwrap().clone(),
+    }
+}
+
+/// Half of the canary's requests failed.
+fn bad_report(number: u64, epoch: Epoch) -> Report {
+    let stratum = Stratum { canary: web(), epoch, version: Version::Canary, placement: Placement::Drawn };
+    let mut counts = Counts { started: 9, latency: Latency::new(), ..Counts::default() };
+    (0..4).for_each(|_| counts.end(Outcome::Success, Micros(3000)));
+    (0..3).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1000)));
+    counts.end(Outcome::Failure(FailureClass::Timeout), Micros(900_000));
+    Report { number, strata: vec![(stratum, counts)] }
+}
+
+#[test]
+fn a_schema_refuses_what_serde_would_never_write() {
+    let refused = |name: &str, value: Value| assert!(!schema(name).is_valid(&value), "{name} takes {value}");
+    refused("Done", json!({ "release": 1 }));
+    refused("Done", json!({ "release": 1, "phase": "Dreaming" }));
+    refused("Done", json!({ "release": 1, "phase": "Failed", "more": 1 }));
+    refused("Note", json!({ "stepped": { "from": 0, "to": 2_000_000, "verdict": null } }));
+    refused("Note", json!("aborted"));
+    refused("VerbRequest", json!({ "actor": "a b" }));
+}

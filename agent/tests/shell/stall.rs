@@ -1,0 +1,60 @@
+//! An agent whose disk refuses: it cuts, says that it cannot store, raises nothing, and catches up when the disk is back.
+
+use std::time::Duration;
+
+use rollout::report::{ToAgent, ToWorker};
+use rollout::table::Version;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::support::agent::{WEB, WEB_PATH, directory};
+use crate::support::child::ChildAgent;
+use crate::support::until;
+use crate::support::worker::{Worker, report};
+
+#[tokio::test]
+async fn an_agent_without_its_disk_only_reduces_and_catches_up() {
+    let dir = directory();
+    // Long enough that what was seen before the disk went counts for more than one check.
+    let manifest = WEB.replace("interval: 1s,", "interval: 60s,");
+    std::fs::write(dir.path().join("canaries/web.yaml"), manifest).unwrap();
+    let mut child = ChildAgent::start(dir.path());
+    let api = child.api();
+    let mut worker = Worker::welcomed(child.grpc(), 1).await;
+    let known = worker.entry().await.epoch;
+    api.ask("releases").await;
+    let split = worker.entry_above(known).await;
+    worker.beats().await;
+    child.take_disk();
+    worker.send(&ToAgent::Report(report(1, Version::Canary, split.epoch, 50))).await;
+    until("the agent to notice", async || match api.get("/readyz").await {
+        (503, answer) => Ok(answer),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    assert_eq!(api.metric("serin_journal_writable").await, Some(0.0));
+    let (status, answer) = api.post(&format!("{WEB_PATH}/promote"), &json!({ "actor": "ann" })).await;
+    let error = answer["error"].as_str().unwrap();
+    assert!(status == 503 && error.contains("journal cannot be written") && error.contains("only abort"), "{error}");
+    // A check has passed now; neither a greater weight nor an ack may leave.
+    api.until_web("the next step to be decided", |canary| canary["step"] != 1 || canary["phase"] != "Progressing")
+        .await;
+    let early = timeout(Duration::from_millis(300), worker.next()).await;
+    assert!(early.is_err(), "{early:?} left before it was stored");
+    api.ask("abort").await;
+    let cut = worker.next().await;
+    let ToWorker::Entry(entry) = cut else { panic!("{cut:?} instead of the cut") };
+    assert_eq!(entry.routing.unwrap().split, None);
+    worker.beats().await;
+    child.give_disk_back();
+    assert_eq!(worker.ack().await, 1);
+    until("the agent to recover", async || match api.get("/readyz").await {
+        (200, _) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    child.kill9();
+    let child = ChildAgent::start(dir.path());
+    let canary = child.api().web().await;
+    assert_eq!((&canary["phase"], &canary["totals"][1]["started"]), (&json!("Failed"), &json!(50)));
+}
