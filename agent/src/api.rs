@@ -250,6 +250,12 @@ async fn watch(
         let (handle, id, announcements, ticks) = &mut state;
         loop {
             tokio::select! {
+                // The first tick is due at once: a watcher begins with the status, whatever happens meanwhile.
+                biased;
+                _ = ticks.tick() => {
+                    let status = status_of(handle, id.clone()).await.ok()?;
+                    return Some((Ok(sse("status", &status)), state));
+                }
                 announced = announcements.recv() => match announced {
                     Ok((canary, event)) if canary == *id => {
                         return Some((Ok(sse("event", &status::event(&event))), state));
@@ -258,10 +264,6 @@ async fn watch(
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,
                 },
-                _ = ticks.tick() => {
-                    let status = status_of(handle, id.clone()).await.ok()?;
-                    return Some((Ok(sse("status", &status)), state));
-                }
             }
         }
     });
