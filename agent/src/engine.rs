@@ -4,6 +4,7 @@
 //! journal says that their event is on disk.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use rollout::controller::{Command, Controller, Done, Event, Refused, Verb};
 use rollout::fleet::Conn;
@@ -13,7 +14,7 @@ use rollout::report::{Hello, ToWorker};
 use rollout::time::Millis;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 
 use crate::clock::Clock;
 use crate::hooks::Hooks;
@@ -25,6 +26,8 @@ const MAX_WAITING: usize = 1024;
 pub(crate) const MAX_OUTBOX: usize = 2048;
 /// Events after which the journal is shortened by a snapshot.
 const SNAPSHOT_EVERY: usize = 20_000;
+/// How long the answer to an abort waits for a disk that neither stores nor refuses.
+const ABORT_ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 /// Announcements that a slow watcher may lag behind.
 const MAX_LAG: usize = 1024;
 
@@ -228,7 +231,7 @@ impl Engine {
         self.waiting.extend(deferred.map(|command| (number, command)));
         if let (Some(answer), Some(reply)) = (answer, output.reply) {
             if output.reply_at_once {
-                let _ = answer.send(reply);
+                tokio::spawn(answer_soon(answer, reply, number, self.journal.stored()));
             } else {
                 self.waiting.push_back((number, Deferred::Answer(answer, reply)));
             }
@@ -307,3 +310,20 @@ impl Engine {
 
 #[cfg(test)]
 mod tests;
+
+/// The answer to what waits for no disk: a refusal, or an abort, whose cut has left. To be told of an abort means more:
+/// that no restart takes it back. An agent killed in this very moment, with the cut in no socket and in no journal, would
+/// resume the release; so the answer waits until the abort is stored, or cannot be.
+async fn answer_soon(
+    answer: oneshot::Sender<Result<Done, Refused>>,
+    reply: Result<Done, Refused>,
+    number: u64,
+    mut stored: watch::Receiver<Stored>,
+) {
+    if reply.is_ok() {
+        let settled = stored.wait_for(|stored| stored.through >= number || stored.failing.is_some());
+        // A disk that hangs, and a journal that has ended, are no reason to keep quiet about a cut that is made.
+        let _ = timeout(ABORT_ANSWERED_WITHIN, settled).await;
+    }
+    let _ = answer.send(reply);
+}
