@@ -6,9 +6,11 @@
 
 pub mod agent;
 pub mod case;
+pub mod certs;
 pub mod chance;
 pub mod edit;
 pub mod envoy;
+pub mod grpc;
 pub mod hook;
 pub mod http;
 pub mod load;
