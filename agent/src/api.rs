@@ -12,14 +12,14 @@ use axum::response::sse::{Event as Sse, KeepAlive};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use rollout::controller::{Refused, Verb};
 use rollout::names::{CanaryId, Revision};
 use rollout::status;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::engine::{Handle, Stopped};
 use crate::fleet::Counters;
@@ -242,16 +242,15 @@ async fn watch(
     path: CanaryPath,
 ) -> Result<axum::response::sse::Sse<impl Stream<Item = Result<Sse, Infallible>>>, Failure> {
     let id = parse_id(path)?;
-    status_of(&api.handle, id.clone()).await?;
+    // Listened to before the status is taken, so that nothing falls between the two.
     let announcements = api.handle.watch();
-    let mut ticks = interval(WATCH_EVERY);
+    let first = sse("status", &status_of(&api.handle, id.clone()).await?);
+    let mut ticks = interval_at(Instant::now() + WATCH_EVERY, WATCH_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let stream = futures::stream::unfold((api.handle, id, announcements, ticks), async |mut state| {
+    let changes = futures::stream::unfold((api.handle, id, announcements, ticks), async |mut state| {
         let (handle, id, announcements, ticks) = &mut state;
         loop {
             tokio::select! {
-                // The first tick is due at once: a watcher begins with the status, whatever happens meanwhile.
-                biased;
                 _ = ticks.tick() => {
                     let status = status_of(handle, id.clone()).await.ok()?;
                     return Some((Ok(sse("status", &status)), state));
@@ -267,6 +266,7 @@ async fn watch(
             }
         }
     });
+    let stream = futures::stream::iter([Ok(first)]).chain(changes);
     Ok(axum::response::sse::Sse::new(stream).keep_alive(KeepAlive::default()))
 }
 
