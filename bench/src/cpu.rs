@@ -1,6 +1,7 @@
 //! CPU time of a process from the scheduler's own count: nanoseconds, where getrusage and /proc/PID/stat may count ticks.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -15,7 +16,12 @@ pub fn process_cpu_ns(pid: u32) -> Result<u64> {
     let mut total_ns = 0;
     for task in fs::read_dir(&tasks).with_context(|| format!("process {pid} is gone"))? {
         let file = task?.path().join("schedstat");
-        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            // It ended since the folder was read.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+        };
         total_ns += parse_schedstat(&text).with_context(|| format!("{} holds {text:?}", file.display()))?;
     }
     Ok(total_ns)
@@ -30,6 +36,13 @@ fn parse_schedstat(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use ::tests::case::Case;
+    use ::tests::process::Process;
+    use ::tests::wait::until;
+    use anyhow::ensure;
+
     use super::*;
 
     #[test]
@@ -41,13 +54,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn work_shows_and_a_process_that_is_gone_is_an_error() {
-        let before_ns = process_cpu_ns(std::process::id()).unwrap();
-        let mut x = 1_u64;
-        while process_cpu_ns(std::process::id()).unwrap() < before_ns + 1_000_000 {
-            x = std::hint::black_box(x.wrapping_mul(3));
-        }
-        assert!(process_cpu_ns(u32::MAX).is_err());
+    #[tokio::test]
+    async fn work_shows_and_a_process_that_is_gone_is_an_error() -> Result<()> {
+        Case::run("cpu", async |case| {
+            let forever = ["-c".into(), "while :; do :; done".into()];
+            let busy = Process::start("busy", Path::new("sh"), &forever, &[], case.dir())?;
+            let pid = busy.pid();
+            let before_ns = process_cpu_ns(pid)?;
+            until("a millisecond of work", Duration::from_secs(10), async || {
+                ensure!(process_cpu_ns(pid)? > before_ns + 1_000_000, "less than that");
+                Ok(())
+            })
+            .await?;
+            drop(busy);
+            assert!(process_cpu_ns(pid).is_err());
+            Ok(())
+        })
+        .await
     }
 }

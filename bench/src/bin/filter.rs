@@ -7,8 +7,16 @@
 //! error, not a figure.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use ::tests::agent::Agent;
+use ::tests::case::Case;
+use ::tests::edit::replace_once;
+use ::tests::envoy::{Envoy, EnvoySetup};
+use ::tests::parts;
+use ::tests::ports::Reserved;
+use ::tests::wait::until;
 use anyhow::{Context, Result, ensure};
 use bench::cpu::process_cpu_ns;
 use bench::listeners::{CANARY_PERCENT, Modules, Variant, beside_the_shipped_one, listener};
@@ -17,19 +25,14 @@ use bench::machine::{Machine, Versions, load_average};
 use bench::report::{Report, rows};
 use bench::upstream::Upstream;
 use clap::Parser;
-use tests::agent::Agent;
-use tests::case::Case;
-use tests::edit::replace_once;
-use tests::envoy::{Envoy, EnvoySetup};
-use tests::parts;
-use tests::ports::Reserved;
-use tests::wait::until;
 
 const CONNECTIONS: usize = 16;
 /// Requests of each variant before anything is measured: code is compiled, connections are open, caches are warm.
 const WARM_UP: u64 = 5_000;
-/// Requests before each measured stretch, so that none begins with its neighbour's caches.
-const LEAD_IN: u64 = 500;
+/// Requests of one variant before it is the next one's turn.
+const SLICE: u64 = 2_000;
+/// Requests before each measured slice, so that none begins with its neighbour's caches.
+const LEAD_IN: u64 = 300;
 const IDLE_FOR: Duration = Duration::from_secs(2);
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -49,10 +52,19 @@ struct Options {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    let options = Options::parse();
+async fn main() -> ExitCode {
+    match run(&Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench filter: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<()> {
     let case = Case::new("bench-filter")?;
-    let report = measure(&case, &options).await?;
+    let report = measure(&case, options).await?;
     case.remove();
     let json = serde_json::to_string_pretty(&report)?;
     let file = write_json(&json)?;
@@ -67,17 +79,17 @@ async fn measure(case: &Case, options: &Options) -> Result<Report> {
     let load_before = load_average();
     eprintln!("starting agent, Envoy and upstreams");
     let mut stage = Stage::start(case, &modules).await?;
-    let idle_us_per_second = stage.idle_us_per_second().await?;
     for lane in &mut stage.lanes {
         lane.send(WARM_UP).await?;
     }
     let begun = Instant::now();
     for round in 0..options.rounds {
-        stage.round(round as usize, options.requests).await?;
+        stage.round(options.requests).await?;
         let spent_s = begun.elapsed().as_secs_f64();
         let left_s = spent_s / f64::from(round + 1) * f64::from(options.rounds - round - 1);
         eprintln!("round {:>2} of {}: {}; {left_s:.0} s left", round + 1, options.rounds, stage.last_round());
     }
+    let idle_us_per_second = stage.idle_us_per_second().await?;
     stage.check_what_was_done().await?;
     let samples: Vec<_> = stage.lanes.into_iter().map(|lane| (lane.variant.name(), lane.samples_us)).collect();
     Ok(Report {
@@ -95,6 +107,7 @@ async fn measure(case: &Case, options: &Options) -> Result<Report> {
 /// Everything that runs, with one lane for each variant.
 struct Stage {
     lanes: Vec<Lane>,
+    turn: usize,
     envoy: Envoy,
     agent: Agent,
     _upstreams: [Upstream; 2],
@@ -105,6 +118,9 @@ struct Lane {
     variant: Variant,
     clients: Clients,
     answered: Answered,
+    /// Envoy's CPU time in this round.
+    spent_ns: u64,
+    /// The same for one request, of each round that is over.
     samples_us: Vec<f64>,
 }
 
@@ -136,9 +152,9 @@ impl Stage {
             let port = beside.iter().position(|other| *other == variant).and_then(|at| ports.get(at));
             let addr = port.map_or(envoy.addr(), Reserved::addr);
             let clients = Clients::connect(addr, CONNECTIONS).await?;
-            lanes.push(Lane { variant, clients, answered: Answered::default(), samples_us: Vec::new() });
+            lanes.push(Lane { variant, clients, answered: Answered::default(), spent_ns: 0, samples_us: Vec::new() });
         }
-        Ok(Self { lanes, envoy, agent, _upstreams: upstreams })
+        Ok(Self { lanes, turn: 0, envoy, agent, _upstreams: upstreams })
     }
 
     async fn idle_us_per_second(&mut self) -> Result<f64> {
@@ -148,16 +164,24 @@ impl Stage {
         Ok((process_cpu_ns(pid)? - before_ns) as f64 / 1e3 / begun.elapsed().as_secs_f64())
     }
 
-    /// Every variant once, beginning with another one each time.
-    async fn round(&mut self, round: usize, requests: u64) -> Result<()> {
+    /// One figure for each variant. The variants take turns in short slices, beginning with another one each time: what
+    /// else the machine does comes in bursts, and so meets all of them.
+    async fn round(&mut self, requests: u64) -> Result<()> {
         let pid = self.envoy.process().pid();
-        let first = round % self.lanes.len();
-        let (before, from_first) = self.lanes.split_at_mut(first);
-        for lane in from_first.iter_mut().chain(before) {
-            lane.send(LEAD_IN).await?;
-            let before_ns = process_cpu_ns(pid)?;
-            lane.send(requests).await?;
-            lane.samples_us.push((process_cpu_ns(pid)? - before_ns) as f64 / 1e3 / requests as f64);
+        for slice in slices(requests) {
+            self.turn += 1;
+            let first = self.turn % self.lanes.len();
+            let (before_first, from_first) = self.lanes.split_at_mut(first);
+            for lane in from_first.iter_mut().chain(before_first) {
+                lane.send(LEAD_IN).await?;
+                let before_ns = process_cpu_ns(pid)?;
+                lane.send(slice).await?;
+                lane.spent_ns += process_cpu_ns(pid)? - before_ns;
+            }
+        }
+        for lane in &mut self.lanes {
+            let spent_us = std::mem::take(&mut lane.spent_ns) as f64 / 1e3;
+            lane.samples_us.push(spent_us / requests as f64);
         }
         Ok(())
     }
@@ -196,6 +220,12 @@ impl Stage {
         })
         .await
     }
+}
+
+/// `requests` cut into slices of [`SLICE`] and the rest.
+fn slices(requests: u64) -> impl Iterator<Item = u64> {
+    let rest = requests % SLICE;
+    std::iter::repeat_n(SLICE, (requests / SLICE) as usize).chain((rest > 0).then_some(rest))
 }
 
 /// The shipped example as a release that stays where it is, at one weight and sticky by a header.
@@ -261,4 +291,17 @@ fn write_json(json: &str) -> Result<PathBuf> {
     let file = folder.canonicalize()?.join("filter.json");
     std::fs::write(&file, format!("{json}\n")).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_add_up_to_the_requests_asked_for() {
+        let of = |requests| slices(requests).collect::<Vec<_>>();
+        assert_eq!(of(5_000), [2_000, 2_000, 1_000]);
+        assert_eq!(of(4_000), [2_000, 2_000]);
+        assert_eq!(of(7), [7]);
+    }
 }
