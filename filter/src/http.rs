@@ -45,12 +45,15 @@ impl HttpContext for Http {
         let Some(mut ticket) = self.ticket.take() else {
             return Action::Continue;
         };
-        if let Some(now) = self.with_shell(Shell::now) {
-            let read = host::headers(MapType::HttpResponseHeaders);
-            match pairs(&read) {
-                Ok(headers) => ticket.response_headers(&headers, now),
-                Err(_) => self.is_answer_unreadable = true,
+        let read = host::headers(MapType::HttpResponseHeaders);
+        match pairs(&read).map(|headers| ticket.response_headers(&headers)) {
+            Ok(false) => {}
+            Ok(true) => {
+                if let Some(now) = self.with_shell(Shell::now) {
+                    ticket.stream_answered(now);
+                }
             }
+            Err(_) => self.is_answer_unreadable = true,
         }
         self.ticket = Some(ticket);
         Action::Continue

@@ -31,20 +31,24 @@ impl Ticket {
         self.is_grpc
     }
 
-    /// Response headers arrived. For upgrades, server-sent events and gRPC the latency ends here: how long a stream
-    /// lives says nothing about how well it is served (a unary gRPC call cannot be told from a streaming one).
-    pub fn response_headers(&mut self, headers: &[(&[u8], &[u8])], now: Micros) {
+    /// Response headers arrived. True for upgrades, server-sent events and gRPC: their latency ends now, so say what
+    /// time it is by [`Ticket::stream_answered`]. How long a stream lives says nothing about how well it is served (a
+    /// unary gRPC call cannot be told from a streaming one).
+    #[must_use]
+    pub fn response_headers(&mut self, headers: &[(&[u8], &[u8])]) -> bool {
         let value = |name: &str| headers.iter().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| *value);
         self.status = value(":status").and_then(number).and_then(|status| u16::try_from(status).ok());
         let content_type = value("content-type").unwrap_or_default();
         self.is_grpc = content_type.starts_with(b"application/grpc");
-        let is_stream = self.is_grpc || content_type.starts_with(b"text/event-stream") || self.status == Some(101);
-        if is_stream {
-            self.stream_answered = Some(now);
-        }
         if self.is_grpc {
             self.grpc_status = value("grpc-status").and_then(number);
         }
+        self.is_grpc || content_type.starts_with(b"text/event-stream") || self.status == Some(101)
+    }
+
+    /// The headers of a stream's answer came at this time. Asked for apart, since most answers need no clock here.
+    pub const fn stream_answered(&mut self, now: Micros) {
+        self.stream_answered = Some(now);
     }
 
     /// Response trailers arrived.
@@ -80,7 +84,9 @@ mod tests {
     fn check(headers: &[(&[u8], &[u8])], trailers: &[(&[u8], &[u8])], expected: (Outcome, u64)) {
         let stratum = Stratum { canary: 0, epoch: Epoch(1), version: Version::Canary, placement: Placement::Drawn };
         let mut ticket = Ticket::new(stratum, Micros(1000));
-        ticket.response_headers(headers, Micros(1500));
+        if ticket.response_headers(headers) {
+            ticket.stream_answered(Micros(1500));
+        }
         ticket.response_trailers(trailers);
         let (outcome, latency) = ticket.end(0, Some(1), Micros(9000));
         assert_eq!((outcome, latency.0), expected);

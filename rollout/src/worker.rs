@@ -353,7 +353,8 @@ impl Worker {
 
     /// Ticks fast while a release is on or the agent is sought, slowly when all is quiet.
     fn repace(&mut self) -> Option<Action> {
-        let pace = if self.link.is_up() { self.report_every() } else { REPORT_EVERY };
+        let is_seeking = self.settings.has_agent && !self.link.is_up();
+        let pace = if is_seeking { REPORT_EVERY } else { self.report_every() };
         (pace != self.pace).then(|| {
             self.pace = pace;
             Action::TickEvery(pace)

@@ -9,7 +9,7 @@ use rollout::controller::{Event, Verb};
 use rollout::fleet::Peer;
 use rollout::table::{Entry, Epoch, Routing, Split};
 use rollout::time::{Micros, Millis};
-use rollout::worker::HeaderEdit;
+use rollout::worker::{Action, HeaderEdit, IDLE_EVERY, REPORT_EVERY};
 
 use fixture::net::{LEASE, Net, worker};
 use fixture::{id, percent, plan, upstream, word};
@@ -168,5 +168,13 @@ fn a_static_canary_has_no_lease() {
         let request = rollout::matching::Request { headers: &headers, client_address: None };
         let decision = worker.route(request, Micros(LEASE.0 * 1000 * 10));
         assert_eq!(decision.header, HeaderEdit::Set(upstream("web-canary")));
+    }
+}
+
+#[test]
+fn only_a_worker_that_seeks_an_agent_ticks_fast_without_one() {
+    for (has_agent, period) in [(false, IDLE_EVERY), (true, REPORT_EVERY)] {
+        let actions = worker(1, has_agent, vec![]).tick(Millis(0));
+        assert!(actions.contains(&Action::TickEvery(period)), "{has_agent}: {actions:?}");
     }
 }
