@@ -24,7 +24,7 @@ const MAX_STREAMS: usize = 20_000;
 /// A stream must say Hello within this time.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// A welcomed stream that says nothing for this long is dead; workers speak every second.
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(10);
 /// Frames that break a rule before a stream is closed.
 const MAX_MALFORMED: u32 = 16;
 

@@ -55,6 +55,7 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
         without_agent: "web-primary (the primary)".into(),
         totals: versions.clone(),
         versions,
+        gates: vec![],
         unsupported: Vec::new(),
     }
 }

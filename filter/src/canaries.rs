@@ -6,6 +6,7 @@ use proto::wire::check_routing;
 use rollout::matching::{MatchRule, Pattern, StringMatch};
 use rollout::names::{CanaryId, Upstream};
 use rollout::table::{Entry, Epoch, MAX_CANARIES, Routing, Scope, Split, StickyKey, WeightPpm};
+use rollout::worker::IDLE_EVERY;
 use serde::Deserialize;
 
 use crate::config::{ConfigError, bounded};
@@ -100,6 +101,9 @@ fn fixed_entry(at: &str, raw: RawCanary) -> Result<Entry, ConfigError> {
         rules: rules.collect::<Result<_, _>>()?,
         sticky: raw.sticky.map(|key| parse_sticky(at, key)).transpose()?,
         salt: raw.salt.unwrap_or_else(|| canary.to_string()),
+        // Without an agent nobody compares slots.
+        slot: IDLE_EVERY,
+        latency_limit: None,
     };
     let hosts = raw.hosts.map(|hosts| hosts.iter().map(|host| host.to_ascii_lowercase()).collect());
     let routing = Routing {

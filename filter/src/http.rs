@@ -49,9 +49,10 @@ impl HttpContext for Http {
         match pairs(&read).map(|headers| ticket.response_headers(&headers)) {
             Ok(false) => {}
             Ok(true) => {
-                if let Some(now) = self.with_shell(Shell::now) {
-                    ticket.stream_answered(now);
-                }
+                self.with_shell(|shell| {
+                    let now = shell.now();
+                    shell.worker.stream_answered(&mut ticket, now);
+                });
             }
             Err(_) => self.is_answer_unreadable = true,
         }

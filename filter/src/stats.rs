@@ -84,7 +84,7 @@ impl Stats {
     pub(crate) fn finished(&mut self, finished: &Finished, canary: Option<&CanaryId>) {
         let (number, version) = (finished.canary, finished.version);
         match finished.outcome {
-            Outcome::Void => return self.count(Name::Void(number, version), canary, 1),
+            Outcome::Void | Outcome::Abandoned => return self.count(Name::Void(number, version), canary, 1),
             Outcome::Failure(class) => {
                 self.count(Name::Failures(number, version, class), canary, 1);
             }

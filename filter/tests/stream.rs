@@ -9,6 +9,7 @@ use rollout::matching::{MatchRule, StringMatch};
 use rollout::names::{CanaryId, Upstream};
 use rollout::report::{PROTOCOL, Report, ToAgent, ToWorker};
 use rollout::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
+use rollout::time::Millis;
 
 const AGENT: &str = r#"{"agent":"127.0.0.1:7070"}"#;
 
@@ -23,6 +24,8 @@ fn entry(epoch: u64, weight_ppm: u32) -> ToWorker {
         rules: vec![MatchRule { headers: vec![("x-beta".into(), StringMatch::Present)], ..MatchRule::default() }],
         sticky: None,
         salt: "prod/web#1".into(),
+        slot: Millis(100),
+        latency_limit: None,
     };
     let routing = Routing {
         scope: Scope::of_service(&web()),

@@ -21,14 +21,14 @@
 use rollout::histogram::{Latency, Packed, max_index};
 use rollout::names::CanaryId;
 use rollout::outcome::FailureClass;
-use rollout::report::Report;
+use rollout::report::{Position, Report};
 use rollout::route::Placement;
 use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Failures, Stratum};
+use rollout::tally::{Counts, Failures, Slot, Stratum};
 
 use crate::error::{WireError, at_most, each};
 use crate::hello::decode_canary;
-use crate::limits::{MAX_COUNT, MAX_STRATA};
+use crate::limits::{MAX_CANARIES, MAX_COUNT, MAX_STRATA};
 use crate::v1;
 
 pub(crate) fn encode_report(report: &Report) -> v1::Report {
@@ -36,6 +36,7 @@ pub(crate) fn encode_report(report: &Report) -> v1::Report {
     v1::Report {
         number: report.number,
         strata: strata.map(|(stratum, counts)| encode_stratum(stratum, counts)).collect(),
+        positions: report.positions.iter().map(encode_position).collect(),
     }
 }
 
@@ -44,7 +45,20 @@ pub(crate) fn decode_report(report: v1::Report) -> Result<Report, WireError> {
         return Err(WireError::number("number", 0, "is no report's number; they count from 1"));
     }
     at_most("strata", report.strata.len(), MAX_STRATA)?;
-    Ok(Report { number: report.number, strata: each("strata", report.strata, decode_stratum)? })
+    at_most("positions", report.positions.len(), MAX_CANARIES)?;
+    Ok(Report {
+        number: report.number,
+        strata: each("strata", report.strata, decode_stratum)?,
+        positions: each("positions", report.positions, |position| decode_position(&position))?,
+    })
+}
+
+fn encode_position(position: &Position) -> v1::Position {
+    v1::Position { canary: position.canary.as_str().into(), epoch: position.epoch.0, slot: position.slot.0 }
+}
+
+fn decode_position(position: &v1::Position) -> Result<Position, WireError> {
+    Ok(Position { canary: decode_canary(&position.canary)?, epoch: Epoch(position.epoch), slot: Slot(position.slot) })
 }
 
 fn encode_stratum(stratum: &Stratum<CanaryId>, counts: &Counts) -> v1::Stratum {
@@ -62,6 +76,9 @@ fn encode_stratum(stratum: &Stratum<CanaryId>, counts: &Counts) -> v1::Stratum {
         failed: classes.collect(),
         void: counts.void.min(MAX_COUNT),
         latency: encode_latency(&counts.latency),
+        slot: stratum.slot.0,
+        slow: counts.slow.min(MAX_COUNT),
+        abandoned: counts.abandoned.min(MAX_COUNT),
     }
 }
 
@@ -71,12 +88,15 @@ fn decode_stratum(stratum: v1::Stratum) -> Result<(Stratum<CanaryId>, Counts), W
         epoch: Epoch(stratum.epoch),
         version: decode_version(stratum.version)?,
         placement: decode_placement(stratum.placement)?,
+        slot: Slot(stratum.slot),
     };
     let counts = Counts {
         started: decode_count("started", stratum.started)?,
         succeeded: decode_count("succeeded", stratum.succeeded)?,
         failed: decode_failed(&stratum.failed)?,
         void: decode_count("void", stratum.void)?,
+        abandoned: decode_count("abandoned", stratum.abandoned)?,
+        slow: decode_count("slow", stratum.slow)?,
         latency: decode_latency(&stratum.latency.unwrap_or_default()).map_err(|error| error.within("latency"))?,
     };
     Ok((at, counts))

@@ -3,10 +3,13 @@
 use rollout::matching::{MatchRule, Pattern, StringMatch};
 use rollout::names::MAX_NAME_BYTES;
 use rollout::table::{Entry, Routing, Scope, Split, StickyKey, WeightPpm};
+use rollout::time::{Micros, Millis};
 
 use crate::error::{WireError, at_most, bounded, each};
 use crate::hello::{decode_canary, decode_epoch, decode_upstream};
-use crate::limits::{MAX_CONDITIONS, MAX_HOSTS, MAX_PATH_PREFIX_BYTES, MAX_REGEXES, MAX_RULES, MAX_SALT_BYTES};
+use crate::limits::{
+    MAX_CONDITIONS, MAX_HOSTS, MAX_PATH_PREFIX_BYTES, MAX_REGEXES, MAX_RULES, MAX_SALT_BYTES, MAX_SLOT_MS,
+};
 use crate::v1;
 
 pub(crate) fn encode_entry(entry: &Entry) -> v1::Entry {
@@ -73,6 +76,8 @@ fn encode_split(split: &Split) -> v1::Split {
         rules: split.rules.iter().map(encode_rule).collect(),
         sticky: split.sticky.as_ref().map(|key| v1::StickyKey { key: Some(encode_key(key)) }),
         salt: split.salt.clone(),
+        slot_ms: u32::try_from(split.slot.0).unwrap_or(MAX_SLOT_MS),
+        latency_limit_us: split.latency_limit.map(|limit| limit.0),
     }
 }
 
@@ -87,7 +92,16 @@ fn decode_split(split: v1::Split) -> Result<Split, WireError> {
         rules: each("rules", split.rules, decode_rule)?,
         sticky: split.sticky.map(|sticky| decode_key(sticky).map_err(|error| error.within("sticky"))).transpose()?,
         salt: bounded("salt", split.salt, MAX_SALT_BYTES)?,
+        slot: decode_slot(split.slot_ms)?,
+        latency_limit: split.latency_limit_us.map(Micros),
     })
+}
+
+fn decode_slot(slot_ms: u32) -> Result<Millis, WireError> {
+    if slot_ms == 0 || slot_ms > MAX_SLOT_MS {
+        return Err(WireError::number("slot_ms", slot_ms, "is outside 1 to 86400000"));
+    }
+    Ok(Millis(slot_ms.into()))
 }
 
 fn encode_key(key: &StickyKey) -> v1::sticky_key::Key {

@@ -15,6 +15,8 @@ pub const MAX_COUNT: u64 = 1 << 48;
 pub const MAX_TEXT_BYTES: usize = 1024;
 /// Longest salt of a sticky hash, in bytes.
 pub const MAX_SALT_BYTES: usize = 1024;
+/// Longest slot in which a worker counts, in milliseconds: a day.
+pub const MAX_SLOT_MS: u32 = 86_400_000;
 /// Most hosts of one canary.
 pub const MAX_HOSTS: usize = 64;
 /// Longest path prefix, in bytes.

@@ -10,7 +10,7 @@ use refusal::{down, refusal, says};
 
 /// What is said to an entry that was edited.
 fn entry(edit: impl FnOnce(&mut v1::Routing, &mut v1::Split)) -> String {
-    let mut split = v1::Split { canary: "web-canary".into(), ..v1::Split::default() };
+    let mut split = v1::Split { canary: "web-canary".into(), slot_ms: 100, ..v1::Split::default() };
     let mut routing = v1::Routing {
         scope: Some(v1::Scope { hosts: vec!["web".into()], path_prefix: "/".into() }),
         primary: "web-primary".into(),
@@ -61,6 +61,7 @@ fn an_entry_keeps_its_ranges() {
     says(&entry(|_, split| split.weight_ppm = 1_000_001), "entry.routing.split.weight_ppm", "1000000");
     says(&entry(|_, split| split.canary = "a b".into()), "entry.routing.split.canary", "' '");
     says(&entry(|routing, _| routing.primary = String::new()), "entry.routing.primary", "empty");
+    says(&entry(|_, split| split.slot_ms = 0), "entry.routing.split.slot_ms", "outside 1 to 86400000");
     says(&entry(|_, split| split.salt = "x".repeat(1025)), "entry.routing.split.salt", "1025 bytes");
     says(&down(to_worker::Message::Ack(v1::Ack { number: 0 })), "ack.number", "from 1");
     says(&down(to_worker::Message::Welcome(v1::Welcome { protocol: None })), "welcome.protocol", "required");

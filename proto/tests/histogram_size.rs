@@ -10,7 +10,7 @@ use rollout::histogram::Latency;
 use rollout::report::{Report, ToAgent};
 use rollout::route::Placement;
 use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Stratum};
+use rollout::tally::{Counts, Slot, Stratum};
 use rollout::time::Micros;
 
 /// Quantiles of typical services, from which latencies are drawn: (name, (quantile, microseconds) ...).
@@ -41,9 +41,10 @@ fn packed(latencies: &[u64]) -> usize {
         epoch: Epoch(1),
         version: Version::Primary,
         placement: Placement::Drawn,
+        slot: Slot(0),
     };
     let counts = Counts { latency, ..Counts::default() };
-    let report = ToAgent::Report(Report { number: 1, strata: vec![(stratum, counts)] });
+    let report = ToAgent::Report(Report { number: 1, strata: vec![(stratum, counts)], positions: vec![] });
     match v1::FromWorker::from(&report).message {
         Some(v1::from_worker::Message::Report(report)) => report.strata[0].latency.as_ref().unwrap().encoded_len(),
         other => panic!("a report was encoded as {other:?}"),

@@ -10,16 +10,16 @@ use refusal::{refusal, says, up};
 use rollout::histogram::{Latency, Packed, max_index};
 use rollout::names::CanaryId;
 use rollout::outcome::FailureClass;
-use rollout::report::{Report, ToAgent};
+use rollout::report::{Position, Report, ToAgent};
 use rollout::route::Placement;
 use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Failures, Stratum};
+use rollout::tally::{Counts, Failures, Slot, Stratum};
 
 /// What is said to a report whose one stratum was edited.
 fn report(edit: impl FnOnce(&mut v1::Stratum)) -> String {
     let mut stratum = v1::Stratum { canary: "prod/web".into(), version: 1, placement: 1, ..v1::Stratum::default() };
     edit(&mut stratum);
-    let report = v1::Report { number: 1, strata: vec![stratum] };
+    let report = v1::Report { number: 1, strata: vec![stratum], positions: vec![] };
     up(from_worker::Message::Report(report))
 }
 
@@ -56,11 +56,16 @@ fn the_greatest_report_fits_its_frame() {
         succeeded: MAX_COUNT,
         failed: Failures([MAX_COUNT; FailureClass::ALL.len()]),
         void: MAX_COUNT,
+        abandoned: MAX_COUNT,
+        slow: MAX_COUNT,
         latency: Latency::unpack(&every_bucket),
     };
     let canary = CanaryId::new(&"n".repeat(253), &"c".repeat(253)).unwrap();
-    let stratum = Stratum { canary, epoch: Epoch(u64::MAX), version: Version::Canary, placement: Placement::Forced };
-    let report = ToAgent::Report(Report { number: u64::MAX, strata: vec![(stratum, counts); MAX_STRATA] });
+    let position = Position { canary: canary.clone(), epoch: Epoch(u64::MAX), slot: Slot::MERGED };
+    let (version, placement) = (Version::Canary, Placement::Forced);
+    let stratum = Stratum { canary, epoch: Epoch(u64::MAX), version, placement, slot: Slot::MERGED };
+    let (strata, positions) = (vec![(stratum, counts); MAX_STRATA], vec![position; MAX_CANARIES]);
+    let report = ToAgent::Report(Report { number: u64::MAX, strata, positions });
     let frame = encode_from_worker(&report);
     println!("the greatest report is {} bytes long", frame.len());
     assert!(decode_from_worker(&frame) == Ok(report), "it arrives unchanged");
@@ -95,7 +100,11 @@ fn counts_are_bounded() {
     says(&report(|s| s.canary = format!("a/{}", "x".repeat(254))), "report.strata[0].canary", "at most 253");
     says(&up(from_worker::Message::Report(v1::Report::default())), "report.number", "from 1");
     let strata = vec![v1::Stratum::default(); MAX_STRATA + 1];
-    says(&up(from_worker::Message::Report(v1::Report { number: 1, strata })), "report.strata", "at most 128");
+    says(
+        &up(from_worker::Message::Report(v1::Report { number: 1, strata, positions: vec![] })),
+        "report.strata",
+        "at most 128",
+    );
 }
 
 #[test]

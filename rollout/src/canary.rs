@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::actions::REPORT_EVERY;
 use crate::evidence::Evidence;
+use crate::gates::GatesVerdict;
 use crate::machine::{Effect, Step};
 use crate::names::{Revision, Upstream};
 use crate::plan::{Hook, Plan, Promotion};
@@ -37,6 +39,10 @@ pub struct Canary {
     pub epoch: Epoch,
     /// What its traffic did.
     pub evidence: Evidence,
+    /// What the gates said last.
+    pub verdict: Option<GatesVerdict>,
+    /// Length of the slots under the entry in force.
+    slot: Millis,
     /// What happened.
     pub history: VecDeque<HistoryEvent>,
     issued: Option<Routing>,
@@ -55,6 +61,8 @@ impl Canary {
             releases: 0,
             epoch,
             evidence: Evidence::default(),
+            verdict: None,
+            slot: MIN_SLOT,
             history: VecDeque::new(),
             issued: None,
         }
@@ -106,13 +114,18 @@ impl Canary {
 
     /// Takes one step's outcome: phase, effects, history. Returns the events to announce and the hook to call.
     pub fn take(&mut self, step: Step, now: Millis) -> (Vec<HistoryEvent>, Option<Hook>) {
+        let steps = [&self.phase, &step.phase].map(|phase| phase.run().map(|run| (run.release, run.step)));
         self.phase = step.phase;
+        if steps[0] != steps[1] {
+            self.slot = slot_length(self.evidence.per_second(now), self.weight());
+        }
         let mut notes = step.notes;
         let mut hook = None;
         for effect in step.effects {
             match effect {
                 Effect::BeginEvidence => {
-                    self.evidence.begin_release(self.epoch.next(), self.plan.longest_window());
+                    self.evidence.begin_release(self.epoch.next(), self.plan.longest_window(), &self.plan.gates);
+                    self.verdict = None;
                 }
                 Effect::CallHook => hook = self.hook(),
                 Effect::SwapRoles => {
@@ -184,6 +197,32 @@ impl Canary {
             rules: self.plan.rules.clone(),
             sticky: self.plan.sticky.clone(),
             salt: format!("{}#{}", self.plan.id, run.release.0),
+            slot: self.slot,
+            latency_limit: self.plan.gates.latency_limit(),
         })
     }
+
+    /// Looks at the gates; returns the verdict when one has tripped.
+    pub fn judge(&mut self, now: Millis) -> Option<&GatesVerdict> {
+        if self.plan.gates.gates.is_empty() {
+            return None;
+        }
+        self.verdict = self.evidence.judge(&self.plan.gates, now);
+        self.verdict.as_ref().filter(|verdict| verdict.tripped.is_some())
+    }
+}
+
+/// Shortest slot: as long as workers take between two reports.
+const MIN_SLOT: Millis = REPORT_EVERY;
+/// Longest slot: what a comparison may lag behind.
+const MAX_SLOT: Millis = Millis(10_000);
+/// Requests expected of the smaller side in one slot; fewer waste information (statistics.md, section 2).
+const EXPECTED_IN_SLOT: f64 = 5.0;
+
+/// A slot's length for the traffic to be expected: fixed before the slot, from the past alone.
+fn slot_length(per_second: f64, weight: WeightPpm) -> Millis {
+    let share = weight.percent() / 100.0;
+    let smaller = per_second * share.min(1.0 - share);
+    let millis = EXPECTED_IN_SLOT * 1000.0 / smaller.max(f64::MIN_POSITIVE);
+    Millis((millis as u64).clamp(MIN_SLOT.0, MAX_SLOT.0))
 }

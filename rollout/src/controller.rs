@@ -175,7 +175,8 @@ impl Controller {
     }
 
     fn fold(&mut self, conn: Conn, report: &Report, now: Millis, out: &mut Output) {
-        let Some(peer) = self.fleet.on(conn) else {
+        let worker = self.fleet.incarnation(conn);
+        let (Some(worker), Some(peer)) = (worker, self.fleet.on(conn)) else {
             return;
         };
         peer.heard_at = now;
@@ -190,8 +191,27 @@ impl Controller {
                     peer.place(&stratum.canary, stratum.version, counts.started);
                 }
             }
+            for position in &report.positions {
+                if let Some(canary) = self.canaries.get_mut(&position.canary) {
+                    canary.evidence.position(worker, position, now);
+                }
+            }
+            self.judge_gates(report, now, out);
         }
         out.stored.push(Command::Send(conn, ToWorker::Ack(report.number)));
+    }
+
+    /// Looks at the gates of every canary that a report was about.
+    fn judge_gates(&mut self, report: &Report, now: Millis, out: &mut Output) {
+        let mut ids: Vec<&CanaryId> = report.strata.iter().map(|(stratum, _)| &stratum.canary).collect();
+        ids.dedup();
+        for id in ids {
+            let tripped =
+                self.canaries.get_mut(id).filter(|c| c.phase.run().is_some()).and_then(|c| c.judge(now).cloned());
+            if let Some(verdict) = tripped {
+                let _ = self.input(id, Input::Tripped(verdict), now, out);
+            }
+        }
     }
 
     fn adopted(&mut self, conn: Conn, canary: CanaryId, epoch: Epoch, now: Millis) {

@@ -7,9 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use crate::gates::{Gates, GatesVerdict};
+use crate::report::{Incarnation, Position};
 use crate::route::Placement;
+use crate::sequential::Sequential;
+use crate::slots::Slots;
 use crate::table::{Epoch, Version};
-use crate::tally::{Counts, Stratum};
+use crate::tally::{Counts, PerVersion, Stratum};
 use crate::time::Millis;
 
 /// Report numbers remembered above a gap; a worker has one report in flight, so more than one is already odd.
@@ -61,59 +65,35 @@ impl Received {
     }
 }
 
-/// Counts per version.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PerVersion {
-    /// The primary's.
-    pub primary: Counts,
-    /// The canary's.
-    pub canary: Counts,
-}
-
-impl PerVersion {
-    /// One side.
-    pub const fn of(&self, version: Version) -> &Counts {
-        match version {
-            Version::Primary => &self.primary,
-            Version::Canary => &self.canary,
-        }
-    }
-
-    fn add(&mut self, version: Version, counts: &Counts) {
-        match version {
-            Version::Primary => self.primary.merge(counts),
-            Version::Canary => self.canary.merge(counts),
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.primary.merge(&other.primary);
-        self.canary.merge(&other.canary);
-    }
-}
-
 /// What is known of one canary's traffic.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Everything ever counted, exact through crashes.
     totals: PerVersion,
     /// This release, by stratum.
-    #[serde(with = "pairs")]
+    #[serde(with = "crate::pairs")]
     strata: BTreeMap<(Epoch, Version, Placement), Counts>,
     /// The release's first epoch: requests that started before it are not its evidence.
     since: Epoch,
     window: Window,
+    /// Requests a second of both versions, smoothed; what a slot's length is fixed by.
+    rate: Rate,
+    /// The release's slots that are not settled, and the tests over all of them.
+    slots: Slots,
+    tests: Option<Sequential>,
 }
 
 impl Evidence {
     /// Adds one stratum of a report that has not been folded before.
     pub fn fold<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
         self.totals.add(stratum.version, counts);
+        self.rate.add(counts.started, now);
         if stratum.epoch < self.since {
             return;
         }
         let key = (stratum.epoch, stratum.version, stratum.placement);
         self.strata.entry(key).or_default().merge(counts);
+        self.slots.fold(stratum, counts);
         if self.strata.len() > MAX_STRATA
             && let Some(key) = self.strata.keys().find(|(epoch, ..)| *epoch > Epoch(0)).copied()
             && let Some(oldest) = self.strata.remove(&key)
@@ -125,7 +105,9 @@ impl Evidence {
     }
 
     /// A release begins: what counts from now on is what starts under `first` or a later epoch.
-    pub fn begin_release(&mut self, first: Epoch, longest_window: Millis) {
+    pub fn begin_release(&mut self, first: Epoch, longest_window: Millis, gates: &Gates) {
+        self.slots = Slots::default();
+        self.tests = Some(gates.begin());
         self.since = first;
         self.strata.clear();
         self.window = Window::new(longest_window);
@@ -134,6 +116,26 @@ impl Evidence {
     /// The first epoch of the release that [`Evidence::release`] sums up.
     pub const fn since(&self) -> Epoch {
         self.since
+    }
+
+    /// A worker says how far it has come in its slots.
+    pub fn position(&mut self, worker: Incarnation, position: &Position, now: Millis) {
+        if position.epoch >= self.since {
+            self.slots.position(worker, position, now);
+        }
+    }
+
+    /// What the gates say of all that is known now; `None` before the first release.
+    pub fn judge(&mut self, gates: &Gates, now: Millis) -> Option<GatesVerdict> {
+        let seen = self.release();
+        let tests = self.tests.as_mut()?;
+        self.slots.feed(tests, now);
+        Some(gates.judge(tests, &seen))
+    }
+
+    /// Requests a second of both versions together, smoothed over ten seconds.
+    pub fn per_second(&self, now: Millis) -> f64 {
+        self.rate.per_second(now)
     }
 
     /// Everything ever counted.
@@ -159,6 +161,31 @@ impl Evidence {
     /// What arrived in the last `span` of this release.
     pub fn last(&self, span: Millis, now: Millis) -> PerVersion {
         self.window.last(span, now)
+    }
+}
+
+/// An exponentially weighted rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Rate {
+    weight: f64,
+    at: Millis,
+}
+
+/// Over how long a rate is smoothed, in milliseconds.
+const RATE_OVER_MS: f64 = 10_000.0;
+
+impl Rate {
+    fn add(&mut self, count: u64, now: Millis) {
+        self.weight = self.decayed(now) + count as f64;
+        self.at = self.at.max(now);
+    }
+
+    fn per_second(&self, now: Millis) -> f64 {
+        self.decayed(now) * 1000.0 / RATE_OVER_MS
+    }
+
+    fn decayed(&self, now: Millis) -> f64 {
+        self.weight * libm::exp(-(now.since(self.at).0 as f64) / RATE_OVER_MS)
     }
 }
 
@@ -199,46 +226,28 @@ impl Window {
     }
 }
 
-/// JSON has no maps with structured keys: a list of pairs.
-pub(crate) mod pairs {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(crate) fn serialize<K: Serialize, V: Serialize, S: Serializer>(
-        map: &BTreeMap<K, V>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(map)
-    }
-
-    pub(crate) fn deserialize<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
-    where
-        K: Deserialize<'de> + Ord,
-        V: Deserialize<'de>,
-        D: Deserializer<'de>,
-    {
-        Ok(Vec::<(K, V)>::deserialize(deserializer)?.into_iter().collect())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::outcome::{FailureClass, Outcome};
+    use crate::tally::Slot;
     use crate::time::Micros;
 
     fn counts(succeeded: u64, failed: u64) -> Counts {
         let mut counts = Counts { started: succeeded + failed, ..Counts::default() };
-        (0..succeeded).for_each(|n| counts.end(Outcome::Success, Micros(1000 + n)));
-        (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(50)));
+        (0..succeeded).for_each(|n| counts.end(Outcome::Success, Micros(1000 + n), false));
+        (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(50), true));
         counts
     }
 
+    fn gates() -> Gates {
+        Gates { gates: Vec::new(), alpha: 0.01, max_cluster: 1 }
+    }
+
     const fn stratum(epoch: u64, version: Version) -> Stratum<()> {
-        Stratum { canary: (), epoch: Epoch(epoch), version, placement: Placement::Drawn }
+        Stratum { canary: (), epoch: Epoch(epoch), version, placement: Placement::Drawn, slot: Slot(0) }
     }
 
     /// Folds numbered reports, as the controller does.
@@ -286,7 +295,7 @@ mod tests {
     fn a_release_sees_only_what_started_under_it() {
         let mut evidence = Evidence::default();
         evidence.fold(&stratum(4, Version::Canary), &counts(3, 3), Millis(0));
-        evidence.begin_release(Epoch(5), Millis(1000));
+        evidence.begin_release(Epoch(5), Millis(1000), &gates());
         evidence.fold(&stratum(4, Version::Canary), &counts(0, 7), Millis(10));
         evidence.fold(&stratum(5, Version::Canary), &counts(10, 0), Millis(20));
         assert_eq!(evidence.release().canary.judged(), 10);
@@ -297,7 +306,7 @@ mod tests {
     #[test]
     fn the_window_slides_and_forgets() {
         let mut evidence = Evidence::default();
-        evidence.begin_release(Epoch(1), Millis(6_000));
+        evidence.begin_release(Epoch(1), Millis(6_000), &gates());
         for second in 0..100u64 {
             evidence.fold(&stratum(1, Version::Canary), &counts(1, 0), Millis(second * 1000));
         }

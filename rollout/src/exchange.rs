@@ -9,21 +9,29 @@ use crate::time::Micros;
 pub struct Ticket {
     stratum: Stratum<u16>,
     started: Micros,
+    limit: Micros,
+    serial: u64,
     status: Option<u16>,
     is_grpc: bool,
     grpc_status: Option<u32>,
-    stream_answered: Option<Micros>,
+    /// When a stream was answered, and whether its age had been counted as slow by then.
+    stream_answered: Option<(Micros, bool)>,
 }
 
 impl Ticket {
     /// A request that starts now.
-    pub(crate) const fn new(stratum: Stratum<u16>, started: Micros) -> Self {
-        Self { stratum, started, status: None, is_grpc: false, grpc_status: None, stream_answered: None }
+    pub(crate) const fn new(stratum: Stratum<u16>, started: Micros, limit: Micros, serial: u64) -> Self {
+        Self { stratum, started, limit, serial, status: None, is_grpc: false, grpc_status: None, stream_answered: None }
     }
 
     /// Where it is counted.
     pub(crate) const fn stratum(&self) -> Stratum<u16> {
         self.stratum
+    }
+
+    /// Its number among the canary's requests of this worker.
+    pub(crate) const fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Whether its trailers can hold a status worth reading.
@@ -32,7 +40,7 @@ impl Ticket {
     }
 
     /// Response headers arrived. True for upgrades, server-sent events and gRPC: their latency ends now, so say what
-    /// time it is by [`Ticket::stream_answered`]. How long a stream lives says nothing about how well it is served (a
+    /// time it is by the worker's `stream_answered`. How long a stream lives says nothing about how well it is served (a
     /// unary gRPC call cannot be told from a streaming one).
     #[must_use]
     pub fn response_headers(&mut self, headers: &[(&[u8], &[u8])]) -> bool {
@@ -46,9 +54,14 @@ impl Ticket {
         self.is_grpc || content_type.starts_with(b"text/event-stream") || self.status == Some(101)
     }
 
-    /// The headers of a stream's answer came at this time. Asked for apart, since most answers need no clock here.
-    pub const fn stream_answered(&mut self, now: Micros) {
-        self.stream_answered = Some(now);
+    /// The headers of a stream's answer came at this time; from now on its age says nothing.
+    pub(crate) const fn stream_answered(&mut self, now: Micros, was_counted: bool) {
+        self.stream_answered = Some((now, was_counted));
+    }
+
+    /// For a stream that was answered: whether its age had been counted as slow by then.
+    pub(crate) fn counted_before_answer(&self) -> Option<bool> {
+        self.stream_answered.map(|(_, was_counted)| was_counted)
     }
 
     /// Response trailers arrived.
@@ -60,10 +73,18 @@ impl Ticket {
     }
 
     /// The request is over: its outcome and latency. `flags` and `attempts` as in [`Ended`].
-    pub(crate) fn end(&self, flags: u64, attempts: Option<u64>, now: Micros) -> (Outcome, Micros) {
-        let latency = self.stream_answered.unwrap_or(now).since(self.started);
-        let ended = Ended { status: self.status, grpc_status: self.grpc_status, flags, attempts, latency };
-        (classify(&ended), latency)
+    /// The third is whether it was slow.
+    pub(crate) fn end(&self, flags: u64, attempts: Option<u64>, now: Micros) -> (Outcome, Micros, bool) {
+        let latency = self.stream_answered.map_or(now, |(at, _)| at).since(self.started);
+        let ended =
+            Ended { status: self.status, grpc_status: self.grpc_status, flags, attempts, latency, limit: self.limit };
+        let outcome = classify(&ended);
+        let is_slow = match outcome {
+            Outcome::Failure(_) | Outcome::Abandoned => true,
+            Outcome::Success => latency > self.limit,
+            Outcome::Void => false,
+        };
+        (outcome, latency, is_slow)
     }
 }
 
@@ -80,16 +101,19 @@ mod tests {
     use crate::outcome::FailureClass;
     use crate::route::Placement;
     use crate::table::{Epoch, Version};
+    use crate::tally::Slot;
 
     fn check(headers: &[(&[u8], &[u8])], trailers: &[(&[u8], &[u8])], expected: (Outcome, u64)) {
-        let stratum = Stratum { canary: 0, epoch: Epoch(1), version: Version::Canary, placement: Placement::Drawn };
-        let mut ticket = Ticket::new(stratum, Micros(1000));
+        let (version, placement) = (Version::Canary, Placement::Drawn);
+        let stratum = Stratum { canary: 0, epoch: Epoch(1), version, placement, slot: Slot(0) };
+        let mut ticket = Ticket::new(stratum, Micros(1000), Micros(4000), 0);
         if ticket.response_headers(headers) {
-            ticket.stream_answered(Micros(1500));
+            ticket.stream_answered(Micros(1500), false);
         }
         ticket.response_trailers(trailers);
-        let (outcome, latency) = ticket.end(0, Some(1), Micros(9000));
+        let (outcome, latency, is_slow) = ticket.end(0, Some(1), Micros(9000));
         assert_eq!((outcome, latency.0), expected);
+        assert_eq!(is_slow, latency.0 > 4000 || outcome != Outcome::Success, "a failure is slow, however fast it came");
     }
 
     #[test]

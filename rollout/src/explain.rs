@@ -1,5 +1,6 @@
 //! The only prose: what happened, why, and by how much, in one line each; shared by log, API, CLI and UI.
 
+use crate::gates::{GateFinding, GatesVerdict, Rule};
 use crate::judge::{Answer, Finding, Verdict};
 use crate::plan::Metric;
 use crate::release::{Awaiting, Cause, Hold, Note};
@@ -28,6 +29,7 @@ pub fn note(note: &Note) -> String {
         Note::CheckFailed { failed, threshold, verdict } => {
             format!("check failed ({failed} of {threshold} that roll back): {}", self::verdict(verdict))
         }
+        Note::Tripped(verdict) => format!("gate tripped: {}", gates(verdict)),
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
         Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
         Note::Resumed { actor } => format!("resumed by {actor}"),
@@ -92,12 +94,49 @@ pub fn cause(cause: &Cause) -> String {
         Cause::Checks { failed, verdict } => {
             format!("failed check number {failed} was the last allowed: {}", self::verdict(verdict))
         }
+        Cause::Gates(verdict) => gates(verdict),
         Cause::Asked { actor, reason } => format!("asked for by {actor}{}", because(reason)),
         Cause::LostCut { node } => format!(
             "proxy {node} has a later table than this agent's journal; only a cut leaves before it is stored, so the agent \
              stopped between cutting this release and recording it"
         ),
         Cause::Withdrawn => "its manifest was removed".into(),
+    }
+}
+
+/// The gate that forced a verdict, with its numbers: estimate, limit, counts, evidence.
+pub fn gates(verdict: &GatesVerdict) -> String {
+    let forcing = verdict.tripped.map(|(_, name)| name);
+    let finding = verdict.findings.iter().find(|finding| Some(finding.gate.rule.name()) == forcing);
+    let Some(finding) = finding else { return "no gate has tripped".into() };
+    let GateFinding { gate, ln_e, canary, primary } = finding;
+    let share = |(events, trials): (u64, u64)| {
+        let percent = if trials == 0 { 0.0 } else { events as f64 * 100.0 / trials as f64 };
+        format!("{events} of {trials} ({} %)", number(percent))
+    };
+    format!(
+        "gate {}, {}: canary {}, primary {}; odds of so much under the limit at most 1 in {}",
+        gate.rule.name().name(),
+        rule(&gate.rule),
+        share(*canary),
+        share(*primary),
+        number(libm::exp(*ln_e).min(1e12).floor()),
+    )
+}
+
+/// What a gate allows, in words.
+pub fn rule(rule: &Rule) -> String {
+    match rule {
+        Rule::Slo { limit, unless_primary_also } => {
+            let unless = if *unless_primary_also { ", unless the primary does too" } else { "" };
+            format!("at most {} % may fail{unless}", number(limit * 100.0))
+        }
+        Rule::Regression { margin, floor } => {
+            format!("at most {} times the primary's failures, above {} %", number(*margin), number(floor * 100.0))
+        }
+        Rule::Latency { limit, share } => {
+            format!("at most {} % may take over {} ms", number(share * 100.0), number(limit.0 as f64 / 1000.0))
+        }
     }
 }
 

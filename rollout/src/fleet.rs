@@ -119,6 +119,11 @@ impl Fleet {
         self.workers.get_mut(self.conns.get(&conn)?)
     }
 
+    /// Which worker is on a stream.
+    pub fn incarnation(&self, conn: Conn) -> Option<Incarnation> {
+        self.conns.get(&conn).copied()
+    }
+
     /// Every worker remembered.
     pub fn workers(&self) -> impl Iterator<Item = (Incarnation, &Peer)> {
         self.workers.iter().map(|(incarnation, peer)| (*incarnation, peer))

@@ -22,7 +22,7 @@ pub struct Trials {
 
 /// Both versions in one slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slot {
+pub struct Pair {
     /// The canary's.
     pub canary: Trials,
     /// The primary's.
@@ -40,11 +40,11 @@ pub enum Boundary {
 }
 
 impl Boundary {
-    /// ln likelihood ratios of a slot; `None` when the slot says nothing. With clusters of up to `max_cluster` events
+    /// ln likelihood ratios of a slot's pair; `None` when it says nothing. With clusters of up to `max_cluster` events
     /// that are one cause (retries, one user), all counts are divided by it (statistics.md, section 6.3).
-    pub fn ln_ratios(self, slot: &Slot, max_cluster: u32) -> Option<PerAlternative> {
+    pub fn ln_ratios(self, pair: &Pair, max_cluster: u32) -> Option<PerAlternative> {
         let per_cluster = |count: u64| count as f64 / f64::from(max_cluster.max(1));
-        let Slot { canary, primary } = slot;
+        let Pair { canary, primary } = pair;
         match self {
             Self::Absolute(theta0) if canary.started > 0 => {
                 Some(G8.ln_ratios_of(per_cluster(canary.events), per_cluster(canary.started), theta0))

@@ -100,18 +100,24 @@ mod tests {
     use crate::plan::tests::spec;
     use crate::route::Placement;
     use crate::table::{Epoch, Version};
-    use crate::tally::Stratum;
+    use crate::tally::{Slot, Stratum};
     use crate::time::Micros;
 
     fn verdict(good: u64, bad: u64, slow: u64) -> Verdict {
         let plan = Plan::new(spec()).unwrap();
         let mut evidence = Evidence::default();
-        evidence.begin_release(Epoch(1), plan.longest_window());
+        evidence.begin_release(Epoch(1), plan.longest_window(), &plan.gates);
         let mut counts = Counts { started: good + bad + slow, ..Counts::default() };
-        (0..good).for_each(|_| counts.end(Outcome::Success, Micros(20_000)));
-        (0..bad).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1_000)));
-        (0..slow).for_each(|_| counts.end(Outcome::Success, Micros(900_000)));
-        let stratum = Stratum { canary: (), epoch: Epoch(1), version: Version::Canary, placement: Placement::Drawn };
+        (0..good).for_each(|_| counts.end(Outcome::Success, Micros(20_000), false));
+        (0..bad).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1_000), true));
+        (0..slow).for_each(|_| counts.end(Outcome::Success, Micros(900_000), true));
+        let stratum = Stratum {
+            canary: (),
+            epoch: Epoch(1),
+            version: Version::Canary,
+            placement: Placement::Drawn,
+            slot: Slot(0),
+        };
         evidence.fold(&stratum, &counts, Millis(0));
         judge(&plan, &evidence, Millis(10))
     }

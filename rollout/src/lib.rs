@@ -7,6 +7,8 @@
 // Words.
 pub mod time;
 
+mod pairs;
+
 pub mod names;
 
 pub mod histogram;
@@ -29,6 +31,10 @@ pub mod report;
 
 pub mod link;
 
+mod aging;
+
+pub mod actions;
+
 pub mod worker;
 
 // Statistics: what may be looked at after every report, with one bound on false alarms.
@@ -40,8 +46,14 @@ pub mod gate;
 
 pub mod sequential;
 
+pub mod gates;
+
 // One release: fold -> judge -> step.
 pub mod plan;
+
+pub mod default_gates;
+
+pub mod slots;
 
 pub mod evidence;
 

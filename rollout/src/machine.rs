@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::gates::{Action, GatesVerdict};
 use crate::judge::{Answer, Verdict};
 use crate::names::Revision;
 use crate::plan::{Plan, Promotion};
@@ -27,6 +28,8 @@ pub enum Input {
     },
     /// A check is due and says this; `hold` is a reason to stand still that the checks do not know.
     Checked(Verdict, Option<Hold>),
+    /// A gate has tripped.
+    Tripped(GatesVerdict),
     /// Abort.
     Abort(Cause),
     /// Skip the rest of the analysis.
@@ -90,6 +93,7 @@ pub fn step(plan: &Plan, phase: &Phase, input: Input, now: Millis) -> Result<Ste
             start(plan, phase, asked, now)
         }
         Input::Checked(verdict, hold) => Ok(checked(plan, phase, verdict, hold, now)),
+        Input::Tripped(verdict) => Ok(tripped(phase, verdict, now)),
         Input::Abort(cause) => aborted(plan, phase, cause, now),
         Input::Promote(actor) => match phase {
             Phase::Progressing(run) | Phase::Paused(run) if run.step > 0 => {
@@ -167,6 +171,7 @@ fn begin(plan: &Plan, asked: Asked, now: Millis) -> Step {
         check_at: now.plus(plan.interval),
         accepted_by: None,
         hold: None,
+        tripped: None,
     };
     let mut step = noted(Phase::Progressing(run.clone()), Note::Started { revision, actor: actor.clone() });
     step.effects.push(Effect::BeginEvidence);
@@ -215,6 +220,23 @@ fn checked(plan: &Plan, phase: &Phase, verdict: Verdict, hold: Option<Hold>, now
         Some(hold) => noted(Phase::Progressing(Run { hold: Some(hold.clone()), ..run }), Note::Held(hold)),
         None if run.step >= plan.last_step() => promote(plan, &Run { hold: None, ..run }, None, Some(verdict), now),
         None => advance(plan, &Run { hold: None, ..run }, Some(verdict), now),
+    }
+}
+
+/// Gates look at every report, so what they do short of cutting is done once.
+fn tripped(phase: &Phase, verdict: GatesVerdict, now: Millis) -> Step {
+    let (Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _)) = phase else {
+        return unchanged(phase);
+    };
+    let action = verdict.tripped.map(|(action, _)| action);
+    if run.step == 0 || action <= run.tripped {
+        return unchanged(phase);
+    }
+    let run = Run { tripped: action, ..run.clone() };
+    match (action, phase) {
+        (Some(Action::Abort), _) => abort(&run, Cause::Gates(verdict), now),
+        (Some(Action::Pause), Phase::Progressing(_)) => noted(Phase::Paused(run), Note::Tripped(verdict)),
+        _ => noted(with_run(phase, run), Note::Tripped(verdict)),
     }
 }
 

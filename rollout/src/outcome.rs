@@ -22,6 +22,8 @@ pub struct Ended {
     pub attempts: Option<u64>,
     /// From the request's start to the end of the response (to its headers for streams).
     pub latency: Micros,
+    /// Longer than this is slow.
+    pub limit: Micros,
 }
 
 /// What a request says about the version that served it.
@@ -33,6 +35,8 @@ pub enum Outcome {
     Failure(FailureClass),
     /// Says nothing about the version: it was never tried, or the client left.
     Void,
+    /// The client left, but only after the latency limit: slow, neither good nor bad.
+    Abandoned,
 }
 
 /// Why a request counts as failed.
@@ -106,7 +110,12 @@ pub fn classify(ended: &Ended) -> Outcome {
     let tried = ended.attempts.is_some_and(|attempts| attempts > 0);
     // A client that left is no witness, unless it left because nothing came.
     if flagged(CLIENT_GONE) {
-        return if tried && ended.latency >= HUNG { Outcome::Failure(Timeout) } else { Outcome::Void };
+        return match ended.latency {
+            _ if !tried => Outcome::Void,
+            latency if latency >= HUNG => Outcome::Failure(Timeout),
+            latency if latency > ended.limit => Outcome::Abandoned,
+            _ => Outcome::Void,
+        };
     }
     if flagged(UNAVAILABLE) {
         return Outcome::Failure(Unavailable);
@@ -136,7 +145,7 @@ mod tests {
     use super::*;
 
     fn check(edit: impl FnOnce(&mut Ended), expected: Outcome) {
-        let mut ended = Ended { status: Some(200), attempts: Some(1), ..Ended::default() };
+        let mut ended = Ended { status: Some(200), attempts: Some(1), limit: HUNG, ..Ended::default() };
         edit(&mut ended);
         assert_eq!(classify(&ended), expected, "{ended:?}");
     }
@@ -175,5 +184,9 @@ mod tests {
         check(|e| (e.flags, e.status) = (CLIENT_GONE, None), Outcome::Void);
         check(|e| (e.flags, e.latency) = (CLIENT_GONE, HUNG), Outcome::Failure(FailureClass::Timeout));
         check(|e| (e.flags, e.latency, e.attempts) = (CLIENT_GONE, HUNG, None), Outcome::Void);
+        let after =
+            |latency| move |e: &mut Ended| (e.flags, e.latency, e.limit) = (CLIENT_GONE, Micros(latency), Micros(500));
+        check(after(500), Outcome::Void);
+        check(after(501), Outcome::Abandoned);
     }
 }

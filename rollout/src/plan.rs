@@ -8,6 +8,7 @@ use std::ops::Deref;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::gates::Gates;
 use crate::matching::MatchRule;
 use crate::names::{CanaryId, Upstream};
 use crate::table::{Scope, StickyKey, WeightPpm};
@@ -144,6 +145,8 @@ pub struct Spec {
     pub threshold: u32,
     /// What is checked.
     pub checks: Vec<Check>,
+    /// What may cut the canary at any moment, beside the checks; none without success rate or duration checks.
+    pub gates: Gates,
     /// How a proven version becomes the primary.
     pub promotion: Promotion,
     /// What makes its releases hold until a person accepts it.

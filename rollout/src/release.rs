@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gates::{Action, GatesVerdict};
 use crate::judge::Verdict;
 use crate::names::{Revision, Upstream};
 use crate::table::WeightPpm;
@@ -37,6 +38,8 @@ pub struct Run {
     pub accepted_by: Option<Actor>,
     /// Why it does not advance; `None` while it does.
     pub hold: Option<Hold>,
+    /// The gravest that its gates have done so far, short of cutting it.
+    pub tripped: Option<Action>,
 }
 
 /// Why a release does not advance although nothing is wrong with the canary.
@@ -146,6 +149,8 @@ pub enum Cause {
         /// The check that was too many.
         verdict: Verdict,
     },
+    /// A gate tripped.
+    Gates(GatesVerdict),
     /// A person asked for it.
     Asked {
         /// Who.
@@ -210,6 +215,8 @@ pub enum Note {
         /// The numbers.
         verdict: Verdict,
     },
+    /// A gate tripped that does not cut.
+    Tripped(GatesVerdict),
     /// It does not advance.
     Held(Hold),
     /// A person stopped it from advancing.

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::names::{CanaryId, Upstream};
 use crate::table::{Entry, Epoch};
-use crate::tally::{Counts, Stratum};
+use crate::tally::{Counts, Slot, Stratum};
 use crate::time::Millis;
 
 /// The newest protocol this build speaks.
@@ -94,6 +94,19 @@ pub struct Report {
     pub number: u64,
     /// What was counted since the report before.
     pub strata: Vec<(Stratum<CanaryId>, Counts)>,
+    /// Where the worker is in the slots of each canary with a split.
+    pub positions: Vec<Position>,
+}
+
+/// All requests of a worker that started under `epoch` before `slot` have been reported as started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Of which canary.
+    pub canary: CanaryId,
+    /// Under which entry.
+    pub epoch: Epoch,
+    /// The slot in which it is now.
+    pub slot: Slot,
 }
 
 /// What a worker sends.
@@ -148,10 +161,10 @@ impl Courier {
     }
 
     /// Numbers a delta and keeps it until it is acknowledged.
-    pub fn cut(&mut self, strata: Vec<(Stratum<CanaryId>, Counts)>, now: Millis) -> Report {
+    pub fn cut(&mut self, strata: Vec<(Stratum<CanaryId>, Counts)>, positions: Vec<Position>, now: Millis) -> Report {
         self.last_number = self.last_number.saturating_add(1);
         self.sent_at = now;
-        let report = Report { number: self.last_number, strata };
+        let report = Report { number: self.last_number, strata, positions };
         self.in_flight = Some(report.clone());
         report
     }
@@ -187,13 +200,13 @@ mod tests {
     #[test]
     fn a_report_is_kept_until_its_own_ack() {
         let mut courier = Courier::default();
-        let first = courier.cut(vec![], Millis(5));
+        let first = courier.cut(vec![], vec![], Millis(5));
         assert!(!courier.is_free());
         courier.acked(7);
         assert_eq!(courier.again(Millis(9)), Some(first.clone()));
         assert_eq!(courier.waiting(Millis(10)), Some(Millis(1)));
         courier.acked(first.number);
         assert!(courier.is_free());
-        assert_eq!(courier.cut(vec![], Millis(11)).number, 2);
+        assert_eq!(courier.cut(vec![], vec![], Millis(11)).number, 2);
     }
 }

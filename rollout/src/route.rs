@@ -75,6 +75,7 @@ mod tests {
     use crate::matching::{MatchRule, StringMatch};
     use crate::names::Upstream;
     use crate::table::{Scope, WeightPpm};
+    use crate::time::Millis;
 
     fn routing(weight_ppm: u32, sticky: Option<StickyKey>) -> Routing {
         Routing {
@@ -89,6 +90,8 @@ mod tests {
                 }],
                 sticky,
                 salt: "prod/web#1".into(),
+                slot: Millis(100),
+                latency_limit: None,
             }),
         }
     }

@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{Boundary, Slot, Trials};
+use crate::gate::{Boundary, Pair, Trials};
 use crate::mixture::{G8, Stakes, Wealth};
 use crate::table::Epoch;
+use crate::tally::Slot;
 
 /// Slots that may be unsettled at a time; past it the oldest is settled as it stands: 15 s of slots of 100 ms, twice.
 const MAX_UNSETTLED: usize = 300;
@@ -21,7 +22,7 @@ pub struct SlotKey {
     /// The table entry under which its requests started.
     pub epoch: Epoch,
     /// 0, 1, 2, … since the entry came into force.
-    pub number: u32,
+    pub slot: Slot,
 }
 
 /// What counts as an event.
@@ -66,23 +67,32 @@ impl Observed {
     }
 }
 
-/// Both versions in one slot.
+/// All requests of one slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedSlot {
-    /// The canary's.
+    /// The canary's, as the split placed them.
     pub canary: Observed,
-    /// The primary's.
+    /// The primary's, as the split placed them.
     pub primary: Observed,
+    /// The canary's that a match rule placed: evidence of how good it is, but not comparable with the primary's.
+    pub forced: Observed,
 }
 
 impl ObservedSlot {
-    fn slot(&self, signal: Signal) -> Slot {
-        Slot { canary: self.canary.trials(signal), primary: self.primary.trials(signal) }
+    fn pair(&self, test: Test) -> Pair {
+        let mut canary = self.canary.trials(test.signal);
+        if matches!(test.boundary, Boundary::Absolute(_)) {
+            let forced = self.forced.trials(test.signal);
+            canary.started += forced.started;
+            canary.events += forced.events;
+            canary.pending += forced.pending;
+        }
+        Pair { canary, primary: self.primary.trials(test.signal) }
     }
 
     /// Whether every request in it has ended.
     pub const fn is_settled(&self) -> bool {
-        self.canary.pending == 0 && self.primary.pending == 0
+        self.canary.pending == 0 && self.primary.pending == 0 && self.forced.pending == 0
     }
 }
 
@@ -178,7 +188,7 @@ fn bet(wealth: &mut Wealth, test: Test, n: usize, slot: &Unsettled, max_cluster:
     }
     // Looking at an open slot's shares would let their fluctuation decide when it ends.
     let may_look = slot.is_closed || matches!(test.boundary, Boundary::Absolute(_));
-    if may_look && let Some(ratios) = test.boundary.ln_ratios(&slot.observed.slot(test.signal), max_cluster) {
+    if may_look && let Some(ratios) = test.boundary.ln_ratios(&slot.observed.pair(test), max_cluster) {
         wealth.bet(&ratios);
     }
 }
@@ -193,7 +203,7 @@ mod tests {
     const REGRESSION: Test = Test { signal: Signal::Failed, boundary: Boundary::Relative(1.5) };
 
     const fn key(number: u32) -> SlotKey {
-        SlotKey { epoch: Epoch(1), number }
+        SlotKey { epoch: Epoch(1), slot: Slot(number) }
     }
 
     const fn observed(started: u64, failed: u64, pending: u64) -> Observed {
@@ -211,17 +221,19 @@ mod tests {
 
     #[test]
     fn two_failures_in_two_requests_are_enough_for_a_total_failure() {
-        let slot = ObservedSlot { canary: observed(2, 2, 0), primary: observed(18, 0, 0) };
+        let slot = ObservedSlot { canary: observed(2, 2, 0), primary: observed(18, 0, 0), ..ObservedSlot::default() };
         let [slo, _] = after(&[slot]).look()[..] else { panic!() };
         assert!(slo >= libm::log(100.0), "{slo}");
-        let healthy = ObservedSlot { canary: observed(2, 0, 0), primary: observed(18, 0, 0) };
+        let healthy =
+            ObservedSlot { canary: observed(2, 0, 0), primary: observed(18, 0, 0), ..ObservedSlot::default() };
         assert!(after(&[healthy; 100]).look()[0] < 0.0);
     }
 
     #[test]
     fn a_fault_after_an_hour_of_health_is_found_as_quickly() {
-        let healthy = ObservedSlot { canary: observed(10, 0, 0), primary: observed(90, 0, 0) };
-        let bad = ObservedSlot { canary: observed(10, 10, 0), primary: observed(90, 0, 0) };
+        let healthy =
+            ObservedSlot { canary: observed(10, 0, 0), primary: observed(90, 0, 0), ..ObservedSlot::default() };
+        let bad = ObservedSlot { canary: observed(10, 10, 0), primary: observed(90, 0, 0), ..ObservedSlot::default() };
         let mut slots = vec![healthy; 36_000];
         slots.push(bad);
         assert!(after(&slots).look()[0] >= libm::log(100.0));
@@ -231,7 +243,7 @@ mod tests {
     fn an_open_slot_speaks_in_absolute_tests_only() {
         let mut tests = Sequential::new(vec![SLO, REGRESSION], 1);
         tests.open(key(0), false);
-        let slot = ObservedSlot { canary: observed(9, 9, 0), primary: observed(90, 0, 0) };
+        let slot = ObservedSlot { canary: observed(9, 9, 0), primary: observed(90, 0, 0), ..ObservedSlot::default() };
         tests.observe(key(0), slot, false);
         assert!(tests.look()[0] > 5.0 && tests.look()[1].abs() < 1e-9);
         tests.observe(key(0), slot, true);
@@ -243,7 +255,8 @@ mod tests {
         let mut tests = Sequential::new(vec![SLO], 1);
         for number in 0..1000 {
             tests.open(key(number), false);
-            let slot = ObservedSlot { canary: observed(3, 0, 1), primary: observed(3, 0, 1) };
+            let slot =
+                ObservedSlot { canary: observed(3, 0, 1), primary: observed(3, 0, 1), ..ObservedSlot::default() };
             tests.observe(key(number), slot, true);
         }
         assert_eq!(tests.tail.len(), MAX_UNSETTLED);
@@ -252,7 +265,7 @@ mod tests {
     fn slot() -> impl Strategy<Value = ObservedSlot> {
         let side = (0u64..20, 0u64..4, 0u64..4)
             .prop_map(|(more, failed, pending)| observed(more + failed + pending, failed, pending));
-        (side.clone(), side).prop_map(|(canary, primary)| ObservedSlot { canary, primary })
+        (side.clone(), side).prop_map(|(canary, primary)| ObservedSlot { canary, primary, ..ObservedSlot::default() })
     }
 
     proptest! {
@@ -260,7 +273,7 @@ mod tests {
         fn how_outcomes_trickle_in_changes_nothing_in_the_end(slots in prop::collection::vec(slot(), 1..40)) {
             let ended = |side: Observed| Observed { pending: 0, ..side };
             let last: Vec<ObservedSlot> =
-                slots.iter().map(|s| ObservedSlot { canary: ended(s.canary), primary: ended(s.primary) }).collect();
+                slots.iter().map(|s| ObservedSlot { canary: ended(s.canary), primary: ended(s.primary), ..ObservedSlot::default() }).collect();
             // Slots that settle at once, and slots that settle all together at the end, with the same stakes laid.
             let mut late = Sequential::new(vec![SLO], 1);
             for (number, slot) in (0..).zip(&slots) {
@@ -286,7 +299,7 @@ mod tests {
                     for (number, slot) in (0..).zip(&slots) {
                         let primary = Observed { pending: 0, ..slot.primary };
                         let canary = Observed { pending: 0, ..slot.canary };
-                        tests.observe(key(number), ObservedSlot { canary, primary }, true);
+                        tests.observe(key(number), ObservedSlot { canary, primary, ..ObservedSlot::default() }, true);
                     }
                 }
                 tests.look()[0]

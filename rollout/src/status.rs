@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::canary::Canary;
 use crate::controller::Controller;
-use crate::evidence::PerVersion;
 use crate::explain;
 use crate::fleet::{Fleet, Peer};
+use crate::gates::{GateFinding, GatesVerdict};
 use crate::outcome::FailureClass;
 use crate::release::{HistoryEvent, Note, Phase, Run};
 use crate::table::{Epoch, Version};
-use crate::tally::Counts;
+use crate::tally::{Counts, PerVersion};
 use crate::time::Millis;
 
 /// One canary at one moment.
@@ -59,8 +59,34 @@ pub struct CanaryStatus {
     pub versions: Vec<VersionStatus>,
     /// Primary and canary since this agent first saw them; never reset.
     pub totals: Vec<VersionStatus>,
+    /// What each gate says of the release, as of the last report.
+    pub gates: Vec<GateStatus>,
     /// What this build cannot honour, as `field: what`.
     pub unsupported: Vec<String>,
+}
+
+/// One gate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateStatus {
+    /// `slo`, `regression` or `latency`.
+    pub gate: String,
+    /// What it holds against the canary, in words.
+    pub rule: String,
+    /// What follows when it trips: `abort`, `pause` or `notify`.
+    pub action: String,
+    /// Canary requests that speak against it, and of how many.
+    pub canary_events: u64,
+    /// See `canary_events`.
+    pub canary_trials: u64,
+    /// The primary's, for comparison.
+    pub primary_events: u64,
+    /// See `primary_events`.
+    pub primary_trials: u64,
+    /// Natural logarithm of the e-value: the evidence against the canary.
+    pub ln_e: f64,
+    /// Natural logarithm of what the weighted evidence of all gates must reach.
+    pub ln_needed: f64,
 }
 
 /// One version's counts.
@@ -179,6 +205,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         without_agent: without_agent(canary, fleet),
         versions: versions(canary, &canary.evidence.release()),
         totals: versions(canary, canary.evidence.totals()),
+        gates: canary.verdict.iter().flat_map(gates).collect(),
         unsupported: canary.plan.unsupported.iter().map(|u| format!("{}: {}", u.field, u.what)).collect(),
     }
 }
@@ -233,6 +260,21 @@ fn worker_canaries(controller: &Controller, peer: &Peer) -> Vec<WorkerCanary> {
         }
     });
     managed.collect()
+}
+
+fn gates(verdict: &GatesVerdict) -> Vec<GateStatus> {
+    let status = |finding: &GateFinding| GateStatus {
+        gate: finding.gate.rule.name().name().into(),
+        rule: explain::rule(&finding.gate.rule),
+        action: finding.gate.action.name().into(),
+        canary_events: finding.canary.0,
+        canary_trials: finding.canary.1,
+        primary_events: finding.primary.0,
+        primary_trials: finding.primary.1,
+        ln_e: finding.ln_e,
+        ln_needed: verdict.needed,
+    };
+    verdict.findings.iter().map(status).collect()
 }
 
 fn message(canary: &Canary) -> String {

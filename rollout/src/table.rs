@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::matching::MatchRule;
 use crate::names::{CanaryId, Upstream};
+use crate::time::{Micros, Millis};
 
 /// The whole, in parts per million.
 pub const WHOLE_PPM: u32 = 1_000_000;
@@ -156,6 +157,10 @@ pub struct Split {
     pub sticky: Option<StickyKey>,
     /// Mixed into the sticky hash; canary and release, so other users come first next time.
     pub salt: String,
+    /// Length of the slots in which requests are counted, fixed when the entry is issued.
+    pub slot: Millis,
+    /// Longer than this is slow; without it [`HUNG`](crate::outcome::HUNG).
+    pub latency_limit: Option<Micros>,
 }
 
 /// How one canary's traffic is routed.
@@ -354,6 +359,8 @@ mod tests {
             rules: vec![],
             sticky: Some(StickyKey::ClientAddress),
             salt: String::new(),
+            slot: Millis(100),
+            latency_limit: None,
         };
         sticky.routing.as_mut().unwrap().split = Some(split);
         table.adopt(entry("cart", 1, &["cart"], "/"));

@@ -24,6 +24,18 @@ pub struct Stratum<C> {
     pub version: Version,
     /// How it came there.
     pub placement: Placement,
+    /// The stretch of time in which it started, counted from when the entry came into force; see [`Slot`].
+    pub slot: Slot,
+}
+
+/// A stretch of time under one epoch, of a length that the entry fixed beforehand; comparisons look at whole slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slot(pub u32);
+
+impl Slot {
+    /// No slot in particular: merged for want of room. Comparisons leave it out.
+    pub const MERGED: Self = Self(u32::MAX);
 }
 
 /// Failures by class, in the order of [`FailureClass::ALL`].
@@ -60,18 +72,30 @@ pub struct Counts {
     pub failed: Failures,
     /// Requests that say nothing about the version.
     pub void: u64,
+    /// Requests whose client left after the latency limit had passed: slow, but neither good nor bad.
+    pub abandoned: u64,
+    /// Requests that failed, or took longer than the entry's latency limit: counted exactly, and for a pending one as soon
+    /// as its age passes the limit.
+    pub slow: u64,
     /// How long the successes and failures took.
     pub latency: Latency,
 }
 
 impl Counts {
-    /// Counts one ended request.
-    pub fn end(&mut self, outcome: Outcome, latency: Micros) {
+    /// Counts one ended request; `is_slow` when its latency passed the limit and its age was not counted as slow before.
+    pub fn end(&mut self, outcome: Outcome, latency: Micros, is_slow: bool) {
+        if is_slow && outcome != Outcome::Void {
+            self.slow = self.slow.saturating_add(1);
+        }
         match outcome {
             Outcome::Success => self.succeeded = self.succeeded.saturating_add(1),
             Outcome::Failure(class) => self.failed.add(class, 1),
             Outcome::Void => {
                 self.void = self.void.saturating_add(1);
+                return;
+            }
+            Outcome::Abandoned => {
+                self.abandoned = self.abandoned.saturating_add(1);
                 return;
             }
         }
@@ -86,6 +110,8 @@ impl Counts {
             self.failed.add(class, count);
         }
         self.void = self.void.saturating_add(other.void);
+        self.abandoned = self.abandoned.saturating_add(other.abandoned);
+        self.slow = self.slow.saturating_add(other.slow);
         self.latency.merge(&other.latency);
     }
 
@@ -96,13 +122,44 @@ impl Counts {
 
     /// Begun and not yet ended; never negative, although a delta may end what an earlier one began.
     pub fn pending(&self) -> u64 {
-        self.started.saturating_sub(self.judged()).saturating_sub(self.void)
+        self.started.saturating_sub(self.judged()).saturating_sub(self.void).saturating_sub(self.abandoned)
     }
 
     /// Good answers among the judged, 0 to 1; `None` without any.
     pub fn success_rate(&self) -> Option<f64> {
         let judged = self.judged();
         (judged > 0).then(|| self.succeeded as f64 / judged as f64)
+    }
+}
+
+/// Counts per version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerVersion {
+    /// The primary's.
+    pub primary: Counts,
+    /// The canary's.
+    pub canary: Counts,
+}
+
+impl PerVersion {
+    /// One side.
+    pub const fn of(&self, version: Version) -> &Counts {
+        match version {
+            Version::Primary => &self.primary,
+            Version::Canary => &self.canary,
+        }
+    }
+
+    pub(crate) fn add(&mut self, version: Version, counts: &Counts) {
+        match version {
+            Version::Primary => self.primary.merge(counts),
+            Version::Canary => self.canary.merge(counts),
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.primary.merge(&other.primary);
+        self.canary.merge(&other.canary);
     }
 }
 
@@ -116,7 +173,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// At most `limit` live strata; past it the oldest merge into epoch 0, which relative gates leave out.
+    /// At most `limit` live strata; past it the oldest slots merge into one for each epoch, then the oldest epochs into
+    /// epoch 0. Comparisons leave both out.
     pub const fn new(limit: usize) -> Self {
         Self { strata: BTreeMap::new(), limit, taken_to: None }
     }
@@ -128,8 +186,14 @@ impl Tally {
     }
 
     /// Counts how a request ended, in the stratum in which it began.
-    pub fn end(&mut self, stratum: Stratum<u16>, outcome: Outcome, latency: Micros) {
-        self.at(stratum).end(outcome, latency);
+    pub fn end(&mut self, stratum: Stratum<u16>, outcome: Outcome, latency: Micros, is_slow: bool) {
+        self.at(stratum).end(outcome, latency, is_slow);
+    }
+
+    /// Counts a request that has not ended but whose age passed the limit.
+    pub fn aged(&mut self, stratum: Stratum<u16>) {
+        let counts = self.at(stratum);
+        counts.slow = counts.slow.saturating_add(1);
     }
 
     /// Whether nothing was counted since the last [`Tally::take`].
@@ -153,19 +217,24 @@ impl Tally {
     }
 
     fn at(&mut self, stratum: Stratum<u16>) -> &mut Counts {
-        if !self.strata.contains_key(&stratum) && self.strata.len() >= self.limit {
-            self.merge_oldest();
-        }
+        let is_new = !self.strata.contains_key(&stratum);
+        while is_new && self.strata.len() >= self.limit && self.merge_oldest() {}
         self.strata.entry(stratum).or_default()
     }
 
-    fn merge_oldest(&mut self) {
-        let oldest = self.strata.keys().filter(|key| key.epoch > Epoch(0)).min_by_key(|key| key.epoch).copied();
-        if let Some(oldest) = oldest
-            && let Some(counts) = self.strata.remove(&oldest)
-        {
-            self.strata.entry(Stratum { epoch: Epoch(0), ..oldest }).or_default().merge(&counts);
+    /// One step towards fewer strata; `false` when there is nothing left to merge.
+    fn merge_oldest(&mut self) -> bool {
+        let in_slot = self.strata.keys().filter(|key| key.slot != Slot::MERGED).min_by_key(|key| (key.epoch, key.slot));
+        let in_epoch = self.strata.keys().filter(|key| key.epoch > Epoch(0)).min_by_key(|key| key.epoch);
+        let (oldest, merged) = match (in_slot.copied(), in_epoch.copied()) {
+            (Some(oldest), _) => (oldest, Stratum { slot: Slot::MERGED, ..oldest }),
+            (None, Some(oldest)) => (oldest, Stratum { epoch: Epoch(0), ..oldest }),
+            (None, None) => return false,
+        };
+        if let Some(counts) = self.strata.remove(&oldest) {
+            self.strata.entry(merged).or_default().merge(&counts);
         }
+        true
     }
 }
 
@@ -176,7 +245,7 @@ mod tests {
     use super::*;
 
     fn stratum(canary: u16, epoch: u64, version: Version) -> Stratum<u16> {
-        Stratum { canary, epoch: Epoch(epoch), version, placement: Placement::Drawn }
+        Stratum { canary, epoch: Epoch(epoch), version, placement: Placement::Drawn, slot: Slot(epoch as u32 % 7) }
     }
 
     fn outcome() -> impl Strategy<Value = Outcome> {
@@ -190,7 +259,8 @@ mod tests {
     fn counts() -> impl Strategy<Value = Counts> {
         prop::collection::vec((outcome(), 0u64..20_000_000), 0..20).prop_map(|ends| {
             let mut counts = Counts { started: ends.len() as u64 + 1, ..Counts::default() };
-            ends.into_iter().for_each(|(outcome, latency_us)| counts.end(outcome, Micros(latency_us)));
+            ends.into_iter()
+                .for_each(|(outcome, latency_us)| counts.end(outcome, Micros(latency_us), latency_us > 500_000));
             counts
         })
     }
@@ -214,7 +284,7 @@ mod tests {
             for (canary, epoch, is_canary, outcome) in &events {
                 let at = stratum(*canary, *epoch, if *is_canary { Version::Canary } else { Version::Primary });
                 tally.start(at);
-                tally.end(at, *outcome, Micros(10));
+                tally.end(at, *outcome, Micros(10), false);
                 prop_assert!(tally.len() <= 8 + 8, "eight live ones, and one merged for each canary and version");
             }
             let mut all = Counts::default();

@@ -5,109 +5,20 @@
 
 use std::collections::BTreeMap;
 
+pub use crate::actions::{
+    Action, Decision, Faults, Finished, HeaderEdit, IDLE_EVERY, Identity, REPORT_EVERY, Settings,
+};
+use crate::aging::Aging;
 use crate::exchange::Ticket;
 use crate::link::Link;
 use crate::matching::Request;
 use crate::names::{CanaryId, Upstream};
-use crate::outcome::Outcome;
-use crate::report::{Courier, Hello, Incarnation, MAX_STRATA, PROTOCOL, ToAgent, ToWorker};
+use crate::outcome::{HUNG, Outcome};
+use crate::report::{Courier, Hello, MAX_STRATA, PROTOCOL, Position, ToAgent, ToWorker};
 use crate::route::{Placement, route};
-use crate::table::{Adoption, Entry, Epoch, Table, Version, WeightPpm};
-use crate::tally::{Counts, Stratum, Tally};
+use crate::table::{Adoption, Entry, Epoch, Split, Table, Version, WeightPpm};
+use crate::tally::{Counts, Slot, Stratum, Tally};
 use crate::time::{Micros, Millis};
-
-/// How often a worker reports while any release is in progress; also its tick.
-pub const REPORT_EVERY: Millis = Millis(100);
-/// How often it reports, or at least says that it lives, when none is.
-pub const IDLE_EVERY: Millis = Millis(1_000);
-
-/// Who the worker is.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Envoy's `node.id`.
-    pub node: String,
-    /// Envoy's `node.cluster`.
-    pub cluster: String,
-    /// The filter's build version.
-    pub filter_version: String,
-    /// Drawn at birth.
-    pub incarnation: Incarnation,
-}
-
-/// What the operator wants of the filter.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Whether there is an agent to talk to.
-    pub has_agent: bool,
-    /// Name of the decision header, lower case.
-    pub decision_header: String,
-    /// How long entries from an agent hold when it is silent; then the canary's share is zero.
-    pub lease: Millis,
-    /// Where the routes send a canary's requests without a decision header; `<name>-primary` for those not listed.
-    pub default_upstreams: BTreeMap<CanaryId, Upstream>,
-    /// Entries for use without an agent; they have no lease and give way to an agent's entry.
-    pub fixed: Vec<Entry>,
-    /// Most strata counted apart between two reports.
-    pub max_strata: usize,
-}
-
-/// What to do with the decision header.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HeaderEdit {
-    /// Nothing: the client sent none and the default route is right.
-    Leave,
-    /// Take the client's copy away.
-    Remove,
-    /// Set it, replacing whatever the client sent.
-    Set(Upstream),
-}
-
-/// Where a request goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// How the decision header must change.
-    pub header: HeaderEdit,
-    stratum: Option<Stratum<u16>>,
-}
-
-/// What the shell must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Open a stream to the agent; report failure by [`Worker::stream_lost`].
-    OpenStream,
-    /// Send this on it.
-    Send(ToAgent),
-    /// Close it.
-    CloseStream,
-    /// Call [`Worker::tick`] this often from now on.
-    TickEvery(Millis),
-}
-
-/// One ended request, for the proxy's own statistics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Finished {
-    /// The worker's number for the canary; [`Worker::canary`] names it.
-    pub canary: u16,
-    /// Which side served it.
-    pub version: Version,
-    /// Success, failure or void.
-    pub outcome: Outcome,
-    /// How long it took.
-    pub latency: Micros,
-}
-
-/// What went wrong and was survived, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Requests whose headers could not be read, or whose decision could not be applied.
-    pub requests: u64,
-    /// Messages from the agent that could not be understood.
-    pub messages: u64,
-    /// Entries refused because the table is full.
-    pub entries: u64,
-    /// Streams that were lost or given up.
-    pub streams: u64,
-}
 
 /// The engine.
 #[derive(Debug)]
@@ -115,7 +26,10 @@ pub struct Worker {
     identity: Identity,
     settings: Settings,
     table: Table,
+    /// When each entry of the agent's came into force; its slots count from then.
+    since: BTreeMap<CanaryId, Micros>,
     tally: Tally,
+    aging: Aging,
     courier: Courier,
     link: Link,
     heard_at: Millis,
@@ -133,7 +47,9 @@ impl Worker {
         let mut worker = Self {
             identity,
             table: Table::default(),
+            since: BTreeMap::new(),
             tally: Tally::new(settings.max_strata),
+            aging: Aging::default(),
             courier: Courier::default(),
             link: Link::new(settings.has_agent),
             heard_at: Millis(0),
@@ -156,7 +72,7 @@ impl Worker {
         let unset = if sent_by_client { HeaderEdit::Remove } else { HeaderEdit::Leave };
         let authority = request.first(":authority").unwrap_or_default();
         let Some((entry, routing)) = self.table.find(authority, request.path()) else {
-            return Decision { header: unset, stratum: None };
+            return Decision { header: unset, counted: None };
         };
         let (version, placement) = if self.is_lease_over(entry, now.to_millis()) {
             (Version::Primary, Placement::Drawn)
@@ -168,9 +84,11 @@ impl Worker {
             _ => &routing.primary,
         };
         let header = if self.is_default(&entry.canary, upstream) { unset } else { HeaderEdit::Set(upstream.clone()) };
+        let limit = routing.split.as_ref().and_then(|split| split.latency_limit).unwrap_or(HUNG);
+        let slot = routing.split.as_ref().map_or(Slot(0), |split| self.slot_of(&entry.canary, split, now));
         let (canary, epoch) = (entry.canary.clone(), entry.epoch);
-        let stratum = Stratum { canary: self.number(&canary), epoch, version, placement };
-        Decision { header, stratum: Some(stratum) }
+        let stratum = Stratum { canary: self.number(&canary), epoch, version, placement, slot };
+        Decision { header, counted: Some((stratum, limit)) }
     }
 
     /// The decision was carried out (`applied`) or could not be: counts the request that starts. One whose header could
@@ -180,9 +98,10 @@ impl Worker {
             self.faults.requests += 1;
             return None;
         }
-        let stratum = decision.stratum?;
+        let (stratum, limit) = decision.counted?;
         self.tally.start(stratum);
-        Some(Ticket::new(stratum, now))
+        let serial = self.aging.start(stratum, Micros(now.0.saturating_add(limit.0)));
+        Some(Ticket::new(stratum, now, limit, serial))
     }
 
     /// A request's headers could not be read: it passes untouched and uncounted.
@@ -190,10 +109,19 @@ impl Worker {
         self.faults.requests += 1;
     }
 
+    /// The headers of a stream's answer came: however long it lives, it is not slow any more. Asked for apart, since most
+    /// answers need no clock at their headers.
+    pub fn stream_answered(&mut self, ticket: &mut Ticket, now: Micros) {
+        let was_counted = self.aging.end(ticket.stratum().canary, ticket.serial());
+        ticket.stream_answered(now, was_counted);
+    }
+
     /// A request is over; `flags` are Envoy's response flags, `attempts` the router's tries upstream.
     pub fn finish(&mut self, ticket: &Ticket, flags: u64, attempts: Option<u64>, now: Micros) -> Finished {
-        let (outcome, latency) = ticket.end(flags, attempts, now);
-        self.tally.end(ticket.stratum(), outcome, latency);
+        let (outcome, latency, is_slow) = ticket.end(flags, attempts, now);
+        let was_counted = ticket.counted_before_answer();
+        let was_counted = was_counted.unwrap_or_else(|| self.aging.end(ticket.stratum().canary, ticket.serial()));
+        self.tally.end(ticket.stratum(), outcome, latency, is_slow && !was_counted);
         let Stratum { canary, version, .. } = ticket.stratum();
         Finished { canary, version, outcome, latency }
     }
@@ -201,7 +129,8 @@ impl Worker {
     /// A request is over and how it ended cannot be known, by the shell's fault: it says nothing about the version.
     pub fn lose(&mut self, ticket: &Ticket, now: Micros) {
         self.faults.requests += 1;
-        self.tally.end(ticket.stratum(), Outcome::Void, now);
+        self.aging.end(ticket.stratum().canary, ticket.serial());
+        self.tally.end(ticket.stratum(), Outcome::Void, now, false);
     }
 
     /// Whether [`Worker::route`] needs the client's address; asking the host for it costs.
@@ -212,6 +141,9 @@ impl Worker {
     /// The heartbeat: opens, reports, gives up.
     pub fn tick(&mut self, now: Millis) -> Vec<Action> {
         let mut actions = Vec::new();
+        for stratum in self.aging.passed(Micros(now.0.saturating_mul(1000))) {
+            self.tally.aged(stratum);
+        }
         if self.link.is_silent(now)
             || self.courier.waiting(now).is_some_and(|wait| self.link.is_up() && wait >= crate::link::SILENCE)
         {
@@ -245,7 +177,10 @@ impl Worker {
                 match self.table.adopt(*entry) {
                     Adoption::Full => self.faults.entries += 1,
                     // A stale one is confirmed as well: the agent learns what is in force.
-                    Adoption::Stale | Adoption::Adopted => {
+                    adoption @ (Adoption::Stale | Adoption::Adopted) => {
+                        if adoption == Adoption::Adopted {
+                            self.since.insert(canary.clone(), Micros(now.0.saturating_mul(1000)));
+                        }
                         let in_force = self.table.get(&canary).map_or(epoch, |entry| entry.epoch);
                         actions.push(Action::Send(ToAgent::Adopted(canary, in_force)));
                     }
@@ -324,7 +259,9 @@ impl Worker {
         if self.courier.is_free() && !self.tally.is_empty() {
             self.sent_at = now;
             let strata = self.named_strata();
-            return Some(Action::Send(ToAgent::Report(self.courier.cut(strata, now))));
+            // What is left for the next report would belong to slots that this one calls complete.
+            let positions = if self.tally.is_empty() { self.positions(now) } else { Vec::new() };
+            return Some(Action::Send(ToAgent::Report(self.courier.cut(strata, positions, now))));
         }
         if now.since(self.sent_at) < IDLE_EVERY {
             return None;
@@ -335,11 +272,28 @@ impl Worker {
 
     fn named_strata(&mut self) -> Vec<(Stratum<CanaryId>, Counts)> {
         let taken = self.tally.take(MAX_STRATA).into_iter();
-        let named = taken.filter_map(|(Stratum { canary, epoch, version, placement }, counts)| {
+        let named = taken.filter_map(|(Stratum { canary, epoch, version, placement, slot }, counts)| {
             let canary = self.names.get(usize::from(canary))?.clone();
-            Some((Stratum { canary, epoch, version, placement }, counts))
+            Some((Stratum { canary, epoch, version, placement, slot }, counts))
         });
         named.collect()
+    }
+
+    /// Where this worker is in each canary's slots: all that started before them has been handed over.
+    fn positions(&self, now: Millis) -> Vec<Position> {
+        let now = Micros(now.0.saturating_mul(1000));
+        let splits = self.table.entries().filter_map(|entry| {
+            let split = entry.routing.as_ref()?.split.as_ref().filter(|_| entry.epoch > Epoch(0))?;
+            let slot = self.slot_of(&entry.canary, split, now);
+            Some(Position { canary: entry.canary.clone(), epoch: entry.epoch, slot })
+        });
+        splits.collect()
+    }
+
+    fn slot_of(&self, canary: &CanaryId, split: &Split, now: Micros) -> Slot {
+        let Some(since) = self.since.get(canary) else { return Slot(0) };
+        let passed = now.since(*since).0 / split.slot.0.max(1).saturating_mul(1000);
+        Slot(u32::try_from(passed).unwrap_or(u32::MAX).min(Slot::MERGED.0 - 1))
     }
 
     fn report_every(&self) -> Millis {
@@ -397,3 +351,6 @@ impl Draws {
         z ^ (z >> 31)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! By exact enumeration of all outcomes for small numbers of requests, restarts included; no simulation, no luck.
 
+#![cfg(test)]
 #![allow(
     clippy::disallowed_methods,
     clippy::indexing_slicing,
@@ -9,7 +10,7 @@
 )]
 
 use proptest::prelude::*;
-use rollout::gate::{Boundary, Slot, Trials, certify};
+use rollout::gate::{Boundary, Pair, Trials, certify};
 use rollout::mixture::{G8, Wealth};
 
 const ROUNDING: f64 = 1e-9;
@@ -23,7 +24,7 @@ fn mean_absolute(n: u32, p: f64, theta0: f64, forced: &[bool]) -> f64 {
             let failed = u64::from(outcomes >> request & 1);
             wealth.stake(&wealth.due(forced.get(request as usize).copied().unwrap_or(false)));
             let canary = Trials { started: 1, events: failed, pending: 0 };
-            let slot = Slot { canary, primary: Trials::default() };
+            let slot = Pair { canary, primary: Trials::default() };
             wealth.bet(&Boundary::Absolute(theta0).ln_ratios(&slot, 1).unwrap_or_default());
         }
         let failures = outcomes.count_ones();
@@ -44,7 +45,7 @@ fn mean_relative(sizes: [(u64, u64); 2], rates: [f64; 2], margin: f64) -> f64 {
         (0..=nc)
             .flat_map(move |fc| (0..=ns).map(move |fs| (fc, fs, binomial(nc, fc, margin * p) * binomial(ns, fs, p))))
     };
-    let slot = |n: usize, fc, fs| Slot {
+    let slot = |n: usize, fc, fs| Pair {
         canary: Trials { started: sizes[n].0, events: fc, pending: 0 },
         primary: Trials { started: sizes[n].1, events: fs, pending: 0 },
     };
@@ -109,10 +110,10 @@ proptest! {
     ) {
         let (fc, fs) = (fc.min(nc), fs.min(ns));
         let late = late.min(ns - fs);
-        let ln_e = |slot: &Slot| G8.ln_mixture(&Boundary::Relative(margin).ln_ratios(slot, 1).unwrap_or_default());
+        let ln_e = |slot: &Pair| G8.ln_mixture(&Boundary::Relative(margin).ln_ratios(slot, 1).unwrap_or_default());
         let canary = Trials { started: nc, events: fc, pending: 0 };
-        let known = |events| Slot { canary, primary: Trials { started: ns, events, pending: 0 } };
-        let pending = Slot { canary, primary: Trials { started: ns, events: fs, pending: late } };
+        let known = |events| Pair { canary, primary: Trials { started: ns, events, pending: 0 } };
+        let pending = Pair { canary, primary: Trials { started: ns, events: fs, pending: late } };
         for failed_in_the_end in fs..=fs + late {
             prop_assert!(ln_e(&pending) <= ln_e(&known(failed_in_the_end)) + ROUNDING);
         }
@@ -126,7 +127,7 @@ proptest! {
             let mut wealth = Wealth::default();
             for (trials, events) in order {
                 let canary = Trials { started: *trials, events: (*events).min(*trials), pending: 0 };
-                let slot = Slot { canary, primary: Trials::default() };
+                let slot = Pair { canary, primary: Trials::default() };
                 wealth.bet(&Boundary::Absolute(theta0).ln_ratios(&slot, 1).unwrap_or_default());
             }
             wealth.ln_e(&G8)

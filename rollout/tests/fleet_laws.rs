@@ -158,6 +158,8 @@ fn a_static_canary_has_no_lease() {
         rules: vec![],
         sticky: None,
         salt: String::new(),
+        slot: Millis(100),
+        latency_limit: None,
     };
     let spec = fixture::spec("web");
     let routing = Routing { scope: spec.scope, primary: spec.primary, split: Some(split) };

@@ -6,6 +6,7 @@ mod fixture;
 
 use proptest::prelude::*;
 use rollout::canary::Canary;
+use rollout::gates::{Action, GateName, GatesVerdict};
 use rollout::judge::{Answer, Verdict};
 use rollout::machine::{Effect, Input, step};
 use rollout::plan::{Plan, Promotion, Strategy as Shares};
@@ -44,9 +45,13 @@ prop_compose! {
         let step = if hold == Some(Hold::Unsupported) { 0 } else { step };
         Run {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("ana"), started_at: Millis(1),
-            step, failed_checks, check_at: Millis(check_at), accepted_by: None, hold,
+            step, failed_checks, check_at: Millis(check_at), accepted_by: None, hold, tripped: None,
         }
     }
+}
+
+fn tripped(action: Action) -> GatesVerdict {
+    GatesVerdict { findings: Vec::new(), needed: 4.6, tripped: Some((action, GateName::Slo)) }
 }
 
 fn phases() -> impl Strategy<Value = Phase> {
@@ -91,6 +96,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         1 => Just(Input::Pause(word("bob"), "lunch".into())),
         1 => Just(Input::Resume(word("bob"))),
         1 => (0usize..3).prop_map(Input::Settled),
+        2 => prop::sample::select(vec![Action::Notify, Action::Pause, Action::Abort]).prop_map(|action| Input::Tripped(tripped(action))),
     ]
 }
 

@@ -10,7 +10,7 @@
 )]
 
 use rollout::bounds::{confidence_sequence, gate_bounds, ln_beta_mixture, sample_ratio, sample_ratio_exact};
-use rollout::gate::{Boundary, Slot, Trials, all_of, any_of, running_p};
+use rollout::gate::{Boundary, Pair, Trials, all_of, any_of, running_p};
 use rollout::mixture::{G8, Wealth};
 use serde::Deserialize;
 use serde_json::Value;
@@ -138,9 +138,9 @@ fn restarts(inputs: &Value, theta0: f64) -> Computed {
     vec![("log_e", vec![last]), ("log_e_after_each_tick", after), ("starts_per_alternative", starts)]
 }
 
-fn slots(rows: &Value) -> Vec<Slot> {
+fn slots(rows: &Value) -> Vec<Pair> {
     let trials = |started: f64, events: f64| Trials { started: started as u64, events: events as u64, pending: 0 };
-    let slot = |row: &[f64]| Slot { canary: trials(row[0], row[1]), primary: trials(row[2], row[3]) };
+    let slot = |row: &[f64]| Pair { canary: trials(row[0], row[1]), primary: trials(row[2], row[3]) };
     numbers(rows).chunks_exact(4).map(slot).collect()
 }
 

@@ -15,14 +15,20 @@ pub const WEB: &str = include_str!("../../envoy-config/standalone/web.yaml");
 pub struct Manifest(String);
 
 impl Manifest {
-    /// The shipped one with a beat of one second, the shortest allowed, and the given weights in percent.
+    /// The shipped one with a beat of one second, the shortest allowed, and the given weights in percent. Its gates are
+    /// off, so that a fault stays long enough to be looked at; see [`Manifest::gated`].
     ///
     /// # Errors
     /// Here and in every method: when the shipped file no longer has the text to replace.
     pub fn quick(weights: &str) -> Result<Self> {
         let text = replace_once(WEB, "    interval: 10s\n", "    interval: 1s\n")?;
         let text = replace_once(&text, "[1, 5, 10, 25, 50]", &format!("[{weights}]"))?;
-        Ok(Self(text.replace("interval: 30s", "interval: 1s")))
+        Self(text.replace("interval: 30s", "interval: 1s")).edit("  # gates: abort\n", "  gates: off\n")
+    }
+
+    /// With the gates as they are shipped.
+    pub fn gated(self) -> Result<Self> {
+        self.edit("  gates: off\n", "  # gates: abort\n")
     }
 
     /// One weight in percent, held for as long as any test takes.

@@ -87,7 +87,7 @@ async fn without_a_disk_a_cut_leaves_and_nothing_else_until_it_is_back() {
     rig.ask(asked(release)).await.unwrap().unwrap();
     while !splits(&rig.next().await) {}
     rig.refuse().await;
-    let report = Report { number: 1, strata: vec![] };
+    let report = Report { number: 1, strata: vec![], positions: vec![] };
     rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
     assert_eq!(rig.until_beat().await, vec![], "an ack or entry left before it was stored");
     let done = rig.ask(asked(|actor| Verb::Abort { actor, reason: String::new() })).await.unwrap().unwrap();

@@ -12,7 +12,7 @@ use rollout::outcome::{FailureClass, Outcome};
 use rollout::report::{Hello, Incarnation, PROTOCOL, Report};
 use rollout::route::Placement;
 use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Stratum};
+use rollout::tally::{Counts, Slot, Stratum};
 use rollout::time::Micros;
 
 use super::*;
@@ -108,11 +108,17 @@ pub(crate) fn hello(incarnation: u64) -> Hello {
 }
 
 fn report(number: u64) -> Report {
-    let stratum = Stratum { canary: web(), epoch: Epoch(4), version: Version::Canary, placement: Placement::Sticky };
+    let stratum = Stratum {
+        canary: web(),
+        epoch: Epoch(4),
+        version: Version::Canary,
+        placement: Placement::Sticky,
+        slot: Slot(7),
+    };
     let mut counts = Counts { started: 7 + number, ..Counts::default() };
-    (0..number % 5).for_each(|n| counts.end(Outcome::Success, Micros(1_234 * (n + 1))));
-    counts.end(Outcome::Failure(FailureClass::Reset), Micros(77_777));
-    Report { number, strata: vec![(stratum, counts)] }
+    (0..number % 5).for_each(|n| counts.end(Outcome::Success, Micros(1_234 * (n + 1)), false));
+    counts.end(Outcome::Failure(FailureClass::Reset), Micros(77_777), true);
+    Report { number, strata: vec![(stratum, counts)], positions: vec![] }
 }
 
 pub(crate) fn asked(verb: fn(Revision) -> Verb) -> Event {

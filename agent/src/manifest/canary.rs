@@ -1,6 +1,7 @@
 //! A Canary document, of either kind, becomes a plan.
 
 use proto::wire::check_routing;
+use rollout::default_gates::gates_of;
 use rollout::names::{CanaryId, Upstream};
 use rollout::plan::{Flavour, Plan, PlanError, Spec};
 use rollout::table::{Routing, Scope, Split, StickyKey, WeightPpm};
@@ -41,6 +42,7 @@ const ADVICE: &[(&str, &str)] = &[
         "is a field of serin.dev/v1alpha1; here use the annotations serin.dev/promotion and serin.dev/promotion-hook",
     ),
     ("sticky", "is a field of serin.dev/v1alpha1; here use the annotation serin.dev/sticky"),
+    ("gates", "is a field of serin.dev/v1alpha1; here use the annotation serin.dev/gates"),
 ];
 
 /// Reads `spec`. `None` when a problem was logged.
@@ -82,6 +84,7 @@ fn meant(
         primary: choices.primary.or_else(|| upstream("primary"))?,
         canary: choices.canary.or_else(|| upstream("canary"))?,
         rules: analysis.rules,
+        gates: gates_of(&analysis.checks, choices.sticky.is_some(), choices.gates),
         sticky: choices.sticky.map(lower_header),
         strategy: analysis.strategy,
         interval: analysis.interval,
@@ -115,6 +118,8 @@ fn carried(plan: &Plan) -> Result<(), PlanError> {
         rules: plan.rules.clone(),
         sticky: plan.sticky.clone(),
         salt: plan.id.to_string(),
+        slot: plan.interval,
+        latency_limit: plan.gates.latency_limit(),
     };
     let routing = Routing { scope: plan.scope.clone(), primary: plan.primary.clone(), split: Some(split) };
     check_routing(&plan.id, &routing).map_err(|error| {

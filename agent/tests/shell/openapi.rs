@@ -8,7 +8,7 @@ use rollout::outcome::{FailureClass, Outcome};
 use rollout::report::{Report, ToAgent};
 use rollout::route::Placement;
 use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Stratum};
+use rollout::tally::{Counts, Slot, Stratum};
 use rollout::time::Micros;
 use serde_json::{Value, json};
 
@@ -110,7 +110,7 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
 async fn what_a_live_agent_answers_fits() {
     let agent = TestAgent::start_with(|options, _| {
         let hook = "    webhooks: [{ name: gate, type: confirm-rollout, url: \"http://127.0.0.1:1/\" }]\n";
-        std::fs::write(options.canaries.join("web.yaml"), format!("{WEB}{hook}")).unwrap();
+        std::fs::write(options.canaries.join("web.yaml"), format!("{}{hook}", notifying())).unwrap();
         std::fs::write(options.canaries.join("wrong.yaml"), "apiVersion: serin.dev/v1alpha1\nkind: Canary").unwrap();
     })
     .await;
@@ -147,11 +147,17 @@ async fn what_a_live_agent_answers_fits() {
     let events = answers(&api, &format!("{WEB_PATH}/events"), &format!("{base}/events")).await;
     let details: BTreeSet<String> =
         events["items"].as_array().unwrap().iter().map(|event| kind(&event["detail"])).collect();
-    let seen = ["aborted", "accepted", "checkFailed", "confirmed", "declared", "held", "paused", "promoting"];
+    let seen =
+        ["aborted", "accepted", "checkFailed", "confirmed", "declared", "held", "paused", "promoting", "tripped"];
     assert!(seen.iter().all(|kind| details.contains(*kind)), "{details:?}");
     answers(&api, "/api/v1/workers", "/api/v1/workers").await;
     answers(&api, "/api/v1/canaries/prod/nobody", base).await;
     answers(&api, "/api/v1/canaries/prod/%00", base).await;
+}
+
+/// The test's canary with gates that only tell, so that its checks have their turn.
+fn notifying() -> String {
+    WEB.replacen("spec:\n", "spec:\n  gates: notify\n", 1)
 }
 
 fn kind(detail: &Value) -> String {
@@ -163,12 +169,13 @@ fn kind(detail: &Value) -> String {
 
 /// Half of the canary's requests failed.
 fn bad_report(number: u64, epoch: Epoch) -> Report {
-    let stratum = Stratum { canary: web(), epoch, version: Version::Canary, placement: Placement::Drawn };
+    let stratum =
+        Stratum { canary: web(), epoch, version: Version::Canary, placement: Placement::Drawn, slot: Slot(0) };
     let mut counts = Counts { started: 9, latency: Latency::new(), ..Counts::default() };
-    (0..4).for_each(|_| counts.end(Outcome::Success, Micros(3000)));
-    (0..3).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1000)));
-    counts.end(Outcome::Failure(FailureClass::Timeout), Micros(900_000));
-    Report { number, strata: vec![(stratum, counts)] }
+    (0..4).for_each(|_| counts.end(Outcome::Success, Micros(3000), false));
+    (0..3).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1000), true));
+    counts.end(Outcome::Failure(FailureClass::Timeout), Micros(900_000), true);
+    Report { number, strata: vec![(stratum, counts)], positions: vec![] }
 }
 
 #[test]

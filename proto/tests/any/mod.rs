@@ -8,17 +8,17 @@ use proptest::sample::select;
 use rollout::matching::{MatchRule, Pattern, StringMatch};
 use rollout::names::{CanaryId, Upstream};
 use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::{Hello, Incarnation, Protocol, Report, ToAgent, ToWorker};
+use rollout::report::{Hello, Incarnation, Position, Protocol, Report, ToAgent, ToWorker};
 use rollout::route::Placement;
 use rollout::table::{Entry, Epoch, Routing, Scope, Split, StickyKey, Version, WHOLE_PPM, WeightPpm};
-use rollout::tally::{Counts, Stratum};
-use rollout::time::Micros;
+use rollout::tally::{Counts, Slot, Stratum};
+use rollout::time::{Micros, Millis};
 
 pub fn to_agent() -> impl Strategy<Value = ToAgent> {
     prop_oneof![
         hello().prop_map(ToAgent::Hello),
-        (1u64.., vec((stratum(), counts()), 0..6))
-            .prop_map(|(number, strata)| ToAgent::Report(Report { number, strata })),
+        (1u64.., vec((stratum(), counts()), 0..6), vec(position(), 0..4))
+            .prop_map(|(number, strata, positions)| ToAgent::Report(Report { number, strata, positions })),
         (canary(), epoch()).prop_map(|(canary, epoch)| ToAgent::Adopted(canary, epoch)),
         Just(ToAgent::Beat),
     ]
@@ -70,19 +70,36 @@ fn hello() -> impl Strategy<Value = Hello> {
 
 fn stratum() -> impl Strategy<Value = Stratum<CanaryId>> {
     let placements = [Placement::Drawn, Placement::Sticky, Placement::Forced];
-    (canary(), any::<u64>(), select(&Version::ALL[..]), select(placements.to_vec()))
-        .prop_map(|(canary, epoch, version, placement)| Stratum { canary, epoch: Epoch(epoch), version, placement })
+    (canary(), any::<u64>(), select(&Version::ALL[..]), select(placements.to_vec()), any::<u32>()).prop_map(
+        |(canary, epoch, version, placement, slot)| Stratum {
+            canary,
+            epoch: Epoch(epoch),
+            version,
+            placement,
+            slot: Slot(slot),
+        },
+    )
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    (canary(), any::<u64>(), any::<u32>()).prop_map(|(canary, epoch, slot)| Position {
+        canary,
+        epoch: Epoch(epoch),
+        slot: Slot(slot),
+    })
 }
 
 fn counts() -> impl Strategy<Value = Counts> {
     let outcome = prop_oneof![
         Just(Outcome::Success),
         Just(Outcome::Void),
+        Just(Outcome::Abandoned),
         select(FailureClass::ALL.to_vec()).prop_map(Outcome::Failure),
     ];
     (0u64..=1 << 48, vec((outcome, 0u64..700_000_000), 0..60)).prop_map(|(started, ends)| {
         let mut counts = Counts { started, ..Counts::default() };
-        ends.into_iter().for_each(|(outcome, latency_us)| counts.end(outcome, Micros(latency_us)));
+        ends.into_iter()
+            .for_each(|(outcome, latency_us)| counts.end(outcome, Micros(latency_us), latency_us > 500_000));
         counts
     })
 }
@@ -108,15 +125,24 @@ fn split() -> impl Strategy<Value = Split> {
         "[a-zA-Z0-9_]{1,20}".prop_map(StickyKey::Cookie),
         Just(StickyKey::ClientAddress),
     ];
-    (upstream(), 0..=WHOLE_PPM, vec(rule(), 0..4), option::of(key), ".{0,40}").prop_map(
-        |(canary, weight_ppm, rules, sticky, salt)| Split {
+    (
+        upstream(),
+        0..=WHOLE_PPM,
+        vec(rule(), 0..4),
+        option::of(key),
+        ".{0,40}",
+        1u64..86_400_000,
+        option::of(any::<u64>()),
+    )
+        .prop_map(|(canary, weight_ppm, rules, sticky, salt, slot_ms, limit)| Split {
             canary,
             weight: WeightPpm::new(weight_ppm).unwrap(),
             rules,
             sticky,
             salt,
-        },
-    )
+            slot: Millis(slot_ms),
+            latency_limit: limit.map(Micros),
+        })
 }
 
 fn rule() -> impl Strategy<Value = MatchRule> {

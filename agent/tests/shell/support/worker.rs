@@ -10,7 +10,7 @@ use rollout::outcome::Outcome;
 use rollout::report::{Hello, Incarnation, PROTOCOL, Report, ToAgent, ToWorker};
 use rollout::route::Placement;
 use rollout::table::{Entry, Epoch, Version};
-use rollout::tally::{Counts, Stratum};
+use rollout::tally::{Counts, Slot, Stratum};
 use rollout::time::Micros;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -47,10 +47,10 @@ pub(crate) fn hello(incarnation: u64) -> Hello {
 
 /// A report of requests to the primary that took 5 ms each.
 pub(crate) fn report(number: u64, version: Version, epoch: Epoch, good: u64) -> Report {
-    let stratum = Stratum { canary: web(), epoch, version, placement: Placement::Drawn };
+    let stratum = Stratum { canary: web(), epoch, version, placement: Placement::Drawn, slot: Slot(0) };
     let mut counts = Counts { started: good, latency: Latency::new(), ..Counts::default() };
-    (0..good).for_each(|_| counts.end(Outcome::Success, Micros(5000)));
-    Report { number, strata: vec![(stratum, counts)] }
+    (0..good).for_each(|_| counts.end(Outcome::Success, Micros(5000), false));
+    Report { number, strata: vec![(stratum, counts)], positions: vec![] }
 }
 
 /// A connection without TLS.

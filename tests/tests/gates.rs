@@ -1,0 +1,96 @@
+//! The sequential gates on a real Envoy: what they cut, how few users notice, and whom they leave alone.
+//!
+//! The checks are an hour away in all of these, so whatever is cut is cut by a gate.
+
+use anyhow::{Result, ensure};
+use std::time::Duration;
+use tests::case::Case;
+use tests::manifest::Manifest;
+use tests::stage::{Stage, WITHIN};
+use tests::upstream::Behaviour;
+use tests::wait::until;
+
+const RPS: f64 = 300.0;
+/// Answers and, for hangs, requests that a bad version may get at most: far more than expected, far fewer than a check
+/// of one minute would let through.
+const MANY: u64 = 200;
+
+/// Releases a bad version and returns how many bad answers the client got of it, and what the agent says.
+async fn cut(case: &Case, weight: &str, bad: Behaviour) -> Result<(u64, String)> {
+    let stage = Stage::start(case, &Manifest::steady(weight)?.gated()?).await?;
+    stage.versions.canary.restart_as(bad);
+    let load = stage.load().connections(64).start(RPS).await?;
+    stage.release("v2").await?;
+    let status = stage.phase("Failed").await?;
+    stage.all_on_primary(50).await?;
+    let samples = load.stop().await?;
+    let bad = samples.by_version().get("v2").map_or(0, |count| count.bad);
+    Ok((bad, status.message))
+}
+
+#[tokio::test]
+async fn one_failure_in_five_is_cut_after_a_handful() -> Result<()> {
+    Case::run("gate-fault", async |case| {
+        let bad = Behaviour { fail_ratio: 0.2, ..Behaviour::healthy("v2") };
+        let (bad, message) = cut(case, "10", bad).await?;
+        ensure!(message.contains("gate slo") || message.contains("gate regression"), "{message}");
+        ensure!((1..MANY).contains(&bad), "{bad} bad answers: {message}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_slow_version_is_cut_although_every_answer_is_good() -> Result<()> {
+    Case::run("gate-slow", async |case| {
+        let latency = Duration::from_millis(700);
+        let slow = Behaviour { slow_ratio: 0.5, slow_latency: latency, ..Behaviour::healthy("v2") };
+        let (bad, message) = cut(case, "20", slow).await?;
+        ensure!(message.contains("gate latency"), "{message}");
+        ensure!(bad == 0, "{bad} answers failed");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_version_that_never_answers_is_cut_while_its_requests_hang() -> Result<()> {
+    Case::run("gate-hang", async |case| {
+        let stage = Stage::start(case, &Manifest::steady("10")?.gated()?).await?;
+        stage.versions.canary.restart_as(Behaviour { hang_ratio: 1.0, ..Behaviour::healthy("v2") });
+        let load = stage.load().connections(64).start(RPS).await?;
+        stage.release("v2").await?;
+        let status = stage.phase("Failed").await?;
+        ensure!(status.message.contains("gate latency"), "{}", status.message);
+        let canary = &status.versions[1];
+        ensure!(canary.pending > 0 && canary.started < MANY, "{canary:?}");
+        drop(load);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_healthy_version_is_left_alone_and_the_evidence_is_shown() -> Result<()> {
+    Case::run("gate-health", async |case| {
+        let stage = Stage::start(case, &Manifest::steady("50")?.gated()?).await?;
+        // Half of the objective.
+        stage.versions.canary.restart_as(Behaviour { fail_ratio: 0.005, ..Behaviour::healthy("v2") });
+        stage.versions.primary.set(|it| it.fail_ratio = 0.005);
+        let load = stage.load().start(RPS).await?;
+        stage.release("v2").await?;
+        until("a thousand canary requests", WITHIN, async || {
+            let status = stage.status().await?;
+            assert_eq!(status.phase, "Progressing", "{}", status.message);
+            ensure!(status.versions[1].started >= 1_000, "{} requests", status.versions[1].started);
+            let gates: Vec<&str> = status.gates.iter().map(|gate| gate.gate.as_str()).collect();
+            assert_eq!(gates, ["slo", "regression", "latency"]);
+            assert!(status.gates.iter().all(|gate| gate.ln_e < gate.ln_needed && gate.canary_trials > 0));
+            Ok(())
+        })
+        .await?;
+        drop(load);
+        Ok(())
+    })
+    .await
+}
