@@ -59,6 +59,10 @@ fn block(status: &CanaryStatus) -> String {
     );
     let workers =
         format!("{} live, {} with epoch {} in force", status.workers_live, status.workers_in_sync, status.epoch);
+    let workers = match status.workers_lost {
+        0 => workers,
+        lost => format!("{workers}; {lost} went away in this release, and what they had not reported is missing"),
+    };
     let lines = [
         ("Canary", format!("{}/{}", status.namespace, status.name)),
         ("Phase", phase),

@@ -52,6 +52,7 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
         epoch: 17,
         workers_live: 2,
         workers_in_sync: 2,
+        workers_lost: 0,
         without_agent: "web-primary (the primary)".into(),
         totals: versions.clone(),
         versions,

@@ -156,6 +156,11 @@ impl Fleet {
         self.behind(canary, epoch) + unheard.count()
     }
 
+    /// Workers that went away at `since` or later and have not come back.
+    pub fn lost_since(&self, since: Millis) -> usize {
+        self.workers.values().filter(|peer| peer.conn.is_none() && peer.heard_at >= since).count()
+    }
+
     fn forget_one(&mut self) {
         if self.workers.len() <= MAX_WORKERS {
             return;

@@ -53,6 +53,9 @@ pub struct CanaryStatus {
     pub workers_live: usize,
     /// See `workers_live`.
     pub workers_in_sync: usize,
+    /// Workers that went away during the release in progress and have not come back: what they had not reported yet is
+    /// missing from its evidence.
+    pub workers_lost: usize,
     /// What a proxy serves that has never heard of this agent.
     pub without_agent: String,
     /// Primary and canary in this release (since the start of observation before the first).
@@ -202,6 +205,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         epoch: canary.epoch.0,
         workers_live: live,
         workers_in_sync: live.saturating_sub(behind),
+        workers_lost: run.map_or(0, |run| fleet.lost_since(run.started_at)),
         without_agent: without_agent(canary, fleet),
         versions: versions(canary, &canary.evidence.release()),
         totals: versions(canary, canary.evidence.totals()),

@@ -176,7 +176,7 @@ fn a_status_has_the_numbers_of_the_release() {
     assert_eq!((status.phase.as_str(), status.message.as_str()), ("Progressing", "step 1 of 3"));
     assert_eq!((status.weight_percent, status.observed_percent), (10.0, Some(10.0)));
     assert_eq!((status.next_check_ms, status.epoch), (Some(7_000), 4));
-    assert_eq!((status.workers_live, status.workers_in_sync), (1, 1));
+    assert_eq!((status.workers_live, status.workers_in_sync, status.workers_lost), (1, 1, 0));
     let [primary, on_canary] = status.versions.as_slice() else { panic!("two versions") };
     assert_eq!((primary.upstream.as_str(), on_canary.upstream.as_str()), ("web-primary", "web-canary"));
     assert_eq!((on_canary.started, on_canary.failed, on_canary.pending), (10, 2, 0));

@@ -138,6 +138,7 @@ async fn a_trapped_vm_is_bypassed_as_shipped() -> Result<()> {
 
         // The worker's stream is gone: the agent no longer counts on it.
         stage.in_sync(WORKERS - 1).await?;
+        assert_eq!(stage.status().await?.workers_lost, 1, "its evidence is marked as missing");
         // Nobody is refused. One thread sends nothing to the canary, and the other goes on splitting.
         let (mut bypassed, mut splitting) = (0, 0);
         for _ in 0..40 {
