@@ -99,7 +99,7 @@ impl Stage {
     pub(crate) fn describe(&self, options: &Options) -> String {
         format!(
             "{}\nLoad: {} requests a second. Weights 10, 25, 50 %; a check every 2 s (success >= 99 %, p95 <= 500 ms); the \
-             second failed check rolls back.",
+             second failed check rolls back;\n      the gates look after every report and may cut it long before that.",
             self.urls(),
             options.rps
         )
