@@ -46,6 +46,8 @@ pub struct Canary {
     /// What happened.
     pub history: VecDeque<HistoryEvent>,
     issued: Option<Routing>,
+    /// The entry that last took traffic away at once.
+    last_cut: Option<Entry>,
 }
 
 impl Canary {
@@ -65,6 +67,7 @@ impl Canary {
             slot: MIN_SLOT,
             history: VecDeque::new(),
             issued: None,
+            last_cut: None,
         }
     }
 
@@ -164,7 +167,17 @@ impl Canary {
         }
         self.issued = routing;
         self.epoch = if is_cut { self.epoch.next_cut() } else { self.epoch.next() };
-        Some(self.entry())
+        let entry = self.entry();
+        if is_cut {
+            self.last_cut = Some(entry.clone());
+        }
+        Some(entry)
+    }
+
+    /// The entry that cut the release which failed last: what a worker may hear before anything is stored. The entry in
+    /// force may be a later one that is not stored yet, and would be issued again with another meaning after a crash.
+    pub fn cut(&self) -> Option<&Entry> {
+        self.last_cut.as_ref().filter(|_| matches!(self.phase, Phase::Failed(..)))
     }
 
     /// Whether a worker that has `epoch` in force knows of something that is not in the journal: a later entry, or a cut

@@ -33,10 +33,19 @@ const MAX_REMEMBERED: usize = 4096;
 pub struct Controller {
     canaries: BTreeMap<CanaryId, Canary>,
     fleet: Fleet,
-    /// Epochs of canaries that are not managed, so that a returning one continues above.
-    remembered: BTreeMap<CanaryId, Epoch>,
+    /// Canaries that are not managed, so that a returning one continues where it was.
+    remembered: BTreeMap<CanaryId, Remembered>,
     /// Strata reported for canaries that nobody manages.
     unknown_strata: u64,
+}
+
+/// What is kept of a canary that is not managed (any more).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Remembered {
+    /// Its entries go on above this.
+    epoch: Epoch,
+    /// Its releases go on after this: a number used twice would choose the same users again.
+    releases: u64,
 }
 
 impl Controller {
@@ -92,8 +101,9 @@ impl Controller {
     fn declare(&mut self, plan: Plan, now: Millis, out: &mut Output) {
         let id = plan.id.clone();
         let Some(canary) = self.canaries.get_mut(&id) else {
-            let epoch = self.remembered.remove(&id).unwrap_or_default();
+            let Remembered { epoch, releases } = self.remembered.remove(&id).unwrap_or_default();
             let mut canary = Canary::new(plan, epoch);
+            canary.releases = releases;
             let event = canary.record(Note::Declared, now);
             self.canaries.insert(id.clone(), canary);
             out.stored.push(Command::Announce(id.clone(), Box::new(event)));
@@ -129,7 +139,7 @@ impl Controller {
         if let Some(canary) = self.canaries.remove(id)
             && self.remembered.len() < MAX_REMEMBERED
         {
-            self.remembered.insert(id.clone(), canary.epoch);
+            self.remembered.insert(id.clone(), Remembered { epoch: canary.epoch, releases: canary.releases });
         }
     }
 
@@ -145,10 +155,13 @@ impl Controller {
             self.catch_up(conn, &id, epoch, &node, now, out);
         }
         for canary in self.canaries.values() {
-            let send = Command::Send(conn, ToWorker::Entry(Box::new(canary.entry())));
+            let send = |entry| Command::Send(conn, ToWorker::Entry(Box::new(entry)));
             // A cut must reach a worker that comes back even while nothing can be stored.
-            let list = if matches!(canary.phase, Phase::Failed(..)) { &mut out.urgent } else { &mut out.stored };
-            list.push(send);
+            out.urgent.extend(canary.cut().cloned().map(send));
+            let entry = canary.entry();
+            if canary.cut().is_none_or(|cut| cut.epoch != entry.epoch) {
+                out.stored.push(send(entry));
+            }
         }
     }
 
@@ -159,8 +172,8 @@ impl Controller {
                 return;
             }
             let known = self.remembered.entry(id.clone()).or_default();
-            *known = epoch.next().max(*known);
-            let entry = Entry { canary: id.clone(), epoch: *known, routing: None };
+            known.epoch = epoch.next().max(known.epoch);
+            let entry = Entry { canary: id.clone(), epoch: known.epoch, routing: None };
             return out.stored.push(Command::Send(conn, ToWorker::Entry(Box::new(entry))));
         };
         if !canary.has_lost(epoch) {

@@ -182,6 +182,33 @@ proptest! {
     }
 }
 
+/// Found by the laws: with a failed release, a changed manifest's entry left with a Hello before it was stored.
+#[test]
+fn an_epoch_never_means_two_things_although_a_manifest_changed_after_a_cut_and_was_lost() {
+    let mut world = World::new(PEERS);
+    play(&mut world, &Op::Declare(0, 0));
+    world.connect(0);
+    world.ask(&id("web"), verb(0, 0));
+    world.ask(&id("web"), verb(1, 0));
+    world.store();
+    play(&mut world, &Op::Declare(0, 5));
+    world.connect(0);
+    world.crash();
+    world.ask(&id("web"), verb(0, 0));
+    world.store();
+}
+
+#[test]
+fn a_canary_that_comes_back_numbers_its_releases_on() {
+    let mut world = World::new(PEERS);
+    for release in 1..=2 {
+        play(&mut world, &Op::Declare(0, 0));
+        world.ask(&id("web"), verb(0, 0));
+        assert_eq!(world.controller.canary(&id("web")).unwrap().releases, release);
+        play(&mut world, &Op::Withdraw(0));
+    }
+}
+
 #[test]
 fn an_aborted_release_is_not_resumed_after_its_abort_was_lost_even_if_it_went_on_meanwhile() {
     for checks_before_hello in 0..3 {
