@@ -164,7 +164,7 @@ fn started(events: &[(Event, Millis)]) -> BTreeMap<CanaryId, u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(fixture::cases(400))]
 
     #[test]
     fn whatever_happens_the_laws_hold(ops in ops()) {

@@ -95,7 +95,7 @@ fn placed(peer: &Peer) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(fixture::cases(150))]
 
     #[test]
     fn counts_are_exact_and_tables_agree_whatever_broke(ops in ops()) {

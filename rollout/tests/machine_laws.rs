@@ -121,7 +121,7 @@ const fn takes_traffic(phase: &Phase) -> bool {
 const NOW: Millis = Millis(50_000);
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(fixture::cases(1500))]
 
     #[test]
     fn every_phase_answers_every_input_and_keeps_the_plan(plan in plans(), phase in phases(), input in inputs()) {

@@ -34,6 +34,15 @@ enum Verb {
     Demo(Passed),
     /// Formatting, lints and all tests; arguments go to `cargo test`.
     Test(Passed),
+    /// The laws of the core on many more random cases than `test` draws, from a seed that it prints.
+    Soak {
+        /// How many times as many.
+        #[arg(long, default_value_t = 100)]
+        times: u32,
+        /// Draw what an earlier run drew.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Run one benchmark of the `bench` package.
     Bench {
         /// The binary in bench/src/bin, such as `filter`.
@@ -74,6 +83,7 @@ fn run(verb: Verb) -> Result<()> {
         }
         Verb::Demo(passed) => run_with_parts(&["--package", "tests", "--bin", "demo"], &passed.args, None),
         Verb::Test(passed) => test::run_all(&passed.args),
+        Verb::Soak { times, seed } => test::soak(times, seed),
         Verb::Bench { name, passed } => {
             toolchain::ensure_wasm_target()?;
             let noop = parts::build_noop_module()?;

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that must hold before a change lands, cheapest first.
 
 use std::ffi::OsString;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
@@ -25,4 +26,14 @@ pub(crate) fn run_all(args: &[OsString]) -> Result<()> {
     test.env("SERIN_ENVOY", envoy).env("SERIN_BIN", &dist.binary);
     test.env("SERIN_WASM", &dist.module).env("SERIN_WASM_TRAP", trap);
     run(&mut test)
+}
+
+/// Optimised, for each case is cheap and there are many. `test` draws the same few every time (.cargo/config.toml).
+pub(crate) fn soak(times: u32, seed: Option<u64>) -> Result<()> {
+    let fresh = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+    let seed = seed.unwrap_or_else(fresh).to_string();
+    println!("soak: {times} times the usual cases, seed {seed}");
+    let mut test = cargo();
+    test.args(["test", "--release", "--package", "rollout", "--tests"]);
+    run(test.env("PROPTEST_RNG_SEED", &seed).env("SERIN_SOAK", times.to_string()))
 }
