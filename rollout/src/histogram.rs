@@ -27,6 +27,29 @@ pub struct Latency(Option<Box<Histogram<u64>>>);
 #[serde(transparent)]
 pub struct Packed(pub Vec<(u32, u64)>);
 
+/// A bucket of [`Latency`], by HdrHistogram's counting for two digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bucket(pub u32);
+
+impl Bucket {
+    /// The slowest one; [`MAX_LATENCY`] and all beyond it.
+    pub fn last() -> Self {
+        Self(max_index())
+    }
+
+    /// The one in which a latency is counted.
+    pub fn of(latency: Micros) -> Self {
+        Self(index_of(latency.0.clamp(1, MAX_LATENCY.0)))
+    }
+
+    /// Where it ends, in microseconds: every latency in it is shorter, every one in a later bucket is not. The last one
+    /// has no end.
+    pub fn upper_edge_us(self) -> f64 {
+        if self >= Self::last() { f64::INFINITY } else { value_of(self.0 + 1) as f64 }
+    }
+}
+
 impl Default for Latency {
     fn default() -> Self {
         Self::new()
@@ -73,13 +96,21 @@ impl Latency {
         Some(Micros(histogram.value_at_quantile(quantile)))
     }
 
+    /// How many latencies lie in later buckets than `bucket`: exactly those of its upper edge or longer.
+    pub fn count_above(&self, bucket: Bucket) -> u64 {
+        self.filled().filter(|(other, _)| *other > bucket).map(|(_, count)| count).sum()
+    }
+
+    /// The buckets that hold something, fastest first, with their counts.
+    pub fn filled(&self) -> impl Iterator<Item = (Bucket, u64)> + '_ {
+        let histogram = self.0.as_ref();
+        let steps = histogram.into_iter().flat_map(|histogram| histogram.iter_recorded());
+        steps.map(|step| (Bucket(index_of(step.value_iterated_to())), step.count_at_value()))
+    }
+
     /// The filled buckets.
     pub fn pack(&self) -> Packed {
-        let Some(histogram) = &self.0 else {
-            return Packed::default();
-        };
-        let filled = histogram.iter_recorded();
-        Packed(filled.map(|step| (index_of(step.value_iterated_to()), step.count_at_value())).collect())
+        Packed(self.filled().map(|(bucket, count)| (bucket.0, count)).collect())
     }
 
     /// From filled buckets; an index past the range counts in the last bucket.
@@ -190,6 +221,16 @@ mod tests {
         fn hostile_indices_cannot_break_it(pairs in prop::collection::vec((any::<u32>(), 0u64..1000), 0..50)) {
             let latency = Latency::unpack(&Packed(pairs.clone()));
             prop_assert_eq!(latency.count(), pairs.iter().map(|(_, count)| count).sum::<u64>());
+        }
+
+        #[test]
+        fn what_is_above_a_bucket_is_what_reaches_its_upper_edge(
+            values in prop::collection::vec(1u64..700_000_000, 0..200), edge in 1u64..700_000_000,
+        ) {
+            let bucket = Bucket::of(Micros(edge));
+            let reaching = values.iter().filter(|value| **value as f64 >= bucket.upper_edge_us()).count();
+            prop_assert_eq!(of(&values).count_above(bucket), reaching as u64);
+            prop_assert!(bucket == Bucket::last() || (edge as f64) < bucket.upper_edge_us());
         }
     }
 

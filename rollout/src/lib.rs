@@ -13,6 +13,8 @@ pub mod names;
 
 pub mod histogram;
 
+pub mod thresholds;
+
 // One request: route -> outcome.
 pub mod outcome;
 

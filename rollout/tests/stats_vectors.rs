@@ -11,7 +11,9 @@
 
 use rollout::bounds::{confidence_sequence, gate_bounds, ln_beta_mixture, sample_ratio, sample_ratio_exact};
 use rollout::gate::{Boundary, Pair, Trials, all_of, any_of, running_p};
+use rollout::histogram::Bucket;
 use rollout::mixture::{G8, Wealth};
+use rollout::thresholds;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -108,6 +110,15 @@ fn compute(method: &str, inputs: &Value) -> Option<Computed> {
             let quantiles = inputs["per_quantile_slots_nc_xc_ns_xs"].as_array()?;
             let each = quantiles.iter().map(|slots| (0.25, relative_without(slots, f("rho")))).collect::<Vec<_>>();
             vec![("log_e", vec![any_of(&each)])]
+        }
+        "hist_threshold" => {
+            let edges = numbers(&inputs["upper_edges"]);
+            let past = (0..).map(Bucket).zip(numbers(&inputs["counts"])).collect::<Vec<_>>();
+            let last = Bucket(edges.len() as u32 - 1);
+            let edge = |bucket: Bucket| edges[bucket.0 as usize];
+            let found = thresholds::of_buckets(&past, edge, last, f("quantile"), f("margin_x"))?;
+            let index = |bucket: Bucket| vec![f64::from(bucket.0)];
+            vec![("stable_index", index(found.primary)), ("canary_index", index(found.canary))]
         }
         "combine_mean" => {
             let pairs = numbers(&inputs["weights"]).into_iter().zip(numbers(&inputs["log_e"]));
