@@ -22,7 +22,7 @@ pub struct Thresholds {
 /// it is empty.
 pub fn of_latency(past: &Latency, quantile: f64, margin: f64) -> Option<Thresholds> {
     let filled: Vec<(Bucket, f64)> = past.filled().map(|(bucket, count)| (bucket, count as f64)).collect();
-    of_buckets(&filled, |bucket| bucket.upper_edge_us(), Bucket::last(), quantile, margin)
+    of_buckets(&filled, Bucket::upper_edge_us, Bucket::last(), quantile, margin)
 }
 
 /// The same over any buckets: `past` holds those that are not empty, fastest first, with their weights (which need not be

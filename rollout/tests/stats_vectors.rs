@@ -12,7 +12,7 @@
 use rollout::bounds::{confidence_sequence, gate_bounds, ln_beta_mixture, sample_ratio, sample_ratio_exact};
 use rollout::gate::{Boundary, Pair, Trials, all_of, any_of, running_p};
 use rollout::histogram::Bucket;
-use rollout::mixture::{G8, Wealth};
+use rollout::mixture::{G8, PerAlternative, Wealth};
 use rollout::thresholds;
 use serde::Deserialize;
 use serde_json::Value;
@@ -40,25 +40,52 @@ fn every_vector_is_met() {
     let more = std::env::var("STATS_VECTORS").ok();
     for path in std::iter::once(ours).chain(more) {
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let file: File = serde_json::from_str(&text).unwrap();
-        let checked = file.cases.iter().filter(|case| check(case)).count();
-        println!("{path}: {checked} of {} cases checked", file.cases.len());
-        assert!(checked > 0, "{path} has no case of a known method");
+        let file: File = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let missed: Vec<String> = file.cases.iter().filter_map(|case| check(case).err()).collect();
+        println!("{path}: {} of {} cases met", file.cases.len() - missed.len(), file.cases.len());
+        assert!(missed.is_empty(), "{path}:\n{}", missed.join("\n"));
+        assert!(!file.cases.is_empty(), "{path} holds no case");
     }
 }
 
-/// Checks one case; `false` for methods that the product does not have.
-fn check(case: &Case) -> bool {
-    let Some(computed) = compute(&case.method, &case.inputs) else { return false };
-    for (name, ours) in computed {
+#[test]
+fn a_case_that_is_not_met_is_named() {
+    let case = |method: &str, expected: Value| {
+        let inputs = serde_json::json!({ "failures": 2, "trials": 4, "theta0": 0.01 });
+        check(&Case { id: "made_up".to_owned(), method: method.to_owned(), inputs, expected, tol_abs: 1e-9 })
+    };
+    let right = G8.ln_e(2.0, 4.0, 0.01);
+    assert_eq!(case("g8_abort", serde_json::json!({ "log_e": right })), Ok(()));
+    let unknown = case("unheard_of", serde_json::json!({ "log_e": right })).unwrap_err();
+    assert!(unknown.contains("made_up") && unknown.contains("unheard_of"), "{unknown}");
+    assert!(case("g8_abort", serde_json::json!({ "log_e": right + 1e-8 })).is_err(), "wrong by more than is tolerated");
+    assert!(case("g8_abort", serde_json::json!({ "log_e": right, "more": 1.0 })).is_err(), "a value nobody computes");
+    assert!(case("g8_abort", serde_json::json!({ "log_e": "?" })).is_err(), "a value that is no number");
+}
+
+/// Checks one case: the method is known, every expected value is computed, and each is within tolerance.
+fn check(case: &Case) -> Result<(), String> {
+    let Case { id, method, .. } = case;
+    let computed = compute(method, &case.inputs).ok_or_else(|| {
+        format!("{id}: nothing here computes the method {method}; add it to `compute`, or leave it out")
+    })?;
+    for name in case.expected.as_object().into_iter().flat_map(|object| object.keys()) {
+        let (_, ours) = computed
+            .iter()
+            .find(|(computed, _)| computed == name)
+            .ok_or_else(|| format!("{id}: nothing here computes {name} of {method}"))?;
         let expected = numbers(&case.expected[name]);
-        assert_eq!(expected.len(), ours.len(), "{} {name}", case.id);
-        for (n, (expected, ours)) in expected.iter().zip(&ours).enumerate() {
+        if expected.len() != ours.len() {
+            return Err(format!("{id} {name}: {} values for {} expected ones", ours.len(), expected.len()));
+        }
+        for (n, (expected, ours)) in expected.iter().zip(ours).enumerate() {
             let error = (expected - ours).abs();
-            assert!(error <= case.tol_abs, "{} {name}[{n}]: {ours} is {error} from {expected}", case.id);
+            if error.is_nan() || error > case.tol_abs {
+                return Err(format!("{id} {name}[{n}]: {ours} is {error} from {expected}"));
+            }
         }
     }
-    true
+    Ok(())
 }
 
 fn compute(method: &str, inputs: &Value) -> Option<Computed> {
@@ -88,7 +115,13 @@ fn compute(method: &str, inputs: &Value) -> Option<Computed> {
             let others = f("trials") - f("events");
             vec![("log_e", vec![ln_beta_mixture(f("prior_a"), f("prior_b"), f("events"), others, f("p0"))])]
         }
-        "g8_abort_restart" => restarts(inputs, f("theta0")),
+        "g8_abort_restart" => {
+            let ticks = numbers(&inputs["ticks_trials_failures"]);
+            restarts(
+                "log_e_after_each_tick",
+                ticks.chunks_exact(2).map(|tick| G8.ln_ratios_of(tick[1], tick[0], f("theta0"))),
+            )
+        }
         "g8_stop_table" => {
             let rows = n("k_from")..=n("k_to");
             vec![("n_max", rows.map(|k| stop_row(k, f("theta0"), f("alpha")) as f64).collect())]
@@ -105,11 +138,28 @@ fn compute(method: &str, inputs: &Value) -> Option<Computed> {
                 .collect();
             vec![("log_e", after.last().copied().into_iter().collect()), ("log_e_after_each_slot", after)]
         }
-        "g8_rel_restart" => vec![("log_e", vec![relative_with_restarts(&inputs["slots_nc_fc_ns_fs"], f("rho"))])],
+        "g8_rel_design" => vec![("log_e", vec![by_design(&inputs["epochs_w_fc_fs"], f("rho"))])],
+        "beta_mixture_one_sided" => {
+            let (a, b, p0) = (f("prior_a"), f("prior_b"), f("p0"));
+            vec![("log_e", vec![comparison::one_sided(a, b, f("events"), f("trials") - f("events"), p0)])]
+        }
+        "confseq_bernoulli_ci" => {
+            let needed = -libm::log(f("alpha"));
+            let (lower, upper) = comparison::interval(f("successes"), f("trials"), needed, f("t_opt"), f("alpha_opt"));
+            vec![("lower", vec![lower]), ("upper", vec![upper])]
+        }
+        "g8_rel_restart" => {
+            let slots = slots(&inputs["slots_nc_fc_ns_fs"]).into_iter();
+            restarts(
+                "log_e_after_each_slot",
+                slots.map(|slot| Boundary::Relative(f("rho")).ln_ratios(&slot, 1).unwrap_or_default()),
+            )
+        }
         "latency_avg4" => {
             let quantiles = inputs["per_quantile_slots_nc_xc_ns_xs"].as_array()?;
-            let each = quantiles.iter().map(|slots| (0.25, relative_without(slots, f("rho")))).collect::<Vec<_>>();
-            vec![("log_e", vec![any_of(&each)])]
+            let each: Vec<f64> = quantiles.iter().map(|slots| relative_without(slots, f("rho"))).collect();
+            let weighted: Vec<(f64, f64)> = each.iter().map(|ln_e| (0.25, *ln_e)).collect();
+            vec![("log_e", vec![any_of(&weighted)]), ("per_quantile_log_e", each)]
         }
         "hist_threshold" => {
             let edges = numbers(&inputs["upper_edges"]);
@@ -133,20 +183,18 @@ fn compute(method: &str, inputs: &Value) -> Option<Computed> {
     })
 }
 
-fn restarts(inputs: &Value, theta0: f64) -> Computed {
+fn restarts(after_each: &'static str, batches: impl Iterator<Item = PerAlternative>) -> Computed {
     let mut wealth = Wealth::default();
-    let ticks = inputs["ticks_trials_failures"].as_array().expect("ticks");
-    let after: Vec<f64> = ticks
-        .iter()
-        .map(|tick| {
+    let after: Vec<f64> = batches
+        .map(|ln_ratios| {
             wealth.stake(&wealth.due(false));
-            wealth.bet(&G8.ln_ratios_of(numbers(tick)[1], numbers(tick)[0], theta0));
+            wealth.bet(&ln_ratios);
             wealth.ln_e(&G8)
         })
         .collect();
     let starts = wealth.starts().map(f64::from).to_vec();
-    let last = after.last().copied().unwrap_or(0.0);
-    vec![("log_e", vec![last]), ("log_e_after_each_tick", after), ("starts_per_alternative", starts)]
+    let last = after.last().copied().into_iter().collect();
+    vec![("log_e", last), (after_each, after), ("starts_per_alternative", starts)]
 }
 
 fn slots(rows: &Value) -> Vec<Pair> {
@@ -155,13 +203,19 @@ fn slots(rows: &Value) -> Vec<Pair> {
     numbers(rows).chunks_exact(4).map(slot).collect()
 }
 
-fn relative_with_restarts(rows: &Value, rho: f64) -> f64 {
-    let mut wealth = Wealth::default();
-    for slot in slots(rows) {
-        wealth.stake(&wealth.due(false));
-        wealth.bet(&Boundary::Relative(rho).ln_ratios(&slot, 1).unwrap_or_default());
+/// With the weights as they were meant, not as they turned out. The product never does so: requests that really went to
+/// the canary are counted in every slot, slots are long enough for some, and a skewed router would void the bound on false
+/// aborts (gates_conditions.rs shows it). So the weight stands in for the realised share here.
+fn by_design(epochs: &Value, rho: f64) -> f64 {
+    let mut sum = [0.0; 8];
+    for row in numbers(epochs).chunks_exact(3) {
+        let of_2_50 = |share: f64| (share * (1u64 << 50) as f64) as u64;
+        let of = |started: u64, events: f64| Trials { started, events: events as u64, pending: 0 };
+        let pair = Pair { canary: of(of_2_50(row[0]), row[1]), primary: of(of_2_50(1.0 - row[0]), row[2]) };
+        let more = Boundary::Relative(rho).ln_ratios(&pair, 1).unwrap_or_default();
+        sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     }
-    wealth.ln_e(&G8)
+    G8.ln_mixture(&sum)
 }
 
 fn relative_without(rows: &Value, rho: f64) -> f64 {
@@ -184,5 +238,62 @@ fn numbers(value: &Value) -> Vec<f64> {
         Value::Array(items) => items.iter().flat_map(numbers).collect(),
         Value::Number(number) => number.as_f64().into_iter().collect(),
         _ => Vec::new(),
+    }
+}
+
+/// What the product does not use, but is compared with: two tests of the confseq library.
+mod comparison {
+    use super::ln_beta_mixture;
+
+    /// ln e-value against "at most p0", of a Beta(a, b) mixture cut off below p0 (Howard et al. 2021).
+    pub(super) fn one_sided(a: f64, b: f64, events: f64, others: f64, p0: f64) -> f64 {
+        let above = |a: f64, b: f64| libm::log(incomplete_beta(b, a, 1.0 - p0));
+        ln_beta_mixture(a, b, events, others, p0) + above(a + events, b + others) - above(a, b)
+    }
+
+    /// Confidence sequence that is narrowest near `t_opt` trials; its prior follows the rate that is tested.
+    pub(super) fn interval(events: f64, trials: f64, needed: f64, t_opt: f64, alpha_opt: f64) -> (f64, f64) {
+        let others = trials - events;
+        let twice = -2.0 * libm::log(alpha_opt);
+        let inside = |p: f64| {
+            let variance = p * (1.0 - p);
+            let rho = variance * t_opt / (twice + libm::log1p(twice));
+            let r = (rho - variance).max(1e-3 * variance);
+            ln_beta_mixture(r / (1.0 - p), r / p, events, others, p) < needed
+        };
+        let edge = |mut out: f64, mut within: f64| {
+            for _ in 0..100 {
+                let middle = f64::midpoint(out, within);
+                if inside(middle) { within = middle } else { out = middle }
+            }
+            within
+        };
+        let estimate = events / trials;
+        let low = if events == 0.0 { 0.0 } else { edge(0.0, estimate) };
+        let high = if others == 0.0 { 1.0 } else { edge(1.0, estimate) };
+        (low, high)
+    }
+
+    /// Regularised incomplete beta function, by Lentz's continued fraction (DLMF 8.17.22).
+    fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
+        if x > (a + 1.0) / (a + b + 2.0) {
+            return 1.0 - incomplete_beta(b, a, 1.0 - x);
+        }
+        let (mut c, mut d) = (1.0, 1.0 / (1.0 - (a + b) * x / (a + 1.0)));
+        let mut fraction = d;
+        for step in 1..3000 {
+            let m = f64::from(step);
+            let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+            let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+            for term in [even, odd] {
+                d = 1.0 / (1.0 + term * d);
+                c = 1.0 + term / c;
+                fraction *= d * c;
+            }
+        }
+        // x^a (1 - x)^b / B(a, b), by the product's own beta function: no great logarithms cancel.
+        let ln_rest = 0.5 * (libm::log(x) + libm::log1p(-x)) - libm::log(std::f64::consts::PI);
+        let ln_front = ln_rest - ln_beta_mixture(0.5, 0.5, a - 0.5, b - 0.5, x);
+        libm::exp(ln_front) * fraction / a
     }
 }
