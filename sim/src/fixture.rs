@@ -1,0 +1,33 @@
+//! The plan that this crate's unit tests begin with.
+
+use rollout::names::{CanaryId, Upstream};
+use rollout::plan::{Check, Flavour, Metric, Plan, Promotion, Spec, Strategy, ThresholdRange};
+use rollout::table::{Scope, WeightPpm};
+use rollout::time::Millis;
+
+/// 10 and 50 %, a check every 10 s, the second failed one rolls back; at least 99 % good, p95 at most 500 ms.
+pub(crate) fn plan() -> Plan {
+    let id = CanaryId::new("prod", "web").unwrap();
+    let check = |name: &str, metric, range| Check { name: name.into(), metric, window: Millis(10_000), range };
+    let checks = vec![
+        check("request-success-rate", Metric::SuccessRate, ThresholdRange { min: Some(99.0), max: None }),
+        check("request-duration", Metric::Duration { quantile: 0.95 }, ThresholdRange { min: None, max: Some(500.0) }),
+    ];
+    let spec = Spec {
+        flavour: Flavour::Flagger,
+        scope: Scope::of_service(&id),
+        primary: Upstream::parse("web-primary").unwrap(),
+        canary: Upstream::parse("web-canary").unwrap(),
+        id,
+        rules: vec![],
+        sticky: None,
+        strategy: Strategy::Steps([10, 50].map(|percent| WeightPpm::new(percent * 10_000).unwrap()).to_vec()),
+        interval: Millis(10_000),
+        threshold: 2,
+        gates: rollout::default_gates::gates_of(&checks, false, Some(rollout::gates::Action::Abort)),
+        checks,
+        promotion: Promotion::Copy { hook: None },
+        unsupported: vec![],
+    };
+    Plan::new(spec).unwrap()
+}

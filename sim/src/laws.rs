@@ -1,0 +1,209 @@
+//! What must hold after every event of every run, whatever breaks. Kept apart from the engines: it believes only what was
+//! seen to travel.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rollout::canary::Canary;
+use rollout::controller::{Command, Controller};
+use rollout::names::{Revision, Upstream};
+use rollout::release::{Phase, ReleaseId};
+use rollout::report::{Incarnation, Report, ToWorker};
+use rollout::table::{Entry, Epoch, Routing};
+use rollout::time::Millis;
+use thiserror::Error;
+
+use crate::proxy::LEASE;
+
+/// A law was broken: a bug of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{at_ms} ms after the release began: {law}: {detail}", at_ms = at.0)]
+pub struct Broken {
+    /// When, from the beginning of the release.
+    pub at: Millis,
+    /// Which law.
+    pub law: &'static str,
+    /// What was seen.
+    pub detail: String,
+}
+
+const CUT: &str = "no request goes to the canary through a worker that has adopted its cut";
+const SILENCE: &str = "no request goes to the canary through a worker whose lease is over";
+const COUNTS: &str = "the agent folds what the workers counted: nothing twice, nothing lost but what died unreported";
+const EPOCHS: &str = "an epoch never means two things";
+const URGENT: &str = "nothing that gives traffic leaves before it is stored";
+const RESUMED: &str = "an aborted release never resumes";
+const AGREED: &str = "when all is calm every worker routes by the agent's newest entry";
+
+/// One attempt, told apart also from one of the same number that a crash made the agent forget.
+type Attempt = (ReleaseId, Revision, Millis);
+
+/// What one life of a worker was seen to do.
+#[derive(Debug, Default)]
+struct Seen {
+    held: Option<(Epoch, Option<Routing>)>,
+    heard_at: Millis,
+    /// Attempts of which it got the cut.
+    cuts: BTreeSet<Attempt>,
+    /// Requests that its worker counts.
+    counted: u64,
+    /// Requests in reports sent, by number, and in those acknowledged.
+    sent: BTreeMap<u64, u64>,
+    acknowledged: u64,
+    has_died: bool,
+}
+
+/// The watcher.
+#[derive(Debug, Default)]
+pub(crate) struct Laws {
+    workers: BTreeMap<Incarnation, Seen>,
+    /// What each epoch was issued for; what was issued and lost in a crash is overwritten.
+    issued: BTreeMap<Epoch, Attempt>,
+    /// What each epoch means to the workers.
+    left: BTreeMap<Epoch, Option<Routing>>,
+    /// Requests counted by all workers.
+    counted: u64,
+    broken: Option<(&'static str, String)>,
+}
+
+impl Laws {
+    /// The first law that was broken.
+    pub(crate) fn take_broken(&mut self, at: Millis) -> Option<Broken> {
+        self.broken.take().map(|(law, detail)| Broken { at, law, detail })
+    }
+
+    /// The controller handled an event and wants this done; `before` is the attempt that ran until then.
+    pub(crate) fn handled(&mut self, before: Option<&Attempt>, canary: Option<&Canary>, commands: &[&Command]) {
+        let running = canary.and_then(attempt);
+        for command in commands {
+            if let Command::Push(entry) = command
+                && let Some(attempt) = if entry.epoch.is_cut() { before } else { running.as_ref() }
+            {
+                self.issued.insert(entry.epoch, attempt.clone());
+            }
+        }
+    }
+
+    /// Commands that leave before their event is stored.
+    pub(crate) fn urgent(&mut self, commands: &[Command]) {
+        for command in commands {
+            if let Command::Push(entry) | Command::Send(_, ToWorker::Entry(entry)) = command
+                && has_split(entry.routing.as_ref())
+            {
+                self.breaks(URGENT, format!("epoch {}", entry.epoch.0));
+            }
+        }
+    }
+
+    /// An entry leaves the agent.
+    pub(crate) fn leaves(&mut self, entry: &Entry) {
+        let first = self.left.entry(entry.epoch).or_insert_with(|| entry.routing.clone());
+        if *first != entry.routing {
+            let detail = format!("epoch {}: {first:?}, then {:?}", entry.epoch.0, entry.routing);
+            self.breaks(EPOCHS, detail);
+        }
+    }
+
+    /// A worker is greeted: the agent knows now which cuts it has.
+    pub(crate) fn greeted(&mut self, worker: Incarnation, canary: Option<&Canary>) {
+        let Some(seen) = self.workers.get(&worker) else { return };
+        let takes_traffic = |canary: &&Canary| !matches!(canary.phase, Phase::Finalising(..));
+        let running = canary.filter(takes_traffic).and_then(attempt);
+        if let Some(running) = running.filter(|running| seen.cuts.contains(running)) {
+            self.breaks(RESUMED, format!("{running:?} runs although worker {worker} has its cut"));
+        }
+    }
+
+    /// A message reaches a worker.
+    pub(crate) fn delivered(&mut self, worker: Incarnation, message: &ToWorker, now: Millis) {
+        let seen = self.workers.entry(worker).or_default();
+        seen.heard_at = now;
+        match message {
+            ToWorker::Ack(number) => {
+                // Those before it were acknowledged, or their ack was lost on the way.
+                let rest = seen.sent.split_off(&(number + 1));
+                seen.acknowledged += seen.sent.values().sum::<u64>();
+                seen.sent = rest;
+            }
+            ToWorker::Entry(entry) if seen.held.as_ref().is_none_or(|(held, _)| entry.epoch > *held) => {
+                seen.held = Some((entry.epoch, entry.routing.clone()));
+                let Some(attempt) = self.issued.get(&entry.epoch) else { return };
+                if entry.epoch.is_cut() {
+                    seen.cuts.insert(attempt.clone());
+                } else if has_split(entry.routing.as_ref()) && seen.cuts.contains(attempt) {
+                    let detail = format!("worker {worker} is given epoch {} of {attempt:?}", entry.epoch.0);
+                    self.breaks(RESUMED, detail);
+                }
+            }
+            ToWorker::Entry(_) | ToWorker::Welcome(_) | ToWorker::Beat => {}
+        }
+    }
+
+    /// A worker sends a report, for the first time or again.
+    pub(crate) fn reports(&mut self, worker: Incarnation, report: &Report) {
+        let started = report.strata.iter().map(|(_, counts)| counts.started).sum();
+        self.workers.entry(worker).or_default().sent.insert(report.number, started);
+    }
+
+    /// A request goes through a worker.
+    pub(crate) fn routed(&mut self, worker: Incarnation, upstream: &Upstream, counts: bool, now: Millis) {
+        let seen = self.workers.entry(worker).or_default();
+        seen.counted += u64::from(counts);
+        self.counted += u64::from(counts);
+        let Some((epoch, Some(routing))) = &seen.held else { return };
+        if *upstream == routing.primary {
+            return;
+        }
+        let (epoch, silent) = (epoch.0, now.since(seen.heard_at));
+        if routing.split.is_none() {
+            self.breaks(CUT, format!("worker {worker}, epoch {epoch}, to {upstream}"));
+        } else if silent > LEASE {
+            self.breaks(SILENCE, format!("worker {worker}, silent for {} ms, to {upstream}", silent.0));
+        }
+    }
+
+    /// A worker dies with what it has not reported.
+    pub(crate) fn died(&mut self, worker: Incarnation) {
+        self.workers.entry(worker).or_default().has_died = true;
+    }
+
+    /// After any event: what was folded cannot be more than what was counted.
+    pub(crate) fn look(&mut self, canary: Option<&Canary>) {
+        let Some(totals) = canary.map(|canary| canary.evidence.totals()) else { return };
+        let folded = totals.primary.started + totals.canary.started;
+        if folded > self.counted {
+            self.breaks(COUNTS, format!("{folded} folded of {} counted", self.counted));
+        }
+    }
+
+    /// At the end, when all has been calm for long enough.
+    pub(crate) fn at_end(&mut self, controller: &Controller, canary: &Canary) {
+        let mut found = Vec::new();
+        for (incarnation, seen) in &self.workers {
+            let peer = controller.fleet().workers().find(|(known, _)| known == incarnation).map(|(_, peer)| peer);
+            let folded: u64 = peer.iter().flat_map(|peer| peer.placed.values()).map(|(a, b)| a + b).sum();
+            let least = if seen.has_died { seen.acknowledged } else { seen.counted };
+            // What match rules placed is folded too, but not counted per worker.
+            if canary.plan.rules.is_empty() && !(least..=seen.counted).contains(&folded) {
+                found.push((COUNTS, format!("{folded} of worker {incarnation}, not {least} to {}", seen.counted)));
+            }
+            let in_force = seen.held.as_ref().map(|(epoch, _)| *epoch);
+            if !seen.has_died && in_force != Some(canary.epoch) {
+                found.push((AGREED, format!("worker {incarnation}: {in_force:?}, not {:?}", canary.epoch)));
+            }
+        }
+        found.into_iter().for_each(|(law, detail)| self.breaks(law, detail));
+    }
+
+    fn breaks(&mut self, law: &'static str, detail: String) {
+        self.broken.get_or_insert((law, detail));
+    }
+}
+
+/// The attempt that runs.
+pub(crate) fn attempt(canary: &Canary) -> Option<Attempt> {
+    canary.phase.run().map(|run| (run.release, run.revision.clone(), run.started_at))
+}
+
+fn has_split(routing: Option<&Routing>) -> bool {
+    routing.is_some_and(|routing| routing.split.is_some())
+}

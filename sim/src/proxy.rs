@@ -1,0 +1,131 @@
+//! One proxy: a real worker and the host round it.
+
+use rollout::fleet::Conn;
+use rollout::names::Upstream;
+use rollout::plan::Plan;
+use rollout::report::Incarnation;
+use rollout::table::Version;
+use rollout::time::{Micros, Millis};
+use rollout::worker::{HeaderEdit, Identity, Settings, Worker};
+
+use rollout::exchange::Ticket;
+
+use crate::behaviour::Fate;
+use crate::draws::Draws;
+use crate::request::Form;
+use crate::scenario;
+
+/// How long entries hold when the agent is silent: the filter's default.
+pub(crate) const LEASE: Millis = Millis(60_000);
+/// Live strata between two reports: the filter's default.
+const MAX_STRATA: usize = 4096;
+/// Envoy's response flag for an upstream that did not answer in time (`UpstreamRequestTimeout`).
+const TIMED_OUT: u64 = 1 << 2;
+
+/// A proxy; between two lives it has no worker.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) worker: Option<Worker>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) conn: Option<Conn>,
+    /// How many lives began.
+    pub(crate) life: u64,
+    /// How often the worker asked for another pace; ticks of an earlier pace are out of date.
+    pub(crate) paces: u64,
+    tick_every: Millis,
+    slow_by: Millis,
+}
+
+/// One request that was let through.
+#[derive(Debug)]
+pub(crate) struct Routed {
+    /// Where it went.
+    pub(crate) upstream: Upstream,
+    /// What the worker remembers of it, if it counts.
+    pub(crate) ticket: Option<Ticket>,
+}
+
+impl Proxy {
+    pub(crate) fn new(config: &scenario::Proxy) -> Self {
+        Self {
+            worker: None,
+            incarnation: Incarnation(0),
+            conn: None,
+            life: 0,
+            paces: 0,
+            tick_every: Millis(0),
+            slow_by: config.slow_by,
+        }
+    }
+
+    /// A worker begins.
+    pub(crate) fn begin(&mut self, number: usize, plan: &Plan, draws: &mut Draws) {
+        self.life += 1;
+        self.incarnation = Incarnation(draws.bits());
+        let identity = Identity {
+            node: format!("proxy-{number}"),
+            cluster: "simulated".into(),
+            filter_version: env!("CARGO_PKG_VERSION").into(),
+            incarnation: self.incarnation,
+        };
+        let settings = Settings {
+            has_agent: true,
+            decision_header: "x-serin-upstream".into(),
+            lease: LEASE,
+            default_upstreams: [(plan.id.clone(), plan.primary.clone())].into(),
+            fixed: Vec::new(),
+            max_strata: MAX_STRATA,
+        };
+        self.worker = Some(Worker::new(identity, settings, draws.bits()));
+    }
+
+    /// The worker's process dies; returns its stream.
+    pub(crate) fn die(&mut self) -> Option<Conn> {
+        self.worker = None;
+        self.conn.take()
+    }
+
+    /// Ticks come this often from now on.
+    pub(crate) const fn repace(&mut self, tick_every: Millis) {
+        self.tick_every = tick_every;
+        self.paces += 1;
+    }
+
+    /// When the tick after `now` comes.
+    pub(crate) const fn next_tick(&self, now: Micros) -> Micros {
+        let wait = self.tick_every.plus(self.slow_by).0;
+        // A worker that has asked for no pace yet is ticked as soon as time can tell.
+        let wait = if wait == 0 { 1 } else { wait };
+        Micros(now.0 + wait * 1000)
+    }
+
+    /// A user's request passes; `None` while there is no worker to ask.
+    pub(crate) fn route(&mut self, form: &mut Form, user: u32, plan: &Plan, now: Micros) -> Option<Routed> {
+        let worker = self.worker.as_mut()?;
+        let decision = form.with(user, |request| worker.route(request, now));
+        let ticket = worker.start(&decision, true, now);
+        let upstream = match decision.header {
+            HeaderEdit::Set(upstream) => upstream,
+            HeaderEdit::Leave | HeaderEdit::Remove => plan.primary.clone(),
+        };
+        Some(Routed { upstream, ticket })
+    }
+
+    /// A request ends as it was fated.
+    pub(crate) fn finish(&mut self, mut ticket: Ticket, fate: Fate, now: Micros) {
+        let Some(worker) = self.worker.as_mut() else { return };
+        let (status, flags): (&[u8], u64) = match fate {
+            Fate::Good(_) => (b"200", 0),
+            Fate::Error(_) => (b"500", 0),
+            Fate::TimedOut(_) | Fate::Never => (b"504", TIMED_OUT),
+        };
+        // Plain HTTP: an answer's headers do not end its latency.
+        let _is_stream = ticket.response_headers(&[(b":status", status)]);
+        worker.finish(&ticket, flags, Some(1), now);
+    }
+}
+
+/// Which version's code an upstream runs: before the primary is brought to the new one, each its own.
+pub(crate) fn version_of(upstream: &Upstream, plan: &Plan) -> Version {
+    if *upstream == plan.canary { Version::Canary } else { Version::Primary }
+}

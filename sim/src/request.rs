@@ -1,0 +1,100 @@
+//! What a simulated request looks like to the filter: inside the plan's scope, with its user's key where one is asked for.
+
+use rollout::matching::Request;
+use rollout::plan::Plan;
+use rollout::table::StickyKey;
+
+/// The form of all requests of one scenario. It keeps its buffer, since a request is made for every arrival.
+#[derive(Debug)]
+pub(crate) struct Form {
+    authority: Vec<u8>,
+    path: Vec<u8>,
+    key: Option<StickyKey>,
+    /// The user's key as it stands in the header, cookie or address.
+    text: Vec<u8>,
+}
+
+impl Form {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let host = plan.scope.hosts.first().map_or("any", String::as_str);
+        // `*` and `*.suffix` stand for many names; this is one of them.
+        let authority = host.replace('*', "any").into_bytes();
+        Self {
+            authority,
+            path: plan.scope.path_prefix.clone().into_bytes(),
+            key: plan.sticky.clone(),
+            text: Vec::new(),
+        }
+    }
+
+    /// Makes a user's request and gives it to `look`.
+    pub(crate) fn with<T>(&mut self, user: u32, look: impl FnOnce(Request<'_>) -> T) -> T {
+        let [a, b, c, d] = user.to_be_bytes();
+        self.text.clear();
+        let mut headers: [(&[u8], &[u8]); 3] = [(b":authority", &self.authority), (b":path", &self.path), (b"", b"")];
+        let mut client_address = None;
+        match &self.key {
+            None => {}
+            Some(StickyKey::Header(name)) => {
+                self.text.extend(digits(user));
+                headers[2] = (name.as_bytes(), &self.text);
+            }
+            Some(StickyKey::Cookie(name)) => {
+                self.text.extend(name.bytes());
+                self.text.push(b'=');
+                self.text.extend(digits(user));
+                headers[2] = (b"cookie", &self.text);
+            }
+            Some(StickyKey::ClientAddress) => {
+                self.text.extend(format!("10.{}.{c}.{d}", a ^ b).bytes());
+                client_address = Some(self.text.as_slice());
+            }
+        }
+        let used = if headers[2].0.is_empty() { headers.get(..2) } else { headers.get(..) };
+        look(Request { headers: used.unwrap_or_default(), client_address })
+    }
+}
+
+/// Eight hexadecimal digits.
+fn digits(user: u32) -> [u8; 8] {
+    let mut text = [b'0'; 8];
+    for (place, digit) in text.iter_mut().rev().enumerate() {
+        let value = (user >> (4 * place)) as u8 & 15;
+        *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    fn key_of(key: StickyKey, user: u32) -> Vec<u8> {
+        let mut form = Form { key: Some(key.clone()), ..Form::new(&fixture::plan()) };
+        form.with(user, |request| match key {
+            StickyKey::Header(name) => request.first(&name).map(<[u8]>::to_vec),
+            StickyKey::Cookie(name) => request.cookie(&name).map(<[u8]>::to_vec),
+            StickyKey::ClientAddress => request.client_address.map(<[u8]>::to_vec),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_request_carries_its_users_key() {
+        assert_eq!(key_of(StickyKey::Header("x-user".into()), 0x1a), b"0000001a");
+        assert_eq!(key_of(StickyKey::Cookie("session".into()), 7), b"00000007");
+        assert_eq!(key_of(StickyKey::ClientAddress, 258), b"10.0.1.2");
+    }
+
+    #[test]
+    fn a_request_is_in_scope_of_a_pattern() {
+        for (host, authority) in [("*", "any"), ("*.example.com", "any.example.com"), ("web", "web")] {
+            let plan = fixture::plan();
+            let mut spec: rollout::plan::Spec = plan.into();
+            spec.scope.hosts = vec![host.into()];
+            let mut form = Form::new(&Plan::new(spec).unwrap());
+            form.with(0, |request| assert_eq!(request.first(":authority"), Some(authority.as_bytes())));
+        }
+    }
+}
