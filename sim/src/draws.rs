@@ -15,7 +15,7 @@ pub(crate) enum Purpose {
     /// Seeds and incarnations of workers.
     Workers,
     /// Which side a rival sends a request to; one stream for each.
-    Rival(u32),
+    Rival(usize),
 }
 
 impl Purpose {

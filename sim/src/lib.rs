@@ -43,6 +43,8 @@ mod run;
 // What others would have done.
 pub mod rivals;
 
+pub mod contest;
+
 #[cfg(test)]
 mod fixture;
 
