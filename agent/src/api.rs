@@ -21,11 +21,14 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use crate::archive::Archive;
 use crate::engine::{Handle, Stopped};
 use crate::fleet::Counters;
 use crate::manifests::Manifests;
 use crate::metrics;
 use crate::token::Token;
+
+mod records;
 
 /// Longest request body, in bytes.
 const MAX_BODY_BYTES: usize = 64 << 10;
@@ -41,6 +44,7 @@ type CanaryPath = Result<Path<(String, String)>, PathRejection>;
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     pub(crate) handle: Handle,
+    pub(crate) archive: Archive,
     pub(crate) counters: Arc<Counters>,
     pub(crate) manifests: Manifests,
     pub(crate) token: Option<Token>,
@@ -53,7 +57,9 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/canaries/{namespace}/{name}", get(canary))
         .route("/api/v1/canaries/{namespace}/{name}/events", get(events))
         .route("/api/v1/canaries/{namespace}/{name}/watch", get(watch))
+        .route("/api/v1/canaries/{namespace}/{name}/releases", get(records::list))
         .route("/api/v1/canaries/{namespace}/{name}/releases", post(release))
+        .route("/api/v1/canaries/{namespace}/{name}/releases/{release}/record", get(records::read))
         .route("/api/v1/canaries/{namespace}/{name}/{verb}", post(verb))
         .route("/api/v1/workers", get(workers))
         .route("/metrics", get(scrape))

@@ -1,7 +1,7 @@
 //! The agent's one loop: take an event, journal it, let the controller think, perform what follows.
 //!
-//! Only this file mutates the controller. Urgent commands are performed at once; the others wait in order until the
-//! journal says that their event is on disk.
+//! Only this file mutates the controller. Urgent commands are performed at once; the others, and what the event adds to
+//! the records of releases, wait in order until the journal says that their event is on disk.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use rollout::controller::{Command, Controller, Done, Event, Refused, Verb};
 use rollout::fleet::Conn;
 use rollout::names::CanaryId;
+use rollout::record::{Addition, Recorder};
 use rollout::release::HistoryEvent;
 use rollout::report::{Hello, ToWorker};
 use rollout::time::Millis;
@@ -16,9 +17,10 @@ use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 
+use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::hooks::Hooks;
-use crate::journal::{Journal, Stored};
+use crate::journal::{Journal, Recovered, Shortening, Stored};
 
 /// Inputs that may wait for the loop; beyond it the streams wait, one report each.
 const MAX_WAITING: usize = 1024;
@@ -28,6 +30,8 @@ pub(crate) const MAX_OUTBOX: usize = 2048;
 const SNAPSHOT_EVERY: usize = 20_000;
 /// How long the answer to an abort waits for a disk that neither stores nor refuses.
 const ABORT_ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+/// How long the end waits for what is queued to be stored.
+const STORED_WITHIN: Duration = Duration::from_secs(10);
 /// Announcements that a slow watcher may lag behind.
 const MAX_LAG: usize = 1024;
 
@@ -148,6 +152,8 @@ impl Handle {
 /// The loop's state.
 pub(crate) struct Engine {
     controller: Controller,
+    recorder: Recorder,
+    archive: Archive,
     journal: Journal,
     clock: Clock,
     hooks: Hooks,
@@ -161,17 +167,22 @@ pub(crate) struct Engine {
 enum Deferred {
     Command(Command),
     Answer(oneshot::Sender<Result<Done, Refused>>, Result<Done, Refused>),
+    Record(Box<Addition>),
+    Shorten(Shortening),
 }
 
 impl Engine {
-    /// A loop on a recovered controller.
-    pub(crate) fn new(controller: Controller, journal: Journal, clock: Clock, hooks: Hooks) -> (Self, Handle) {
+    /// A loop on what a journal gave back.
+    pub(crate) fn new(recovered: Recovered, journal: Journal, clock: Clock, hooks: Hooks) -> (Self, Handle) {
+        let Recovered { controller, recorder, archive, .. } = recovered;
         let (sender, inputs) = mpsc::channel(MAX_WAITING);
         let (announcements, _) = broadcast::channel(MAX_LAG);
         let handle = Handle { inputs: sender, announcements, stored: journal.stored() };
         let outboxes = HashMap::new();
         let waiting = VecDeque::new();
-        let engine = Self { controller, journal, clock, hooks, handle: handle.clone(), inputs, outboxes, waiting };
+        let own = handle.clone();
+        let engine =
+            Self { controller, recorder, archive, journal, clock, hooks, handle: own, inputs, outboxes, waiting };
         (engine, handle)
     }
 
@@ -194,6 +205,8 @@ impl Engine {
             }
         }
         self.shorten();
+        self.record_stored().await;
+        self.archive.close().await;
         self.journal.close().await;
         self.answer_stored();
     }
@@ -225,7 +238,7 @@ impl Engine {
                 return;
             }
         };
-        let output = self.controller.handle(event, now);
+        let (output, additions) = self.recorder.handle(&mut self.controller, event, now);
         output.urgent.into_iter().for_each(|command| self.perform(command));
         let deferred = output.stored.into_iter().map(Deferred::Command);
         self.waiting.extend(deferred.map(|command| (number, command)));
@@ -236,6 +249,8 @@ impl Engine {
                 self.waiting.push_back((number, Deferred::Answer(answer, reply)));
             }
         }
+        let additions = additions.into_iter().map(|addition| (number, Deferred::Record(Box::new(addition))));
+        self.waiting.extend(additions);
         if self.journal.since_snapshot() >= SNAPSHOT_EVERY {
             self.shorten();
         }
@@ -250,7 +265,28 @@ impl Engine {
                 Some((_, Deferred::Answer(answer, reply))) => {
                     let _ = answer.send(reply);
                 }
+                Some((number, Deferred::Record(addition))) => self.archive.add(number, *addition),
+                Some((number, Deferred::Shorten(shortening))) => self.archive.through(number, || shortening.queue()),
                 None => break,
+            }
+        }
+    }
+
+    /// At the end: what is stored is recorded, and then the journal shortened. What is not stored by then stays in the
+    /// journal for the next life, if the disk takes it at all.
+    async fn record_stored(&mut self) {
+        let (last, mut stored) = (self.journal.last_number(), self.journal.stored());
+        let settled = stored.wait_for(|stored| stored.through >= last || stored.failing.is_some());
+        let _ = timeout(STORED_WITHIN, settled).await;
+        let through = self.handle.stored.borrow().through;
+        for (number, deferred) in std::mem::take(&mut self.waiting) {
+            match deferred {
+                Deferred::Record(addition) if number <= through => self.archive.add(number, *addition),
+                Deferred::Shorten(shortening) if number <= through => {
+                    self.archive.through(number, || shortening.queue());
+                }
+                Deferred::Record(_) | Deferred::Shorten(_) => {}
+                kept @ (Deferred::Command(_) | Deferred::Answer(..)) => self.waiting.push_back((number, kept)),
             }
         }
     }
@@ -302,8 +338,9 @@ impl Engine {
     }
 
     fn shorten(&mut self) {
-        if let Err(error) = self.journal.snapshot(&self.controller) {
-            tracing::error!(%error, "no snapshot could be made; the journal goes on growing");
+        match self.journal.snapshot(&self.controller) {
+            Ok(shortening) => self.waiting.push_back((self.journal.last_number(), Deferred::Shorten(shortening))),
+            Err(error) => tracing::error!(%error, "no snapshot could be made; the journal goes on growing"),
         }
     }
 }

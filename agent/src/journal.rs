@@ -14,11 +14,14 @@ use std::time::Duration;
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use rollout::controller::{Controller, Event};
+use rollout::record::Recorder;
 use rollout::time::Millis;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+use crate::archive::{Archive, Limits};
 
 /// Events by number: JSON of [`Record`].
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
@@ -98,9 +101,14 @@ pub(crate) struct Recovered {
     pub(crate) last_at: Millis,
     /// How many events were replayed on top of the snapshot.
     pub(crate) replayed: usize,
+    /// Knows which releases run.
+    pub(crate) recorder: Recorder,
+    /// Their records.
+    pub(crate) archive: Archive,
 }
 
 /// What the journal thread is told.
+#[derive(Debug)]
 enum Task {
     Append { number: u64, bytes: Vec<u8> },
     Snapshot { through: u64, bytes: Vec<u8> },
@@ -112,6 +120,22 @@ impl Task {
             Self::Append { number, .. } => Some(*number),
             Self::Snapshot { .. } => None,
         }
+    }
+}
+
+/// A snapshot that is made but not yet stored: the events before it can still be read.
+#[derive(Debug)]
+pub(crate) struct Shortening {
+    tasks: mpsc::Sender<Task>,
+    through: u64,
+    bytes: Vec<u8>,
+}
+
+impl Shortening {
+    /// Queues it; with it what lies before it is dropped.
+    pub(crate) fn queue(self) {
+        let Self { tasks, through, bytes } = self;
+        let _ = tasks.send(Task::Snapshot { through, bytes });
     }
 }
 
@@ -136,11 +160,11 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens or makes the journal in `directory` and reads it back.
+    /// Opens or makes the journal in `directory`, with the records of releases beside it, and reads it back.
     ///
     /// # Errors
     /// When the directory or file cannot be used, another agent uses it, or a record is not understood.
-    pub(crate) fn open(directory: &Path) -> Result<(Self, Recovered), JournalError> {
+    pub(crate) fn open(directory: &Path, records: Limits) -> Result<(Self, Recovered), JournalError> {
         let in_directory = |source| JournalError::Directory { path: directory.into(), source };
         std::fs::create_dir_all(directory).map_err(in_directory)?;
         let lock = File::create(directory.join("lock")).map_err(in_directory)?;
@@ -150,15 +174,21 @@ impl Journal {
             Err(TryLockError::Error(error)) => return Err(in_directory(error)),
         }
         let path = directory.join("journal.redb");
-        Self::on(&path.clone(), Box::new(move || Database::create(&path)), lock)
+        let archive = Archive::open(directory.join("records"), records);
+        Self::on(&path.clone(), Box::new(move || Database::create(&path)), archive, lock)
     }
 
     /// A journal on whatever `open` opens; `lock` is held until its thread has ended.
-    fn on(path: &Path, open: Open, lock: impl Send + 'static) -> Result<(Self, Recovered), JournalError> {
+    fn on(
+        path: &Path,
+        open: Open,
+        archive: Archive,
+        lock: impl Send + 'static,
+    ) -> Result<(Self, Recovered), JournalError> {
         let in_database = |source| JournalError::Database { path: path.into(), source: Box::new(source) };
         let database = open().map_err(|error| in_database(error.into()))?;
         let stored = read(&database).map_err(in_database)?;
-        let (last_number, recovered) = replay(path, stored)?;
+        let (last_number, recovered) = replay(path, stored, archive)?;
         let (tasks, inbox) = mpsc::channel();
         let (report, stored) = watch::channel(Stored { through: last_number, failing: None });
         let closing = Arc::new(AtomicBool::new(false));
@@ -190,15 +220,19 @@ impl Journal {
         Ok(self.last_number)
     }
 
-    /// Queues a snapshot of the state after the last appended event; what lies before it is dropped with it.
+    /// Makes a snapshot of the state after the last appended event.
     ///
     /// # Errors
     /// As [`Journal::append`].
-    pub(crate) fn snapshot(&mut self, controller: &Controller) -> Result<(), serde_json::Error> {
+    pub(crate) fn snapshot(&mut self, controller: &Controller) -> Result<Shortening, serde_json::Error> {
         let bytes = serde_json::to_vec(&Snapshot { at: self.last_at, controller })?;
         self.since_snapshot = 0;
-        let _ = self.tasks.send(Task::Snapshot { through: self.last_number, bytes });
-        Ok(())
+        Ok(Shortening { tasks: self.tasks.clone(), through: self.last_number, bytes })
+    }
+
+    /// The number of the last appended event.
+    pub(crate) const fn last_number(&self) -> u64 {
+        self.last_number
     }
 
     /// Events appended since the last snapshot.
@@ -244,24 +278,27 @@ fn read(database: &Database) -> Result<Read, redb::Error> {
     Ok(Read { snapshot, events })
 }
 
-/// State = fold of the journal.
-fn replay(path: &Path, stored: Read) -> Result<(u64, Recovered), JournalError> {
+/// State = fold of the journal. What it still has may be missing from the records.
+fn replay(path: &Path, stored: Read, archive: Archive) -> Result<(u64, Recovered), JournalError> {
     let unreadable = |number, source| JournalError::Record { path: path.into(), number, source };
     let (mut last_number, snapshot) = match stored.snapshot {
         Some((number, bytes)) => (number, serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?),
         None => (0, Snapshot { at: Millis(0), controller: Controller::default() }),
     };
     let Snapshot { at: mut last_at, mut controller } = snapshot;
+    let mut recorder = Recorder::resume(&controller);
+    archive.resume(last_number, stored.events.last().map_or(last_number, |(number, _)| *number));
     let mut replayed = 0;
     // A snapshot removes the events that it contains in the same commit, so all that is left comes after it.
     for (number, bytes) in stored.events {
         let Record { at, event } = serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?;
-        controller.handle(event, at);
+        let (_, additions) = recorder.handle(&mut controller, event, at);
+        additions.into_iter().for_each(|addition| archive.add_again(number, addition));
         last_at = at;
         replayed += 1;
         last_number = number;
     }
-    Ok((last_number, Recovered { controller, last_at, replayed }))
+    Ok((last_number, Recovered { controller, last_at, replayed, recorder, archive }))
 }
 
 /// The journal's thread.

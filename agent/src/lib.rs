@@ -1,11 +1,12 @@
 //! The agent: streams, API, journal and hooks round `rollout`'s Controller, which does all the thinking.
 //!
 //! - `engine`: the one loop; only it touches the controller.
-//! - `journal`: what makes the loop's past survive.
+//! - `journal`: what makes the loop's past survive. `archive`: the records of releases that outlive it.
 //! - `fleet`, `codec`: proxies' streams. `api`, `metrics`: people's and programs' way in.
 //! - [`manifest`], `manifests`: Canary YAML. `hooks`: calls out.
 
 mod api;
+mod archive;
 mod clock;
 mod codec;
 mod engine;
@@ -100,12 +101,13 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     // Another part of the process may have chosen a provider already; either is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = config.grpc_tls.as_ref().map(tls::server).transpose()?;
-    let (journal, recovered) = journal::Journal::open(&config.data)?;
+    let (journal, recovered) = journal::Journal::open(&config.data, config.records)?;
     tracing::info!(replayed = recovered.replayed, data = %config.data.display(), "journal read");
     let clock = clock::Clock::start(recovered.last_at);
     let known: Vec<Plan> = recovered.controller.canaries().map(Canary::latest_plan).cloned().collect();
     let hooks = hooks::Hooks::new().map_err(AgentError::Client)?;
-    let (engine, handle) = engine::Engine::new(recovered.controller, journal, clock, hooks);
+    let archive = recovered.archive.clone();
+    let (engine, handle) = engine::Engine::new(recovered, journal, clock, hooks);
 
     let (grpc, grpc_address) = bind("--grpc", config.grpc).await?;
     let (http, http_address) = bind("--http", config.http).await?;
@@ -122,7 +124,8 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     let watching = tokio::spawn(watcher.watch());
 
     let counters = Arc::new(fleet::Counters::default());
-    let api = api::Api { handle: handle.clone(), counters: Arc::clone(&counters), manifests, token: config.http_token };
+    let token = config.http_token;
+    let api = api::Api { handle: handle.clone(), archive, counters: Arc::clone(&counters), manifests, token };
     // Nagle's algorithm would hold a small push back until the one before it is acknowledged: up to 40 ms.
     let http = http.tap_io(|stream| drop(stream.set_nodelay(true)));
     let grpc = TcpIncoming::from(grpc).with_nodelay(Some(true));

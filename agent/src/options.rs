@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::archive::Limits;
 use crate::token::{Token, TokenError};
 
 /// What was typed.
@@ -26,6 +27,10 @@ pub struct Options {
     pub http_token_file: Option<PathBuf>,
     /// Accept binds outside loopback that anybody may use.
     pub insecure: bool,
+    /// Most space for records of releases, in MiB; with 0 nothing is recorded.
+    pub records_mib: u64,
+    /// Most records of one canary; with 0 nothing is recorded.
+    pub records_per_canary: usize,
 }
 
 /// PEM files of a TLS server.
@@ -49,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) grpc_tls: Option<TlsFiles>,
     pub(crate) grpc_token: Option<Token>,
     pub(crate) http_token: Option<Token>,
+    pub(crate) records: Limits,
 }
 
 /// Options that cannot be meant.
@@ -90,7 +96,9 @@ impl Options {
         if is_open(self.http) && http_token.is_none() {
             return Err(OptionsError::OpenHttp(self.http));
         }
+        let records = Limits { bytes: self.records_mib.saturating_mul(1 << 20), per_canary: self.records_per_canary };
         Ok(Config {
+            records,
             canaries: self.canaries,
             data: self.data,
             grpc: self.grpc,
@@ -116,6 +124,8 @@ mod tests {
             grpc_token_file: None,
             http_token_file: None,
             insecure: false,
+            records_mib: 1,
+            records_per_canary: 1,
         }
     }
 

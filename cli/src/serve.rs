@@ -51,6 +51,12 @@ pub(crate) struct ServeArgs {
     /// File with the token that users of --http must send (SERIN_TOKEN for the other commands)
     #[arg(long, value_name = "FILE")]
     pub(crate) http_token_file: Option<PathBuf>,
+    /// Most space for the records of releases that `serin replay` reads, in MiB; the oldest go first, 0 records nothing
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    pub(crate) records_mib: u64,
+    /// Most recorded releases of one canary; the oldest go first, 0 records nothing
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) records_per_canary: usize,
     /// Accept addresses outside loopback without TLS or token: whoever reaches them can steer traffic
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -79,6 +85,8 @@ impl ServeArgs {
             grpc_token_file: self.grpc_token_file,
             http_token_file: self.http_token_file,
             insecure: self.insecure,
+            records_mib: self.records_mib,
+            records_per_canary: self.records_per_canary,
         }
     }
 }

@@ -124,6 +124,22 @@ impl Fleet {
         self.conns.get(&conn).copied()
     }
 
+    /// One worker.
+    pub fn worker(&self, incarnation: Incarnation) -> Option<&Peer> {
+        self.workers.get(&incarnation)
+    }
+
+    /// The same workers, as far as they concern one canary.
+    pub fn only(&self, canary: &CanaryId) -> Self {
+        let mut fleet = self.clone();
+        for peer in fleet.workers.values_mut() {
+            peer.default_upstreams.retain(|id, _| id == canary);
+            peer.adopted.retain(|id, _| id == canary);
+            peer.placed.retain(|id, _| id == canary);
+        }
+        fleet
+    }
+
     /// Every worker remembered.
     pub fn workers(&self) -> impl Iterator<Item = (Incarnation, &Peer)> {
         self.workers.iter().map(|(incarnation, peer)| (*incarnation, peer))

@@ -78,3 +78,10 @@ pub mod controller;
 pub mod explain;
 
 pub mod status;
+
+// A release once more.
+pub mod record;
+
+pub mod rejudge;
+
+pub mod replay;

@@ -27,7 +27,7 @@ impl Rig {
         let disk = Disk::new();
         let (journal, recovered) = disk.journal().unwrap();
         let clock = Clock::start(Millis(0));
-        let (engine, handle) = Engine::new(recovered.controller, journal, clock, Hooks::new().unwrap());
+        let (engine, handle) = Engine::new(recovered, journal, clock, Hooks::new().unwrap());
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(engine.run(stopped));
         let (sender, messages) = mpsc::channel(room);

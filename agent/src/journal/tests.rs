@@ -28,6 +28,9 @@ spec:
     metrics: [{ name: request-success-rate, interval: 60s, thresholdRange: { min: 12.3456789 } }]
 ";
 
+/// No records.
+const NOTHING: Limits = Limits { bytes: 0, per_canary: 0 };
+
 /// A disk that outlives the database on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
@@ -51,9 +54,13 @@ impl Disk {
     }
 
     pub(crate) fn journal(&self) -> Result<(Journal, Recovered), JournalError> {
+        self.journal_with(Archive::off())
+    }
+
+    pub(crate) fn journal_with(&self, archive: Archive) -> Result<(Journal, Recovered), JournalError> {
         let disk = self.clone();
         let open: Open = Box::new(move || Database::builder().create_with_backend(disk.clone()));
-        Journal::on(Path::new("memory"), open, ())
+        Journal::on(Path::new("memory"), open, archive, ())
     }
 
     fn spend(&self) -> io::Result<()> {
@@ -86,7 +93,7 @@ impl StorageBackend for Disk {
     }
 }
 
-fn web() -> CanaryId {
+pub(crate) fn web() -> CanaryId {
     CanaryId::new("prod", "web").unwrap()
 }
 
@@ -107,7 +114,7 @@ pub(crate) fn hello(incarnation: u64) -> Hello {
     }
 }
 
-fn report(number: u64) -> Report {
+pub(crate) fn report(number: u64) -> Report {
     let stratum = Stratum {
         canary: web(),
         epoch: Epoch(4),
@@ -155,7 +162,7 @@ fn append_all(journal: &mut Journal, events: &[(Millis, Event)]) {
     }
 }
 
-async fn through(journal: &Journal, number: u64) {
+pub(crate) async fn through(journal: &Journal, number: u64) {
     let mut stored = journal.stored();
     let reached = stored.wait_for(|stored| stored.through >= number);
     timeout(Duration::from_secs(20), reached).await.expect("deadline: stored").unwrap();
@@ -188,7 +195,7 @@ async fn a_snapshot_anywhere_changes_nothing_but_the_length() {
         let (mut journal, _) = disk.journal().unwrap();
         let (before, after) = life.split_at(at);
         append_all(&mut journal, before);
-        journal.snapshot(&fold(before)).unwrap();
+        journal.snapshot(&fold(before)).unwrap().queue();
         append_all(&mut journal, after);
         journal.close().await;
         let (mut journal, recovered) = disk.journal().unwrap();
@@ -285,16 +292,16 @@ async fn a_record_that_cannot_be_read_is_named() {
 fn one_directory_is_for_one_agent() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("a/b");
-    let (_journal, _) = Journal::open(&data).unwrap();
-    let error = Journal::open(&data).unwrap_err().to_string();
+    let (_journal, _) = Journal::open(&data, NOTHING).unwrap();
+    let error = Journal::open(&data, NOTHING).unwrap_err().to_string();
     assert!(error.starts_with(&format!("data directory {} is in use by another agent", data.display())), "{error}");
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let error = Journal::open(&file).unwrap_err().to_string();
+    let error = Journal::open(&file, NOTHING).unwrap_err().to_string();
     assert!(error.contains(&file.display().to_string()) && error.contains("--data"), "{error}");
     let foreign = dir.path().join("foreign");
     std::fs::create_dir(&foreign).unwrap();
     std::fs::write(foreign.join("journal.redb"), "x".repeat(8192)).unwrap();
-    let error = Journal::open(&foreign).unwrap_err().to_string();
+    let error = Journal::open(&foreign, NOTHING).unwrap_err().to_string();
     assert!(error.contains("foreign/journal.redb"), "{error}");
 }

@@ -8,6 +8,7 @@ mod hooks;
 mod manifests;
 mod metrics;
 mod openapi;
+mod records;
 mod restart;
 mod stall;
 mod stream_refusals;

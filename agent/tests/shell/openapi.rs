@@ -150,6 +150,9 @@ async fn what_a_live_agent_answers_fits() {
     let seen =
         ["aborted", "accepted", "checkFailed", "confirmed", "declared", "held", "paused", "promoting", "tripped"];
     assert!(seen.iter().all(|kind| details.contains(*kind)), "{details:?}");
+    let releases = answers(&api, &format!("{WEB_PATH}/releases"), &format!("{base}/releases")).await;
+    assert_eq!(releases["items"].as_array().map(Vec::len), Some(2), "{releases}");
+    answers(&api, &format!("{WEB_PATH}/releases/9/record"), &format!("{base}/releases/{{release}}/record")).await;
     answers(&api, "/api/v1/workers", "/api/v1/workers").await;
     answers(&api, "/api/v1/canaries/prod/nobody", base).await;
     answers(&api, "/api/v1/canaries/prod/%00", base).await;

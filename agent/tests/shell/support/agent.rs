@@ -52,6 +52,8 @@ pub(crate) fn options(dir: &Path) -> Options {
         grpc_token_file: None,
         http_token_file: None,
         insecure: false,
+        records_mib: 16,
+        records_per_canary: 5,
     }
 }
 

@@ -1,0 +1,97 @@
+//! The recorded releases: which there are, and one of them as JSON lines.
+
+use std::io::Read;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use rollout::controller::Refused;
+use rollout::names::CanaryId;
+use rollout::release::ReleaseId;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{Api, CanaryPath, Failure, parse_id};
+use crate::archive::{Info, Record};
+
+/// Bytes read at a time, and so many of them ahead of the client.
+const CHUNK_BYTES: usize = 64 << 10;
+const CHUNKS_AHEAD: usize = 4;
+
+/// `GET …/releases`.
+pub(super) async fn list(State(api): State<Api>, path: CanaryPath) -> Result<Json<Value>, Failure> {
+    let id = parse_id(path)?;
+    let items: Vec<Value> = known(&api, &id).await?.iter().map(shown).collect();
+    Ok(Json(json!({ "items": items })))
+}
+
+/// `GET …/releases/{release}/record`.
+pub(super) async fn read(
+    State(api): State<Api>,
+    path: Result<Path<(String, String, u64)>, PathRejection>,
+) -> Result<Response, Failure> {
+    let Path((namespace, name, release)) = path?;
+    let id = parse_id(Ok(Path((namespace, name))))?;
+    let unreadable = |error| Failure::Unavailable(format!("the record of release {release} cannot be read: {error}"));
+    let Some(record) = api.archive.read(id.clone(), ReleaseId(release)).await.map_err(unreadable)? else {
+        let recorded: Vec<String> = known(&api, &id).await?.iter().map(|info| info.release.0.to_string()).collect();
+        let recorded = if recorded.is_empty() { "none".into() } else { recorded.join(", ") };
+        return Err(Failure::NotFound(format!(
+            "release {release} of canary {id} is not recorded; recorded: {recorded}"
+        )));
+    };
+    let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+    tokio::task::spawn_blocking(move || send(record, &sender));
+    let body = Body::from_stream(ReceiverStream::new(chunks));
+    Ok(([(header::CONTENT_TYPE, "application/jsonl")], body).into_response())
+}
+
+/// A canary's records; a canary of which nothing is known, not even records, is refused.
+async fn known(api: &Api, id: &CanaryId) -> Result<Vec<Info>, Failure> {
+    let items = api.archive.list(id.clone()).await;
+    let looked = id.clone();
+    if items.is_empty() && !api.handle.read(move |controller, _| controller.canary(&looked).is_some()).await? {
+        return Err(Refused::Unknown(id.clone()).into());
+    }
+    Ok(items)
+}
+
+fn shown(info: &Info) -> Value {
+    json!({
+        "release": info.release.0,
+        "revision": info.revision,
+        "beganAtMs": info.began.0,
+        "endedAtMs": info.ended.map(|at| at.0),
+        "outcome": info.closing.as_ref().map(|closing| closing.outcome.name()),
+        "message": info.closing.as_ref().map(|closing| &closing.message),
+        "lines": info.lines,
+        "bytes": info.bytes,
+        "cutShort": info.cut_short,
+    })
+}
+
+/// Until the end, or until nobody listens.
+fn send(record: Record, chunks: &mpsc::Sender<std::io::Result<Bytes>>) {
+    let mut lines = MultiGzDecoder::new(record.file.take(record.bytes));
+    loop {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let read = match lines.read(&mut chunk) {
+            Ok(0) => return,
+            Ok(length) => {
+                chunk.truncate(length);
+                Ok(Bytes::from(chunk))
+            }
+            Err(error) => Err(error),
+        };
+        let has_failed = read.is_err();
+        if chunks.blocking_send(read).is_err() || has_failed {
+            return;
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The records of releases, beside the journal: what `serin replay` reads after the journal has been shortened.
+//!
+//! A thread of its own compresses and writes, so nothing waits for it but the journal's shortening: events are dropped
+//! there only when they are here. It is told of an event only once that is on disk in the journal, and is told again what
+//! the journal still has when the agent starts; so after a crash at any moment a record has each event once.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use rollout::names::CanaryId;
+use rollout::record::Addition;
+use rollout::release::ReleaseId;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+mod store;
+
+use store::Store;
+pub(crate) use store::{Info, Limits};
+
+/// Additions that may wait for the thread; should it hang longer than that, records are cut short.
+const MAX_WAITING: usize = 4096;
+/// Longest wait for the thread when the agent stops.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the thread is told.
+enum Job {
+    Resume { first: u64, last: u64 },
+    Add { number: u64, addition: Box<Addition> },
+    Through { number: u64, then: Box<dyn FnOnce() + Send> },
+    List { canary: CanaryId, answer: oneshot::Sender<Vec<Info>> },
+    Read { canary: CanaryId, release: ReleaseId, answer: oneshot::Sender<std::io::Result<Option<Record>>> },
+    Stop,
+}
+
+/// A record to be read: a file of which so many bytes are whole gzip members.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// Compressed JSON lines.
+    pub(crate) file: File,
+    /// What of it counts.
+    pub(crate) bytes: u64,
+}
+
+/// The way to the records.
+#[derive(Clone, Debug)]
+pub(crate) struct Archive {
+    /// None where nothing is recorded.
+    jobs: Option<mpsc::SyncSender<Job>>,
+    /// Set when an addition could not be taken.
+    has_gap: Arc<AtomicBool>,
+    ended: watch::Receiver<()>,
+}
+
+impl Archive {
+    /// Opens or makes the archive in a folder. One that cannot be used is told in the log and does without: records are
+    /// worth less than a running agent.
+    pub(crate) fn open(folder: PathBuf, limits: Limits) -> Self {
+        let has_gap = Arc::new(AtomicBool::new(false));
+        let (end, ended) = watch::channel(());
+        let (jobs, inbox) = mpsc::sync_channel(MAX_WAITING);
+        let shown = folder.display().to_string();
+        let store = match Store::open(folder, limits) {
+            Ok(store) => store,
+            Err(error) => {
+                tracing::error!(%error, folder = shown, "releases are not recorded");
+                return Self::off();
+            }
+        };
+        if limits.is_none() {
+            return Self::off();
+        }
+        let gap = Arc::clone(&has_gap);
+        let started = thread::Builder::new().name("archive".into()).spawn(move || {
+            work(store, &inbox, &gap);
+            drop(end);
+        });
+        if let Err(error) = started {
+            tracing::error!(%error, "releases are not recorded");
+            return Self::off();
+        }
+        Self { jobs: Some(jobs), has_gap, ended }
+    }
+
+    /// One that keeps nothing.
+    pub(crate) fn off() -> Self {
+        Self { jobs: None, has_gap: Arc::default(), ended: watch::channel(()).1 }
+    }
+
+    /// The agent starts: what follows are the events of the journal after its snapshot's number, up to its last.
+    pub(crate) fn resume(&self, first: u64, last: u64) {
+        self.wait_and_send(Job::Resume { first, last });
+    }
+
+    /// An event that the journal still had at the start adds this.
+    pub(crate) fn add_again(&self, number: u64, addition: Addition) {
+        self.wait_and_send(Job::Add { number, addition: Box::new(addition) });
+    }
+
+    /// A stored event of this number adds this. Never waits.
+    pub(crate) fn add(&self, number: u64, addition: Addition) {
+        if let Some(jobs) = &self.jobs
+            && jobs.try_send(Job::Add { number, addition: Box::new(addition) }).is_err()
+        {
+            self.has_gap.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Does `then` when all that was added up to this number is on disk, or given up. Never waits.
+    pub(crate) fn through(&self, number: u64, then: impl FnOnce() + Send + 'static) {
+        let job = Job::Through { number, then: Box::new(then) };
+        let refused = match &self.jobs {
+            Some(jobs) => jobs.try_send(job).err().map(|error| match error {
+                mpsc::TrySendError::Full(job) | mpsc::TrySendError::Disconnected(job) => job,
+            }),
+            None => Some(job),
+        };
+        if let Some(Job::Through { then, .. }) = refused {
+            // The journal must not grow because records cannot be written.
+            self.has_gap.store(true, Ordering::Relaxed);
+            then();
+        }
+    }
+
+    /// A canary's recorded releases, oldest first.
+    pub(crate) async fn list(&self, canary: CanaryId) -> Vec<Info> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Job::List { canary, answer }).await;
+        answered.await.unwrap_or_default()
+    }
+
+    /// One record as it is now; `None` if there is none.
+    ///
+    /// # Errors
+    /// When its file cannot be used.
+    pub(crate) async fn read(&self, canary: CanaryId, release: ReleaseId) -> std::io::Result<Option<Record>> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Job::Read { canary, release, answer }).await;
+        answered.await.unwrap_or(Ok(None))
+    }
+
+    /// Ends the thread after what it was told.
+    pub(crate) async fn close(&self) {
+        self.ask(Job::Stop).await;
+        let mut ended = self.ended.clone();
+        let all = async { while ended.changed().await.is_ok() {} };
+        if timeout(CLOSE_WITHIN, all).await.is_err() {
+            tracing::error!("the disk hangs: records may lack what the journal still has, until the next start");
+        }
+    }
+
+    fn wait_and_send(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.send(job);
+        }
+    }
+
+    /// A thread that is busy is waited for elsewhere than on the runtime.
+    async fn ask(&self, job: Job) {
+        if let Some(jobs) = self.jobs.clone() {
+            let _ = tokio::task::spawn_blocking(move || jobs.send(job)).await;
+        }
+    }
+}
+
+fn work(mut store: Store, inbox: &mpsc::Receiver<Job>, has_gap: &AtomicBool) {
+    while let Ok(job) = inbox.recv() {
+        if has_gap.swap(false, Ordering::Relaxed) {
+            store.cut_short("the disk is too slow");
+        }
+        match job {
+            Job::Resume { first, last } => store.resume(first, last),
+            Job::Add { number, addition } => store.add(number, *addition),
+            Job::Through { number, then } => {
+                store.sync(number);
+                then();
+            }
+            Job::List { canary, answer } => drop(answer.send(store.list(&canary))),
+            Job::Read { canary, release, answer } => drop(answer.send(store.read(&canary, release))),
+            Job::Stop => break,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

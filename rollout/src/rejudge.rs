@@ -1,0 +1,322 @@
+//! One plan's gates, checks and certificates over evidence that was recorded, perhaps under another plan.
+//!
+//! The evidence is folded and judged by the very functions that judge a running release. Only what those do not decide is
+//! here: when a gate first reached what it needs, and what would have been certified. The weights are history's.
+
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::Evidence;
+use crate::explain;
+use crate::gate::{Trials, certify};
+use crate::gates::{Action, Gate, GateName, GatesVerdict, Rule};
+use crate::histogram::Bucket;
+use crate::judge::{Answer, judge};
+use crate::names::CanaryId;
+use crate::outcome::{FailureClass, HUNG};
+use crate::plan::Plan;
+use crate::report::{Incarnation, Report};
+use crate::table::{Epoch, Version};
+use crate::tally::Counts;
+use crate::time::{Micros, Millis};
+
+/// The probability of certifying a step that is not good enough.
+pub const CERTIFY_ALPHA: f64 = 0.05;
+
+/// What one plan says of a recorded release. Times are milliseconds since the release began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judged {
+    /// What would have cut the release first; `None`: nothing, as far as the record goes.
+    pub abort: Option<Abort>,
+    /// Trips in the order of time, each graver than the one before.
+    pub trips: Vec<Trip>,
+    /// How near each gate came.
+    pub gates: Vec<Reached>,
+    /// The threshold checks at their ticks.
+    pub checks: Checks,
+    /// When each step that was taken would have been certified, with what was counted under it; `None`: not in its time.
+    pub certified: Vec<Option<Certified>>,
+    /// Whether there is an objective that a step can be certified against.
+    pub certifies: bool,
+    /// The latency limit is another than the recorded one, so slow requests are taken from histograms: 0.8 % coarse, and
+    /// a request that was pending is seen only when it ended.
+    pub latency_estimated: bool,
+}
+
+/// What cuts a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Abort {
+    /// When.
+    pub since_ms: u64,
+    /// The gate; `None`: the threshold checks.
+    pub gate: Option<GateName>,
+    /// Canary requests begun until then.
+    pub canary_requests: u64,
+    /// Those of them known to have failed.
+    pub canary_failed: u64,
+}
+
+/// A gate trips.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trip {
+    /// When.
+    pub since_ms: u64,
+    /// The gate that contributed most.
+    pub gate: GateName,
+    /// What follows.
+    pub action: Action,
+    /// Canary requests begun until then.
+    pub canary_requests: u64,
+    /// Those of them known to have failed.
+    pub canary_failed: u64,
+    /// With its numbers, in one line.
+    pub message: String,
+}
+
+/// How near a gate came.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reached {
+    /// The gate.
+    pub gate: GateName,
+    /// What it holds against the canary, in words.
+    pub rule: String,
+    /// What follows when it trips.
+    pub action: Action,
+    /// The greatest natural logarithm of its e-value.
+    pub ln_e: f64,
+    /// What it needs to trip alone.
+    pub ln_needed: f64,
+    /// When it was greatest; 0 before any evidence.
+    pub since_ms: u64,
+}
+
+impl Reached {
+    /// How far it came, 0 to 100 percent of what it needs alone.
+    pub fn percent(&self) -> f64 {
+        (self.ln_e / self.ln_needed * 100.0).clamp(0.0, 100.0)
+    }
+}
+
+/// Threshold checks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checks {
+    /// Looks taken.
+    pub looks: u32,
+    /// Those that failed.
+    pub failed: u32,
+    /// The number that rolls back.
+    pub threshold: u32,
+    /// When the first failed.
+    pub first_failed_ms: Option<u64>,
+    /// Why, in one line.
+    pub first_failed: Option<String>,
+}
+
+/// A step is good enough, with 5 % probability of a mistake.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Certified {
+    /// When.
+    pub since_ms: u64,
+    /// Canary requests of this step begun until then.
+    pub canary_requests: u64,
+}
+
+/// One plan over one release.
+#[derive(Clone, Debug)]
+pub struct Rejudge {
+    plan: Plan,
+    began: Millis,
+    evidence: Evidence,
+    /// Longer is slow, where slow requests must be counted anew.
+    limit: Option<Micros>,
+    steps: Vec<Counts>,
+    judged: Judged,
+}
+
+impl Rejudge {
+    /// Begins with a release; `recorded` is the plan under which its evidence was counted.
+    pub fn new(plan: Plan, recorded: &Plan, first: Epoch, began: Millis) -> Self {
+        let mut evidence = Evidence::default();
+        evidence.begin_release(first, plan.longest_window(), &plan.gates);
+        let limits = [&plan, recorded].map(|plan| plan.gates.latency_limit().unwrap_or(HUNG));
+        let limit = limits.first().copied().filter(|_| limits.first() != limits.last());
+        let certifies = plan.gates.gates.iter().any(|gate| objective(&gate.rule, &Counts::default()).is_some());
+        let threshold = plan.threshold;
+        let checks = Checks { looks: 0, failed: 0, threshold, first_failed_ms: None, first_failed: None };
+        let judged = Judged {
+            abort: None,
+            trips: Vec::new(),
+            gates: Vec::new(),
+            checks,
+            certified: Vec::new(),
+            certifies,
+            latency_estimated: limit.is_some(),
+        };
+        Self { plan, began, evidence, limit, steps: Vec::new(), judged }
+    }
+
+    /// The plan.
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// A report that was not folded before; `step_of` says which step an epoch belongs to, 1 for the first.
+    pub fn fold(
+        &mut self,
+        id: &CanaryId,
+        worker: Incarnation,
+        report: &Report,
+        step_of: impl Fn(Epoch) -> Option<usize>,
+        now: Millis,
+    ) {
+        for (stratum, counts) in report.strata.iter().filter(|(stratum, _)| stratum.canary == *id) {
+            let counts = self.limit.map_or_else(|| counts.clone(), |limit| at_limit(counts, limit));
+            self.evidence.fold(stratum, &counts, now);
+            if stratum.version == Version::Canary
+                && let Some(step) = step_of(stratum.epoch).and_then(|step| step.checked_sub(1))
+            {
+                if self.steps.len() <= step {
+                    self.steps.resize(step + 1, Counts::default());
+                }
+                self.steps.iter_mut().skip(step).take(1).for_each(|held| held.merge(&counts));
+            }
+        }
+        for position in report.positions.iter().filter(|position| position.canary == *id) {
+            self.evidence.position(worker, position, now);
+        }
+    }
+
+    /// Looks at the gates; `counts` says whether a trip has consequences now.
+    pub fn look(&mut self, counts: bool, now: Millis) {
+        if self.plan.gates.gates.is_empty() {
+            return;
+        }
+        let Some(verdict) = self.evidence.judge(&self.plan.gates, now) else { return };
+        self.reach(&verdict, now);
+        let last = self.judged.trips.last().map(|trip| trip.action);
+        if let Some((action, gate)) = verdict.tripped
+            && counts
+            && Some(action) > last
+        {
+            let (canary_requests, canary_failed) = self.seen();
+            let since_ms = now.since(self.began).0;
+            let message = explain::gates(&verdict);
+            self.judged.trips.push(Trip { since_ms, gate, action, canary_requests, canary_failed, message });
+            if action == Action::Abort {
+                self.abort(Some(gate), now);
+            }
+        }
+    }
+
+    /// Looks at the checks, as on a tick.
+    pub fn check(&mut self, now: Millis) {
+        if self.judged.abort.is_some() {
+            return;
+        }
+        let verdict = judge(&self.plan, &self.evidence, now);
+        self.judged.checks.looks += 1;
+        if verdict.answer == Answer::Fail {
+            let checks = &mut self.judged.checks;
+            checks.failed += 1;
+            checks.first_failed_ms.get_or_insert(now.since(self.began).0);
+            checks.first_failed.get_or_insert_with(|| explain::verdict(&verdict));
+            if checks.failed >= checks.threshold {
+                self.abort(None, now);
+            }
+        }
+    }
+
+    /// Looks whether a step is certified on its own counts.
+    pub fn certify(&mut self, step: usize, now: Millis) {
+        let Some(index) = step.checked_sub(1) else { return };
+        if self.judged.certified.len() <= index {
+            self.judged.certified.resize(step, None);
+        }
+        let (Some(counts), Some(None)) = (self.steps.get(index), self.judged.certified.get(index)) else { return };
+        let needed = -libm::log(CERTIFY_ALPHA);
+        let objectives = self.plan.gates.gates.iter().filter_map(|gate| objective(&gate.rule, counts));
+        let max_cluster = self.plan.gates.max_cluster;
+        let is_good = objectives.map(|(trials, limit)| certify(trials, limit, max_cluster)).all(|ln_e| ln_e >= needed);
+        if self.judged.certifies && is_good {
+            let found = Certified { since_ms: now.since(self.began).0, canary_requests: counts.started };
+            self.judged.certified.iter_mut().skip(index).take(1).for_each(|held| *held = Some(found.clone()));
+        }
+    }
+
+    /// Canary requests counted under a step: begun, failed, slow.
+    pub fn counted(&self, step: usize) -> (u64, u64, u64) {
+        let counts = step.checked_sub(1).and_then(|index| self.steps.get(index));
+        counts.map_or((0, 0, 0), |counts| (counts.started, counts.failed.total(), counts.slow))
+    }
+
+    /// Canary requests begun so far, and those of them known to have failed.
+    pub fn seen(&self) -> (u64, u64) {
+        let release = self.evidence.release();
+        (release.canary.started, release.canary.failed.total())
+    }
+
+    /// What it comes to after `steps` steps.
+    pub fn finish(mut self, steps: usize) -> Judged {
+        self.judged.certified.resize(steps, None);
+        if self.judged.gates.is_empty() {
+            let gates = self.plan.gates.gates.iter();
+            self.judged.gates = gates.map(|gate| reached(gate, 0.0, self.needed())).collect();
+        }
+        self.judged
+    }
+
+    fn abort(&mut self, gate: Option<GateName>, now: Millis) {
+        let (canary_requests, canary_failed) = self.seen();
+        let since_ms = now.since(self.began).0;
+        self.judged.abort.get_or_insert(Abort { since_ms, gate, canary_requests, canary_failed });
+    }
+
+    /// The gates share alpha equally; one alone needs its share.
+    fn needed(&self) -> f64 {
+        libm::log(self.plan.gates.gates.len().max(1) as f64 / self.plan.gates.alpha)
+    }
+
+    fn reach(&mut self, verdict: &GatesVerdict, now: Millis) {
+        let needed = self.needed();
+        if self.judged.gates.is_empty() {
+            let first = verdict.findings.iter().map(|finding| reached(&finding.gate, f64::NEG_INFINITY, needed));
+            self.judged.gates = first.collect();
+        }
+        for (held, finding) in self.judged.gates.iter_mut().zip(&verdict.findings) {
+            if finding.ln_e > held.ln_e {
+                (held.ln_e, held.since_ms) = (finding.ln_e, now.since(self.began).0);
+            }
+        }
+    }
+}
+
+fn reached(gate: &Gate, ln_e: f64, ln_needed: f64) -> Reached {
+    let (name, rule) = (gate.rule.name(), explain::rule(&gate.rule));
+    Reached { gate: name, rule, action: gate.action, ln_e, ln_needed, since_ms: 0 }
+}
+
+/// What a step is certified against: trials with their events, and the greatest good share. A comparison is no objective.
+fn objective(rule: &Rule, counts: &Counts) -> Option<(Trials, f64)> {
+    let (events, limit) = match *rule {
+        Rule::Slo { limit, .. } => (counts.failed.total(), limit),
+        Rule::Latency { share, .. } => (counts.slow, share),
+        Rule::Regression { .. } => return None,
+    };
+    let started = counts.started.saturating_sub(counts.void);
+    let pending = counts.pending().min(started.saturating_sub(events));
+    Some((Trials { started, events, pending }, limit))
+}
+
+/// Counts as under another latency limit. Histograms do not tell failures from successes: timeouts are taken as longer
+/// than the limit, other failures as faster; all failures are slow anyway.
+fn at_limit(counts: &Counts, limit: Micros) -> Counts {
+    let above = counts.latency.count_above(Bucket::of(limit));
+    let timeouts = counts.failed.of(FailureClass::Timeout);
+    let slow = counts.failed.total().saturating_sub(timeouts).saturating_add(above.max(timeouts));
+    Counts { slow: slow.min(counts.judged()).saturating_add(counts.abandoned), ..counts.clone() }
+}

@@ -1,0 +1,374 @@
+//! Records hold all that a replay needs, and a replay says what happened and what would have under other settings.
+
+#![cfg(test)]
+
+mod fixture;
+
+use proptest::prelude::*;
+use rollout::controller::{Controller, Event, Verb};
+use rollout::default_gates::gates_of;
+use rollout::fleet::Conn;
+use rollout::gates::{Action, GateName, Rule};
+use rollout::names::CanaryId;
+use rollout::outcome::{FailureClass, Outcome};
+use rollout::plan::Plan;
+use rollout::record::{Added, Addition, KIND, Line, Opening, Outcome as End, Recorder};
+use rollout::release::{Cause, Phase, ReleaseId};
+use rollout::replay::{Replay, ReplayError, Replayed};
+use rollout::report::{Position, Report};
+use rollout::route::Placement;
+use rollout::table::{Epoch, Version};
+use rollout::tally::{Counts, Slot, Stratum};
+use rollout::time::{Micros, Millis};
+
+use fixture::{cases, hello, id, plan, word};
+
+const NAMES: [&str; 2] = ["web", "cart"];
+
+fn gated(name: &str, action: Option<Action>) -> Plan {
+    plan(name, |spec| spec.gates = gates_of(&spec.checks, false, action))
+}
+
+fn with_slo(name: &str, limit: f64) -> Plan {
+    let mut plan = rollout::plan::Spec::from(gated(name, Some(Action::Abort)));
+    plan.gates.gates.retain(|gate| matches!(gate.rule, Rule::Slo { .. }));
+    plan.gates.gates[0].rule = Rule::Slo { limit, unless_primary_also: false };
+    Plan::new(plan).unwrap()
+}
+
+/// An agent with two canaries and one worker, whose every event is recorded.
+struct Scene {
+    controller: Controller,
+    recorder: Recorder,
+    additions: Vec<Addition>,
+    now: Millis,
+    number: u64,
+}
+
+impl Scene {
+    fn new(plans: impl IntoIterator<Item = Plan>) -> Self {
+        let (controller, recorder) = Default::default();
+        let mut scene = Self { controller, recorder, additions: vec![], now: Millis(1_000), number: 0 };
+        plans.into_iter().for_each(|plan| scene.happen(Event::Declared(Box::new(plan))));
+        scene.happen(Event::Connected(Conn(1), hello(7, vec![])));
+        scene
+    }
+
+    fn happen(&mut self, event: Event) {
+        let (_, additions) = self.recorder.handle(&mut self.controller, event, self.now);
+        self.additions.extend(additions);
+        assert_eq!(self.recorder, Recorder::resume(&self.controller), "it knows what runs");
+    }
+
+    fn ask(&mut self, name: &str, verb: Verb) {
+        self.happen(Event::Asked(id(name), verb));
+    }
+
+    fn release(&mut self, name: &str, revision: &str) {
+        self.ask(name, Verb::Release { revision: word(revision), actor: word("ana"), accept_unsupported: false });
+    }
+
+    /// 10 canary and 90 primary requests for each of these canaries, of which so many of the canary's fail.
+    fn report(&mut self, about: &[(&str, u64)]) {
+        self.number += 1;
+        self.now = self.now.plus(Millis(100));
+        let (mut strata, mut positions) = (vec![], vec![]);
+        for (name, failed) in about {
+            let epoch = self.controller.canary(&id(name)).map_or(Epoch(0), |canary| canary.epoch);
+            let slot = Slot(self.number as u32);
+            let stratum = |version| Stratum { canary: id(name), epoch, version, placement: Placement::Drawn, slot };
+            strata.push((stratum(Version::Primary), counts(90, 0)));
+            strata.push((stratum(Version::Canary), counts(10, *failed)));
+            positions.push(Position { canary: id(name), epoch, slot: Slot(slot.0 + 1) });
+        }
+        self.happen(Event::Reported(Conn(1), Report { number: self.number, strata, positions }));
+    }
+
+    fn wait(&mut self, span: Millis) {
+        let end = self.now.plus(span);
+        while let Some(due) = self.controller.deadline().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.happen(Event::Timer);
+        }
+        self.now = end;
+    }
+
+    /// The record of a release, as it comes back from a file.
+    fn record(&self, name: &str, release: u64) -> (Opening, Vec<Line>) {
+        let own = self.additions.iter().filter(|it| it.canary == id(name) && it.release == ReleaseId(release));
+        let (mut opening, mut lines) = (None, vec![]);
+        for addition in own {
+            match &addition.what {
+                Added::Opening(it) => opening = Some(round_trip(&**it)),
+                Added::Line(it) => lines.push(round_trip(&**it)),
+            }
+        }
+        (opening.unwrap(), lines)
+    }
+
+    fn replay(&self, name: &str, release: u64, other: Option<Plan>) -> Replayed {
+        let (opening, lines) = self.record(name, release);
+        replay(opening, lines, other)
+    }
+}
+
+fn replay(opening: Opening, lines: Vec<Line>, other: Option<Plan>) -> Replayed {
+    let mut replay = Replay::new(opening, other).unwrap();
+    lines.into_iter().for_each(|line| replay.take(line).unwrap());
+    replay.finish().unwrap()
+}
+
+fn round_trip<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+    serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
+}
+
+fn counts(started: u64, failed: u64) -> Counts {
+    let mut counts = Counts { started, ..Counts::default() };
+    (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(9), true));
+    (failed..started).for_each(|_| counts.end(Outcome::Success, Micros(20_000), false));
+    counts
+}
+
+/// A release that goes bad after two seconds of health.
+fn goes_bad(plan: Plan) -> Scene {
+    let mut scene = Scene::new([plan]);
+    scene.release("web", "v2");
+    (0..20).for_each(|_| scene.report(&[("web", 0)]));
+    while scene.controller.canary(&id("web")).unwrap().phase.run().is_some() && scene.number < 60 {
+        scene.report(&[("web", 2)]);
+    }
+    scene
+}
+
+#[test]
+fn the_same_settings_cut_at_the_same_report_by_the_same_gate() {
+    let scene = goes_bad(gated("web", Some(Action::Abort)));
+    let replayed = scene.replay("web", 1, Some(gated("web", Some(Action::Abort))));
+    let abort = replayed.recorded.abort.clone().expect("it was cut");
+    assert_eq!((abort.gate, abort.since_ms), (Some(GateName::Regression), scene.number * 100));
+    assert_eq!((abort.canary_requests, replayed.canary_requests), (scene.number * 10, scene.number * 10));
+    assert_eq!(replayed.until_ms, abort.since_ms);
+    assert!(replayed.cut_by_gates && replayed.ended_otherwise.is_none());
+    assert_eq!(replayed.ended.as_ref().unwrap().outcome, End::Aborted);
+    assert!(replayed.ended.unwrap().message.contains("gate regression"));
+    assert_eq!(replayed.other, Some(replayed.recorded));
+}
+
+#[test]
+fn stricter_settings_trip_earlier_laxer_ones_later_or_never_and_gates_off_never() {
+    let scene = goes_bad(with_slo("web", 0.05));
+    let abort = |plan| scene.replay("web", 1, Some(plan)).other.unwrap().abort.map(|abort| abort.since_ms);
+    let recorded = scene.replay("web", 1, None).recorded.abort.unwrap().since_ms;
+    assert_eq!(abort(with_slo("web", 0.05)), Some(recorded));
+    assert!(abort(with_slo("web", 0.01)) < Some(recorded) && abort(with_slo("web", 0.01)).is_some());
+    assert_eq!(abort(with_slo("web", 0.2)), None);
+    assert_eq!(abort(gated("web", None)), None);
+    let softer = scene.replay("web", 1, Some(gated("web", Some(Action::Notify)))).other.unwrap();
+    assert_eq!((softer.abort, softer.trips.len(), softer.trips[0].action), (None, 1, Action::Notify));
+    let progress = |limit| scene.replay("web", 1, Some(with_slo("web", limit))).other.unwrap().gates[0].percent();
+    assert!(progress(0.05) >= 100.0 && (1.0..100.0).contains(&progress(0.06)), "{}", progress(0.06));
+}
+
+#[test]
+fn another_latency_limit_is_judged_from_the_histograms_and_says_so() {
+    let mut scene = Scene::new([gated("web", Some(Action::Abort))]);
+    scene.release("web", "v2");
+    (0..20).for_each(|_| scene.report(&[("web", 0)]));
+    // Every answer took 20 ms; the recorded limit is 500 ms.
+    let other = plan("web", |spec| {
+        spec.checks[1].range.max = Some(10.0);
+        spec.gates = gates_of(&spec.checks, false, Some(Action::Abort));
+    });
+    let replayed = scene.replay("web", 1, Some(other));
+    assert!(!replayed.recorded.latency_estimated && replayed.recorded.abort.is_none());
+    let judged = replayed.other.unwrap();
+    assert!(judged.latency_estimated);
+    assert_eq!(judged.abort.unwrap().gate, Some(GateName::Latency));
+    assert_eq!(replayed.ended, None, "it still runs");
+}
+
+#[test]
+fn steps_are_told_with_their_certificates() {
+    let mut scene = Scene::new([gated("web", Some(Action::Abort))]);
+    scene.release("web", "v2");
+    for _ in 0..4 {
+        (0..99).for_each(|_| scene.report(&[("web", 0)]));
+        scene.wait(Millis(200));
+    }
+    scene.ask("web", Verb::Confirm { actor: word("ana") });
+    scene.wait(Millis::from_secs(20));
+    let replayed = scene.replay("web", 1, Some(with_slo("web", 0.000_001)));
+    assert_eq!(replayed.ended.unwrap().outcome, End::Promoted);
+    let weights: Vec<f64> = replayed.steps.iter().map(|step| step.weight_percent).collect();
+    assert_eq!(weights, [10.0, 20.0, 30.0]);
+    assert_eq!((replayed.steps[0].from_ms, replayed.steps[0].to_ms), (0, Some(10_000)));
+    assert_eq!(replayed.steps[1].canary_requests, 990);
+    let certified = replayed.recorded.certified;
+    assert_eq!(certified.len(), 3);
+    let first = certified[0].clone().unwrap();
+    assert!((300..900).contains(&first.canary_requests) && first.since_ms == first.canary_requests * 10, "{first:?}");
+    assert!(certified[1].clone().unwrap().since_ms > 10_000);
+    assert_eq!(replayed.other.unwrap().certified, [None, None, None]);
+}
+
+#[test]
+fn thresholds_of_other_settings_are_looked_at_on_their_own_ticks() {
+    let mut scene = Scene::new([plan("web", |_| ())]);
+    scene.release("web", "v2");
+    for _ in 0..2 {
+        (0..99).for_each(|_| scene.report(&[("web", 1)]));
+        scene.wait(Millis(200));
+    }
+    let replayed =
+        scene.replay("web", 1, Some(plan("web", |spec| (spec.interval, spec.threshold) = (Millis(3_000), 2))));
+    let (recorded, other) = (replayed.recorded, replayed.other.unwrap());
+    assert_eq!((recorded.checks.looks, recorded.checks.failed, recorded.abort), (2, 2, None));
+    assert_eq!(recorded.checks.first_failed_ms, Some(10_000));
+    assert_eq!((other.checks.looks, other.checks.failed, other.checks.first_failed_ms), (2, 2, Some(3_000)));
+    let abort = other.abort.unwrap();
+    assert_eq!((abort.gate, abort.since_ms), (None, 6_000));
+    assert!(other.checks.first_failed.unwrap().contains("request-success-rate"));
+}
+
+#[test]
+fn what_is_no_record_is_refused_by_name() {
+    let scene = goes_bad(gated("web", Some(Action::Abort)));
+    let (opening, lines) = scene.record("web", 1);
+    let refused = |opening| Replay::new(opening, None).unwrap_err();
+    let later = refused(Opening { format: 2, ..opening.clone() });
+    assert_eq!(later, ReplayError::Format(2));
+    assert!(later.to_string().contains("format is 2, this program reads format 1"), "{later}");
+    assert_eq!(
+        refused(Opening { kind: "diary".into(), ..opening.clone() }).to_string(),
+        format!("it says it is \"diary\", not {KIND:?}")
+    );
+    assert_eq!(refused(Opening { canary: id("x"), ..opening.clone() }), ReplayError::NoCanary(id("x")));
+    let mut replay = Replay::new(opening.clone(), None).unwrap();
+    assert_eq!(replay.take(lines[1].clone()), Err(ReplayError::NotBegun(1)));
+    assert_eq!(Replay::new(opening, None).unwrap().finish(), Err(ReplayError::NotBegun(1)));
+}
+
+#[test]
+fn an_end_that_this_build_does_not_come_to_is_told() {
+    let scene = goes_bad(gated("web", Some(Action::Abort)));
+    let (opening, mut lines) = scene.record("web", 1);
+    lines.last_mut().unwrap().ended.as_mut().unwrap().outcome = End::Promoted;
+    let replayed = replay(opening, lines, None);
+    assert_eq!(replayed.ended_otherwise.unwrap().outcome, End::Promoted);
+    assert_eq!(replayed.ended.unwrap().outcome, End::Aborted);
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Report([Option<u64>; 2]),
+    Again,
+    Wait(u64),
+    Ask(usize, u8, u8),
+    Declare(usize, u8),
+    Withdraw(usize),
+    Reconnect(Option<usize>),
+    Restart,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let failed = prop_oneof![3 => Just(None), 6 => Just(Some(0u64)), 2 => (0u64..4).prop_map(Some)];
+    let canary = 0..NAMES.len();
+    let op = prop_oneof![
+        30 => prop::array::uniform2(failed).prop_map(Op::Report),
+        2 => Just(Op::Again),
+        4 => (0u64..12_000).prop_map(Op::Wait),
+        4 => (canary.clone(), 0u8..6, 0u8..3).prop_map(|(canary, verb, revision)| Op::Ask(canary, verb, revision)),
+        1 => (canary.clone(), 0u8..3).prop_map(|(canary, variant)| Op::Declare(canary, variant)),
+        1 => canary.clone().prop_map(Op::Withdraw),
+        1 => prop::option::of(canary).prop_map(Op::Reconnect),
+        1 => Just(Op::Restart),
+    ];
+    prop::collection::vec(op, 10..150)
+}
+
+fn play(scene: &mut Scene, op: &Op) {
+    match *op {
+        Op::Report(failed) => {
+            let about = NAMES.into_iter().zip(failed).filter_map(|(name, failed)| Some((name, failed?)));
+            scene.report(&about.collect::<Vec<_>>());
+        }
+        Op::Again => {
+            scene.number = scene.number.saturating_sub(1);
+            scene.report(&[("web", 3)]);
+        }
+        Op::Wait(ms) => scene.wait(Millis(ms)),
+        Op::Ask(canary, 0, revision) => scene.release(NAMES[canary], &format!("v{revision}")),
+        Op::Ask(canary, verb, _) => {
+            let (actor, reason) = (word("ana"), String::from("so"));
+            let verb = match verb {
+                1 => Verb::Abort { actor, reason },
+                2 => Verb::Promote { actor },
+                3 => Verb::Confirm { actor },
+                4 => Verb::Pause { actor, reason },
+                _ => Verb::Resume { actor },
+            };
+            scene.ask(NAMES[canary], verb);
+        }
+        Op::Declare(canary, variant) => {
+            let action = [Some(Action::Abort), Some(Action::Pause), None][usize::from(variant)];
+            scene.happen(Event::Declared(Box::new(gated(NAMES[canary], action))));
+        }
+        Op::Withdraw(canary) => scene.happen(Event::Withdrawn(id(NAMES[canary]))),
+        Op::Reconnect(knows) => {
+            let epoch =
+                |name: &str| scene.controller.canary(&id(name)).map_or(Epoch(0), |canary| canary.epoch.next_cut());
+            let adopted = knows.map(|canary| (id(NAMES[canary]), epoch(NAMES[canary])));
+            scene.happen(Event::Disconnected(Conn(1)));
+            scene.happen(Event::Connected(Conn(1), hello(7, adopted.into_iter().collect())));
+        }
+        Op::Restart => {
+            scene.happen(Event::Restarted);
+            scene.happen(Event::Connected(Conn(1), hello(7, vec![])));
+        }
+    }
+}
+
+/// Each release with how it went: phase and gates' last words after each of its events.
+type Seen = Vec<(CanaryId, ReleaseId, Option<Phase>)>;
+
+proptest! {
+    #![proptest_config(cases(96))]
+    #[test]
+    fn a_record_folds_to_what_the_whole_journal_folds_to(ops in ops()) {
+        let mut scene = Scene::new(NAMES.map(|name| gated(name, Some(Action::Abort))));
+        let mut seen: Seen = vec![];
+        scene.release("web", "v1");
+        scene.release("cart", "v1");
+        for op in &ops {
+            play(&mut scene, op);
+            let running: Vec<(CanaryId, ReleaseId)> = scene.recorder.running().clone().into_iter().collect();
+            for (canary, release) in running {
+                seen.retain(|(other, number, _)| (other, number) != (&canary, &release));
+                let phase = scene.controller.canary(&canary).map(|canary| canary.phase.clone());
+                seen.push((canary, release, phase));
+            }
+        }
+        for (canary, release, _) in seen {
+            let (opening, lines) = scene.record(canary.name(), release.0);
+            let has_ended = lines.last().is_some_and(|line| line.ended.is_some());
+            let mut replay = Replay::new(opening, None).unwrap();
+            lines.into_iter().for_each(|line| replay.take(line).unwrap());
+            if !has_ended {
+                let whole = scene.controller.canary(&canary).unwrap();
+                let part = replay.canary().unwrap();
+                prop_assert_eq!((&part.phase, &part.evidence, &part.verdict), (&whole.phase, &whole.evidence, &whole.verdict));
+            }
+            let phase = replay.canary().map(|canary| canary.phase.clone());
+            let replayed = replay.finish().unwrap();
+            prop_assert_eq!(replayed.ended.is_some(), has_ended);
+            prop_assert_eq!(&replayed.ended_otherwise, &None);
+            // The gates beside the fold say what the fold says: the same gate at the same event, or none.
+            let trip = replayed.recorded.trips.iter().find(|trip| trip.action == Action::Abort);
+            prop_assert_eq!(trip.is_some(), replayed.cut_by_gates);
+            if let (Some(trip), Some(Phase::Failed(_, Cause::Gates(verdict)))) = (trip, phase) {
+                prop_assert_eq!(Some((trip.action, trip.gate)), verdict.tripped);
+                prop_assert_eq!(trip.since_ms, replayed.until_ms);
+            }
+        }
+    }
+}
