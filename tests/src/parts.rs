@@ -20,6 +20,11 @@ pub fn trap_module() -> Result<PathBuf> {
     named_by("SERIN_WASM_TRAP")
 }
 
+/// The module that computes what the judge makes of fixed inputs (`SERIN_WASM_PARITY`), which only `cargo xtask test` builds.
+pub fn parity_module() -> Result<PathBuf> {
+    named_by("SERIN_WASM_PARITY")
+}
+
 /// The agent and command line as they are deployed (`SERIN_BIN`).
 pub fn binary() -> Result<PathBuf> {
     named_by("SERIN_BIN")

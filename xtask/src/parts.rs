@@ -51,6 +51,11 @@ pub(crate) fn build_noop_module() -> Result<PathBuf> {
     build_module("noop-filter", &target_dir(), false)
 }
 
+/// What the judge makes of fixed inputs, for a test that compares it with what it makes of them natively.
+pub(crate) fn build_parity_module() -> Result<PathBuf> {
+    build_module("parity", &target_dir(), false)
+}
+
 fn build_module(package: &str, folder: &Path, trap: bool) -> Result<PathBuf> {
     let mut build = cargo();
     // The crate is a plain library, so that host tests never link a native cdylib; only here it becomes a module.

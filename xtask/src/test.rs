@@ -21,10 +21,11 @@ pub(crate) fn run_all(args: &[OsString]) -> Result<()> {
 
     let dist = parts::Dist::build()?;
     let trap = parts::build_trap_module()?;
+    let parity = parts::build_parity_module()?;
     let mut test = cargo();
     test.args(["test", "--workspace"]).args(args);
     test.env("SERIN_ENVOY", envoy).env("SERIN_BIN", &dist.binary);
-    test.env("SERIN_WASM", &dist.module).env("SERIN_WASM_TRAP", trap);
+    test.env("SERIN_WASM", &dist.module).env("SERIN_WASM_TRAP", trap).env("SERIN_WASM_PARITY", parity);
     run(&mut test)
 }
 

@@ -1,0 +1,94 @@
+//! E-values and bounds: what a release is cut or certified by.
+
+use rollout::bounds::{confidence_sequence, gate_bounds, sample_ratio, sample_ratio_exact};
+use rollout::evidence::Evidence;
+use rollout::gate::{Trials, certify, running_p};
+use rollout::gates::{Action, Gate, Gates, Rule};
+use rollout::route::Placement;
+use rollout::table::{Epoch, Version};
+use rollout::tally::{Counts, Failures, Slot, Stratum};
+use rollout::time::{Micros, Millis};
+
+use crate::draws::{Bits, Draws};
+
+/// The one place that knows what gates are made of.
+fn all_gates() -> Gates {
+    let rules = [
+        Rule::Slo { limit: 0.01, unless_primary_also: false },
+        Rule::Slo { limit: 0.02, unless_primary_also: true },
+        Rule::Regression { margin: 1.5, floor: 0.005 },
+        Rule::Latency { limit: Micros(500_000), share: 0.05 },
+    ];
+    let gate = |rule| Gate { rule, action: Action::Abort };
+    Gates { gates: rules.map(gate).to_vec(), alpha: 0.01, max_cluster: 3 }
+}
+
+/// Slots of three epochs, with requests that stay pending for a while, judged after each; the canary gets worse.
+pub(crate) fn gates(draws: &mut Draws, bits: &mut Bits) {
+    let gates = all_gates();
+    let mut evidence = Evidence::default();
+    evidence.begin_release(Epoch(1), Millis(1_000), &gates);
+    let mut pending: Vec<(Stratum<()>, u64)> = Vec::new();
+    for now in 0..120u32 {
+        let at = Millis(u64::from(now) * 100);
+        for (version, requests, millionths) in
+            [(Version::Canary, 10, 2_000 + 400 * u64::from(now)), (Version::Primary, 40, 5_000)]
+        {
+            let (epoch, slot) = (Epoch(1 + u64::from(now / 40)), Slot(now));
+            let stratum = Stratum { canary: (), epoch, version, placement: Placement::Drawn, slot };
+            let (failed, late) = (draws.events(requests, millionths), draws.up_to(3));
+            let succeeded = requests - failed;
+            let slow = failed + draws.events(succeeded, 2 * millionths);
+            let mut by_class = Failures::default();
+            if let Some(first) = by_class.0.first_mut() {
+                *first = failed;
+            }
+            let known = Counts { started: requests + late, succeeded, failed: by_class, slow, ..Counts::default() };
+            evidence.fold(&stratum, &known, at);
+            pending.push((stratum, late));
+        }
+        if pending.len() > 20 {
+            let (stratum, late) = pending.remove(0);
+            evidence.fold(&stratum, &Counts { succeeded: late, ..Counts::default() }, at);
+        }
+        let canary = rollout::names::CanaryId::new("prod", "web").ok();
+        if let Some(canary) = canary {
+            let epoch = Epoch(1 + u64::from((now + 1) / 40));
+            let position = rollout::report::Position { canary, epoch, slot: Slot(now + 1) };
+            evidence.position(rollout::report::Incarnation(1), &position, at);
+        }
+        if let Some(verdict) = evidence.judge(&gates, at) {
+            verdict.findings.iter().for_each(|finding| bits.add(finding.ln_e));
+            bits.count(u64::from(verdict.tripped.is_some()));
+        }
+        bits.add(evidence.per_second(at));
+    }
+}
+
+/// Certificates of many requests and failures.
+pub(crate) fn certificates(draws: &mut Draws, bits: &mut Bits) {
+    for _ in 0..200 {
+        let octave = draws.up_to(40);
+        let started = 1 + draws.up_to(1 << octave);
+        let events = draws.up_to(started / 50 + 1);
+        let pending = draws.up_to(started / 100 + 1);
+        bits.add(certify(Trials { started, events, pending }, 0.01, 1));
+        bits.add(certify(Trials { started, events, pending }, 0.05, 3));
+    }
+}
+
+/// Bounds, charts' intervals and sample ratios.
+pub(crate) fn bounds(draws: &mut Draws, bits: &mut Bits) {
+    for _ in 0..8 {
+        let octave = draws.up_to(30);
+        let trials = 1 + draws.up_to(1 << octave);
+        let events = draws.up_to(trials.min(1 + trials / 30));
+        for (low, high) in [gate_bounds(events, trials, 0.01), confidence_sequence(events, trials, 0.05)] {
+            bits.add(low);
+            bits.add(high);
+        }
+        bits.add(sample_ratio(events, trials, 0.1, 0.05));
+        bits.add(sample_ratio_exact(&[0.1, 0.9], &[events, trials - events], 500.0));
+        bits.add(running_p(sample_ratio(events, trials, 0.01, 0.05)));
+    }
+}
