@@ -6,12 +6,15 @@
 //! - `listeners`: the shipped configuration, and what it is compared with, side by side in one Envoy
 //! - `cpu`: CPU time of a process
 //! - `quartiles`, `report`: from samples to a table and JSON
-//! - `machine`: where it was measured
+//! - `machine`, `output`: where it was measured, and where the figures are left
+//! - `abort`: all that is special to what a bad release costs the users
 
+pub mod abort;
 pub mod cpu;
 pub mod listeners;
 pub mod load;
 pub mod machine;
+pub mod output;
 pub mod quartiles;
 pub mod report;
 pub mod upstream;

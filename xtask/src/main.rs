@@ -45,7 +45,7 @@ enum Verb {
     },
     /// Run one benchmark of the `bench` package.
     Bench {
-        /// The binary in bench/src/bin, such as `filter`.
+        /// The binary in bench/src/bin, such as `filter` or `abort`.
         name: String,
         #[command(flatten)]
         passed: Passed,

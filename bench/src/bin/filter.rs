@@ -22,6 +22,7 @@ use bench::cpu::process_cpu_ns;
 use bench::listeners::{CANARY_PERCENT, Modules, Variant, beside_the_shipped_one, listener};
 use bench::load::{Answered, Clients, KEY_HEADER};
 use bench::machine::{Machine, Versions, load_average};
+use bench::output::write_json;
 use bench::report::{Report, rows};
 use bench::upstream::Upstream;
 use clap::Parser;
@@ -67,7 +68,7 @@ async fn run(options: &Options) -> Result<()> {
     let report = measure(&case, options).await?;
     case.remove();
     let json = serde_json::to_string_pretty(&report)?;
-    let file = write_json(&json)?;
+    let file = write_json("filter", &json)?;
     print!("{}", if options.json { json + "\n" } else { report.text() });
     eprintln!("also as JSON in {}", file.display());
     Ok(())
@@ -283,14 +284,6 @@ fn noop_module() -> Result<PathBuf> {
     let path =
         std::env::var_os("SERIN_WASM_NOOP").context("SERIN_WASM_NOOP is not set: run `cargo xtask bench filter`")?;
     PathBuf::from(&path).canonicalize().with_context(|| format!("SERIN_WASM_NOOP={}", Path::new(&path).display()))
-}
-
-fn write_json(json: &str) -> Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
-    std::fs::create_dir_all(&folder)?;
-    let file = folder.canonicalize()?.join("filter.json");
-    std::fs::write(&file, format!("{json}\n")).with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(file)
 }
 
 #[cfg(test)]
