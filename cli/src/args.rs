@@ -118,6 +118,9 @@ Exit code 0 when nothing was refused. Warnings name what loads but does not act 
 
 Next: put the file into the agent's --canaries directory; it is read at once.")]
     Validate(ValidateArgs),
+    /// Play releases of a Canary in virtual time: when is it cut, what do users get, how long until it is promoted?
+    #[command(after_help = crate::simulate::EXAMPLES)]
+    Simulate(crate::simulate::SimulateArgs),
     /// Show the workers (one per Envoy thread): which table each has in force, and how it splits
     #[command(after_help = "\
 Example:

@@ -11,6 +11,7 @@ mod output;
 mod printer;
 mod release;
 mod serve;
+mod simulate;
 mod sse;
 mod story;
 mod table;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<u8, Failure> {
     match command {
+        Command::Simulate(args) => return simulate::run(&args),
         Command::Validate(args) => return validate::run(&args),
         Command::Version => return version(),
         Command::Completion { shell } => return completion(shell),
@@ -69,6 +71,7 @@ async fn run_async(command: Command) -> Result<u8, Failure> {
         Command::Pause(args) => verbs::pause(args).await?,
         Command::Resume(args) => verbs::resume(args).await?,
         Command::Proxies(args) => get::proxies(args).await?,
+        Command::Simulate(args) => return simulate::run(&args),
         Command::Validate(args) => return validate::run(&args),
         Command::Version => return version(),
         Command::Completion { shell } => return completion(shell),

@@ -196,11 +196,13 @@ fn yes_no(yes: bool) -> Cell {
     if yes { Cell::new("yes") } else { Cell::new("NO").fg(Color::DarkRed) }
 }
 
-fn number_cell(text: String) -> Cell {
+/// A cell whose digits line up.
+pub(crate) fn number_cell(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
-fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
+/// Columns under their titles, nothing between them but space.
+pub(crate) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).enforce_styling();
     let rows: Vec<Vec<Cell>> = rows.into_iter().collect();

@@ -51,7 +51,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn load(path: &Path) -> Result<Loaded, Failure> {
+/// Reads one file's manifests.
+pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
     let mut bytes = Vec::new();
     let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
     let read = if path == Path::new("-") {

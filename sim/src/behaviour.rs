@@ -79,6 +79,13 @@ impl Course {
     }
 }
 
+impl From<f64> for Course {
+    /// Always this share.
+    fn from(share: f64) -> Self {
+        Self::Constant(share)
+    }
+}
+
 /// What a failure looks like to the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failing {

@@ -21,7 +21,7 @@ const MAX_TICKS: usize = 600;
 /// Plays each rival until it has aborted or promoted, or was watched for long enough. The outcomes stand in the rivals'
 /// order; they have no history.
 pub fn contest(scenario: &Scenario, seed: u64, rivals: Vec<Rival>) -> Vec<Outcome> {
-    let latency_limit = scenario.plan.gates.latency_limit();
+    let latency_limit = scenario.latency_limit();
     let sides = rivals.into_iter().enumerate().map(|(n, rival)| Side::new(rival, n, seed, latency_limit));
     let mut sides: Vec<Side> = sides.collect();
     let mut arrivals = Arrivals::new(scenario, seed).peekable();

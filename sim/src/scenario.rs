@@ -3,11 +3,11 @@
 //! All times count from the beginning of the release. Rates are shares from 0 to 1; what lies outside is taken as the
 //! nearer end.
 
-use rollout::plan::Plan;
+use rollout::plan::{Metric, Plan};
 use rollout::table::Version;
-use rollout::time::Millis;
+use rollout::time::{Micros, Millis};
 
-use crate::behaviour::{Behaviour, Course};
+use crate::behaviour::Behaviour;
 use crate::mishaps::Mishap;
 use crate::network::Network;
 
@@ -66,6 +66,15 @@ impl Scenario {
             Version::Primary => &self.primary,
             Version::Canary => &self.canary,
         }
+    }
+
+    /// The latency above which a good answer is slow, if the plan's checks or gates limit it.
+    pub fn latency_limit(&self) -> Option<Micros> {
+        let of_checks = self.plan.checks.iter().filter_map(|check| match check.metric {
+            Metric::Duration { .. } => check.range.max.map(|max_ms| Micros((max_ms * 1000.0) as u64)),
+            Metric::SuccessRate => None,
+        });
+        of_checks.min().or_else(|| self.plan.gates.latency_limit())
     }
 
     /// The share of failures that all incidents together cause at a moment.
@@ -147,11 +156,4 @@ pub struct Incident {
     pub until: Millis,
     /// The share of requests that fail by it.
     pub failure_rate: f64,
-}
-
-/// The release's failure rate is constant.
-impl From<f64> for Course {
-    fn from(rate: f64) -> Self {
-        Self::Constant(rate)
-    }
 }

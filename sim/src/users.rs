@@ -22,7 +22,7 @@ pub(crate) struct Users {
 
 impl Users {
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        Self { outcome: Outcome::default(), latency_limit: scenario.plan.gates.latency_limit() }
+        Self { outcome: Outcome::default(), latency_limit: scenario.latency_limit() }
     }
 
     /// A request goes to an upstream through a proxy: says how it will end.

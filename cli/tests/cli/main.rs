@@ -9,4 +9,5 @@ mod local;
 mod read;
 mod refuse;
 mod run;
+mod simulate;
 mod wait;

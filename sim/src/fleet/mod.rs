@@ -1,28 +1,28 @@
 //! The whole: proxies, streams and the agent, driven by what comes in and what is due.
 
-use rollout::controller::{Command, Event};
+mod agent_side;
+
+use rollout::controller::Event;
+use rollout::exchange::Ticket;
 use rollout::fleet::Conn;
-use rollout::release::{Awaiting, HistoryEvent, Note, Phase};
+use rollout::release::Phase;
 use rollout::report::{ToAgent, ToWorker};
 use rollout::time::{Micros, Millis};
 use rollout::worker::Action;
 use slab::Slab;
 
 use crate::agent::Agent;
+use crate::behaviour::Fate;
 use crate::draws::{Draws, Purpose};
-use crate::laws::{self, Laws};
+use crate::laws::Laws;
 use crate::mishaps::Mishap;
 use crate::network::{Direction, Streams};
-use crate::person;
 use crate::proxy::Proxy;
 use crate::request::Form;
 use crate::scenario::Scenario;
 use crate::schedule::{Happening, Schedule};
 use crate::traffic::Arrival;
 use crate::users::Users;
-
-/// How long a person waits before trying an agent that is away again.
-const TRY_AGAIN: Millis = Millis(1_000);
 
 /// Everything that lives, at one moment.
 #[derive(Debug)]
@@ -44,10 +44,10 @@ pub(crate) struct Fleet<'a> {
 /// A request that has not ended.
 #[derive(Debug)]
 struct Open {
-    ticket: rollout::exchange::Ticket,
+    ticket: Ticket,
     proxy: usize,
     life: u64,
-    fate: crate::behaviour::Fate,
+    fate: Fate,
     arrival: Arrival,
 }
 
@@ -104,17 +104,19 @@ impl<'a> Fleet<'a> {
         self.now = arrival.at;
         let (now, plan) = (self.now, &self.scenario.plan);
         let count = self.proxies.len();
-        let candidates = (0..count).map(|step| (arrival.proxy + step) % count);
-        let routed = candidates.filter_map(|place| {
+        let routed = (0..count).find_map(|step| {
+            let place = (arrival.proxy + step) % count;
             let proxy = self.proxies.get_mut(place)?;
-            Some((place, proxy.life, proxy.incarnation, proxy.route(&mut self.form, arrival.user, plan, now)?))
+            let routed = proxy.route(&mut self.form, arrival.user, plan, now)?;
+            Some((place, proxy.life, proxy.incarnation, routed))
         });
-        let Some((place, life, worker, routed)) = { routed }.next() else { return };
+        // Without any worker the default route serves, and nobody counts.
+        let Some((place, life, worker, routed)) = routed else { return };
         if let Some(laws) = &mut self.laws {
             laws.routed(worker, &routed.upstream, routed.ticket.is_some(), now.to_millis());
         }
         let fate = self.users.send(self.scenario, &arrival, place, &routed.upstream);
-        if let (Some(ticket), true) = (routed.ticket, fate != crate::behaviour::Fate::Never) {
+        if let (Some(ticket), true) = (routed.ticket, fate != Fate::Never) {
             let at = Micros(now.0 + fate.known_after().0);
             let open = self.open.insert(Open { ticket, proxy: place, life, fate, arrival });
             self.schedule.plan(at, Happening::RequestEnds(open));
@@ -278,103 +280,6 @@ impl<'a> Fleet<'a> {
         // Proxies do not begin in step.
         let at = Micros(self.now.0 + self.worker_draws.bits() % 100_000);
         self.schedule.plan(at, Happening::Tick { proxy: place, pace });
-    }
-
-    fn agent_gets(&mut self, conn: Conn, message: ToAgent) {
-        let Some(place) = self.streams.proxy(conn) else { return };
-        match message {
-            ToAgent::Hello(hello) => {
-                self.agent_hears(Event::Connected(conn, hello));
-                if let (Some(laws), Some(proxy)) = (&mut self.laws, self.proxies.get(place)) {
-                    laws.greeted(proxy.incarnation, self.agent.canary());
-                }
-            }
-            ToAgent::Report(report) => self.agent_hears(Event::Reported(conn, report)),
-            ToAgent::Adopted(canary, epoch) => self.agent_hears(Event::Adopted(conn, canary, epoch)),
-            ToAgent::Beat => self.perform(vec![Command::Send(conn, ToWorker::Beat)]),
-        }
-    }
-
-    /// One event for the agent; one that is down hears nothing.
-    fn agent_hears(&mut self, event: Event) {
-        if !self.agent.is_up() {
-            return;
-        }
-        let now = self.now.to_millis();
-        let before = self.laws.as_ref().and_then(|_| self.agent.canary().and_then(laws::attempt));
-        let follows = self.agent.happens(event, now);
-        if let Some(laws) = &mut self.laws {
-            let commands: Vec<&Command> = follows.urgent.iter().chain(self.agent.deferred()).collect();
-            laws.handled(before.as_ref(), self.agent.canary(), &commands);
-            laws.urgent(&follows.urgent);
-            laws.look(self.agent.canary());
-        }
-        self.users.watch(self.agent.canary(), self.scenario.warm_up, now);
-        self.perform(follows.urgent);
-        let stored_at = Micros(self.now.0 + self.scenario.storage_delay.0 * 1000);
-        self.schedule.plan(stored_at, Happening::Stored { life: follows.life, number: follows.number });
-        let deadline = self.agent.controller().deadline();
-        if deadline != self.timer {
-            self.timer = deadline;
-            let at = deadline.map(|at| Micros(at.0.saturating_mul(1000)).max(self.now));
-            at.into_iter().for_each(|at| self.schedule.plan(at, Happening::Timer(deadline.unwrap_or_default())));
-        }
-    }
-
-    fn perform(&mut self, commands: Vec<Command>) {
-        for command in commands {
-            match command {
-                Command::Push(entry) => {
-                    self.leaves(&entry);
-                    for conn in self.agent.streams() {
-                        self.send_down(conn, ToWorker::Entry(entry.clone()));
-                    }
-                }
-                Command::Send(conn, message) if self.agent.has_stream(conn) => {
-                    if let ToWorker::Entry(entry) = &message {
-                        self.leaves(entry);
-                    }
-                    self.send_down(conn, message);
-                }
-                Command::Send(..) => {}
-                Command::Close(conn) => {
-                    self.agent.close(conn);
-                    self.stream_breaks(conn);
-                }
-                Command::CallHook { canary, release, .. } => {
-                    let answer = Event::HookFinished { canary, release, result: Ok(()) };
-                    let at = Micros(self.now.0 + self.scenario.promotion_takes.0 * 1000);
-                    self.schedule.plan(at, Happening::HookAnswers(Box::new(answer)));
-                }
-                Command::Announce(_, event) => self.announced(&event),
-            }
-        }
-    }
-
-    fn leaves(&mut self, entry: &rollout::table::Entry) {
-        if let Some(laws) = &mut self.laws {
-            laws.leaves(entry);
-        }
-    }
-
-    fn announced(&mut self, event: &HistoryEvent) {
-        if let Note::Promoting { awaiting: Some(Awaiting::Confirmation { .. }), .. } = &event.note {
-            let at = Micros(self.now.0 + self.scenario.promotion_takes.0 * 1000);
-            self.schedule.plan(at, Happening::PersonActs);
-        }
-    }
-
-    /// Asks for the release that has not begun, or confirms the one that waits. Whoever reaches no agent tries again, and
-    /// looks again after a crash: what was not stored may have been forgotten.
-    fn person_acts(&mut self) {
-        if !self.agent.is_up() {
-            let again = Micros(self.now.0 + TRY_AGAIN.0 * 1000);
-            return self.schedule.plan(again, Happening::PersonActs);
-        }
-        let verb = self.agent.canary().and_then(person::next_verb);
-        if let (Some(canary), Some(verb)) = (self.agent.canary(), verb) {
-            self.agent_hears(Event::Asked(canary.plan.id.clone(), verb));
-        }
     }
 
     fn breaks(&mut self, mishap: Mishap) {

@@ -1,0 +1,65 @@
+//! `serin simulate`: what would a release under this manifest do to its users, here and under other tools' rules?
+
+mod options;
+mod page;
+mod parallel;
+mod situation;
+mod summary;
+
+use agent::manifest::{self, Content, Document};
+use rollout::plan::Plan;
+
+use crate::failure::{self, Failure};
+use crate::{output, text, validate};
+
+use options::Form;
+pub(crate) use options::{EXAMPLES, SimulateArgs};
+
+/// `serin simulate`; the exit code.
+pub(crate) fn run(args: &SimulateArgs) -> Result<u8, Failure> {
+    let plan = plan(args)?;
+    for unsupported in &plan.unsupported {
+        let line = format!("note: {}: {}; taken as accepted here", unsupported.field, unsupported.what);
+        output::remark(&text::clean(&line));
+    }
+    let situation = situation::Situation::new(args, plan)?;
+    let results = parallel::play(&situation, args.runs, args.seed);
+    let summary = summary::Summary::new(args, &situation, &results);
+    let page = match args.output {
+        Form::Table => page::page(&summary),
+        Form::Json => output::json(&summary, true)?,
+    };
+    output::print(&page)?;
+    Ok(failure::OK)
+}
+
+/// The one Canary of the file, or the one of that name.
+fn plan(args: &SimulateArgs) -> Result<Plan, Failure> {
+    let file = text::clean(&args.file.display().to_string());
+    let loaded = [validate::load(&args.file)?];
+    let report = manifest::report(&loaded, true);
+    if report.refused > 0 {
+        let why: Vec<String> =
+            report.lines.iter().filter(|line| line.contains("refused: ")).map(|l| text::clean(l)).collect();
+        return Err(Failure::Refused(format!("{file} is not right:\n  {}", why.join("\n  "))));
+    }
+    let [loaded] = loaded;
+    let named = |document: &Document| match (&args.canary, &document.id) {
+        (Some(wanted), Some(id)) => *wanted == id.to_string() || wanted == id.name(),
+        (wanted, _) => wanted.is_none(),
+    };
+    let is_canary = |document: &&Document| matches!(document.result, Ok(Content::Canary(_)));
+    let canaries: Vec<&Document> = loaded.documents.iter().filter(is_canary).collect();
+    let names = || canaries.iter().map(|document| text::clean(&document.name)).collect::<Vec<_>>().join(", ");
+    let mut wanted = canaries.iter().filter(|document| named(document)).filter_map(|document| document.plan());
+    match (wanted.next(), wanted.next(), &args.canary) {
+        (Some(plan), None, _) => Ok(plan.clone()),
+        (None, _, None) => Err(Failure::Refused(format!("{file} holds no Canary"))),
+        (None, _, Some(name)) => {
+            Err(Failure::NotFound(format!("{file} holds no Canary {}; it has {}", text::clean(name), names())))
+        }
+        (Some(_), Some(_), _) => {
+            Err(Failure::Usage(format!("{file} holds several Canaries; name one of them: {}", names())))
+        }
+    }
+}

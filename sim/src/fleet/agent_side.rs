@@ -1,0 +1,115 @@
+//! The agent's end of the fleet: what it hears, what it wants done, and the people who ask it for something.
+
+use rollout::controller::{Command, Event};
+use rollout::fleet::Conn;
+use rollout::release::{Awaiting, HistoryEvent, Note};
+use rollout::report::{ToAgent, ToWorker};
+use rollout::table::Entry;
+use rollout::time::{Micros, Millis};
+
+use super::Fleet;
+use crate::laws;
+use crate::person;
+use crate::schedule::Happening;
+
+/// How long a person waits before trying an agent that is away again.
+const TRY_AGAIN: Millis = Millis(1_000);
+
+impl Fleet<'_> {
+    pub(super) fn agent_gets(&mut self, conn: Conn, message: ToAgent) {
+        let Some(place) = self.streams.proxy(conn) else { return };
+        match message {
+            ToAgent::Hello(hello) => {
+                self.agent_hears(Event::Connected(conn, hello));
+                if let (Some(laws), Some(proxy)) = (&mut self.laws, self.proxies.get(place)) {
+                    laws.greeted(proxy.incarnation, self.agent.canary());
+                }
+            }
+            ToAgent::Report(report) => self.agent_hears(Event::Reported(conn, report)),
+            ToAgent::Adopted(canary, epoch) => self.agent_hears(Event::Adopted(conn, canary, epoch)),
+            ToAgent::Beat => self.perform(vec![Command::Send(conn, ToWorker::Beat)]),
+        }
+    }
+
+    /// One event for the agent; one that is down hears nothing.
+    pub(super) fn agent_hears(&mut self, event: Event) {
+        if !self.agent.is_up() {
+            return;
+        }
+        let now = self.now.to_millis();
+        let before = self.laws.as_ref().and_then(|_| self.agent.canary().and_then(laws::attempt));
+        let follows = self.agent.happens(event, now);
+        if let Some(laws) = &mut self.laws {
+            let commands: Vec<&Command> = follows.urgent.iter().chain(self.agent.deferred()).collect();
+            laws.handled(before.as_ref(), self.agent.canary(), &commands);
+            laws.urgent(&follows.urgent);
+            laws.look(self.agent.canary());
+        }
+        self.users.watch(self.agent.canary(), self.scenario.warm_up, now);
+        self.perform(follows.urgent);
+        let stored_at = Micros(self.now.0 + self.scenario.storage_delay.0 * 1000);
+        self.schedule.plan(stored_at, Happening::Stored { life: follows.life, number: follows.number });
+        let deadline = self.agent.controller().deadline();
+        if deadline != self.timer {
+            self.timer = deadline;
+            let at = deadline.map(|at| Micros(at.0.saturating_mul(1000)).max(self.now));
+            at.into_iter().for_each(|at| self.schedule.plan(at, Happening::Timer(deadline.unwrap_or_default())));
+        }
+    }
+
+    pub(super) fn perform(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Push(entry) => {
+                    self.leaves(&entry);
+                    for conn in self.agent.streams() {
+                        self.send_down(conn, ToWorker::Entry(entry.clone()));
+                    }
+                }
+                Command::Send(conn, message) if self.agent.has_stream(conn) => {
+                    if let ToWorker::Entry(entry) = &message {
+                        self.leaves(entry);
+                    }
+                    self.send_down(conn, message);
+                }
+                Command::Send(..) => {}
+                Command::Close(conn) => {
+                    self.agent.close(conn);
+                    self.stream_breaks(conn);
+                }
+                Command::CallHook { canary, release, .. } => {
+                    let answer = Event::HookFinished { canary, release, result: Ok(()) };
+                    let at = Micros(self.now.0 + self.scenario.promotion_takes.0 * 1000);
+                    self.schedule.plan(at, Happening::HookAnswers(Box::new(answer)));
+                }
+                Command::Announce(_, event) => self.announced(&event),
+            }
+        }
+    }
+
+    fn leaves(&mut self, entry: &Entry) {
+        if let Some(laws) = &mut self.laws {
+            laws.leaves(entry);
+        }
+    }
+
+    fn announced(&mut self, event: &HistoryEvent) {
+        if let Note::Promoting { awaiting: Some(Awaiting::Confirmation { .. }), .. } = &event.note {
+            let at = Micros(self.now.0 + self.scenario.promotion_takes.0 * 1000);
+            self.schedule.plan(at, Happening::PersonActs);
+        }
+    }
+
+    /// Asks for the release that has not begun, or confirms the one that waits. Whoever reaches no agent tries again, and
+    /// looks again after a crash: what was not stored may have been forgotten.
+    pub(super) fn person_acts(&mut self) {
+        if !self.agent.is_up() {
+            let again = Micros(self.now.0 + TRY_AGAIN.0 * 1000);
+            return self.schedule.plan(again, Happening::PersonActs);
+        }
+        let verb = self.agent.canary().and_then(person::next_verb);
+        if let (Some(canary), Some(verb)) = (self.agent.canary(), verb) {
+            self.agent_hears(Event::Asked(canary.plan.id.clone(), verb));
+        }
+    }
+}
