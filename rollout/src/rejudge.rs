@@ -148,10 +148,12 @@ impl Rejudge {
         let certifies = plan.gates.gates.iter().any(|gate| objective(&gate.rule, &Counts::default()).is_some());
         let threshold = plan.threshold;
         let checks = Checks { looks: 0, failed: 0, threshold, first_failed_ms: None, first_failed: None };
+        // The gates share alpha equally; one alone needs its share.
+        let needed = libm::log(plan.gates.gates.len().max(1) as f64 / plan.gates.alpha);
         let judged = Judged {
             abort: None,
             trips: Vec::new(),
-            gates: Vec::new(),
+            gates: plan.gates.gates.iter().map(|gate| reached(gate, needed)).collect(),
             checks,
             certified: Vec::new(),
             certifies,
@@ -263,10 +265,6 @@ impl Rejudge {
     /// What it comes to after `steps` steps.
     pub fn finish(mut self, steps: usize) -> Judged {
         self.judged.certified.resize(steps, None);
-        if self.judged.gates.is_empty() {
-            let gates = self.plan.gates.gates.iter();
-            self.judged.gates = gates.map(|gate| reached(gate, 0.0, self.needed())).collect();
-        }
         self.judged
     }
 
@@ -276,17 +274,7 @@ impl Rejudge {
         self.judged.abort.get_or_insert(Abort { since_ms, gate, canary_requests, canary_failed });
     }
 
-    /// The gates share alpha equally; one alone needs its share.
-    fn needed(&self) -> f64 {
-        libm::log(self.plan.gates.gates.len().max(1) as f64 / self.plan.gates.alpha)
-    }
-
     fn reach(&mut self, verdict: &GatesVerdict, now: Millis) {
-        let needed = self.needed();
-        if self.judged.gates.is_empty() {
-            let first = verdict.findings.iter().map(|finding| reached(&finding.gate, f64::NEG_INFINITY, needed));
-            self.judged.gates = first.collect();
-        }
         for (held, finding) in self.judged.gates.iter_mut().zip(&verdict.findings) {
             if finding.ln_e > held.ln_e {
                 (held.ln_e, held.since_ms) = (finding.ln_e, now.since(self.began).0);
@@ -295,9 +283,10 @@ impl Rejudge {
     }
 }
 
-fn reached(gate: &Gate, ln_e: f64, ln_needed: f64) -> Reached {
+/// Before any evidence: an e-value of 1.
+fn reached(gate: &Gate, ln_needed: f64) -> Reached {
     let (name, rule) = (gate.rule.name(), explain::rule(&gate.rule));
-    Reached { gate: name, rule, action: gate.action, ln_e, ln_needed, since_ms: 0 }
+    Reached { gate: name, rule, action: gate.action, ln_e: 0.0, ln_needed, since_ms: 0 }
 }
 
 /// What a step is certified against: trials with their events, and the greatest good share. A comparison is no objective.

@@ -68,6 +68,12 @@ impl Manifest {
         replace_once(&self.0, from, to).map(Self)
     }
 
+    /// As it stands.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Writes it for an agent; returns the folder.
     pub fn write(&self, case: &Case) -> Result<PathBuf> {
         case.file("canaries/web.yaml", &self.0)?;
