@@ -8,9 +8,11 @@
 //! - `quartiles`, `report`: from samples to a table and JSON
 //! - `machine`, `output`: where it was measured, and where the figures are left
 //! - `abort`: all that is special to what a bad release costs the users
+//! - `judge`: all that is special to how fast the judge decides; it needs no Envoy
 
 pub mod abort;
 pub mod cpu;
+pub mod judge;
 pub mod listeners;
 pub mod load;
 pub mod machine;

@@ -45,7 +45,7 @@ enum Verb {
     },
     /// Run one benchmark of the `bench` package.
     Bench {
-        /// The binary in bench/src/bin, such as `filter` or `abort`.
+        /// The binary in bench/src/bin: `filter`, `abort` or `judge`.
         name: String,
         #[command(flatten)]
         passed: Passed,
@@ -84,6 +84,11 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Demo(passed) => run_with_parts(&["--package", "tests", "--bin", "demo"], &passed.args, None),
         Verb::Test(passed) => test::run_all(&passed.args),
         Verb::Soak { times, seed } => test::soak(times, seed),
+        // In memory: it needs neither Envoy nor the built parts.
+        Verb::Bench { name, passed } if name == "judge" => {
+            let run = ["run", "--quiet", "--release", "--package", "bench", "--bin", "judge", "--"];
+            shell::run(shell::cargo().args(run).args(passed.args))
+        }
         Verb::Bench { name, passed } => {
             toolchain::ensure_wasm_target()?;
             let noop = parts::build_noop_module()?;

@@ -1,0 +1,125 @@
+//! The one place that knows what the gates are made of and how they are asked.
+
+use rollout::default_gates::gates_of;
+use rollout::gate::{Boundary, Pair, Trials, certify};
+use rollout::gates::{Action, Gate, Gates, Rule};
+use rollout::mixture::{G8, PerAlternative};
+use rollout::plan::{Check, Metric, ThresholdRange};
+use rollout::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
+use rollout::table::Epoch;
+use rollout::tally::{PerVersion, Slot};
+use rollout::time::Millis;
+
+/// The greatest good failure rate.
+pub const LIMIT: f64 = 0.01;
+/// The bound on a false abort over a whole release.
+pub const ALPHA: f64 = 0.01;
+/// The bound on certifying a canary exactly at the limit.
+pub const ALPHA_CERTIFY: f64 = 0.05;
+/// How many times the primary's failure rate is a regression, and the rate below which nothing is.
+pub const MARGIN: f64 = 1.5;
+/// See [`MARGIN`].
+pub const FLOOR: f64 = LIMIT / 2.0;
+
+/// Which of the product's gates look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The absolute one.
+    Slo,
+    /// The comparison with the primary.
+    Regression,
+    /// Both, sharing alpha.
+    Both,
+    /// All that a success rate of at least 99 % means when nothing else is said.
+    Default,
+}
+
+/// The gates.
+#[must_use]
+pub fn gates(which: Which) -> Gates {
+    let slo = Rule::Slo { limit: LIMIT, unless_primary_also: false };
+    let regression = Rule::Regression { margin: MARGIN, floor: FLOOR };
+    let rules = match which {
+        Which::Slo => vec![slo],
+        Which::Regression => vec![regression],
+        Which::Both => vec![slo, regression],
+        Which::Default => return default_gates(),
+    };
+    let gates = rules.into_iter().map(|rule| Gate { rule, action: Action::Abort }).collect();
+    Gates { gates, alpha: ALPHA, max_cluster: 1 }
+}
+
+fn default_gates() -> Gates {
+    let range = ThresholdRange { min: Some(100.0 - LIMIT * 100.0), max: None };
+    let name = "request-success-rate".to_owned();
+    let check = Check { name, metric: Metric::SuccessRate, window: Millis::from_secs(60), range };
+    gates_of(&[check], false, Some(Action::Abort))
+}
+
+/// Whether they would abort now.
+#[must_use]
+pub fn is_tripped(gates: &Gates, tests: &Sequential) -> bool {
+    gates.judge(tests, &PerVersion::default()).tripped.is_some()
+}
+
+/// Which slot of a release with one epoch.
+#[must_use]
+pub const fn key(number: u32) -> SlotKey {
+    SlotKey { epoch: Epoch(1), slot: Slot(number) }
+}
+
+/// A slot in which every outcome is known; failures are slow as well, as the worker counts them.
+#[must_use]
+pub fn slot(canary: [u64; 2], primary: [u64; 2]) -> ObservedSlot {
+    let side = |[started, failed]: [u64; 2]| Observed { started, failed, slow: failed, ..Observed::default() };
+    ObservedSlot { canary: side(canary), primary: side(primary), ..ObservedSlot::default() }
+}
+
+/// The likelihood ratios of a batch against the failure rate `limit`.
+#[must_use]
+pub fn ln_ratios(requests: u64, failed: u64, limit: f64) -> PerAlternative {
+    let canary = Trials { started: requests, events: failed, pending: 0 };
+    Boundary::Absolute(limit).ln_ratios(&Pair { canary, primary: Trials::default() }, 1).unwrap_or_default()
+}
+
+/// Whether so many failures among so many requests from the start abort, without restarts.
+#[must_use]
+pub fn aborts(requests: u64, failed: u64) -> bool {
+    G8.ln_mixture(&ln_ratios(requests, failed, LIMIT)) >= -libm::log(ALPHA)
+}
+
+/// Whether so many failures among so many requests certify a canary at `alpha`.
+#[must_use]
+pub fn certifies(requests: u64, failed: u64, alpha: f64) -> bool {
+    certify(Trials { started: requests, events: failed, pending: 0 }, LIMIT, 1) >= -libm::log(alpha)
+}
+
+/// Requests that any test with this `alpha` needs on the average to tell `rate` from [`LIMIT`]: Wald's bound,
+/// ln(1/alpha) / KL(rate || limit).
+#[must_use]
+pub fn wald_bound(rate: f64, alpha: f64) -> f64 {
+    let term = |p: f64, q: f64| if p == 0.0 { 0.0 } else { p * libm::log(p / q) };
+    -libm::log(alpha) / (term(rate, LIMIT) + term(1.0 - rate, 1.0 - LIMIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_is_the_one_in_the_books() {
+        for (rate, requests) in [(0.02, 1176.7), (0.05, 111.5), (0.1, 31.9), (0.2, 10.7), (0.5, 2.85), (1.0, 1.0)] {
+            assert!((wald_bound(rate, 0.01) / requests - 1.0).abs() < 0.005, "{rate}");
+        }
+    }
+
+    #[test]
+    fn the_default_gates_hold_the_same_limit() {
+        assert!(
+            gates(Which::Default)
+                .gates
+                .iter()
+                .any(|gate| { matches!(gate.rule, Rule::Slo { limit, .. } if (limit - LIMIT).abs() < 1e-12) })
+        );
+    }
+}
