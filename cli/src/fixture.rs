@@ -56,6 +56,9 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
         without_agent: "web-primary (the primary)".into(),
         totals: versions.clone(),
         versions,
+        advance: "interval".into(),
+        toward_abort: 0.0,
+        toward_step: None,
         gates: vec![],
         unsupported: Vec::new(),
     }

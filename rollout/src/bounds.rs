@@ -1,6 +1,6 @@
 //! Bounds that hold at every moment at once, for display and for explaining a decision.
 
-use crate::mixture::{G8, SRM_GRID, ln_sum_exp};
+use crate::mixture::{G8, PerAlternative, SRM_GRID, ln_sum_exp};
 
 /// Bisection steps: more than f64 can tell apart.
 const STEPS: u32 = 200;
@@ -53,12 +53,24 @@ pub fn ln_beta_mixture(a: f64, b: f64, events: f64, others: f64, p: f64) -> f64 
     ln_beta(a + events, b + others) - ln_beta(a, b) - term(events, libm::log(p)) - term(others, libm::log1p(-p))
 }
 
-/// ln e-value of a sample ratio mismatch: the canary's share of `total` is not within `tolerance` (relative) of `weight`.
-pub fn sample_ratio(canary: u64, total: u64, weight: f64, tolerance: f64) -> f64 {
-    let (canary, total) = (canary as f64, total as f64);
-    let up = SRM_GRID.ln_e(canary, total, weight * (1.0 + tolerance));
-    let down = SRM_GRID.ln_e(total - canary, total, 1.0 - weight * (1.0 - tolerance));
-    ln_sum_exp(&[up, down]) - std::f64::consts::LN_2
+/// ln e-value of a sample ratio mismatch: the canary's share is not within `tolerance` (relative) of the weight. Each epoch
+/// brings its canary requests, all requests, and weight (0 to 1); their likelihood ratios multiply.
+pub fn sample_ratio(epochs: impl Iterator<Item = (u64, u64, f64)>, tolerance: f64) -> f64 {
+    let (mut up, mut down) = (PerAlternative::default(), PerAlternative::default());
+    for (canary, all, weight) in epochs {
+        let (canary, all) = (canary as f64, all as f64);
+        let (most, least) = (weight * (1.0 + tolerance), weight * (1.0 - tolerance));
+        // At the ends there is no room for a deviation, hence nothing to test.
+        if weight > 0.0 && most < 1.0 {
+            add(&mut up, &SRM_GRID.ln_ratios_of(canary, all, most));
+            add(&mut down, &SRM_GRID.ln_ratios_of(all - canary, all, 1.0 - least));
+        }
+    }
+    ln_sum_exp(&[SRM_GRID.ln_mixture(&up), SRM_GRID.ln_mixture(&down)]) - std::f64::consts::LN_2
+}
+
+fn add(sum: &mut PerAlternative, more: &PerAlternative) {
+    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
 }
 
 /// The same without tolerance and for any number of versions (Lindon & Malek 2022): shares `theta` against `counts`, with

@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::actions::REPORT_EVERY;
+use crate::certificate::CertificateVerdict;
 use crate::evidence::Evidence;
 use crate::gates::GatesVerdict;
 use crate::machine::{Effect, Step};
 use crate::names::{Revision, Upstream};
-use crate::plan::{Hook, Plan, Promotion};
+use crate::plan::{Advance, Hook, Plan, Promotion};
 use crate::release::{HistoryEvent, Note, Phase, ReleaseId};
 use crate::table::{Entry, Epoch, Routing, Split, WeightPpm};
 use crate::time::Millis;
@@ -41,8 +42,12 @@ pub struct Canary {
     pub evidence: Evidence,
     /// What the gates said last.
     pub verdict: Option<GatesVerdict>,
+    /// What this step's requests prove, where the release advances on certificate.
+    pub certificate: Option<CertificateVerdict>,
     /// Length of the slots under the entry in force.
     slot: Millis,
+    /// The first epoch of the step that was taken last.
+    step_since: Epoch,
     /// What happened.
     pub history: VecDeque<HistoryEvent>,
     issued: Option<Routing>,
@@ -64,7 +69,9 @@ impl Canary {
             epoch,
             evidence: Evidence::default(),
             verdict: None,
+            certificate: None,
             slot: MIN_SLOT,
+            step_since: Epoch::default(),
             history: VecDeque::new(),
             issued: None,
             last_cut: None,
@@ -121,6 +128,8 @@ impl Canary {
         self.phase = step.phase;
         if steps[0] != steps[1] {
             self.slot = slot_length(self.evidence.per_second(now), self.weight());
+            self.step_since = self.epoch.next();
+            self.certificate = None;
         }
         let mut notes = step.notes;
         let mut hook = None;
@@ -168,6 +177,9 @@ impl Canary {
         self.issued = routing;
         self.epoch = if is_cut { self.epoch.next_cut() } else { self.epoch.next() };
         let entry = self.entry();
+        if let Some(split) = entry.routing.as_ref().and_then(|routing| routing.split.as_ref()) {
+            self.evidence.weigh(self.epoch, split.weight);
+        }
         if is_cut {
             self.last_cut = Some(entry.clone());
         }
@@ -217,11 +229,19 @@ impl Canary {
 
     /// Looks at the gates; returns the verdict when one has tripped.
     pub fn judge(&mut self, now: Millis) -> Option<&GatesVerdict> {
-        if self.plan.gates.gates.is_empty() {
+        if self.plan.gates.is_empty() {
             return None;
         }
         self.verdict = self.evidence.judge(&self.plan.gates, now);
         self.verdict.as_ref().filter(|verdict| verdict.tripped.is_some())
+    }
+
+    /// Looks at what this step's requests prove; `None` where checks advance the release, or none is on.
+    pub fn certify(&mut self) -> Option<&CertificateVerdict> {
+        let Advance::Certificate(certificate) = &self.plan.advance else { return None };
+        self.phase.run().filter(|run| run.step > 0)?;
+        self.certificate = Some(certificate.judge(&self.plan.gates, &self.evidence.canary_since(self.step_since)));
+        self.certificate.as_ref()
     }
 }
 

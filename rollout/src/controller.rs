@@ -226,7 +226,7 @@ impl Controller {
         out.stored.push(Command::Send(conn, ToWorker::Ack(report.number)));
     }
 
-    /// Looks at the gates of every canary that a report was about.
+    /// Looks at the gates of every canary that a report was about, and then at what its requests prove.
     fn judge_gates(&mut self, report: &Report, now: Millis, out: &mut Output) {
         let mut ids: Vec<&CanaryId> = report.strata.iter().map(|(stratum, _)| &stratum.canary).collect();
         ids.dedup();
@@ -236,7 +236,26 @@ impl Controller {
             if let Some(verdict) = tripped {
                 let _ = self.input(id, Input::Tripped(verdict), now, out);
             }
+            self.look(id, now, out);
         }
+    }
+
+    /// Looks at what a step's requests prove, where that advances the release; `false` where it does not.
+    fn look(&mut self, id: &CanaryId, now: Millis, out: &mut Output) -> bool {
+        let verdict = self.canaries.get_mut(id).and_then(|canary| canary.certify().cloned());
+        let is_looked_at = verdict.is_some();
+        if let Some(verdict) = verdict {
+            let hold = self.default_upstream(id, now);
+            let _ = self.input(id, Input::Looked(verdict, hold), now, out);
+        }
+        is_looked_at
+    }
+
+    /// Whether a worker's routes send requests to the canary's upstream by default: no release may advance then.
+    fn default_upstream(&self, id: &CanaryId, now: Millis) -> Option<Hold> {
+        let upstream = self.canaries.get(id)?.canary();
+        let peer = self.fleet.serving_by_default(id, upstream, now)?;
+        Some(Hold::DefaultUpstream { node: peer.node.clone(), upstream: upstream.clone() })
     }
 
     fn adopted(&mut self, conn: Conn, canary: CanaryId, epoch: Epoch, now: Millis) {
@@ -328,13 +347,13 @@ impl Controller {
         };
         let ids: Vec<CanaryId> = self.canaries.values().filter(due).map(|canary| canary.plan.id.clone()).collect();
         for id in ids {
-            let Some(canary) = self.canaries.get(&id) else {
+            if self.look(&id, now, out) {
+                continue;
+            }
+            let Some(verdict) = self.canaries.get(&id).map(|canary| judge(&canary.plan, &canary.evidence, now)) else {
                 continue;
             };
-            let verdict = judge(&canary.plan, &canary.evidence, now);
-            let serving = self.fleet.serving_by_default(&id, canary.canary(), now);
-            let hold = serving
-                .map(|peer| Hold::DefaultUpstream { node: peer.node.clone(), upstream: canary.canary().clone() });
+            let hold = self.default_upstream(&id, now);
             let _ = self.input(&id, Input::Checked(verdict, hold), now, out);
         }
     }

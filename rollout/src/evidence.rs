@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::gates::{Gates, GatesVerdict};
+use crate::ratio::Ratio;
 use crate::report::{Incarnation, Position};
 use crate::route::Placement;
 use crate::sequential::Sequential;
 use crate::slots::Slots;
-use crate::table::{Epoch, Version};
+use crate::table::{Epoch, Version, WeightPpm};
 use crate::tally::{Counts, PerVersion, Stratum};
 use crate::time::Millis;
+use crate::tracking::{Past, Tracking};
 
 /// Report numbers remembered above a gap; a worker has one report in flight, so more than one is already odd.
 const MAX_AHEAD: usize = 64;
@@ -81,6 +83,11 @@ pub struct Evidence {
     /// The release's slots that are not settled, and the tests over all of them.
     slots: Slots,
     tests: Option<Sequential>,
+    /// What the weights of this release placed.
+    ratio: Ratio,
+    /// The primary's recent latencies, in and between releases, and what to measure the canary's by.
+    past: Past,
+    tracking: Option<Tracking>,
 }
 
 impl Evidence {
@@ -88,12 +95,21 @@ impl Evidence {
     pub fn fold<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
         self.totals.add(stratum.version, counts);
         self.rate.add(counts.started, now);
-        if stratum.epoch < self.since {
-            return;
+        if stratum.epoch >= self.since {
+            self.fold_release(stratum, counts, now);
         }
+        if stratum.version == Version::Primary {
+            self.past.add(&counts.latency, now);
+        }
+    }
+
+    fn fold_release<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
         let key = (stratum.epoch, stratum.version, stratum.placement);
         self.strata.entry(key).or_default().merge(counts);
-        self.slots.fold(stratum, counts);
+        self.slots.fold(stratum, counts, || self.past.thresholds(self.tracking?));
+        if stratum.placement == Placement::Drawn {
+            self.ratio.place(stratum.epoch, stratum.version == Version::Canary, counts.started);
+        }
         if self.strata.len() > MAX_STRATA
             && let Some(key) = self.strata.keys().find(|(epoch, ..)| *epoch > Epoch(0)).copied()
             && let Some(oldest) = self.strata.remove(&key)
@@ -108,6 +124,8 @@ impl Evidence {
     pub fn begin_release(&mut self, first: Epoch, longest_window: Millis, gates: &Gates) {
         self.slots = Slots::default();
         self.tests = Some(gates.begin());
+        self.ratio = Ratio::default();
+        self.tracking = gates.tracking();
         self.since = first;
         self.strata.clear();
         self.window = Window::new(longest_window);
@@ -130,7 +148,20 @@ impl Evidence {
         let seen = self.release();
         let tests = self.tests.as_mut()?;
         self.slots.feed(tests, now);
-        Some(gates.judge(tests, &seen))
+        Some(gates.judge(tests, &seen, &self.ratio))
+    }
+
+    /// An entry with a split was issued.
+    pub fn weigh(&mut self, epoch: Epoch, weight: WeightPpm) {
+        self.ratio.weigh(epoch, weight);
+    }
+
+    /// The canary's requests that started under `first` or a later epoch, however they were placed.
+    pub fn canary_since(&self, first: Epoch) -> Counts {
+        let mut sum = Counts::default();
+        let of_canary = self.strata.range((first, Version::Primary, Placement::Drawn)..);
+        of_canary.filter(|((_, version, _), _)| *version == Version::Canary).for_each(|(_, counts)| sum.merge(counts));
+        sum
     }
 
     /// Requests a second of both versions together, smoothed over ten seconds.
@@ -243,7 +274,7 @@ mod tests {
     }
 
     fn gates() -> Gates {
-        Gates { gates: Vec::new(), alpha: 0.01, max_cluster: 1 }
+        Gates { gates: Vec::new(), alpha: 0.01, max_cluster: 1, sample_ratio: None }
     }
 
     const fn stratum(epoch: u64, version: Version) -> Stratum<()> {

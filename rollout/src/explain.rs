@@ -1,9 +1,11 @@
 //! The only prose: what happened, why, and by how much, in one line each; shared by log, API, CLI and UI.
 
-use crate::gates::{GateFinding, GatesVerdict, Rule};
+use crate::certificate::{CertificateFinding, CertificateVerdict};
+use crate::gates::{GateFinding, GateName, GatesVerdict, Rule};
 use crate::judge::{Answer, Finding, Verdict};
 use crate::plan::Metric;
-use crate::release::{Awaiting, Cause, Hold, Note};
+use crate::ratio::RatioFinding;
+use crate::release::{Awaiting, Cause, Hold, Note, Proof};
 use crate::time::Millis;
 
 /// One event of a canary's history.
@@ -22,8 +24,8 @@ pub fn note(note: &Note) -> String {
             let items = counted(*items as u64, "check, hook or setting", "checks, hooks or settings");
             format!("{actor} accepted {items} that this build cannot honour")
         }
-        Note::Stepped { from, to, verdict } => {
-            let why = verdict.as_ref().map_or_else(|| "first step".into(), self::verdict);
+        Note::Stepped { from, to, proof } => {
+            let why = proof.as_ref().map_or_else(|| "first step".into(), self::proof);
             format!("weight {} -> {} %: {why}", from.percent(), to.percent())
         }
         Note::CheckFailed { failed, threshold, verdict } => {
@@ -33,10 +35,10 @@ pub fn note(note: &Note) -> String {
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
         Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
         Note::Resumed { actor } => format!("resumed by {actor}"),
-        Note::Promoting { actor, verdict, awaiting } => {
-            let why = match (actor, verdict) {
+        Note::Promoting { actor, proof, awaiting } => {
+            let why = match (actor, proof) {
                 (Some(actor), _) => format!("promoted by {actor} before the analysis ended"),
-                (None, Some(verdict)) => format!("proven: {}", self::verdict(verdict)),
+                (None, Some(proof)) => format!("proven: {}", self::proof(proof)),
                 (None, None) => "proven".into(),
             };
             match awaiting {
@@ -63,7 +65,10 @@ pub fn note(note: &Note) -> String {
 /// Why a release does not advance.
 pub fn hold(hold: &Hold) -> String {
     match hold {
-        Hold::NoTraffic => "no canary traffic in the window of the checks, so there is nothing to judge".into(),
+        Hold::NoTraffic => "no canary traffic, so there is nothing to judge".into(),
+        Hold::Undecided => {
+            "this step's requests have not proven it yet; `serin explain` shows how far they have come".into()
+        }
         Hold::Unsupported => {
             "the manifest asks for checks, hooks or settings that this build cannot honour (`serin describe` lists them); \
              go on without them: `serin release … --accept-unsupported`"
@@ -95,6 +100,9 @@ pub fn cause(cause: &Cause) -> String {
             format!("failed check number {failed} was the last allowed: {}", self::verdict(verdict))
         }
         Cause::Gates(verdict) => gates(verdict),
+        Cause::Undecided { after, verdict } => {
+            format!("nothing was proven within {}: {}", span(*after), certificate(verdict))
+        }
         Cause::Asked { actor, reason } => format!("asked for by {actor}{}", because(reason)),
         Cause::LostCut { node } => format!(
             "proxy {node} has a later table than this agent's journal; only a cut leaves before it is stored, so the agent \
@@ -104,9 +112,34 @@ pub fn cause(cause: &Cause) -> String {
     }
 }
 
+/// What allowed a release to advance.
+pub fn proof(proof: &Proof) -> String {
+    match proof {
+        Proof::Checks(verdict) => self::verdict(verdict),
+        Proof::Certificate(verdict) => certificate(verdict),
+    }
+}
+
+/// What a step's requests prove, gate by gate.
+pub fn certificate(verdict: &CertificateVerdict) -> String {
+    if verdict.requests() == 0 {
+        return "no canary request on this step".into();
+    }
+    let of = |finding: &CertificateFinding| {
+        let (events, trials) = finding.canary;
+        let is_certified = finding.ln_e >= verdict.needed;
+        let what = if is_certified { "certified" } else { "not certified" };
+        format!("{} {what}: {} ({events} of {trials})", finding.rule.name().name(), rule(&finding.rule))
+    };
+    verdict.findings.iter().map(of).collect::<Vec<_>>().join("; ")
+}
+
 /// The gate that forced a verdict, with its numbers: estimate, limit, counts, evidence.
 pub fn gates(verdict: &GatesVerdict) -> String {
     let forcing = verdict.tripped.map(|(_, name)| name);
+    if let (Some(GateName::SampleRatio), Some(ratio)) = (forcing, &verdict.ratio) {
+        return sample_ratio(ratio);
+    }
     let finding = verdict.findings.iter().find(|finding| Some(finding.gate.rule.name()) == forcing);
     let Some(finding) = finding else { return "no gate has tripped".into() };
     let GateFinding { gate, ln_e, canary, primary } = finding;
@@ -124,6 +157,18 @@ pub fn gates(verdict: &GatesVerdict) -> String {
     )
 }
 
+/// The canary's share, when it is not what the weight says.
+fn sample_ratio(ratio: &RatioFinding) -> String {
+    format!(
+        "gate sampleRatio: the canary got {} of {} requests where the weight means {}; odds of so much at most 1 in {}. \
+         The evidence is suspect, not the canary: look for proxies or routes that place requests by other rules",
+        ratio.canary,
+        ratio.all,
+        number(ratio.expected.round()),
+        number(libm::exp(ratio.ln_e).min(1e12).floor()),
+    )
+}
+
 /// What a gate allows, in words.
 pub fn rule(rule: &Rule) -> String {
     match rule {
@@ -134,8 +179,15 @@ pub fn rule(rule: &Rule) -> String {
         Rule::Regression { margin, floor } => {
             format!("at most {} times the primary's failures, above {} %", number(*margin), number(floor * 100.0))
         }
+        Rule::LatencyRegression { margin, floor, share } => {
+            let (margin, floor) = (number(*margin), number(floor.0 as f64 / 1000.0));
+            format!(
+                "at most {margin} times the primary's latencies, where over {} % take over {floor} ms",
+                number(share * 100.0)
+            )
+        }
         Rule::Latency { limit, share } => {
-            format!("at most {} % may take over {} ms", number(share * 100.0), number(limit.0 as f64 / 1000.0))
+            format!("at most {} % may fail or take over {} ms", number(share * 100.0), number(limit.0 as f64 / 1000.0))
         }
     }
 }

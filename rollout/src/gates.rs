@@ -1,123 +1,18 @@
-//! The gates of a release: what the operator set, which elementary tests that takes, and what they say together.
+//! The gates of a release: what the operator set, and what they say together.
 //!
-//! Each gate is a formula over elementary tests: the smaller of two where both must be bad, the mean where either may be.
-//! The gates share one alpha for the whole release by a weighted mean of their e-values (statistics.md, section 7).
+//! They share one alpha for the whole release by a weighted mean of their e-values (statistics.md, section 7). Whether the
+//! canary gets the share it should is judged apart: if not, the evidence is suspect, not the canary (section 5).
 
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{Boundary, all_of, any_of};
-use crate::sequential::{Sequential, Signal, Test};
-use crate::tally::{Counts, PerVersion};
+use crate::gate::any_of;
+use crate::ratio::{Ratio, RatioFinding, SampleRatio};
+use crate::sequential::Sequential;
+use crate::tally::PerVersion;
 use crate::time::Micros;
+use crate::tracking::Tracking;
 
-/// What a gate does when it trips.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Action {
-    /// Says so.
-    Notify,
-    /// Stops the release from advancing until a person decides.
-    Pause,
-    /// Cuts the canary.
-    Abort,
-}
-
-/// Which gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum GateName {
-    /// The canary's failure rate is above its objective.
-    Slo,
-    /// It is worse than the primary's by more than a margin, and above a floor.
-    Regression,
-    /// More of its requests are slow than the quantile allows.
-    Latency,
-}
-
-impl Action {
-    /// Its name in messages and manifests.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Notify => "notify",
-            Self::Pause => "pause",
-            Self::Abort => "abort",
-        }
-    }
-}
-
-impl GateName {
-    /// Its name in messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Slo => "slo",
-            Self::Regression => "regression",
-            Self::Latency => "latency",
-        }
-    }
-}
-
-/// What is held against the canary.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Rule {
-    /// Failure rate above this, 0 to 1. With `unless_primary_also`, not while the primary fails as often: a shared outage.
-    Slo {
-        /// The greatest good failure rate.
-        limit: f64,
-        /// Whether a shared outage is forgiven.
-        unless_primary_also: bool,
-    },
-    /// Failure rate more than `margin` times the primary's, and above `floor`.
-    Regression {
-        /// 1 or more.
-        margin: f64,
-        /// 0 to 1.
-        floor: f64,
-    },
-    /// More than `share` (0 to 1) of the requests fail or take longer than `limit`.
-    Latency {
-        /// Longer is slow.
-        limit: Micros,
-        /// 0.05 for a p95.
-        share: f64,
-    },
-}
-
-impl Rule {
-    /// Which gate this is.
-    pub const fn name(&self) -> GateName {
-        match self {
-            Self::Slo { .. } => GateName::Slo,
-            Self::Regression { .. } => GateName::Regression,
-            Self::Latency { .. } => GateName::Latency,
-        }
-    }
-
-    /// Events and trials among some requests.
-    fn of(&self, counts: &Counts) -> (u64, u64) {
-        let events = match self {
-            Self::Slo { .. } | Self::Regression { .. } => counts.failed.total(),
-            Self::Latency { .. } => counts.slow,
-        };
-        (events, counts.started.saturating_sub(counts.void))
-    }
-
-    fn tests(&self) -> Vec<Test> {
-        let failed = |boundary| Test { signal: Signal::Failed, boundary };
-        match *self {
-            Self::Slo { limit, unless_primary_also: false } => vec![failed(Boundary::Absolute(limit))],
-            Self::Slo { limit, unless_primary_also: true } => {
-                vec![failed(Boundary::Absolute(limit)), failed(Boundary::Relative(1.0))]
-            }
-            Self::Regression { margin, floor } => {
-                vec![failed(Boundary::Relative(margin)), failed(Boundary::Absolute(floor))]
-            }
-            Self::Latency { share, .. } => {
-                vec![Test { signal: Signal::Slow, boundary: Boundary::Absolute(share) }]
-            }
-        }
-    }
-}
+pub use crate::rules::{Action, GateName, Rule};
 
 /// A rule with what follows when it is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -138,6 +33,8 @@ pub struct Gates {
     pub alpha: f64,
     /// Most failures that are one event: retries of one call, requests of one user.
     pub max_cluster: u32,
+    /// Whether the canary gets its share; `None` where the choice is not made for each request.
+    pub sample_ratio: Option<SampleRatio>,
 }
 
 /// What one gate says.
@@ -162,6 +59,8 @@ pub struct GatesVerdict {
     pub findings: Vec<GateFinding>,
     /// ln of what the sum of shares must reach: ln(1/alpha).
     pub needed: f64,
+    /// The canary's share of what the weight placed, if that is judged.
+    pub ratio: Option<RatioFinding>,
     /// The gravest action whose gates together reached it, and the gate that contributed most.
     pub tripped: Option<(Action, GateName)>,
 }
@@ -176,12 +75,25 @@ impl Gates {
     pub fn latency_limit(&self) -> Option<Micros> {
         self.gates.iter().find_map(|gate| match gate.rule {
             Rule::Latency { limit, .. } => Some(limit),
-            Rule::Slo { .. } | Rule::Regression { .. } => None,
+            Rule::Slo { .. } | Rule::Regression { .. } | Rule::LatencyRegression { .. } => None,
         })
     }
 
-    /// What the evidence says now; `seen` are the release's counts, for people.
-    pub fn judge(&self, sequential: &Sequential, seen: &PerVersion) -> GatesVerdict {
+    /// What must be measured of each slot's latencies besides the limit.
+    pub fn tracking(&self) -> Option<Tracking> {
+        self.gates.iter().find_map(|gate| match gate.rule {
+            Rule::LatencyRegression { margin, floor, .. } => Some(Tracking { margin, floor }),
+            Rule::Slo { .. } | Rule::Regression { .. } | Rule::Latency { .. } => None,
+        })
+    }
+
+    /// Whether there is anything to look at.
+    pub const fn is_empty(&self) -> bool {
+        self.gates.is_empty() && self.sample_ratio.is_none()
+    }
+
+    /// What the evidence says now; `seen` are the release's counts, for people; `ratio` what the weight placed.
+    pub fn judge(&self, sequential: &Sequential, seen: &PerVersion, ratio: &Ratio) -> GatesVerdict {
         let ln_e = sequential.look();
         let mut next = ln_e.iter().copied();
         let findings: Vec<GateFinding> = self
@@ -190,14 +102,28 @@ impl Gates {
             .map(|gate| {
                 let of_gate: Vec<f64> = next.by_ref().take(gate.rule.tests().len()).collect();
                 let (canary, primary) = (gate.rule.of(&seen.canary), gate.rule.of(&seen.primary));
-                GateFinding { gate: *gate, ln_e: all_of(&of_gate), canary, primary }
+                GateFinding { gate: *gate, ln_e: gate.rule.combine(&of_gate), canary, primary }
             })
             .collect();
         let needed = -libm::log(self.alpha);
-        let tripped = [Action::Abort, Action::Pause, Action::Notify]
-            .into_iter()
-            .find_map(|action| Some((action, tripped(&findings, action, needed)?)));
-        GatesVerdict { findings, needed, tripped }
+        let ratio = self.sample_ratio.as_ref().map(|rule| ratio.judge(rule));
+        let suspect = |action| ratio.as_ref().is_some_and(|found| found.is_tripped() && found.action == action);
+        let tripped = [Action::Abort, Action::Pause, Action::Notify].into_iter().find_map(|action| {
+            let gate = tripped(&findings, action, needed);
+            Some((action, gate.or_else(|| suspect(action).then_some(GateName::SampleRatio))?))
+        });
+        GatesVerdict { findings, needed, ratio, tripped }
+    }
+}
+
+impl GatesVerdict {
+    /// How far the evidence has come toward an abort, 0 to 1: its ln against what is needed.
+    pub fn toward_abort(&self) -> f64 {
+        let share = 1.0 / self.findings.len().max(1) as f64;
+        let cutting = self.findings.iter().filter(|finding| finding.gate.action == Action::Abort);
+        let weighted: Vec<(f64, f64)> = cutting.map(|finding| (share, finding.ln_e)).collect();
+        // With nothing seen the mean of the e-values is below 1 when some gates do not cut.
+        (any_of(&weighted) / self.needed).clamp(0.0, 1.0)
     }
 }
 
@@ -230,6 +156,7 @@ mod tests {
             ],
             alpha: 0.01,
             max_cluster: 1,
+            sample_ratio: None,
         }
     }
 
@@ -238,13 +165,13 @@ mod tests {
         for number in 0..slots {
             let key = SlotKey { epoch: Epoch(1), slot: Slot(number) };
             tests.open(key, false);
-            tests.observe(key, ObservedSlot { canary, primary, ..ObservedSlot::default() }, true);
+            tests.observe(key, ObservedSlot { canary, primary, ..ObservedSlot::NOTHING }, true);
         }
-        gates.judge(&tests, &PerVersion::default())
+        gates.judge(&tests, &PerVersion::default(), &Ratio::default())
     }
 
     const fn seen(started: u64, failed: u64, slow: u64) -> Observed {
-        Observed { started, pending: 0, failed, slow, above: [0; 4] }
+        Observed { started, failed, slow, ..Observed::NOTHING }
     }
 
     #[test]
@@ -268,7 +195,12 @@ mod tests {
     fn a_shared_outage_is_forgiven_where_that_is_configured() {
         let outage = |unless_primary_also| {
             let rule = Rule::Slo { limit: 0.01, unless_primary_also };
-            let gates = Gates { gates: vec![Gate { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1 };
+            let gates = Gates {
+                gates: vec![Gate { rule, action: Action::Abort }],
+                alpha: 0.01,
+                max_cluster: 1,
+                sample_ratio: None,
+            };
             verdict(&gates, seen(10, 5, 5), seen(90, 45, 45), 5).tripped
         };
         assert_eq!(outage(false), Some((Action::Abort, GateName::Slo)));

@@ -46,9 +46,17 @@ pub mod bounds;
 
 pub mod gate;
 
+pub mod tracking;
+
 pub mod sequential;
 
+pub mod rules;
+
+pub mod ratio;
+
 pub mod gates;
+
+pub mod certificate;
 
 // One release: fold -> judge -> step.
 pub mod plan;

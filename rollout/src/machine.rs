@@ -2,12 +2,15 @@
 
 use thiserror::Error;
 
+use crate::certificate::CertificateVerdict;
 use crate::gates::{Action, GatesVerdict};
 use crate::judge::{Answer, Verdict};
 use crate::names::Revision;
-use crate::plan::{Plan, Promotion};
-use crate::release::{Actor, Awaiting, Cause, Ended, Hold, Note, Phase, ReleaseId, Run};
+use crate::plan::{Advance, Plan, Promotion};
+use crate::release::{Actor, Awaiting, Cause, Ended, Hold, Note, Phase, Proof, ReleaseId, Run};
 use crate::time::Millis;
+
+mod looked;
 
 /// How long Finalising waits for workers that do not confirm; their lease ends the canary's share anyway.
 pub const FINALISE_WITHIN: Millis = Millis(10_000);
@@ -28,6 +31,8 @@ pub enum Input {
     },
     /// A check is due and says this; `hold` is a reason to stand still that the checks do not know.
     Checked(Verdict, Option<Hold>),
+    /// This step's requests prove this, in a release that advances on certificate; `hold` as above.
+    Looked(CertificateVerdict, Option<Hold>),
     /// A gate has tripped.
     Tripped(GatesVerdict),
     /// Abort.
@@ -93,6 +98,7 @@ pub fn step(plan: &Plan, phase: &Phase, input: Input, now: Millis) -> Result<Ste
             start(plan, phase, asked, now)
         }
         Input::Checked(verdict, hold) => Ok(checked(plan, phase, verdict, hold, now)),
+        Input::Looked(verdict, hold) => Ok(looked::looked(plan, phase, verdict, hold, now)),
         Input::Tripped(verdict) => Ok(tripped(phase, verdict, now)),
         Input::Abort(cause) => aborted(plan, phase, cause, now),
         Input::Promote(actor) => match phase {
@@ -120,7 +126,7 @@ pub fn step(plan: &Plan, phase: &Phase, input: Input, now: Millis) -> Result<Ste
         },
         Input::Resume(actor) => match phase {
             Phase::Paused(run) => {
-                let run = Run { check_at: now.plus(plan.interval), ..run.clone() };
+                let run = Run { step_at: now, check_at: next_look(plan, now), ..run.clone() };
                 Ok(noted(Phase::Progressing(run), Note::Resumed { actor }))
             }
             _ => refuse("resume", phase, "only a paused release can be resumed"),
@@ -168,7 +174,8 @@ fn begin(plan: &Plan, asked: Asked, now: Millis) -> Step {
         started_at: now,
         step: 0,
         failed_checks: 0,
-        check_at: now.plus(plan.interval),
+        step_at: now,
+        check_at: next_look(plan, now),
         accepted_by: None,
         hold: None,
         tripped: None,
@@ -218,8 +225,10 @@ fn checked(plan: &Plan, phase: &Phase, verdict: Verdict, hold: Option<Hold>, now
     match hold {
         Some(hold) if run.hold.as_ref() == Some(&hold) => unchanged(&Phase::Progressing(run)),
         Some(hold) => noted(Phase::Progressing(Run { hold: Some(hold.clone()), ..run }), Note::Held(hold)),
-        None if run.step >= plan.last_step() => promote(plan, &Run { hold: None, ..run }, None, Some(verdict), now),
-        None => advance(plan, &Run { hold: None, ..run }, Some(verdict), now),
+        None if run.step >= plan.last_step() => {
+            promote(plan, &Run { hold: None, ..run }, None, Some(Proof::Checks(verdict)), now)
+        }
+        None => advance(plan, &Run { hold: None, ..run }, Some(Proof::Checks(verdict)), now),
     }
 }
 
@@ -240,25 +249,33 @@ fn tripped(phase: &Phase, verdict: GatesVerdict, now: Millis) -> Step {
     }
 }
 
-fn advance(plan: &Plan, run: &Run, verdict: Option<Verdict>, now: Millis) -> Step {
+fn advance(plan: &Plan, run: &Run, proof: Option<Proof>, now: Millis) -> Step {
     let (from, to) = (plan.weight_at(run.step), plan.weight_at(run.step + 1));
-    let run = Run { step: run.step + 1, check_at: now.plus(plan.interval), ..run.clone() };
-    noted(Phase::Progressing(run), Note::Stepped { from, to, verdict })
+    let run = Run { step: run.step + 1, step_at: now, check_at: next_look(plan, now), ..run.clone() };
+    noted(Phase::Progressing(run), Note::Stepped { from, to, proof })
 }
 
-fn promote(plan: &Plan, run: &Run, actor: Option<Actor>, verdict: Option<Verdict>, now: Millis) -> Step {
+/// When to look first at a step that begins now.
+fn next_look(plan: &Plan, now: Millis) -> Millis {
+    match &plan.advance {
+        Advance::Interval => now.plus(plan.interval),
+        Advance::Certificate(certificate) => certificate.next_look(now, certificate.min_dwell, now),
+    }
+}
+
+fn promote(plan: &Plan, run: &Run, actor: Option<Actor>, proof: Option<Proof>, now: Millis) -> Step {
     let run = Run { hold: None, ..run.clone() };
     match &plan.promotion {
         Promotion::Copy { hook } => {
             let awaiting = if hook.is_some() { Awaiting::Hook } else { Awaiting::Confirmation { after: None } };
-            let note = Note::Promoting { actor, verdict, awaiting: Some(awaiting.clone()) };
+            let note = Note::Promoting { actor, proof, awaiting: Some(awaiting.clone()) };
             let mut step = noted(Phase::Promoting(run, awaiting), note);
             step.effects.extend(hook.as_ref().map(|_| Effect::CallHook));
             step
         }
         Promotion::Swap => {
             let phase = Phase::Finalising(run, now.plus(FINALISE_WITHIN));
-            let mut step = noted(phase, Note::Promoting { actor, verdict, awaiting: None });
+            let mut step = noted(phase, Note::Promoting { actor, proof, awaiting: None });
             step.effects.push(Effect::SwapRoles);
             step
         }

@@ -8,11 +8,14 @@ use std::ops::Deref;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::certificate::Certificate;
 use crate::gates::Gates;
 use crate::matching::MatchRule;
 use crate::names::{CanaryId, Upstream};
 use crate::table::{Scope, StickyKey, WeightPpm};
 use crate::time::Millis;
+
+mod rules;
 
 /// Shortest interval and window. Flagger's floor is 10 s because it scrapes; we do not.
 pub const MIN_INTERVAL: Millis = Millis(1_000);
@@ -39,6 +42,26 @@ pub enum Strategy {
     Steps(Vec<WeightPpm>),
     /// No share by weight, only what the match rules place; promoted after so many passed checks.
     Iterations(u32),
+}
+
+/// What a step is left after.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Advance {
+    /// A check at each interval that passed: Flagger's way.
+    Interval,
+    /// Its own requests have proven it; looked at after every report. Checks are not made.
+    Certificate(Certificate),
+}
+
+impl Advance {
+    /// Its name in manifests.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Interval => "interval",
+            Self::Certificate(_) => "certificate",
+        }
+    }
 }
 
 /// What is measured.
@@ -147,6 +170,8 @@ pub struct Spec {
     pub checks: Vec<Check>,
     /// What may cut the canary at any moment, beside the checks; none without success rate or duration checks.
     pub gates: Gates,
+    /// What a step is left after.
+    pub advance: Advance,
     /// How a proven version becomes the primary.
     pub promotion: Promotion,
     /// What makes its releases hold until a person accepts it.
@@ -176,12 +201,8 @@ impl Plan {
     /// # Errors
     /// With at least one broken rule.
     pub fn new(spec: Spec) -> Result<Self, Vec<PlanError>> {
-        let mut broken = Rules::default();
-        broken.routing(&spec);
-        broken.strategy(&spec.strategy);
-        broken.timing(&spec);
-        spec.checks.iter().enumerate().for_each(|(n, check)| broken.check(n, check));
-        if broken.0.is_empty() { Ok(Self(spec)) } else { Err(broken.0) }
+        let broken = rules::broken(&spec);
+        if broken.is_empty() { Ok(Self(spec)) } else { Err(broken) }
     }
 
     /// The canary's share at a step, 0 being before the first: no traffic.
@@ -244,120 +265,6 @@ pub fn linear_steps(step_percent: f64, max_percent: f64) -> Vec<f64> {
         }
     }
     steps
-}
-
-#[derive(Default)]
-struct Rules(Vec<PlanError>);
-
-impl Rules {
-    fn broken(&mut self, field: impl Into<String>, value: impl std::fmt::Display, rule: impl Into<String>) {
-        self.0.push(PlanError { field: field.into(), value: value.to_string(), rule: rule.into() });
-    }
-
-    fn routing(&mut self, spec: &Spec) {
-        if spec.primary == spec.canary {
-            self.broken(
-                "spec.upstreams.canary",
-                &spec.canary,
-                "is also the primary; the two must be different upstreams",
-            );
-        }
-        if spec.scope.hosts.is_empty() {
-            self.broken("spec.service.hosts", "[]", "is empty; without it the service's own names are used");
-        }
-        if !spec.scope.path_prefix.starts_with('/') {
-            self.broken("spec.service.match", &spec.scope.path_prefix, "must begin with /");
-        }
-        for (length, field) in [
-            (spec.scope.hosts.len(), "spec.service.hosts"),
-            (spec.rules.len(), "spec.analysis.match"),
-            (spec.checks.len(), "spec.analysis.metrics"),
-        ] {
-            if length > MAX_ITEMS {
-                self.broken(field, length, format!("items are too many; at most {MAX_ITEMS}"));
-            }
-        }
-        for (n, rule) in spec.rules.iter().enumerate().filter(|(_, rule)| rule.is_empty()) {
-            let _ = rule;
-            self.broken(format!("spec.analysis.match[{n}]"), "{}", "has no condition and would match every request");
-        }
-    }
-
-    fn strategy(&mut self, strategy: &Strategy) {
-        match strategy {
-            Strategy::Steps(weights) => self.weights(weights),
-            Strategy::Iterations(0) => {
-                self.broken("spec.analysis.iterations", 0, "must be at least 1");
-            }
-            Strategy::Iterations(_) => {}
-        }
-    }
-
-    fn weights(&mut self, weights: &[WeightPpm]) {
-        const FIELD: &str = "spec.analysis.stepWeights";
-        if weights.is_empty() || weights.len() > MAX_ITEMS {
-            self.broken(FIELD, weights.len(), format!("items; there must be 1 to {MAX_ITEMS}"));
-        }
-        let mut last = WeightPpm::ZERO;
-        for (n, weight) in weights.iter().enumerate() {
-            if *weight <= last {
-                let rule = "must be greater than the step before it (and the first greater than 0)";
-                self.broken(format!("{FIELD}[{n}]"), weight.percent(), rule);
-            }
-            last = *weight;
-        }
-    }
-
-    fn timing(&mut self, spec: &Spec) {
-        self.span("spec.analysis.interval", spec.interval);
-        if spec.threshold == 0 {
-            self.broken("spec.analysis.threshold", 0, "must be at least 1: the failed check of this number rolls back");
-        }
-        if let Promotion::Copy { hook: Some(hook) } = &spec.promotion {
-            if hook.timeout == Millis(0) || hook.timeout > MAX_INTERVAL {
-                self.broken("spec.promotion.hook.timeout", millis(hook.timeout), "must be from 1ms to 24h");
-            }
-            if !(hook.url.starts_with("http://") || hook.url.starts_with("https://")) {
-                self.broken("spec.promotion.hook.url", &hook.url, "must begin with http:// or https://");
-            }
-        }
-    }
-
-    fn check(&mut self, n: usize, check: &Check) {
-        let field = format!("spec.analysis.metrics[{n}]");
-        self.span(&format!("{field}.interval"), check.window);
-        let ThresholdRange { min, max } = check.range;
-        for (end, value) in [("min", min), ("max", max)] {
-            let Some(value) = value else { continue };
-            let (low, high) = match check.metric {
-                Metric::SuccessRate => (0.0, 100.0),
-                Metric::Duration { .. } => (0.0, 86_400_000.0),
-            };
-            if !(low..=high).contains(&value) {
-                self.broken(format!("{field}.thresholdRange.{end}"), value, format!("must be from {low} to {high}"));
-            }
-        }
-        if let (Some(min), Some(max)) = (min, max)
-            && min > max
-        {
-            self.broken(format!("{field}.thresholdRange.min"), min, format!("is greater than max, {max}"));
-        }
-        if let Metric::Duration { quantile } = check.metric
-            && !(quantile > 0.0 && quantile < 1.0)
-        {
-            self.broken(format!("{field}.quantile"), quantile, "must lie between 0 and 1, both excluded");
-        }
-    }
-
-    fn span(&mut self, field: &str, span: Millis) {
-        if span < MIN_INTERVAL || span > MAX_INTERVAL {
-            self.broken(field, millis(span), "must be from 1s to 24h");
-        }
-    }
-}
-
-fn millis(span: Millis) -> String {
-    if span.0.is_multiple_of(1000) { format!("{}s", span.0 / 1000) } else { format!("{}ms", span.0) }
 }
 
 #[cfg(test)]

@@ -5,22 +5,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::{Certificate, certifiable};
 use crate::evidence::Evidence;
 use crate::explain;
-use crate::gate::{Trials, certify};
-use crate::gates::{Action, Gate, GateName, GatesVerdict, Rule};
+use crate::gates::{Action, Gate, GateName, GatesVerdict};
 use crate::histogram::Bucket;
 use crate::judge::{Answer, judge};
 use crate::names::CanaryId;
 use crate::outcome::{FailureClass, HUNG};
-use crate::plan::Plan;
+use crate::plan::{Advance, Plan};
 use crate::report::{Incarnation, Report};
 use crate::table::{Epoch, Version};
 use crate::tally::Counts;
 use crate::time::{Micros, Millis};
-
-/// The probability of certifying a step that is not good enough.
-pub const CERTIFY_ALPHA: f64 = 0.05;
 
 /// What one plan says of a recorded release. Times are milliseconds since the release began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -145,7 +142,7 @@ impl Rejudge {
         evidence.begin_release(first, plan.longest_window(), &plan.gates);
         let limits = [&plan, recorded].map(|plan| plan.gates.latency_limit().unwrap_or(HUNG));
         let limit = limits.first().copied().filter(|_| limits.first() != limits.last());
-        let certifies = plan.gates.gates.iter().any(|gate| objective(&gate.rule, &Counts::default()).is_some());
+        let certifies = certifiable(&plan.gates).next().is_some();
         let threshold = plan.threshold;
         let checks = Checks { looks: 0, failed: 0, threshold, first_failed_ms: None, first_failed: None };
         // The gates share alpha equally; one alone needs its share.
@@ -195,7 +192,7 @@ impl Rejudge {
 
     /// Looks at the gates; `counts` says whether a trip has consequences now.
     pub fn look(&mut self, counts: bool, now: Millis) {
-        if self.plan.gates.gates.is_empty() {
+        if self.plan.gates.is_empty() {
             return;
         }
         let Some(verdict) = self.evidence.judge(&self.plan.gates, now) else { return };
@@ -240,11 +237,11 @@ impl Rejudge {
             self.judged.certified.resize(step, None);
         }
         let (Some(counts), Some(None)) = (self.steps.get(index), self.judged.certified.get(index)) else { return };
-        let needed = -libm::log(CERTIFY_ALPHA);
-        let objectives = self.plan.gates.gates.iter().filter_map(|gate| objective(&gate.rule, counts));
-        let max_cluster = self.plan.gates.max_cluster;
-        let is_good = objectives.map(|(trials, limit)| certify(trials, limit, max_cluster)).all(|ln_e| ln_e >= needed);
-        if self.judged.certifies && is_good {
+        let certificate = match self.plan.advance {
+            Advance::Certificate(certificate) => certificate,
+            Advance::Interval => Certificate::USUAL,
+        };
+        if certificate.judge(&self.plan.gates, counts).is_certified() {
             let found = Certified { since_ms: now.since(self.began).0, canary_requests: counts.started };
             self.judged.certified.iter_mut().skip(index).take(1).for_each(|held| *held = Some(found.clone()));
         }
@@ -287,18 +284,6 @@ impl Rejudge {
 fn reached(gate: &Gate, ln_needed: f64) -> Reached {
     let (name, rule) = (gate.rule.name(), explain::rule(&gate.rule));
     Reached { gate: name, rule, action: gate.action, ln_e: 0.0, ln_needed, since_ms: 0 }
-}
-
-/// What a step is certified against: trials with their events, and the greatest good share. A comparison is no objective.
-fn objective(rule: &Rule, counts: &Counts) -> Option<(Trials, f64)> {
-    let (events, limit) = match *rule {
-        Rule::Slo { limit, .. } => (counts.failed.total(), limit),
-        Rule::Latency { share, .. } => (counts.slow, share),
-        Rule::Regression { .. } => return None,
-    };
-    let started = counts.started.saturating_sub(counts.void);
-    let pending = counts.pending().min(started.saturating_sub(events));
-    Some((Trials { started, events, pending }, limit))
 }
 
 /// Counts as under another latency limit. Histograms do not tell failures from successes: timeouts are taken as longer

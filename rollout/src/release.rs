@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::CertificateVerdict;
 use crate::gates::{Action, GatesVerdict};
 use crate::judge::Verdict;
 use crate::names::{Revision, Upstream};
@@ -32,7 +33,9 @@ pub struct Run {
     pub step: usize,
     /// Failed checks so far; never forgiven.
     pub failed_checks: u32,
-    /// When the next check is due.
+    /// When the step was taken, or gone on with after a pause.
+    pub step_at: Millis,
+    /// When to look next: at the checks, or at the certificate if no report comes before.
     pub check_at: Millis,
     /// Who accepted what this build cannot honour.
     pub accepted_by: Option<Actor>,
@@ -42,12 +45,24 @@ pub struct Run {
     pub tripped: Option<Action>,
 }
 
+/// What allows a release to advance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Proof {
+    /// Every check passed.
+    Checks(Verdict),
+    /// The step's own requests.
+    Certificate(CertificateVerdict),
+}
+
 /// Why a release does not advance although nothing is wrong with the canary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Hold {
-    /// No canary traffic in the checks' windows.
+    /// No canary traffic in the checks' windows, or on this step.
     NoTraffic,
+    /// It waits longer than it should for its requests to prove this step.
+    Undecided,
     /// The plan asks for what this build cannot honour, and nobody accepted that yet.
     Unsupported,
     /// A worker's routes send requests to the canary's upstream by default.
@@ -151,6 +166,13 @@ pub enum Cause {
     },
     /// A gate tripped.
     Gates(GatesVerdict),
+    /// Its requests did not prove it in time.
+    Undecided {
+        /// How long the plan allows a step.
+        after: Millis,
+        /// What they prove; no request at all is no data.
+        verdict: CertificateVerdict,
+    },
     /// A person asked for it.
     Asked {
         /// Who.
@@ -203,8 +225,8 @@ pub enum Note {
         from: WeightPpm,
         /// To.
         to: WeightPpm,
-        /// The check that allowed it; none for the first step.
-        verdict: Option<Verdict>,
+        /// What allowed it; none for the first step.
+        proof: Option<Proof>,
     },
     /// A check failed, but not yet too many.
     CheckFailed {
@@ -235,8 +257,8 @@ pub enum Note {
     Promoting {
         /// Who, when a person cut the analysis short.
         actor: Option<Actor>,
-        /// The last check; none when cut short.
-        verdict: Option<Verdict>,
+        /// What proved it; none when cut short.
+        proof: Option<Proof>,
         /// What is waited for; none for a swap.
         awaiting: Option<Awaiting>,
     },

@@ -12,6 +12,7 @@ use crate::gate::{Boundary, Pair, Trials};
 use crate::mixture::{G8, Stakes, Wealth};
 use crate::table::Epoch;
 use crate::tally::Slot;
+use crate::tracking::Above;
 
 /// Slots that may be unsettled at a time; past it the oldest is settled as it stands: 15 s of slots of 100 ms, twice.
 const MAX_UNSETTLED: usize = 300;
@@ -33,15 +34,14 @@ pub enum Signal {
     Failed,
     /// It failed, or took longer than the latency limit.
     Slow,
-    /// It failed, or took longer than a threshold that follows the primary's past; one for each tracked quantile.
+    /// It took longer than a threshold that follows the primary's past; one for each tracked quantile.
     Above(usize),
+    /// It took longer than the floor of that comparison.
+    OverFloor,
 }
 
-/// Quantiles of the primary's past that are tracked.
-pub const TRACKED: [f64; 4] = [0.5, 0.9, 0.95, 0.99];
-
 /// One version's requests in one slot, by every signal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
     /// Requests that started and are no void.
     pub started: u64,
@@ -51,24 +51,29 @@ pub struct Observed {
     pub failed: u64,
     /// See [`Signal::Slow`]. A pending request is slow as soon as its age says so.
     pub slow: u64,
-    /// See [`Signal::Above`].
-    pub above: [u64; TRACKED.len()],
+    /// See [`Signal::Above`]; `None` in a slot without thresholds.
+    pub above: Option<Above>,
 }
 
 impl Observed {
+    /// No requests.
+    pub const NOTHING: Self = Self { started: 0, pending: 0, failed: 0, slow: 0, above: None };
+
     /// As trials of one signal.
     pub fn trials(&self, signal: Signal) -> Trials {
-        let events = match signal {
-            Signal::Failed => self.failed,
-            Signal::Slow => self.slow,
-            Signal::Above(n) => self.above.get(n).copied().unwrap_or(0),
+        let events = match (signal, self.above) {
+            (Signal::Failed, _) => self.failed,
+            (Signal::Slow, _) => self.slow,
+            (Signal::Above(n), Some(above)) => above.tracked.get(n).copied().unwrap_or(0),
+            (Signal::OverFloor, Some(above)) => above.floor,
+            (Signal::Above(_) | Signal::OverFloor, None) => return Trials::default(),
         };
         Trials { started: self.started, events, pending: self.pending.min(self.started.saturating_sub(events)) }
     }
 }
 
 /// All requests of one slot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedSlot {
     /// The canary's, as the split placed them.
     pub canary: Observed,
@@ -79,6 +84,9 @@ pub struct ObservedSlot {
 }
 
 impl ObservedSlot {
+    /// A slot that has just opened.
+    pub const NOTHING: Self = Self { canary: Observed::NOTHING, primary: Observed::NOTHING, forced: Observed::NOTHING };
+
     fn pair(&self, test: Test) -> Pair {
         let mut canary = self.canary.trials(test.signal);
         if matches!(test.boundary, Boundary::Absolute(_)) {
@@ -138,7 +146,7 @@ impl Sequential {
             return;
         }
         let stakes = (0..self.tests.len()).map(|n| self.provisional(n).due(forced)).collect();
-        let observed = ObservedSlot::default();
+        let observed = ObservedSlot::NOTHING;
         self.tail.push_back(Unsettled { key, observed, is_closed: false, stakes });
         if self.tail.len() > MAX_UNSETTLED {
             self.settle_first();
@@ -207,7 +215,7 @@ mod tests {
     }
 
     const fn observed(started: u64, failed: u64, pending: u64) -> Observed {
-        Observed { started, pending, failed, slow: failed, above: [0; 4] }
+        Observed { started, pending, failed, slow: failed, above: None }
     }
 
     fn after(slots: &[ObservedSlot]) -> Sequential {
@@ -221,19 +229,17 @@ mod tests {
 
     #[test]
     fn two_failures_in_two_requests_are_enough_for_a_total_failure() {
-        let slot = ObservedSlot { canary: observed(2, 2, 0), primary: observed(18, 0, 0), ..ObservedSlot::default() };
+        let slot = ObservedSlot { canary: observed(2, 2, 0), primary: observed(18, 0, 0), ..ObservedSlot::NOTHING };
         let [slo, _] = after(&[slot]).look()[..] else { panic!() };
         assert!(slo >= libm::log(100.0), "{slo}");
-        let healthy =
-            ObservedSlot { canary: observed(2, 0, 0), primary: observed(18, 0, 0), ..ObservedSlot::default() };
+        let healthy = ObservedSlot { canary: observed(2, 0, 0), primary: observed(18, 0, 0), ..ObservedSlot::NOTHING };
         assert!(after(&[healthy; 100]).look()[0] < 0.0);
     }
 
     #[test]
     fn a_fault_after_an_hour_of_health_is_found_as_quickly() {
-        let healthy =
-            ObservedSlot { canary: observed(10, 0, 0), primary: observed(90, 0, 0), ..ObservedSlot::default() };
-        let bad = ObservedSlot { canary: observed(10, 10, 0), primary: observed(90, 0, 0), ..ObservedSlot::default() };
+        let healthy = ObservedSlot { canary: observed(10, 0, 0), primary: observed(90, 0, 0), ..ObservedSlot::NOTHING };
+        let bad = ObservedSlot { canary: observed(10, 10, 0), primary: observed(90, 0, 0), ..ObservedSlot::NOTHING };
         let mut slots = vec![healthy; 36_000];
         slots.push(bad);
         assert!(after(&slots).look()[0] >= libm::log(100.0));
@@ -243,7 +249,7 @@ mod tests {
     fn an_open_slot_speaks_in_absolute_tests_only() {
         let mut tests = Sequential::new(vec![SLO, REGRESSION], 1);
         tests.open(key(0), false);
-        let slot = ObservedSlot { canary: observed(9, 9, 0), primary: observed(90, 0, 0), ..ObservedSlot::default() };
+        let slot = ObservedSlot { canary: observed(9, 9, 0), primary: observed(90, 0, 0), ..ObservedSlot::NOTHING };
         tests.observe(key(0), slot, false);
         assert!(tests.look()[0] > 5.0 && tests.look()[1].abs() < 1e-9);
         tests.observe(key(0), slot, true);
@@ -255,8 +261,7 @@ mod tests {
         let mut tests = Sequential::new(vec![SLO], 1);
         for number in 0..1000 {
             tests.open(key(number), false);
-            let slot =
-                ObservedSlot { canary: observed(3, 0, 1), primary: observed(3, 0, 1), ..ObservedSlot::default() };
+            let slot = ObservedSlot { canary: observed(3, 0, 1), primary: observed(3, 0, 1), ..ObservedSlot::NOTHING };
             tests.observe(key(number), slot, true);
         }
         assert_eq!(tests.tail.len(), MAX_UNSETTLED);
@@ -265,7 +270,7 @@ mod tests {
     fn slot() -> impl Strategy<Value = ObservedSlot> {
         let side = (0u64..20, 0u64..4, 0u64..4)
             .prop_map(|(more, failed, pending)| observed(more + failed + pending, failed, pending));
-        (side.clone(), side).prop_map(|(canary, primary)| ObservedSlot { canary, primary, ..ObservedSlot::default() })
+        (side.clone(), side).prop_map(|(canary, primary)| ObservedSlot { canary, primary, ..ObservedSlot::NOTHING })
     }
 
     proptest! {
@@ -273,7 +278,7 @@ mod tests {
         fn how_outcomes_trickle_in_changes_nothing_in_the_end(slots in prop::collection::vec(slot(), 1..40)) {
             let ended = |side: Observed| Observed { pending: 0, ..side };
             let last: Vec<ObservedSlot> =
-                slots.iter().map(|s| ObservedSlot { canary: ended(s.canary), primary: ended(s.primary), ..ObservedSlot::default() }).collect();
+                slots.iter().map(|s| ObservedSlot { canary: ended(s.canary), primary: ended(s.primary), ..ObservedSlot::NOTHING }).collect();
             // Slots that settle at once, and slots that settle all together at the end, with the same stakes laid.
             let mut late = Sequential::new(vec![SLO], 1);
             for (number, slot) in (0..).zip(&slots) {
@@ -299,7 +304,7 @@ mod tests {
                     for (number, slot) in (0..).zip(&slots) {
                         let primary = Observed { pending: 0, ..slot.primary };
                         let canary = Observed { pending: 0, ..slot.canary };
-                        tests.observe(key(number), ObservedSlot { canary, primary, ..ObservedSlot::default() }, true);
+                        tests.observe(key(number), ObservedSlot { canary, primary, ..ObservedSlot::NOTHING }, true);
                     }
                 }
                 tests.look()[0]

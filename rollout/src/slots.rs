@@ -11,8 +11,9 @@ use crate::report::{Incarnation, Position};
 use crate::route::Placement;
 use crate::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
 use crate::table::{Epoch, Version};
-use crate::tally::{Counts, PerVersion, Slot, Stratum};
+use crate::tally::{Counts, Slot, Stratum};
 use crate::time::Millis;
+use crate::tracking::{Above, Tracked};
 
 /// A worker that has not said for this long where it is keeps no slot open.
 const POSITION_HOLDS: Millis = Millis(1_000);
@@ -31,15 +32,28 @@ pub struct Slots {
     late: u64,
 }
 
+/// One slot's sums. Latencies are counted against the slot's thresholds as they arrive and not kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Gathered {
-    split: PerVersion,
-    forced: Counts,
+    thresholds: Option<Tracked>,
+    primary: Sums,
+    canary: Sums,
+    forced: Sums,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Sums {
+    started: u64,
+    ended: u64,
+    void: u64,
+    failed: u64,
+    slow: u64,
+    above: Above,
 }
 
 impl Slots {
-    /// Adds one stratum of a report.
-    pub fn fold<C>(&mut self, stratum: &Stratum<C>, counts: &Counts) {
+    /// Adds one stratum of a report. `fresh` gives the thresholds of a slot that is heard of for the first time.
+    pub fn fold<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, fresh: impl FnOnce() -> Option<Tracked>) {
         let key = SlotKey { epoch: stratum.epoch, slot: stratum.slot };
         if key.slot == Slot::MERGED {
             return;
@@ -49,12 +63,15 @@ impl Slots {
             self.late = self.late.saturating_add(counts.started);
             return;
         }
-        let gathered = self.open.entry(key).or_default();
-        match (stratum.placement, stratum.version) {
-            (Placement::Forced, Version::Canary) => gathered.forced.merge(counts),
-            (Placement::Forced, Version::Primary) => {}
-            (_, version) => gathered.split.add(version, counts),
-        }
+        let gathered = self.open.entry(key).or_insert_with(|| Gathered { thresholds: fresh(), ..Gathered::default() });
+        let above = gathered.thresholds.map(|thresholds| thresholds.count(stratum.version, &counts.latency));
+        let sums = match (stratum.placement, stratum.version) {
+            (Placement::Forced, Version::Canary) => &mut gathered.forced,
+            (Placement::Forced, Version::Primary) => return,
+            (_, Version::Canary) => &mut gathered.canary,
+            (_, Version::Primary) => &mut gathered.primary,
+        };
+        sums.add(counts, &above.unwrap_or_default());
     }
 
     /// A worker says where it is.
@@ -92,21 +109,34 @@ impl Slots {
 
 impl Gathered {
     fn observed(&self) -> ObservedSlot {
+        let observed = |sums: &Sums| sums.observed(self.thresholds.is_some());
         ObservedSlot {
-            canary: observed(&self.split.canary),
-            primary: observed(&self.split.primary),
+            canary: observed(&self.canary),
+            primary: observed(&self.primary),
             forced: observed(&self.forced),
         }
     }
 }
 
-fn observed(counts: &Counts) -> Observed {
-    Observed {
-        started: counts.started.saturating_sub(counts.void),
-        pending: counts.pending(),
-        failed: counts.failed.total(),
-        slow: counts.slow,
-        above: [0; 4],
+impl Sums {
+    fn add(&mut self, counts: &Counts, above: &Above) {
+        let sum = |to: &mut u64, more: u64| *to = to.saturating_add(more);
+        sum(&mut self.started, counts.started);
+        sum(&mut self.ended, counts.judged().saturating_add(counts.void).saturating_add(counts.abandoned));
+        sum(&mut self.void, counts.void);
+        sum(&mut self.failed, counts.failed.total());
+        sum(&mut self.slow, counts.slow);
+        self.above.add(above);
+    }
+
+    const fn observed(&self, has_thresholds: bool) -> Observed {
+        Observed {
+            started: self.started.saturating_sub(self.void),
+            pending: self.started.saturating_sub(self.ended),
+            failed: self.failed,
+            slow: self.slow,
+            above: if has_thresholds { Some(self.above) } else { None },
+        }
     }
 }
 
@@ -116,6 +146,8 @@ mod tests {
     use crate::gates::{Action, Gate, Gates, Rule};
     use crate::names::CanaryId;
     use crate::outcome::{FailureClass, Outcome};
+    use crate::ratio::Ratio;
+    use crate::tally::PerVersion;
     use crate::time::Micros;
 
     fn counts(started: u64, failed: u64, pending: u64) -> Counts {
@@ -135,7 +167,7 @@ mod tests {
 
     fn gates() -> Gates {
         let rule = Rule::Regression { margin: 1.5, floor: 0.005 };
-        Gates { gates: vec![Gate { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1 }
+        Gates { gates: vec![Gate { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1, sample_ratio: None }
     }
 
     #[test]
@@ -143,10 +175,10 @@ mod tests {
         let (mut slots, mut tests) = (Slots::default(), gates().begin());
         let mut feed = |slots: &mut Slots, now| {
             slots.feed(&mut tests, Millis(now));
-            gates().judge(&tests, &PerVersion::default()).tripped.is_some()
+            gates().judge(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
         };
-        slots.fold(&at(0, Version::Canary), &counts(10, 10, 0));
-        slots.fold(&at(0, Version::Primary), &counts(90, 0, 0));
+        slots.fold(&at(0, Version::Canary), &counts(10, 10, 0), || None);
+        slots.fold(&at(0, Version::Primary), &counts(90, 0, 0), || None);
         slots.position(Incarnation(1), &position(1), Millis(100));
         slots.position(Incarnation(2), &position(0), Millis(100));
         assert!(!feed(&mut slots, 100), "the second worker may still have requests in slot 0");
@@ -156,17 +188,17 @@ mod tests {
     #[test]
     fn a_settled_slot_is_forgotten_and_its_stragglers_are_counted() {
         let (mut slots, mut tests) = (Slots::default(), gates().begin());
-        slots.fold(&at(0, Version::Canary), &counts(5, 0, 1));
-        slots.fold(&at(0, Version::Primary), &counts(5, 0, 0));
+        slots.fold(&at(0, Version::Canary), &counts(5, 0, 1), || None);
+        slots.fold(&at(0, Version::Primary), &counts(5, 0, 0), || None);
         slots.position(Incarnation(1), &position(3), Millis(0));
         slots.feed(&mut tests, Millis(0));
         assert_eq!(slots.open.len(), 1, "one request is pending");
         let mut end = Counts::default();
         end.end(Outcome::Success, Micros(9), false);
-        slots.fold(&at(0, Version::Canary), &end);
+        slots.fold(&at(0, Version::Canary), &end, || None);
         slots.feed(&mut tests, Millis(0));
         assert!(slots.open.is_empty());
-        slots.fold(&at(0, Version::Canary), &counts(2, 2, 0));
+        slots.fold(&at(0, Version::Canary), &counts(2, 2, 0), || None);
         assert_eq!((slots.open.len(), slots.late), (0, 2));
     }
 }

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::canary::Canary;
+use crate::certificate::CertificateVerdict;
 use crate::controller::Controller;
 use crate::explain;
 use crate::fleet::{Fleet, Peer};
 use crate::gates::{GateFinding, GatesVerdict};
 use crate::outcome::FailureClass;
+use crate::plan::Advance;
 use crate::release::{HistoryEvent, Note, Phase, Run};
 use crate::table::{Epoch, Version};
 use crate::tally::{Counts, PerVersion};
@@ -62,6 +64,12 @@ pub struct CanaryStatus {
     pub versions: Vec<VersionStatus>,
     /// Primary and canary since this agent first saw them; never reset.
     pub totals: Vec<VersionStatus>,
+    /// What a step is left after: `certificate` or `interval`.
+    pub advance: String,
+    /// How far the gates' evidence has come toward an abort, 0 to 1.
+    pub toward_abort: f64,
+    /// How far this step's certificate has come, 0 to 1; null where none is needed now.
+    pub toward_step: Option<f64>,
     /// What each gate says of the release, as of the last report.
     pub gates: Vec<GateStatus>,
     /// What this build cannot honour, as `field: what`.
@@ -201,7 +209,9 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         steps: canary.plan.last_step(),
         failed_checks: run.map_or(0, |run| run.failed_checks),
         threshold: canary.plan.threshold,
-        next_check_ms: run.filter(|run| is_judged && run.step > 0).map(|run| run.check_at.since(now).0),
+        next_check_ms: run
+            .filter(|run| is_judged && run.step > 0 && canary.plan.advance == Advance::Interval)
+            .map(|run| run.check_at.since(now).0),
         epoch: canary.epoch.0,
         workers_live: live,
         workers_in_sync: live.saturating_sub(behind),
@@ -209,6 +219,9 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         without_agent: without_agent(canary, fleet),
         versions: versions(canary, &canary.evidence.release()),
         totals: versions(canary, canary.evidence.totals()),
+        advance: canary.plan.advance.name().into(),
+        toward_abort: run.and(canary.verdict.as_ref()).map_or(0.0, GatesVerdict::toward_abort),
+        toward_step: run.and(canary.certificate.as_ref()).map(CertificateVerdict::progress),
         gates: canary.verdict.iter().flat_map(gates).collect(),
         unsupported: canary.plan.unsupported.iter().map(|u| format!("{}: {}", u.field, u.what)).collect(),
     }

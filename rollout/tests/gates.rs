@@ -4,65 +4,19 @@
 
 mod fixture;
 
-use fixture::{hello, id, plan, word};
-use rollout::controller::{Command, Controller, Event, Output, Verb};
-use rollout::default_gates::gates_of;
-use rollout::fleet::Conn;
+use fixture::scene::Scene;
+use fixture::{id, word};
+use rollout::controller::{Command, Event, Verb};
 use rollout::gates::{Action, Gate, Gates, Rule};
-use rollout::outcome::{FailureClass, Outcome};
+use rollout::ratio::Ratio;
 use rollout::release::{Cause, Note, Phase};
-use rollout::report::{Position, Report};
-use rollout::route::Placement;
 use rollout::sequential::{Observed, ObservedSlot, SlotKey};
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, PerVersion, Slot, Stratum};
-use rollout::time::{Micros, Millis};
-
-/// One worker that reports every 100 ms, a release at its first step, gates that do `action`.
-struct Scene {
-    controller: Controller,
-    number: u64,
-}
-
-impl Scene {
-    fn new(action: Action) -> Self {
-        let mut scene = Self { controller: Controller::default(), number: 0 };
-        let plan = plan("web", |spec| spec.gates = gates_of(&spec.checks, false, Some(action)));
-        scene.happen(Event::Declared(Box::new(plan)));
-        scene.happen(Event::Connected(Conn(1), hello(7, vec![])));
-        let (revision, actor) = (word("v2"), word("ana"));
-        scene.happen(Event::Asked(id("web"), Verb::Release { revision, actor, accept_unsupported: false }));
-        scene
-    }
-
-    fn happen(&mut self, event: Event) -> Output {
-        self.controller.handle(event, Millis(1_000 + self.number * 100))
-    }
-
-    /// 10 canary and 90 primary requests, of which so many of the canary's fail.
-    fn report(&mut self, failed: u64) -> Output {
-        self.number += 1;
-        let (epoch, slot) = (self.canary().epoch, Slot(self.number as u32));
-        let counts = |started: u64, failed: u64| {
-            let mut counts = Counts { started, ..Counts::default() };
-            (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(9), true));
-            (failed..started).for_each(|_| counts.end(Outcome::Success, Micros(9), false));
-            counts
-        };
-        let stratum = |version| Stratum { canary: id("web"), epoch, version, placement: Placement::Drawn, slot };
-        let strata = vec![(stratum(Version::Primary), counts(90, 0)), (stratum(Version::Canary), counts(10, failed))];
-        let positions = vec![Position { canary: id("web"), epoch, slot: Slot(slot.0 + 1) }];
-        self.happen(Event::Reported(Conn(1), Report { number: self.number, strata, positions }))
-    }
-
-    fn canary(&self) -> &rollout::canary::Canary {
-        self.controller.canary(&id("web")).unwrap()
-    }
-}
+use rollout::table::Epoch;
+use rollout::tally::{PerVersion, Slot};
 
 #[test]
 fn a_bad_canary_is_cut_by_the_report_that_proves_it_and_the_cut_waits_for_no_disk() {
-    let mut scene = Scene::new(Action::Abort);
+    let mut scene = Scene::gated(Action::Abort);
     scene.report(0);
     let cut = (1..20).find_map(|reports| {
         let output = scene.report(3);
@@ -75,7 +29,7 @@ fn a_bad_canary_is_cut_by_the_report_that_proves_it_and_the_cut_waits_for_no_dis
 
 #[test]
 fn a_healthy_canary_goes_on_for_ever() {
-    let mut scene = Scene::new(Action::Abort);
+    let mut scene = Scene::gated(Action::Abort);
     for report in 0..3_000 {
         scene.report(u64::from(report % 50 == 0));
         assert!(matches!(scene.canary().phase, Phase::Progressing(_)), "report {report}: {:?}", scene.canary().phase);
@@ -85,7 +39,7 @@ fn a_healthy_canary_goes_on_for_ever() {
 #[test]
 fn a_gate_that_only_pauses_or_notifies_does_so_once() {
     for (action, phase) in [(Action::Pause, "Paused"), (Action::Notify, "Progressing")] {
-        let mut scene = Scene::new(action);
+        let mut scene = Scene::gated(action);
         (0..30).for_each(|_| {
             scene.report(4);
         });
@@ -102,7 +56,7 @@ fn a_gate_that_only_pauses_or_notifies_does_so_once() {
 
 #[test]
 fn a_restart_forgets_no_evidence() {
-    let mut scene = Scene::new(Action::Abort);
+    let mut scene = Scene::gated(Action::Abort);
     (0..40).for_each(|n| {
         scene.report(u64::from(n % 10 == 9));
     });
@@ -135,7 +89,8 @@ impl Draws {
 /// Share of runs of 600 slots in which a gate trips, looked at after each; `rates` gives canary's and primary's failure
 /// rates in a slot, `late` how many slots later the primary's failures are known.
 fn false_aborts(rule: Rule, runs: u64, late: u32, rates: impl Fn(u32) -> (f64, f64)) -> f64 {
-    let gates = Gates { gates: vec![Gate { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1 };
+    let gates =
+        Gates { gates: vec![Gate { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1, sample_ratio: None };
     let (mut tripped, mut draws) = (0, Draws(20_261_121));
     for _ in 0..runs {
         let mut tests = gates.begin();
@@ -147,13 +102,12 @@ fn false_aborts(rule: Rule, runs: u64, late: u32, rates: impl Fn(u32) -> (f64, f
             for slot in [Some(now), now.checked_sub(late)].into_iter().flatten() {
                 let (canary_failed, primary_failed) = slots[slot as usize];
                 let known = slot + late <= now;
-                let side =
-                    |started, failed, pending| Observed { started, failed, pending, slow: failed, above: [0; 4] };
+                let side = |started, failed, pending| Observed { started, failed, pending, slow: failed, above: None };
                 let primary = if known { side(90, primary_failed, 0) } else { side(90, 0, primary_failed) };
                 let canary = side(10, canary_failed, 0);
-                tests.observe(key(slot), ObservedSlot { canary, primary, ..ObservedSlot::default() }, true);
+                tests.observe(key(slot), ObservedSlot { canary, primary, ..ObservedSlot::NOTHING }, true);
             }
-            if gates.judge(&tests, &PerVersion::default()).tripped.is_some() {
+            if gates.judge(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some() {
                 tripped += 1;
                 break;
             }

@@ -7,7 +7,7 @@
 #![cfg(test)]
 #![allow(clippy::disallowed_macros, reason = "a simulation says its seed and what it found")]
 
-use rollout::default_gates::gates_of;
+use rollout::default_gates::{GateSettings, gates_of};
 use rollout::evidence::Evidence;
 use rollout::gates::{Action, Gate, Gates, Rule};
 use rollout::names::CanaryId;
@@ -148,7 +148,7 @@ fn heavy_users_under_stickiness() {
         window: Millis::from_secs(60),
         range: ThresholdRange { min: Some(99.0), max: None },
     };
-    let max_cluster = gates_of(&[success], true, Some(Action::Abort)).max_cluster;
+    let max_cluster = gates_of(&[success], true, &GateSettings::all(Some(Action::Abort), Action::Pause)).max_cluster;
     let traffic = Traffic { cluster: max_cluster as usize, ..PLAIN };
     holds("heavy users", slo(0.01), max_cluster, traffic, Mistake::NoClusters);
     let traffic = Traffic { rate: |_| 0.05, spread: true, ..traffic };
@@ -171,7 +171,7 @@ const REGRESSION: Rule = Rule::Regression { margin: 1.0, floor: 0.000_001 };
 
 /// The one place that knows what gates are made of.
 fn gates(rule: Rule, max_cluster: u32) -> Gates {
-    Gates { gates: vec![Gate { rule, action: Action::Abort }], alpha: ALPHA, max_cluster }
+    Gates { gates: vec![Gate { rule, action: Action::Abort }], alpha: ALPHA, max_cluster, sample_ratio: None }
 }
 
 /// The greatest number of aborts in [`RUNS`] that chance reaches with probability above 1e-4 when each has [`ALPHA`]: the

@@ -6,52 +6,67 @@ mod fixture;
 
 use proptest::prelude::*;
 use rollout::canary::Canary;
-use rollout::gates::{Action, GateName, GatesVerdict};
+use rollout::certificate::{CertificateFinding, CertificateVerdict, Otherwise};
+use rollout::gates::{Action, GateName, GatesVerdict, Rule};
 use rollout::judge::{Answer, Verdict};
 use rollout::machine::{Effect, Input, step};
-use rollout::plan::{Plan, Promotion, Strategy as Shares};
+use rollout::plan::{Advance, Plan, Promotion, Strategy as Shares};
 use rollout::release::{Awaiting, Cause, Ended, Hold, Note, Phase, ReleaseId, Run};
 use rollout::table::{Epoch, WeightPpm};
 use rollout::time::Millis;
 
-use fixture::{hook, plan, unsupported, upstream, word};
+use fixture::{hook, on_certificate, plan, unsupported, upstream, word};
 
 fn plans() -> impl Strategy<Value = Plan> {
     let promotions = prop_oneof![Just(hook()), Just(Promotion::Copy { hook: None }), Just(Promotion::Swap)];
-    (promotions, any::<bool>(), 1u32..4, any::<bool>()).prop_map(|(promotion, is_blocked, threshold, by_rules)| {
+    let way = (any::<bool>(), prop::option::of((otherwise(), otherwise())));
+    (promotions, any::<bool>(), 1u32..4, way).prop_map(|(promotion, is_blocked, threshold, (by_rules, patience))| {
         plan("web", |spec| {
             spec.promotion = promotion;
             spec.threshold = threshold;
             if is_blocked {
                 spec.unsupported.push(unsupported());
             }
-            if by_rules {
-                spec.strategy = Shares::Iterations(3);
+            match patience {
+                Some((undecided, no_data)) => on_certificate(spec, undecided, no_data),
+                None if by_rules => spec.strategy = Shares::Iterations(3),
+                None => {}
             }
         })
     })
 }
 
+fn otherwise() -> impl Strategy<Value = Otherwise> {
+    prop::sample::select(vec![Otherwise::Hold, Otherwise::Pause, Otherwise::Fail])
+}
+
+/// So much of what a certificate needs, on so many requests.
+fn certificate(ln_e: f64, requests: u64) -> CertificateVerdict {
+    let rule = Rule::Slo { limit: 0.01, unless_primary_also: false };
+    let findings = vec![CertificateFinding { rule, ln_e, canary: (0, requests) }];
+    CertificateVerdict { findings, needed: 3.0, dwell: Millis::from_secs(10) }
+}
+
 fn holds() -> impl Strategy<Value = Hold> {
     let elsewhere = Hold::DefaultUpstream { node: "envoy-1".into(), upstream: upstream("web-canary") };
-    prop_oneof![Just(Hold::NoTraffic), Just(Hold::Unsupported), Just(elsewhere)]
+    prop_oneof![Just(Hold::NoTraffic), Just(Hold::Undecided), Just(Hold::Unsupported), Just(elsewhere)]
 }
 
 prop_compose! {
     fn runs()(
-        release in 1u64..4, revision in 0..3, step in 0usize..=3, failed_checks in 0u32..5, check_at in 0u64..100_000,
-        hold in prop::option::of(holds()),
+        release in 1u64..4, revision in 0..3, step in 0usize..=3, failed_checks in 0u32..5,
+        (step_at, check_at) in (0u64..50_000, 0u64..100_000), hold in prop::option::of(holds()),
     ) -> Run {
         let step = if hold == Some(Hold::Unsupported) { 0 } else { step };
         Run {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("ana"), started_at: Millis(1),
-            step, failed_checks, check_at: Millis(check_at), accepted_by: None, hold, tripped: None,
+            step, failed_checks, step_at: Millis(step_at), check_at: Millis(check_at), accepted_by: None, hold, tripped: None,
         }
     }
 }
 
 fn tripped(action: Action) -> GatesVerdict {
-    GatesVerdict { findings: Vec::new(), needed: 4.6, tripped: Some((action, GateName::Slo)) }
+    GatesVerdict { findings: Vec::new(), needed: 4.6, ratio: None, tripped: Some((action, GateName::Slo)) }
 }
 
 fn phases() -> impl Strategy<Value = Phase> {
@@ -89,6 +104,9 @@ fn inputs() -> impl Strategy<Value = Input> {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("bob"), accept_unsupported,
         }),
         4 => (answers, prop::option::of(holds())).prop_map(|(answer, hold)| Input::Checked(verdict(answer), hold)),
+        4 => (0.0f64..6.0, 0u64..3, prop::option::of(holds())).prop_map(|(ln_e, requests, hold)| {
+            Input::Looked(certificate(ln_e, requests), hold)
+        }),
         1 => causes.prop_map(Input::Abort),
         1 => Just(Input::Promote(word("bob"))),
         1 => Just(Input::Confirm(word("bob"))),
@@ -170,12 +188,16 @@ proptest! {
     }
 
     #[test]
-    fn more_traffic_needs_a_passed_check_or_a_start(plan in plans(), phase in phases(), input in inputs()) {
+    fn more_traffic_needs_a_passed_check_or_a_certificate_or_a_start(plan in plans(), phase in phases(), input in inputs()) {
         let before = { let mut canary = Canary::new(plan.clone(), Epoch(4)); canary.phase = phase.clone(); canary.weight() };
         let may_grow = match &input {
             Input::Start { .. } => true,
             Input::Checked(verdict, hold) => {
                 matches!(phase, Phase::Progressing(_)) && verdict.answer == Answer::Pass && hold.is_none()
+            }
+            Input::Looked(verdict, hold) => {
+                let has_dwelt = phase.run().is_some_and(|run| NOW.since(run.step_at) >= verdict.dwell);
+                matches!(phase, Phase::Progressing(_)) && verdict.is_certified() && hold.is_none() && has_dwelt
             }
             _ => false,
         };
@@ -197,10 +219,14 @@ proptest! {
     }
 
     #[test]
-    fn a_check_that_was_due_is_due_later(plan in plans(), run in runs(), answer in 0usize..3) {
+    fn a_look_that_was_due_is_due_later(plan in plans(), run in runs(), answer in 0usize..3, ln_e in 0.0f64..6.0) {
         let answer = [Answer::Pass, Answer::Fail, Answer::Undecided][answer];
         for phase in [Phase::Progressing(run.clone()), Phase::Paused(run)] {
-            let phase = after(&plan, &phase, Input::Checked(verdict(answer), None), NOW).phase;
+            let input = match plan.advance {
+                Advance::Interval => Input::Checked(verdict(answer), None),
+                Advance::Certificate(_) => Input::Looked(certificate(ln_e, 5), None),
+            };
+            let phase = after(&plan, &phase, input, NOW).phase;
             prop_assert!(phase.run().is_none_or(|run| run.check_at > NOW), "a due check would be due for ever");
         }
     }

@@ -6,7 +6,7 @@ mod fixture;
 
 use proptest::prelude::*;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::default_gates::gates_of;
+use rollout::default_gates::{GateSettings, gates_of};
 use rollout::fleet::Conn;
 use rollout::gates::{Action, GateName, Rule};
 use rollout::names::CanaryId;
@@ -26,7 +26,11 @@ use fixture::{cases, hello, id, plan, word};
 const NAMES: [&str; 2] = ["web", "cart"];
 
 fn gated(name: &str, action: Option<Action>) -> Plan {
-    plan(name, |spec| spec.gates = gates_of(&spec.checks, false, action))
+    plan(name, |spec| {
+        spec.gates = gates_of(&spec.checks, false, &GateSettings::all(action, Action::Abort));
+        // The share stays what it is here, whatever the weight.
+        spec.gates.sample_ratio = None;
+    })
 }
 
 fn with_slo(name: &str, limit: f64) -> Plan {
@@ -177,7 +181,7 @@ fn another_latency_limit_is_judged_from_the_histograms_and_says_so() {
     // Every answer took 20 ms; the recorded limit is 500 ms.
     let other = plan("web", |spec| {
         spec.checks[1].range.max = Some(10.0);
-        spec.gates = gates_of(&spec.checks, false, Some(Action::Abort));
+        spec.gates = gates_of(&spec.checks, false, &GateSettings::all(Some(Action::Abort), Action::Abort));
     });
     let replayed = scene.replay("web", 1, Some(other));
     assert!(!replayed.recorded.latency_estimated && replayed.recorded.abort.is_none());

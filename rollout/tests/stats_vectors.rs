@@ -105,7 +105,10 @@ fn compute(method: &str, inputs: &Value) -> Option<Computed> {
             vec![("lower", vec![lower]), ("upper", vec![upper])]
         }
         "srm_tol" => {
-            vec![("log_e", vec![sample_ratio(n("canary"), n("total"), f("weight"), f("rel_tolerance"))])]
+            vec![(
+                "log_e",
+                vec![sample_ratio([(n("canary"), n("total"), f("weight"))].into_iter(), f("rel_tolerance"))],
+            )]
         }
         "srm_dirichlet" => {
             let counts: Vec<u64> = inputs["counts"].as_array()?.iter().filter_map(Value::as_u64).collect();

@@ -10,6 +10,7 @@ mod fixture;
 use std::fs;
 use std::path::PathBuf;
 
+use rollout::certificate::Otherwise;
 use rollout::controller::{Command, Controller, Event, Output, Verb};
 use rollout::explain;
 use rollout::fleet::Conn;
@@ -20,7 +21,7 @@ use rollout::status;
 use rollout::table::{Epoch, WeightPpm};
 use rollout::time::Millis;
 
-use fixture::{counts, hello, hook, id, percent, plan, report, unsupported, upstream, word};
+use fixture::{counts, hello, hook, id, on_certificate, percent, plan, report, unsupported, upstream, word};
 
 /// One worker, one canary, and the table that grows as they go.
 struct Walk {
@@ -114,6 +115,18 @@ impl Walk {
         self.happen(&format!("check: {good} good, {bad} bad, {slow} slow"), Event::Timer);
     }
 
+    /// So many good, bad and slow answers of the canary that a report brings a second later, and as many of the primary
+    /// as the weight gives it.
+    fn report(&mut self, [good, bad, slow]: [u64; 3]) {
+        self.adopt();
+        self.reports += 1;
+        let (epoch, weight) = (self.adopted[0].1, self.controller.canary(&id("web")).unwrap().weight().percent());
+        let primary = ((good + bad + slow) as f64 * (100.0 - weight) / weight.max(1.0)) as u64;
+        let report = report(self.reports, &id("web"), epoch, [counts(primary, 0, 0), counts(good, bad, slow)]);
+        self.now = self.now.plus(Millis(1_000));
+        self.happen(&format!("report: {good} good, {bad} bad, {slow} slow"), Event::Reported(self.conn, report));
+    }
+
     fn timer(&mut self) {
         self.now = self.controller.deadline().unwrap();
         self.happen("deadline", Event::Timer);
@@ -199,6 +212,27 @@ fn good_by_copy_with_confirm_after_a_failed_hook() {
     walk.ask("confirm", Verb::Confirm { actor: word("ana") });
     walk.hook_answers(Ok(()));
     walk.timer();
+}
+
+#[test]
+fn proven_by_its_own_requests_step_by_step() {
+    let mut walk = Walk::new("on_certificate", |spec| {
+        on_certificate(spec, Otherwise::Pause, Otherwise::Hold);
+        spec.promotion = Promotion::Swap;
+    });
+    walk.release("v2");
+    walk.timer();
+    walk.report([200, 0, 0]);
+    walk.report([171, 0, 0]);
+    walk.report([1, 0, 0]);
+    walk.report([700, 1, 0]);
+    walk.get();
+    walk.timer();
+    walk.report([0, 0, 0]);
+    walk.timer();
+    walk.timer();
+    walk.get();
+    walk.report([400, 0, 0]);
 }
 
 #[test]

@@ -137,13 +137,10 @@ fn notes_that_no_walk_meets() {
         ),
         (Note::Succeeded { unheard: 2 }, "promoted; 2 workers had not confirmed by the deadline"),
         (Note::Aborted(Cause::Withdrawn), "aborted, all traffic to primary: its manifest was removed"),
-        (Note::Stepped { from: percent(5), to: percent(10), verdict: None }, "weight 5 -> 10 %: first step"),
+        (Note::Stepped { from: percent(5), to: percent(10), proof: None }, "weight 5 -> 10 %: first step"),
+        (Note::Held(Hold::NoTraffic), "holds: no canary traffic, so there is nothing to judge"),
         (
-            Note::Held(Hold::NoTraffic),
-            "holds: no canary traffic in the window of the checks, so there is nothing to judge",
-        ),
-        (
-            Note::Promoting { actor: None, verdict: None, awaiting: Some(Awaiting::Hook) },
+            Note::Promoting { actor: None, proof: None, awaiting: Some(Awaiting::Hook) },
             "proven; waits for the promotion hook to bring the primary to the new version",
         ),
         (Note::Swapped { primary: upstream("b") }, "roles exchanged: b is primary now"),

@@ -1,7 +1,9 @@
 //! The plan that this crate's unit tests begin with.
 
+use rollout::default_gates::{GateSettings, gates_of};
+use rollout::gates::Action;
 use rollout::names::{CanaryId, Upstream};
-use rollout::plan::{Check, Flavour, Metric, Plan, Promotion, Spec, Strategy, ThresholdRange};
+use rollout::plan::{Advance, Check, Flavour, Metric, Plan, Promotion, Spec, Strategy, ThresholdRange};
 use rollout::table::{Scope, WeightPpm};
 use rollout::time::Millis;
 
@@ -24,7 +26,8 @@ pub(crate) fn plan() -> Plan {
         strategy: Strategy::Steps([10, 50].map(|percent| WeightPpm::new(percent * 10_000).unwrap()).to_vec()),
         interval: Millis(10_000),
         threshold: 2,
-        gates: rollout::default_gates::gates_of(&checks, false, Some(rollout::gates::Action::Abort)),
+        gates: gates_of(&checks, false, &GateSettings::all(Some(Action::Abort), Action::Pause)),
+        advance: Advance::Interval,
         checks,
         promotion: Promotion::Copy { hook: None },
         unsupported: vec![],

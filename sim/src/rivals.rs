@@ -48,7 +48,7 @@ impl Limits {
             match gate.rule {
                 gates::Rule::Slo { limit, .. } => limits.failed = limit,
                 gates::Rule::Latency { share, .. } => limits.slow = share,
-                gates::Rule::Regression { .. } => {}
+                gates::Rule::Regression { .. } | gates::Rule::LatencyRegression { .. } => {}
             }
         }
         for check in &plan.checks {

@@ -15,25 +15,36 @@ pub const WEB: &str = include_str!("../../envoy-config/standalone/web.yaml");
 pub struct Manifest(String);
 
 impl Manifest {
-    /// The shipped one with a beat of one second, the shortest allowed, and the given weights in percent. Its gates are
+    /// The shipped one with checks at each second, the shortest allowed, and the given weights in percent. Its gates are
     /// off, so that a fault stays long enough to be looked at; see [`Manifest::gated`].
     ///
     /// # Errors
     /// Here and in every method: when the shipped file no longer has the text to replace.
     pub fn quick(weights: &str) -> Result<Self> {
-        let text = replace_once(WEB, "    interval: 10s\n", "    interval: 1s\n")?;
-        let text = replace_once(&text, "[1, 5, 10, 25, 50]", &format!("[{weights}]"))?;
-        Self(text.replace("interval: 30s", "interval: 1s")).edit("  # gates: abort\n", "  gates: off\n")
+        let checked = "    advance: interval\n    interval: 1s\n    threshold: 3\n";
+        let mut manifest = Self::certified(weights)?
+            .edit("    advance: certificate\n", checked)?
+            .edit("    # gates: abort\n", "    gates: off\n")?;
+        for metric in ["request-success-rate", "request-duration"] {
+            let name = format!("      - name: {metric}\n");
+            manifest = manifest.edit(&name, &format!("{name}        interval: 1s\n"))?;
+        }
+        Ok(manifest)
+    }
+
+    /// The shipped one, which advances on certificate, with the given weights in percent.
+    pub fn certified(weights: &str) -> Result<Self> {
+        Self(WEB.into()).edit("[1, 5, 10, 25, 50]", &format!("[{weights}]"))
     }
 
     /// With the gates as they are shipped.
     pub fn gated(self) -> Result<Self> {
-        self.edit("  gates: off\n", "  # gates: abort\n")
+        self.edit("    gates: off\n", "    # gates: abort\n")
     }
 
     /// One weight in percent, held for as long as any test takes.
     pub fn steady(weight: &str) -> Result<Self> {
-        Self::quick(weight)?.edit("    interval: 1s\n    # The failed", "    interval: 1h\n    # The failed")
+        Self::quick(weight)?.edit("    interval: 1s\n    threshold", "    interval: 1h\n    threshold")
     }
 
     /// The number of the failed check that rolls back.

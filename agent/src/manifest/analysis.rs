@@ -1,12 +1,16 @@
 //! `spec.analysis`: how fast a release climbs, what is checked, and when it is cut.
 
+use rollout::default_gates::gates_of;
+use rollout::gates::Gates;
 use rollout::matching::MatchRule;
-use rollout::plan::{Check, Flavour, Strategy, linear_steps};
+use rollout::plan::{Advance, Check, Flavour, Metric, Strategy, linear_steps};
 use rollout::table::WeightPpm;
 use rollout::time::Millis;
 
+use super::choices::Choices;
+use super::metrics::Read;
 use super::reader::{Item, Log, MAX_ITEMS, Map};
-use super::{hooks, metrics, rules};
+use super::{advance, gates, hooks, metrics, rules};
 
 /// Flagger's interval where none is given.
 const INTERVAL: Millis = Millis::from_secs(60);
@@ -20,6 +24,8 @@ pub(super) struct Analysis {
     pub(super) interval: Millis,
     pub(super) threshold: u32,
     pub(super) checks: Vec<Check>,
+    pub(super) gates: Gates,
+    pub(super) advance: Advance,
     /// For each check, which of the document's metrics it is.
     pub(super) check_at: Vec<usize>,
 }
@@ -30,44 +36,83 @@ const NOT_OURS: &[(&[&str], &str)] = &[(
 )];
 
 /// Reads `analysis`; `None` when it is no map.
-pub(super) fn read(item: &Item<'_>, flavour: Flavour, quantile: Option<f64>, log: &mut Log) -> Option<Analysis> {
+pub(super) fn read(item: &Item<'_>, flavour: Flavour, choices: &Choices, log: &mut Log) -> Option<Analysis> {
     let mut fields = item.map(log)?;
-    let interval = interval(&mut fields, flavour, log);
-    let threshold = threshold(&mut fields, flavour, log);
+    let (interval, threshold) = (fields.take("interval", log), fields.take("threshold", log));
     let matched = fields.take("match", log);
     let rules = matched.as_ref().map(|item| rules::read(item, flavour, log)).unwrap_or_default();
     let strategy = strategy(&mut fields, matched.as_ref(), flavour, log);
+    let quantile = choices.quantile;
     let metrics =
         fields.take("metrics", log).map(|item| metrics::read(&item, flavour, quantile, log)).unwrap_or_default();
-    let (check_at, checks) = metrics.into_iter().unzip();
+    let checks: Vec<Check> = metrics.iter().map(|read| read.check.clone()).collect();
+    let settings = gates::read(&mut fields, flavour, choices.gates, log);
+    let gates = gates_of(&checks, choices.sticky.is_some(), &settings);
+    let advance = advance::read(&mut fields, flavour, &gates, &strategy, log);
+    let is_checked = matches!(advance, Advance::Interval);
+    metrics.iter().filter(|_| !is_checked).for_each(|read| warn_unchecked(read, log));
+    let check_at = metrics.iter().map(|read| read.at).collect();
+    let interval = span_of(interval, is_checked, &fields, flavour, log);
+    let threshold = count_of(threshold, is_checked, &fields, flavour, log);
     hooks::read(&mut fields, log);
     held_switches(&mut fields, log);
     fields.warn_groups(NOT_OURS, log);
-    fields.finish(log, &[]);
-    Some(Analysis { rules, strategy, interval, threshold, checks, check_at })
+    fields.finish(log, if flavour == Flavour::Flagger { ADVICE } else { &[] });
+    Some(Analysis { rules, strategy, interval, threshold, checks, gates, advance, check_at })
 }
 
-fn interval(fields: &mut Map<'_>, flavour: Flavour, log: &mut Log) -> Millis {
-    let Some(item) = fields.take("interval", log) else {
-        log.warning(fields.at, &format!("{}.interval", fields.path), "is missing; 60s is used");
+/// Advice for fields that only our own kind has.
+const ADVICE: &[(&str, &str)] = &[
+    ("gates", "is a field of serin.dev/v1alpha1; here use the annotation serin.dev/gates"),
+    ("advance", "is a field of serin.dev/v1alpha1; a flagger.app release advances at each interval"),
+    ("certificate", "is a field of serin.dev/v1alpha1; a flagger.app release advances at each interval"),
+];
+/// What is said of a field of Flagger's that a release on certificate has no use for.
+const UNCHECKED: &str = "is not used: the release advances on certificate; advance: interval checks at each interval";
+
+/// A check of which a certificate takes only one end, and no window.
+fn warn_unchecked(read: &Read<'_>, log: &mut Log) {
+    if let Some(window) = &read.window {
+        window.warn(log, UNCHECKED);
+    }
+    let unused = match read.check.metric {
+        Metric::SuccessRate => read.check.range.max.map(|_| "max"),
+        Metric::Duration { .. } => read.check.range.min.map(|_| "min"),
+    };
+    if let Some(end) = unused {
+        read.item.warn(log, format!("has a {end}, which no certificate is about; advance: interval checks it"));
+    }
+}
+
+fn span_of(item: Option<Item<'_>>, is_checked: bool, fields: &Map<'_>, flavour: Flavour, log: &mut Log) -> Millis {
+    let Some(item) = item else {
+        if is_checked {
+            log.warning(fields.at, &format!("{}.interval", fields.path), "is missing; 60s is used");
+        }
         return INTERVAL;
     };
     let interval = item.span(log).unwrap_or(INTERVAL);
-    if flavour == Flavour::Flagger && interval < FLAGGERS_SHORTEST {
+    if !is_checked {
+        item.warn(log, UNCHECKED);
+    } else if flavour == Flavour::Flagger && interval < FLAGGERS_SHORTEST {
         item.warn(log, "is honoured as it stands; Flagger would check every 10s");
     }
     interval
 }
 
-fn threshold(fields: &mut Map<'_>, flavour: Flavour, log: &mut Log) -> u32 {
-    let Some(item) = fields.take("threshold", log) else {
-        let reason = "is missing; 1 is used: the first failed check rolls back";
-        log.warning(fields.at, &format!("{}.threshold", fields.path), reason);
+fn count_of(item: Option<Item<'_>>, is_checked: bool, fields: &Map<'_>, flavour: Flavour, log: &mut Log) -> u32 {
+    let Some(item) = item else {
+        if is_checked {
+            let reason = "is missing; 1 is used: the first failed check rolls back";
+            log.warning(fields.at, &format!("{}.threshold", fields.path), reason);
+        }
         return 1;
     };
     let least = if flavour == Flavour::Flagger { i64::from(i32::MIN) } else { 1 };
     let Some(value) = item.whole(log, least, i64::from(i32::MAX)) else { return 1 };
-    if value < 1 {
+    if !is_checked {
+        item.warn(log, UNCHECKED);
+    } else if value < 1 {
         item.warn(log, "means 1, as in Flagger: the first failed check rolls back");
     }
     u32::try_from(value.max(1)).unwrap_or(1)

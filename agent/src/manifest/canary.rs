@@ -1,7 +1,6 @@
 //! A Canary document, of either kind, becomes a plan.
 
 use proto::wire::check_routing;
-use rollout::default_gates::gates_of;
 use rollout::names::{CanaryId, Upstream};
 use rollout::plan::{Flavour, Plan, PlanError, Spec};
 use rollout::table::{Routing, Scope, Split, StickyKey, WeightPpm};
@@ -45,6 +44,8 @@ const ADVICE: &[(&str, &str)] = &[
     ("gates", "is a field of serin.dev/v1alpha1; here use the annotation serin.dev/gates"),
 ];
 
+const OWN_ADVICE: &[(&str, &str)] = &[("gates", "stands in analysis: write spec.analysis.gates")];
+
 /// Reads `spec`. `None` when a problem was logged.
 pub(super) fn plan(spec: &Item<'_>, head: &Head<'_>, log: &mut Log) -> Option<Plan> {
     let mut spec = spec.map(log)?;
@@ -56,11 +57,11 @@ pub(super) fn plan(spec: &Item<'_>, head: &Head<'_>, log: &mut Log) -> Option<Pl
     };
     switches(&mut spec, log);
     let analysis = match spec.need("analysis", log) {
-        Some(item) => analysis::read(&item, head.flavour, choices.quantile, log),
+        Some(item) => analysis::read(&item, head.flavour, &choices, log),
         None => None,
     };
     spec.warn_groups(NOT_OURS, log);
-    let advice = if head.flavour == Flavour::Flagger { ADVICE } else { &[] };
+    let advice = if head.flavour == Flavour::Flagger { ADVICE } else { OWN_ADVICE };
     spec.finish(log, advice);
     meant(head, target, service?, choices, analysis?, log)
 }
@@ -84,7 +85,8 @@ fn meant(
         primary: choices.primary.or_else(|| upstream("primary"))?,
         canary: choices.canary.or_else(|| upstream("canary"))?,
         rules: analysis.rules,
-        gates: gates_of(&analysis.checks, choices.sticky.is_some(), choices.gates),
+        gates: analysis.gates,
+        advance: analysis.advance,
         sticky: choices.sticky.map(lower_header),
         strategy: analysis.strategy,
         interval: analysis.interval,

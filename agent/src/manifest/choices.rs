@@ -9,6 +9,7 @@ use rollout::plan::{Hook, Promotion};
 use rollout::table::StickyKey;
 use rollout::time::Millis;
 
+use super::gates;
 use super::reader::{Item, Log, Map, did_you_mean};
 
 /// How long one call of the promotion hook may take unless the manifest says otherwise; Flagger's default for hooks.
@@ -30,7 +31,7 @@ pub(super) struct Choices {
     pub(super) canary: Option<Upstream>,
     pub(super) promotion: Promotion,
     pub(super) sticky: Option<StickyKey>,
-    /// What the gates do when they trip; `None` turns them off.
+    /// What the gates do when they trip, where `analysis` does not say; `None` turns them off.
     pub(super) gates: Option<Action>,
     /// The quantile of `request-duration` where the metric has none of its own.
     pub(super) quantile: Option<f64>,
@@ -61,7 +62,7 @@ pub(super) fn from_annotations(annotations: &[(String, Item<'_>)], log: &mut Log
             "serin.dev/promotion-hook" => hook = url(item, log).map(|url| (item, url)),
             "serin.dev/upstream-primary" => choices.primary = parsed(item, Upstream::parse(&text), log),
             "serin.dev/upstream-canary" => choices.canary = parsed(item, Upstream::parse(&text), log),
-            "serin.dev/gates" => choices.gates = gates(item, log),
+            "serin.dev/gates" => choices.gates = gates::action(item, log).unwrap_or(choices.gates),
             "serin.dev/sticky" => choices.sticky = sticky_text(item, &text, log),
             "serin.dev/request-duration-quantile" => choices.quantile = quantile_text(item, &text, log),
             _ => item.refuse(log, format!("belongs to an unknown annotation{}", did_you_mean(name, ANNOTATIONS))),
@@ -90,21 +91,8 @@ pub(super) fn from_spec(spec: &mut Map<'_>, annotations: &[(String, Item<'_>)], 
         choices.promotion = promotion(mode == Some("swap"), hook, log);
         fields.finish(log, &[]);
     }
-    if let Some(item) = spec.take("gates", log) {
-        choices.gates = gates(&item, log);
-    }
     choices.sticky = spec.take("sticky", log).and_then(|item| sticky_fields(&item, log));
     choices
-}
-
-/// What all gates do. `None` is off.
-fn gates(item: &Item<'_>, log: &mut Log) -> Option<Action> {
-    match item.one_of(log, &["abort", "pause", "notify", "off"])? {
-        "abort" => Some(Action::Abort),
-        "pause" => Some(Action::Pause),
-        "notify" => Some(Action::Notify),
-        _ => None,
-    }
 }
 
 fn promotion(swap: bool, hook: Option<(&Item<'_>, Hook)>, log: &mut Log) -> Promotion {

@@ -14,16 +14,27 @@ const DURATION: &str = "request-duration";
 const ADVICE: &[(&str, &str)] =
     &[("quantile", "is a field of serin.dev/v1alpha1; here use the annotation serin.dev/request-duration-quantile")];
 
-/// Reads the list: the checks that can be made, each with its place in the list.
-pub(super) fn read(item: &Item<'_>, flavour: Flavour, quantile: Option<f64>, log: &mut Log) -> Vec<(usize, Check)> {
-    let items = item.list(log);
-    items.iter().enumerate().filter_map(|(n, item)| Some((n, check(item, flavour, quantile, log)?))).collect()
+/// A check that can be made.
+pub(super) struct Read<'a> {
+    /// Its place in the list.
+    pub(super) at: usize,
+    pub(super) check: Check,
+    pub(super) item: Item<'a>,
+    /// Its window, if it has one of its own.
+    pub(super) window: Option<Item<'a>>,
 }
 
-fn check(item: &Item<'_>, flavour: Flavour, quantile: Option<f64>, log: &mut Log) -> Option<Check> {
+/// Reads the list.
+pub(super) fn read<'a>(item: &Item<'a>, flavour: Flavour, quantile: Option<f64>, log: &mut Log) -> Vec<Read<'a>> {
+    let items = item.list(log);
+    items.iter().enumerate().filter_map(|(n, item)| check(n, item, flavour, quantile, log)).collect()
+}
+
+fn check<'a>(at: usize, item: &Item<'a>, flavour: Flavour, quantile: Option<f64>, log: &mut Log) -> Option<Read<'a>> {
     let mut fields = item.map(log)?;
     let name = fields.need("name", log).and_then(|name| name.text(log));
-    let window = fields.take("interval", log).map_or(Some(WINDOW), |item| item.span(log));
+    let own_window = fields.take("interval", log);
+    let window = own_window.as_ref().map_or(Some(WINDOW), |item| item.span(log));
     let own_quantile = match flavour {
         Flavour::Serin => fields.take("quantile", log).and_then(|item| Some((item.number(log)?, item))),
         Flavour::Flagger => None,
@@ -53,7 +64,7 @@ fn check(item: &Item<'_>, flavour: Flavour, quantile: Option<f64>, log: &mut Log
     if range.min.is_none() && range.max.is_none() && !unbounded(item, metric, flavour, asks_elsewhere, log) {
         return None;
     }
-    Some(Check { name, metric, window: window?, range })
+    Some(Read { at, check: Check { name, metric, window: window?, range }, item: item.clone(), window: own_window })
 }
 
 /// What must be asked of somebody else: a template, a query, or a name that nobody here knows.

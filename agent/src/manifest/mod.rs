@@ -5,12 +5,14 @@
 //! Read in this order: `problem`, `tree` (YAML with places), `reader` (fields), `canary` and what it calls, then
 //! `directory`, the only part that touches files.
 
+mod advance;
 mod analysis;
 mod canary;
 mod choices;
 mod conflict;
 mod directory;
 mod duration;
+mod gates;
 mod hooks;
 mod metrics;
 mod problem;

@@ -125,6 +125,11 @@ impl<'a> Item<'a> {
         None
     }
 
+    /// Whether it is a text: for fields that are a word or a map.
+    pub(super) const fn is_text(&self) -> bool {
+        matches!(self.node.value, Value::Text(_))
+    }
+
     pub(super) fn text(&self, log: &mut Log) -> Option<String> {
         match &self.node.value {
             Value::Text(text) if text.len() <= MAX_TEXT_BYTES => Some(text.clone()),

@@ -160,7 +160,7 @@ async fn what_a_live_agent_answers_fits() {
 
 /// The test's canary with gates that only tell, so that its checks have their turn.
 fn notifying() -> String {
-    WEB.replacen("spec:\n", "spec:\n  gates: notify\n", 1)
+    WEB.replacen("  analysis:\n", "  analysis:\n    gates: notify\n", 1)
 }
 
 fn kind(detail: &Value) -> String {

@@ -25,7 +25,7 @@ fn noted(at_ms: u64, note: Note) -> Frame {
 
 fn stepped(from: u32, to: u32) -> Note {
     let ppm = |percent| WeightPpm::new(percent * 10_000).unwrap();
-    Note::Stepped { from: ppm(from), to: ppm(to), verdict: None }
+    Note::Stepped { from: ppm(from), to: ppm(to), proof: None }
 }
 
 fn script(watches: impl IntoIterator<Item = Vec<Frame>>) -> Script {

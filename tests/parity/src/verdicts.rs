@@ -4,8 +4,9 @@ use rollout::bounds::{confidence_sequence, gate_bounds, sample_ratio, sample_rat
 use rollout::evidence::Evidence;
 use rollout::gate::{Trials, certify, running_p};
 use rollout::gates::{Action, Gate, Gates, Rule};
+use rollout::ratio::SampleRatio;
 use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
+use rollout::table::{Epoch, Version, WeightPpm};
 use rollout::tally::{Counts, Failures, Slot, Stratum};
 use rollout::time::{Micros, Millis};
 
@@ -18,9 +19,11 @@ fn all_gates() -> Gates {
         Rule::Slo { limit: 0.02, unless_primary_also: true },
         Rule::Regression { margin: 1.5, floor: 0.005 },
         Rule::Latency { limit: Micros(500_000), share: 0.05 },
+        Rule::LatencyRegression { margin: 1.1, floor: Micros(20_000), share: 0.05 },
     ];
     let gate = |rule| Gate { rule, action: Action::Abort };
-    Gates { gates: rules.map(gate).to_vec(), alpha: 0.01, max_cluster: 3 }
+    let sample_ratio = Some(SampleRatio { tolerance: 0.05, alpha: 0.001, action: Action::Pause });
+    Gates { gates: rules.map(gate).to_vec(), alpha: 0.01, max_cluster: 3, sample_ratio }
 }
 
 /// Slots of three epochs, with requests that stay pending for a while, judged after each; the canary gets worse.
@@ -28,6 +31,7 @@ pub(crate) fn gates(draws: &mut Draws, bits: &mut Bits) {
     let gates = all_gates();
     let mut evidence = Evidence::default();
     evidence.begin_release(Epoch(1), Millis(1_000), &gates);
+    (1..=3).for_each(|epoch| evidence.weigh(Epoch(epoch), WeightPpm::new(200_000).unwrap_or_default()));
     let mut pending: Vec<(Stratum<()>, u64)> = Vec::new();
     for now in 0..120u32 {
         let at = Millis(u64::from(now) * 100);
@@ -43,7 +47,8 @@ pub(crate) fn gates(draws: &mut Draws, bits: &mut Bits) {
             if let Some(first) = by_class.0.first_mut() {
                 *first = failed;
             }
-            let known = Counts { started: requests + late, succeeded, failed: by_class, slow, ..Counts::default() };
+            let mut known = Counts { started: requests + late, succeeded, failed: by_class, slow, ..Counts::default() };
+            (0..requests).for_each(|_| known.latency.record(Micros(5_000 + draws.up_to(60_000))));
             evidence.fold(&stratum, &known, at);
             pending.push((stratum, late));
         }
@@ -60,6 +65,7 @@ pub(crate) fn gates(draws: &mut Draws, bits: &mut Bits) {
         if let Some(verdict) = evidence.judge(&gates, at) {
             verdict.findings.iter().for_each(|finding| bits.add(finding.ln_e));
             bits.count(u64::from(verdict.tripped.is_some()));
+            verdict.ratio.iter().for_each(|ratio| bits.add(ratio.ln_e));
         }
         bits.add(evidence.per_second(at));
     }
@@ -87,8 +93,8 @@ pub(crate) fn bounds(draws: &mut Draws, bits: &mut Bits) {
             bits.add(low);
             bits.add(high);
         }
-        bits.add(sample_ratio(events, trials, 0.1, 0.05));
+        bits.add(sample_ratio([(events, trials, 0.1)].into_iter(), 0.05));
         bits.add(sample_ratio_exact(&[0.1, 0.9], &[events, trials - events], 500.0));
-        bits.add(running_p(sample_ratio(events, trials, 0.01, 0.05)));
+        bits.add(running_p(sample_ratio([(events, trials, 0.01)].into_iter(), 0.05)));
     }
 }

@@ -1,14 +1,14 @@
 //! What the door lets in, and the exact words with which it refuses the rest.
 
 mod directory;
+mod judging;
 mod refusals;
 
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use rollout::gates::Action;
 use rollout::matching::StringMatch;
-use rollout::plan::{Metric, Promotion, Strategy};
+use rollout::plan::{Advance, Metric, Promotion, Strategy};
 use rollout::table::StickyKey;
 use rollout::time::Millis;
 
@@ -136,7 +136,7 @@ fn the_shipped_example_is_accepted_without_a_word() {
     assert_eq!(warnings(EXAMPLE), [""; 0]);
     assert_eq!(plan.id.as_str(), "default/web");
     assert!(plan.scope.hosts.iter().any(|host| host == "*"));
-    assert_eq!(plan.interval, Millis::from_secs(10));
+    assert!(matches!(plan.advance, Advance::Certificate(_)));
 }
 
 #[test]
@@ -292,21 +292,4 @@ fn what_no_worker_would_take_is_refused_at_the_door() {
     let refused = read("f.yaml", &text).documents.remove(0).result.unwrap_err();
     let told = refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     assert!(told.contains("spec.analysis.match") && told.contains("64"), "{told}");
-}
-
-#[test]
-fn gates_follow_from_the_thresholds_and_can_be_softened_or_switched_off() {
-    let actions = |text: &str| plan_of(text).gates.gates.iter().map(|gate| gate.action).collect::<Vec<_>>();
-    assert_eq!(actions(EXAMPLE), [Action::Abort; 3], "objective, regression, latency");
-    let with = |line: &str| EXAMPLE.replacen("spec:\n", &format!("spec:\n  {line}\n"), 1);
-    assert_eq!(actions(&with("gates: notify")), [Action::Notify; 3]);
-    assert!(actions(&with("gates: off")).is_empty());
-    let refused = read("f.yaml", &with("gates: of")).documents.remove(0).result.unwrap_err();
-    assert!(refused[0].to_string().contains("gates"), "{refused:?}");
-    let annotated = WEIGHTED.replacen(
-        "kind: Canary\nmetadata:\n",
-        "kind: Canary\nmetadata:\n  annotations: { serin.dev/gates: pause }\n",
-        1,
-    );
-    assert!(actions(&annotated).iter().all(|action| *action == Action::Pause));
 }

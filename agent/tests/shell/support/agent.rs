@@ -16,6 +16,7 @@ kind: Canary
 metadata: { name: web, namespace: prod }
 spec:
   analysis:
+    advance: interval
     interval: 1s
     threshold: 2
     stepWeights: [10, 50]
