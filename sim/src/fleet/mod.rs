@@ -39,6 +39,8 @@ pub(crate) struct Fleet<'a> {
     open: Slab<Open>,
     worker_draws: Draws,
     timer: Option<Millis>,
+    /// Whether users have stopped sending, and nothing breaks any more.
+    is_calm: bool,
 }
 
 /// A request that has not ended.
@@ -68,6 +70,7 @@ impl<'a> Fleet<'a> {
             open: Slab::new(),
             worker_draws: Draws::new(seed, Purpose::Workers),
             timer: None,
+            is_calm: false,
         };
         fleet.agent_hears(Event::Declared(Box::new(scenario.plan.clone())));
         (0..fleet.proxies.len()).for_each(|proxy| fleet.begin_worker(proxy));
@@ -93,8 +96,9 @@ impl<'a> Fleet<'a> {
         matches!(canary.phase, Phase::Succeeded(_) | Phase::Failed(..)) && self.proxies.iter().all(in_force)
     }
 
-    /// From now on nothing new breaks.
+    /// From now on nothing new breaks, and nobody repeats what failed.
     pub(crate) fn calm_down(&mut self) {
+        self.is_calm = true;
         self.schedule.forget_mishaps();
         self.streams.heal();
     }
@@ -166,7 +170,7 @@ impl<'a> Fleet<'a> {
         if let Some(proxy) = self.proxies.get_mut(proxy).filter(|proxy| proxy.life == life) {
             proxy.finish(ticket, fate, self.now);
         }
-        if fate.is_bad() && arrival.retries > 0 {
+        if fate.is_bad() && arrival.retries > 0 && !self.is_calm {
             self.request(Arrival { at: self.now, retries: arrival.retries - 1, ..arrival });
         }
     }
