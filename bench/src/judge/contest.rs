@@ -148,14 +148,14 @@ impl Ours {
         let gates = gates(which);
         let smaller = load.per_second as f64 * load.weight.min(1.0 - load.weight) / 10.0;
         let length = (EXPECTED_IN_SLOT / smaller).clamp(1.0, MOST_TICKS) as u32;
-        Self { tests: gates.begin(), gates, length, now: 0, open: ObservedSlot::default() }
+        Self { tests: gates.begin(), gates, length, now: 0, open: ObservedSlot::NOTHING }
     }
 
     fn sees(&mut self, tick: &Tick) -> bool {
         let number = self.now / self.length;
         if self.now.is_multiple_of(self.length) {
             self.tests.open(key(number), self.now == 0);
-            self.open = ObservedSlot::default();
+            self.open = ObservedSlot::NOTHING;
         }
         self.now += 1;
         let more = slot(tick.canary, tick.primary);

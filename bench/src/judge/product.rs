@@ -1,10 +1,11 @@
 //! The one place that knows what the gates are made of and how they are asked.
 
-use rollout::default_gates::gates_of;
+use rollout::default_gates::{GateSettings, gates_of};
 use rollout::gate::{Boundary, Pair, Trials, certify};
 use rollout::gates::{Action, Gate, Gates, Rule};
 use rollout::mixture::{G8, PerAlternative};
 use rollout::plan::{Check, Metric, ThresholdRange};
+use rollout::ratio::Ratio;
 use rollout::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
 use rollout::table::Epoch;
 use rollout::tally::{PerVersion, Slot};
@@ -46,20 +47,20 @@ pub fn gates(which: Which) -> Gates {
         Which::Default => return default_gates(),
     };
     let gates = rules.into_iter().map(|rule| Gate { rule, action: Action::Abort }).collect();
-    Gates { gates, alpha: ALPHA, max_cluster: 1 }
+    Gates { gates, alpha: ALPHA, max_cluster: 1, sample_ratio: None }
 }
 
 fn default_gates() -> Gates {
     let range = ThresholdRange { min: Some(100.0 - LIMIT * 100.0), max: None };
     let name = "request-success-rate".to_owned();
     let check = Check { name, metric: Metric::SuccessRate, window: Millis::from_secs(60), range };
-    gates_of(&[check], false, Some(Action::Abort))
+    gates_of(&[check], false, &GateSettings::all(Some(Action::Abort), Action::Pause))
 }
 
 /// Whether they would abort now.
 #[must_use]
 pub fn is_tripped(gates: &Gates, tests: &Sequential) -> bool {
-    gates.judge(tests, &PerVersion::default()).tripped.is_some()
+    gates.judge(tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
 }
 
 /// Which slot of a release with one epoch.
@@ -71,8 +72,8 @@ pub const fn key(number: u32) -> SlotKey {
 /// A slot in which every outcome is known; failures are slow as well, as the worker counts them.
 #[must_use]
 pub fn slot(canary: [u64; 2], primary: [u64; 2]) -> ObservedSlot {
-    let side = |[started, failed]: [u64; 2]| Observed { started, failed, slow: failed, ..Observed::default() };
-    ObservedSlot { canary: side(canary), primary: side(primary), ..ObservedSlot::default() }
+    let side = |[started, failed]: [u64; 2]| Observed { started, failed, slow: failed, ..Observed::NOTHING };
+    ObservedSlot { canary: side(canary), primary: side(primary), ..ObservedSlot::NOTHING }
 }
 
 /// The likelihood ratios of a batch against the failure rate `limit`.
