@@ -49,7 +49,7 @@ impl Manifest {
 
     /// The number of the failed check that rolls back.
     pub fn threshold(self, count: u32) -> Result<Self> {
-        self.edit("threshold: 3", &format!("threshold: {count}"))
+        self.edit("    threshold: 3\n", &format!("    threshold: {count}\n"))
     }
 
     /// Calls `url` to promote.
