@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use rollout::table::{Version, WeightPpm};
 use rollout::time::{Micros, Millis};
 
+use crate::behaviour::Fate;
 use crate::draws::{Draws, Purpose, mix, unit};
 use crate::outcome::{End, Outcome, Received};
 use crate::rivals::{Answers, Rival, TICK};
@@ -32,8 +33,10 @@ pub fn contest(scenario: &Scenario, seed: u64, rivals: Vec<Rival>) -> Vec<Outcom
         now = now.plus(TICK);
         let until = Micros(scenario.warm_up.plus(now).0 * 1000);
         while let Some(arrival) = arrivals.next_if(|arrival| arrival.at < until) {
+            let at = arrival.at.to_millis().since(scenario.warm_up);
+            let fates = Version::ALL.map(|version| fate(scenario, &arrival, arrival.proxy, version, at));
             let running = sides.iter_mut().filter(|side| !side.rival.has_ended());
-            running.for_each(|side| side.request(scenario, arrival, now));
+            running.for_each(|side| side.request(scenario, &arrival, fates, now));
         }
         sides.iter_mut().for_each(|side| side.tick(now));
     }
@@ -57,12 +60,15 @@ impl Side {
         Self { rival, draws, seed, latency_limit, coming: VecDeque::new(), outcome: Outcome::default() }
     }
 
-    /// A request, with its repetitions; `now` is the end of the tick.
-    fn request(&mut self, scenario: &Scenario, arrival: Arrival, now: Millis) {
+    /// A request, with its repetitions, that would end like this on primary and canary; `now` is the end of the tick.
+    fn request(&mut self, scenario: &Scenario, arrival: &Arrival, [on_primary, on_canary]: [Fate; 2], now: Millis) {
         let at = arrival.at.to_millis().since(scenario.warm_up);
         for _ in 0..=arrival.retries {
             let version = self.version(scenario, arrival.user);
-            let fate = fate(scenario, &arrival, arrival.proxy, version, at);
+            let fate = match version {
+                Version::Primary => on_primary,
+                Version::Canary => on_canary,
+            };
             match version {
                 Version::Primary => self.outcome.primary.add(fate, self.latency_limit),
                 Version::Canary => {

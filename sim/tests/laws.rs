@@ -6,7 +6,8 @@ mod fixture;
 
 use fixture::{plan, scenario};
 use proptest::prelude::*;
-use rollout::plan::Promotion;
+use rollout::certificate::Certificate;
+use rollout::plan::{Advance, Promotion};
 use rollout::table::StickyKey;
 use rollout::time::Millis;
 use sim::behaviour::{Behaviour, Course, Failing, Latency};
@@ -94,7 +95,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
     let world = (proxies(), traffic(), network(), behaviour(), behaviour());
     let troubles =
         (prop::collection::vec(incident, 0..2), prop::collection::vec(mishap(), 0..6), span(300), span(2_000));
-    (world, troubles, any::<bool>(), any::<bool>()).prop_map(|(world, troubles, is_sticky, is_swap)| {
+    (world, troubles, any::<[bool; 3]>()).prop_map(|(world, troubles, [is_sticky, is_swap, certifies])| {
         scenario(|scenario| {
             (scenario.proxies, scenario.traffic, scenario.network, scenario.primary, scenario.canary) = world;
             (scenario.incidents, scenario.mishaps, scenario.storage_delay, scenario.promotion_takes) = troubles;
@@ -103,6 +104,10 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
             scenario.plan = plan(|spec| {
                 spec.interval = Millis(2_000);
                 spec.sticky = is_sticky.then(|| StickyKey::Header("x-user".into()));
+                if certifies {
+                    spec.advance =
+                        Advance::Certificate(Certificate { min_dwell: Millis::SECOND, ..Certificate::USUAL });
+                }
                 if is_swap {
                     spec.promotion = Promotion::Swap;
                 }

@@ -21,9 +21,9 @@ metrics without delay, routes that change at once (real ones take 15 to 60 s). W
 plays the release without it: that gives the false aborts and the time to promote.
 
 A request through the filter takes half a microsecond, a report to the agent (10 a second from each
-worker) some 100. So 50 runs of a release of a minute, with and without a fault, at 1000 requests a
-second and 4 workers take six seconds on two cores. The same --seed gives the same result on every
-machine.
+worker) some 100. So 50 runs of a release of 80 seconds, with and without a fault, at 1000 requests
+a second and 4 workers take twelve seconds on two cores. The same --seed gives the same result on
+every machine.
 
 Next: `serin validate` checks the file for the agent; `serin release` begins the real one.";
 
