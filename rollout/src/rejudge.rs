@@ -14,8 +14,9 @@ use crate::judge::{Answer, judge};
 use crate::names::CanaryId;
 use crate::outcome::{FailureClass, HUNG};
 use crate::plan::{Advance, Plan};
+use crate::ratio::SampleRatio;
 use crate::report::{Incarnation, Report};
-use crate::table::{Epoch, Version};
+use crate::table::{Epoch, Version, WeightPpm};
 use crate::tally::Counts;
 use crate::time::{Micros, Millis};
 
@@ -29,7 +30,9 @@ pub struct Judged {
     pub trips: Vec<Trip>,
     /// How near each gate came.
     pub gates: Vec<Reached>,
-    /// The threshold checks at their ticks.
+    /// What a step is left after: `interval` or `certificate`.
+    pub advance: String,
+    /// The threshold checks at their ticks; a plan that advances on certificate makes none.
     pub checks: Checks,
     /// When each step that was taken would have been certified, with what was counted under it; `None`: not in its time.
     pub certified: Vec<Option<Certified>>,
@@ -136,10 +139,10 @@ pub struct Rejudge {
 }
 
 impl Rejudge {
-    /// Begins with a release; `recorded` is the plan under which its evidence was counted.
-    pub fn new(plan: Plan, recorded: &Plan, first: Epoch, began: Millis) -> Self {
-        let mut evidence = Evidence::default();
-        evidence.begin_release(first, plan.longest_window(), &plan.gates);
+    /// Begins with a release; `recorded` is the plan under which its evidence was counted, `past` what was known then.
+    pub fn new(plan: Plan, recorded: &Plan, past: &Evidence, began: Millis) -> Self {
+        let mut evidence = past.clone();
+        evidence.begin_release(past.since(), plan.longest_window(), &plan.gates);
         let limits = [&plan, recorded].map(|plan| plan.gates.latency_limit().unwrap_or(HUNG));
         let limit = limits.first().copied().filter(|_| limits.first() != limits.last());
         let certifies = certifiable(&plan.gates).next().is_some();
@@ -147,10 +150,12 @@ impl Rejudge {
         let checks = Checks { looks: 0, failed: 0, threshold, first_failed_ms: None, first_failed: None };
         // The gates share alpha equally; one alone needs its share.
         let needed = libm::log(plan.gates.gates.len().max(1) as f64 / plan.gates.alpha);
+        let gates = plan.gates.gates.iter().map(|gate| reached(gate, needed));
         let judged = Judged {
             abort: None,
             trips: Vec::new(),
-            gates: plan.gates.gates.iter().map(|gate| reached(gate, needed)).collect(),
+            gates: gates.chain(plan.gates.sample_ratio.as_ref().map(reached_by_share)).collect(),
+            advance: plan.advance.name().into(),
             checks,
             certified: Vec::new(),
             certifies,
@@ -162,6 +167,16 @@ impl Rejudge {
     /// The plan.
     pub const fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// An entry with a split was issued.
+    pub fn weigh(&mut self, epoch: Epoch, weight: WeightPpm) {
+        self.evidence.weigh(epoch, weight);
+    }
+
+    /// Whether its steps are left after checks; a plan that advances on certificate makes none.
+    pub fn has_checks(&self) -> bool {
+        matches!(self.plan.advance, Advance::Interval)
     }
 
     /// A report that was not folded before; `step_of` says which step an epoch belongs to, 1 for the first.
@@ -214,7 +229,7 @@ impl Rejudge {
 
     /// Looks at the checks, as on a tick.
     pub fn check(&mut self, now: Millis) {
-        if self.judged.abort.is_some() {
+        if self.judged.abort.is_some() || !self.has_checks() {
             return;
         }
         let verdict = judge(&self.plan, &self.evidence, now);
@@ -272,9 +287,11 @@ impl Rejudge {
     }
 
     fn reach(&mut self, verdict: &GatesVerdict, now: Millis) {
-        for (held, finding) in self.judged.gates.iter_mut().zip(&verdict.findings) {
-            if finding.ln_e > held.ln_e {
-                (held.ln_e, held.since_ms) = (finding.ln_e, now.since(self.began).0);
+        let share = verdict.ratio.iter().map(|found| found.ln_e);
+        let found = verdict.findings.iter().map(|finding| finding.ln_e).chain(share);
+        for (held, ln_e) in self.judged.gates.iter_mut().zip(found) {
+            if ln_e > held.ln_e {
+                (held.ln_e, held.since_ms) = (ln_e, now.since(self.began).0);
             }
         }
     }
@@ -284,6 +301,14 @@ impl Rejudge {
 fn reached(gate: &Gate, ln_needed: f64) -> Reached {
     let (name, rule) = (gate.rule.name(), explain::rule(&gate.rule));
     Reached { gate: name, rule, action: gate.action, ln_e: 0.0, ln_needed, since_ms: 0 }
+}
+
+/// The same for the canary's share, which has an alpha of its own.
+fn reached_by_share(rule: &SampleRatio) -> Reached {
+    let tolerance = explain::number(rule.tolerance * 100.0);
+    let (gate, action) = (GateName::SampleRatio, rule.action);
+    let rule_in_words = format!("the canary's share within {tolerance} % of its weight");
+    Reached { gate, rule: rule_in_words, action, ln_e: 0.0, ln_needed: -libm::log(rule.alpha), since_ms: 0 }
 }
 
 /// Counts as under another latency limit. Histograms do not tell failures from successes: timeouts are taken as longer

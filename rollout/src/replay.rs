@@ -198,8 +198,8 @@ impl Replay {
         let Some((canary, run)) = run.filter(|(_, run)| run.release == release) else {
             return Err(ReplayError::NotBegun(release.0));
         };
-        let (plan, first) = (&canary.plan, canary.evidence.since());
-        let rejudge = |own: &Plan| Rejudge::new(own.clone(), plan, first, run.started_at);
+        let plan = &canary.plan;
+        let rejudge = |own: &Plan| Rejudge::new(own.clone(), plan, &canary.evidence, run.started_at);
         let mut begun = Begun {
             recorded: rejudge(plan),
             other: self.other_plan.as_ref().map(rejudge),
@@ -258,10 +258,11 @@ impl Replay {
 }
 
 impl Begun {
-    /// The checks that are due before an event: with the recorded ones where the interval is theirs, else at their own.
+    /// The checks that are due before an event: with the recorded ones where the interval is theirs, else at their own. A
+    /// plan that advances on certificate makes none.
     fn check(&mut self, phase: &Phase, is_timer: bool, at: Millis) {
         let Some(run) = judged(phase) else { return };
-        let ticks = is_timer && run.check_at <= at;
+        let ticks = is_timer && run.check_at <= at && self.recorded.has_checks();
         if ticks {
             self.recorded.check(at);
         }
@@ -299,7 +300,12 @@ impl Begun {
         if run.step == 0 {
             return;
         }
-        self.step_of.entry(canary.epoch).or_insert(run.step);
+        if self.step_of.insert(canary.epoch, run.step).is_none()
+            && let Some(split) = canary.entry().routing.and_then(|routing| routing.split)
+        {
+            self.recorded.weigh(canary.epoch, split.weight);
+            self.other.iter_mut().for_each(|other| other.weigh(canary.epoch, split.weight));
+        }
         if self.steps.last().is_some_and(|last| last.step == run.step) {
             return;
         }
@@ -325,7 +331,8 @@ impl Begun {
     /// The other plan's next check, counted from now.
     fn schedule(&mut self, at: Millis) {
         let interval = self.other.as_ref().map(|other| other.plan().interval);
-        self.check_at = interval.filter(|own| *own != self.recorded.plan().interval).map(|own| at.plus(own));
+        let is_recorded = |own: &Millis| self.recorded.has_checks() && *own == self.recorded.plan().interval;
+        self.check_at = interval.filter(|own| !is_recorded(own)).map(|own| at.plus(own));
     }
 }
 

@@ -5,15 +5,16 @@
 mod fixture;
 
 use proptest::prelude::*;
+use rollout::certificate::Certificate;
 use rollout::controller::{Controller, Event, Verb};
 use rollout::default_gates::{GateSettings, gates_of};
 use rollout::fleet::Conn;
 use rollout::gates::{Action, GateName, Rule};
 use rollout::names::CanaryId;
 use rollout::outcome::{FailureClass, Outcome};
-use rollout::plan::Plan;
+use rollout::plan::{Advance, Plan, Spec};
 use rollout::record::{Added, Addition, KIND, Line, Opening, Outcome as End, Recorder};
-use rollout::release::{Cause, Phase, ReleaseId};
+use rollout::release::{Cause, Note, Phase, ReleaseId};
 use rollout::replay::{Replay, ReplayError, Replayed};
 use rollout::report::{Position, Report};
 use rollout::route::Placement;
@@ -34,7 +35,7 @@ fn gated(name: &str, action: Option<Action>) -> Plan {
 }
 
 fn with_slo(name: &str, limit: f64) -> Plan {
-    let mut plan = rollout::plan::Spec::from(gated(name, Some(Action::Abort)));
+    let mut plan = Spec::from(gated(name, Some(Action::Abort)));
     plan.gates.gates.retain(|gate| matches!(gate.rule, Rule::Slo { .. }));
     plan.gates.gates[0].rule = Rule::Slo { limit, unless_primary_also: false };
     Plan::new(plan).unwrap()
@@ -282,7 +283,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => Just(Op::Again),
         4 => (0u64..12_000).prop_map(Op::Wait),
         4 => (canary.clone(), 0u8..6, 0u8..3).prop_map(|(canary, verb, revision)| Op::Ask(canary, verb, revision)),
-        1 => (canary.clone(), 0u8..3).prop_map(|(canary, variant)| Op::Declare(canary, variant)),
+        1 => (canary.clone(), 0u8..6).prop_map(|(canary, variant)| Op::Declare(canary, variant)),
         1 => canary.clone().prop_map(Op::Withdraw),
         1 => prop::option::of(canary).prop_map(Op::Reconnect),
         1 => Just(Op::Restart),
@@ -314,8 +315,12 @@ fn play(scene: &mut Scene, op: &Op) {
             scene.ask(NAMES[canary], verb);
         }
         Op::Declare(canary, variant) => {
-            let action = [Some(Action::Abort), Some(Action::Pause), None][usize::from(variant)];
-            scene.happen(Event::Declared(Box::new(gated(NAMES[canary], action))));
+            let action = [Some(Action::Abort), Some(Action::Pause), None][usize::from(variant % 3)];
+            let mut spec = Spec::from(gated(NAMES[canary], action));
+            if variant >= 3 && action.is_some() {
+                spec.advance = Advance::Certificate(Certificate::USUAL);
+            }
+            scene.happen(Event::Declared(Box::new(Plan::new(spec).unwrap())));
         }
         Op::Withdraw(canary) => scene.happen(Event::Withdrawn(id(NAMES[canary]))),
         Op::Reconnect(knows) => {
@@ -363,9 +368,22 @@ proptest! {
                 prop_assert_eq!((&part.phase, &part.evidence, &part.verdict), (&whole.phase, &whole.evidence, &whole.verdict));
             }
             let phase = replay.canary().map(|canary| canary.phase.clone());
+            // After the manifest is removed, nobody is left to ask.
+            let told: Option<Vec<(Action, GateName)>> = replay.canary().map(|canary| {
+                let tripped = canary.history.iter().filter_map(|event| match &event.note {
+                    Note::Tripped(verdict) | Note::Aborted(Cause::Gates(verdict)) => verdict.tripped,
+                    _ => None,
+                });
+                tripped.collect()
+            });
             let replayed = replay.finish().unwrap();
             prop_assert_eq!(replayed.ended.is_some(), has_ended);
             prop_assert_eq!(&replayed.ended_otherwise, &None);
+            if let Some(told) = told {
+                let trips: Vec<(Action, GateName)> =
+                    replayed.recorded.trips.iter().map(|trip| (trip.action, trip.gate)).collect();
+                prop_assert_eq!(trips, told);
+            }
             // The gates beside the fold say what the fold says: the same gate at the same event, or none.
             let trip = replayed.recorded.trips.iter().find(|trip| trip.action == Action::Abort);
             prop_assert_eq!(trip.is_some(), replayed.cut_by_gates);
