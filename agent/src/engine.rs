@@ -130,6 +130,15 @@ impl Handle {
         answered.await.map_err(|_| Stopped)
     }
 
+    /// Returns when all that was on disk at the call has been handed on, to the records too: whoever was answered reads
+    /// what he caused.
+    ///
+    /// # Errors
+    /// When the loop is gone.
+    pub(crate) async fn handed_on(&self) -> Result<(), Stopped> {
+        self.read(|_, _| ()).await
+    }
+
     /// What happens to canaries from now on.
     pub(crate) fn watch(&self) -> broadcast::Receiver<Announcement> {
         self.announcements.subscribe()
@@ -225,7 +234,10 @@ impl Engine {
                 self.happened(Event::Connected(conn, hello), None);
             }
             Input::Beat(conn) => self.perform(Command::Send(conn, ToWorker::Beat)),
-            Input::Question(question) => question(&self.controller, self.clock.now()),
+            Input::Question(question) => {
+                self.release();
+                question(&self.controller, self.clock.now());
+            }
         }
     }
 

@@ -38,6 +38,7 @@ pub(super) async fn read(
 ) -> Result<Response, Failure> {
     let Path((namespace, name, release)) = path?;
     let id = parse_id(Ok(Path((namespace, name))))?;
+    api.handle.handed_on().await?;
     let unreadable = |error| Failure::Unavailable(format!("the record of release {release} cannot be read: {error}"));
     let Some(record) = api.archive.read(id.clone(), ReleaseId(release)).await.map_err(unreadable)? else {
         let recorded: Vec<String> = known(&api, &id).await?.iter().map(|info| info.release.0.to_string()).collect();
@@ -54,6 +55,7 @@ pub(super) async fn read(
 
 /// A canary's records; a canary of which nothing is known, not even records, is refused.
 async fn known(api: &Api, id: &CanaryId) -> Result<Vec<Info>, Failure> {
+    api.handle.handed_on().await?;
     let items = api.archive.list(id.clone()).await;
     let looked = id.clone();
     if items.is_empty() && !api.handle.read(move |controller, _| controller.canary(&looked).is_some()).await? {

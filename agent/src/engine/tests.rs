@@ -145,3 +145,21 @@ async fn a_full_outbox_cuts_its_stream() {
     let cut = timeout(Duration::from_secs(20), rig.cut).await.expect("deadline: cut").unwrap();
     assert_eq!(cut, Cut::Slow);
 }
+
+#[tokio::test]
+async fn a_running_agent_shortens_its_journal_once_the_records_have_what_is_dropped() {
+    let mut rig = Rig::start(64).await;
+    for _ in 0..SNAPSHOT_EVERY {
+        rig.handle.event(Event::Timer).await.unwrap();
+    }
+    // What waits for the disk is done in order: with this ack behind it, the shortening is queued.
+    let report = Report { number: 1, strata: vec![], positions: vec![] };
+    rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
+    while rig.next().await != ToWorker::Ack(1) {}
+    rig.running.abort();
+    let mut stored = rig.handle.stored.clone();
+    let ended = async { while stored.changed().await.is_ok() {} };
+    timeout(Duration::from_secs(20), ended).await.expect("deadline: the journal's end");
+    let replayed = rig.disk.journal().unwrap().1.replayed;
+    assert!(replayed < 100, "{replayed} events are left");
+}
