@@ -129,6 +129,28 @@ Example:
 LAG is the time since the worker last reported; SPLIT the canary's share of the requests that it placed by weight.
 A worker that is not in sync still routes by an older table; one that is not connected keeps it for its lease.")]
     Proxies(ProxiesArgs),
+    /// Judge a recorded release again, under the same settings or others
+    #[command(after_help = "\
+Examples:
+  serin replay web                        the latest release as it was judged
+  serin replay web -f stricter.yaml       would these settings have cut it, and when?
+  serin replay web --list                 which releases are recorded
+  serin replay prod/web --release 3 --save web-3.jsonl
+  serin replay --record web-3.jsonl -f stricter.yaml        without an agent
+
+An example: release 3 failed 0.8 % of its requests and was promoted at a limit of 1 %. Copy its manifest, write
+`min: 99.5` under request-success-rate, and `serin replay web --release 3 -f copy.yaml` tells whether gates and checks
+with that limit would have cut it, after how many requests, and how near they came if not.
+
+What is judged again is the evidence that was recorded, event by event, by the code that judges a running release.
+Requests went where history sent them. So weights and steps of the other settings change nothing; what would have come
+after an earlier cut is not known, and neither is what came after the recorded release ended: `never` means never as far
+as the record goes. Another latency limit is judged from histograms, to 0.8 %.
+
+The agent keeps records within --records-mib and --records-per-canary; the oldest go first.
+
+Next: put the settings that you like into the manifest; the next release takes them.")]
+    Replay(ReplayArgs),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Examples:
@@ -258,6 +280,46 @@ pub(crate) struct ValidateArgs {
     /// Files, directories, or `-` for standard input
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(crate) paths: Vec<PathBuf>,
+}
+
+/// `serin replay`.
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArgs {
+    /// The canary: NAME or NAMESPACE/NAME
+    #[arg(required_unless_present = "record", conflicts_with = "record")]
+    pub(crate) canary: Option<String>,
+    /// Its namespace
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// Which release; the latest recorded one if left out
+    #[arg(long, value_name = "N", conflicts_with = "record")]
+    pub(crate) release: Option<u64>,
+    /// A Canary manifest with other settings to judge under; weights and steps stay as they were
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Replay a saved record, without an agent
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// Save the record too
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    pub(crate) save: Option<PathBuf>,
+    /// Only list the recorded releases
+    #[arg(long, conflicts_with_all = ["record", "save", "file", "release"])]
+    pub(crate) list: bool,
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: ReplayFormat,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+}
+
+/// How `replay` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReplayFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
 }
 
 /// `serin proxies`.

@@ -63,6 +63,30 @@ pub(crate) struct Listing {
     pub(crate) problems: Vec<String>,
 }
 
+/// A release of which the agent has a record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Recorded {
+    /// Its number.
+    pub(crate) release: u64,
+    /// What it brings.
+    pub(crate) revision: String,
+    /// Unix time, milliseconds.
+    pub(crate) began_at_ms: u64,
+    /// The same; none while it runs.
+    pub(crate) ended_at_ms: Option<u64>,
+    /// In one word; none while it runs.
+    pub(crate) outcome: Option<String>,
+    /// Why.
+    pub(crate) message: Option<String>,
+    /// Lines of the record.
+    pub(crate) lines: u64,
+    /// Its size on the agent's disk.
+    pub(crate) bytes: u64,
+    /// Why the record ends before the release, if it does.
+    pub(crate) cut_short: Option<String>,
+}
+
 /// A watch: server-sent events of one canary.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -96,6 +120,27 @@ impl Client {
     /// Its history, oldest first.
     pub(crate) async fn events(&self, id: &CanaryId) -> Result<Body, Failure> {
         self.get(&["canaries", id.namespace(), id.name(), "events"]).await
+    }
+
+    /// Its recorded releases, oldest first.
+    pub(crate) async fn releases(&self, id: &CanaryId) -> Result<Body, Failure> {
+        self.get(&["canaries", id.namespace(), id.name(), "releases"]).await
+    }
+
+    /// Reads the record of a release, piece by piece: it may be longer than any other answer.
+    pub(crate) async fn record(
+        &self,
+        id: &CanaryId,
+        release: u64,
+        mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let url = self.url(&["canaries", id.namespace(), id.name(), "releases", &release.to_string(), "record"]);
+        let mut response = self.answer(self.http.get(url)).await?;
+        let broken = |error: reqwest::Error| unreachable(self.shown_url(), &error);
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            take(&chunk)?;
+        }
+        Ok(())
     }
 
     /// Every worker.

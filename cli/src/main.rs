@@ -9,7 +9,10 @@ mod fixture;
 mod get;
 mod output;
 mod printer;
+mod record;
 mod release;
+mod replay;
+mod replayed;
 mod serve;
 mod simulate;
 mod sse;
@@ -71,6 +74,7 @@ async fn run_async(command: Command) -> Result<u8, Failure> {
         Command::Pause(args) => verbs::pause(args).await?,
         Command::Resume(args) => verbs::resume(args).await?,
         Command::Proxies(args) => get::proxies(args).await?,
+        Command::Replay(args) => replay::run(args).await?,
         Command::Simulate(args) => return simulate::run(&args),
         Command::Validate(args) => return validate::run(&args),
         Command::Version => return version(),

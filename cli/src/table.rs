@@ -8,6 +8,7 @@ use rollout::explain::number;
 use rollout::status::{CanaryStatus, VersionStatus, WorkerStatus};
 use rollout::table::Version;
 
+use crate::client::Recorded;
 use crate::story::Event;
 use crate::text::{ago, count, millis, or_dash, percent, span, utc};
 
@@ -125,6 +126,32 @@ pub(crate) fn workers(items: &[WorkerStatus]) -> String {
         rows
     });
     render(&header, rows)
+}
+
+/// Anything side by side: a label, then one cell for each heading.
+pub(crate) fn beside(headings: &[&str], rows: &[(String, Vec<String>)]) -> String {
+    let header: Vec<&str> = std::iter::once("").chain(headings.iter().copied()).collect();
+    let cells = |(label, cells): &(String, Vec<String>)| std::iter::once(label).chain(cells).map(Cell::new).collect();
+    render(&header, rows.iter().map(cells))
+}
+
+/// Recorded releases.
+pub(crate) fn releases(items: &[Recorded], now_ms: u64) -> String {
+    let rows = items.iter().map(|item| {
+        vec![
+            number_cell(item.release.to_string()),
+            Cell::new(&item.revision),
+            Cell::new(utc(item.began_at_ms)),
+            Cell::new(span(std::time::Duration::from_millis(
+                item.ended_at_ms.unwrap_or(now_ms).saturating_sub(item.began_at_ms),
+            ))),
+            Cell::new(item.outcome.as_deref().unwrap_or("in progress")),
+            number_cell(count(item.lines)),
+            number_cell(count(item.bytes)),
+            Cell::new(item.cut_short.as_ref().or(item.message.as_ref()).map_or("-", String::as_str)),
+        ]
+    });
+    render(&["RELEASE", "REVISION", "BEGAN", "TOOK", "OUTCOME", "EVENTS", "BYTES", "WHY"], rows)
 }
 
 /// The colour that a phase has everywhere.

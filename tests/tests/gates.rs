@@ -2,7 +2,8 @@
 //!
 //! The checks are an hour away in all of these, so whatever is cut is cut by a gate.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use rollout::replay::Replayed;
 use std::time::Duration;
 use tests::case::Case;
 use tests::manifest::Manifest;
@@ -84,12 +85,52 @@ async fn a_healthy_version_is_left_alone_and_the_evidence_is_shown() -> Result<(
             assert_eq!(status.phase, "Progressing", "{}", status.message);
             ensure!(status.versions[1].started >= 1_000, "{} requests", status.versions[1].started);
             let gates: Vec<&str> = status.gates.iter().map(|gate| gate.gate.as_str()).collect();
-            assert_eq!(gates, ["slo", "regression", "latency"]);
+            assert_eq!(gates, ["slo", "regression", "latency", "latencyRegression"]);
             assert!(status.gates.iter().all(|gate| gate.ln_e < gate.ln_needed && gate.canary_trials > 0));
             Ok(())
         })
         .await?;
         drop(load);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_cut_release_is_replayed_as_it_was_and_as_it_would_have_been() -> Result<()> {
+    Case::run("gate-replay", async |case| {
+        let manifest = Manifest::steady("10")?.gated()?;
+        let stage = Stage::start(case, &manifest).await?;
+        stage.versions.canary.restart_as(Behaviour { fail_ratio: 0.2, ..Behaviour::healthy("v2") });
+        let load = stage.load().connections(64).start(RPS).await?;
+        stage.release("v2").await?;
+        stage.phase("Failed").await?;
+        drop(load);
+        let events = stage.events().await?;
+        let at = |word: &str| {
+            let event = events.iter().find(|event| event.message.starts_with(word));
+            event.map(|event| event.at_ms).with_context(|| format!("no event begins with {word}"))
+        };
+        let took = at("aborted")? - at("release of v2 begun")?;
+        let lax = manifest.edit("thresholdRange: { min: 99 }", "thresholdRange: { min: 50 }")?;
+        let lax = case.file("lax.yaml", lax.text())?.display().to_string();
+        let saved = case.dir().join("record.jsonl").display().to_string();
+        let live = stage.agent.cli(&["replay", "web", "-f", &lax, "--save", &saved, "-o", "json"]).await?.ok()?;
+        let offline = stage.agent.cli(&["replay", "--record", &saved, "-f", &lax, "-o", "json"]).await?.ok()?;
+        ensure!(live == offline, "{live}\n{offline}");
+        let replayed: Replayed = serde_json::from_str(&live)?;
+        let abort = replayed.recorded.abort.context("the record was cut")?;
+        ensure!(abort.since_ms == took && replayed.until_ms == took, "{abort:?} after {took} ms");
+        let gate = abort.gate.context("by a gate")?.name();
+        let message = &replayed.ended.context("it ended")?.message;
+        ensure!(replayed.cut_by_gates && message.contains(&format!("gate {gate}")), "{gate}: {message}");
+        ensure!(replayed.ended_otherwise.is_none(), "{:?}", replayed.ended_otherwise);
+        let other = replayed.other.context("other settings were given")?;
+        ensure!(other.abort.is_none() && other.gates.iter().all(|gate| gate.percent() < 100.0), "{other:?}");
+        let page = stage.agent.cli(&["replay", "web", "-f", &lax]).await?.ok()?;
+        ensure!(page.contains("never cut, as far as the record goes"), "{page}");
+        let list = stage.agent.cli(&["replay", "web", "--list"]).await?.ok()?;
+        ensure!(list.contains("aborted") && list.contains(&format!("gate {gate}")), "{list}");
         Ok(())
     })
     .await

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
 use futures::stream::{self, Stream, StreamExt};
 use rollout::release::Note;
@@ -42,6 +42,10 @@ pub(crate) struct Script {
     pub workers: Vec<WorkerStatus>,
     /// What each connection to a watch gets, first come first.
     pub watches: VecDeque<Vec<Frame>>,
+    /// Every canary's recorded releases.
+    pub releases: Vec<Value>,
+    /// The record of each.
+    pub record: String,
     /// The answer to every POST, if not success.
     pub refuse: Option<(u16, String)>,
     /// The token it wants.
@@ -108,10 +112,26 @@ fn router(script: Shared) -> Router {
         .route("/api/v1/canaries/{namespace}/{name}", get(one))
         .route("/api/v1/canaries/{namespace}/{name}/events", get(events))
         .route("/api/v1/canaries/{namespace}/{name}/watch", get(watch))
-        .route("/api/v1/canaries/{namespace}/{name}/{verb}", post(ask))
+        .route("/api/v1/canaries/{namespace}/{name}/releases/{release}/record", get(record))
+        .route("/api/v1/canaries/{namespace}/{name}/{verb}", get(releases).post(ask))
         .route("/api/v1/workers", get(workers))
         .layer(from_fn_with_state(Arc::clone(&script), guard))
         .with_state(script)
+}
+
+async fn releases(
+    State(script): State<Shared>,
+    Path((namespace, name, list)): Path<(String, String, String)>,
+) -> Response {
+    assert_eq!(list, "releases");
+    match find(&script, &namespace, &name) {
+        Some(_) => Json(json!({"items": lock(&script).releases})).into_response(),
+        None => unknown(&namespace, &name),
+    }
+}
+
+async fn record(State(script): State<Shared>) -> String {
+    lock(&script).record.clone()
 }
 
 fn lock(script: &Shared) -> MutexGuard<'_, Script> {

@@ -8,6 +8,7 @@ mod fixture;
 mod local;
 mod read;
 mod refuse;
+mod replay;
 mod run;
 mod simulate;
 mod wait;
