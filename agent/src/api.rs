@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::{Stream, StreamExt};
 use rollout::controller::{Refused, Verb};
+use rollout::explanation::{self, Explanation};
 use rollout::names::{CanaryId, Revision};
 use rollout::status;
 use serde::Deserialize;
@@ -56,6 +57,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/canaries", get(canaries))
         .route("/api/v1/canaries/{namespace}/{name}", get(canary))
         .route("/api/v1/canaries/{namespace}/{name}/events", get(events))
+        .route("/api/v1/canaries/{namespace}/{name}/explain", get(explain))
         .route("/api/v1/canaries/{namespace}/{name}/watch", get(watch))
         .route("/api/v1/canaries/{namespace}/{name}/releases", get(records::list))
         .route("/api/v1/canaries/{namespace}/{name}/releases", post(release))
@@ -165,6 +167,15 @@ async fn events(State(api): State<Api>, path: CanaryPath) -> Result<Json<Value>,
     let unknown = Refused::Unknown(id.clone());
     let items = api.handle.read(move |controller, _| controller.canary(&id).map(status::events)).await?;
     Ok(Json(json!({ "items": items.ok_or(unknown)? })))
+}
+
+async fn explain(State(api): State<Api>, path: CanaryPath) -> Result<Json<Explanation>, Failure> {
+    let id = parse_id(path)?;
+    let unknown = Refused::Unknown(id.clone());
+    let look = move |controller: &rollout::controller::Controller, now| {
+        controller.canary(&id).map(|canary| explanation::explain(canary, now))
+    };
+    Ok(Json(api.handle.read(look).await?.ok_or(unknown)?))
 }
 
 async fn workers(State(api): State<Api>) -> Result<Json<Value>, Failure> {

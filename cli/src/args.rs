@@ -15,6 +15,7 @@ A first session:
   serin get                                             what it manages
   serin release web --revision v2 --wait                begin a release, wait for its end
   serin describe web                                    what happened, and by how much
+  serin explain web                                     why it is where it is, and how far from a verdict
 
 Exit codes:
   0   done; with `release --wait`: promoted
@@ -23,6 +24,27 @@ Exit codes:
   64  the command line is wrong
   69  the agent cannot be reached, or cannot answer now
   77  the agent wants another token";
+
+const EXPLAINED: &str = "\
+Examples:
+  serin explain web
+  serin explain web -n prod
+  serin explain prod/web -o json      for programs: the API's JSON
+
+How to read it, from the top:
+  The first line is the answer. The table below it sets the versions side by side; its last rows are the gates.
+  DIFFERENCE is canary minus primary in percentage points. Its interval holds with 95 % at every moment at once,
+  so looking often does not make it wrong.
+  E-VALUE is the evidence against the canary: so much would be seen of a healthy one with odds of at most 1 in
+  that. A gate trips alone at NEEDS; THERE is how far it has come. What speaks for the canary makes it fall.
+  A certificate is the same the other way round: evidence, from this step's requests alone, that the canary is
+  within its limits. GOOD ONES TO GO is how many more requests it takes if none of them is bad.
+  Clusters: failures that may be one event (one user's, one call's) count as one.
+  Strata: the counts apart by table entry, version and how a request came to its version.
+
+After the release has ended this is its last verdict; requests that ended later count in the versions only.
+
+Next: `serin describe web` tells what happened before; `serin promote web` or `serin abort web --reason TEXT` decide.";
 
 /// Canary releases decided inside the proxy: start the agent, begin releases, watch and cut them.
 #[derive(Debug, Parser)]
@@ -54,7 +76,7 @@ A timed-out release goes on; nothing is undone by giving up the wait.
 
 Next: `serin get web -w` follows it, `serin abort web --reason TEXT` cuts it at once.")]
     Release(ReleaseArgs),
-    /// Show canaries: phase, weight, checks, success rate, latency
+    /// Show canaries: phase, weight, how far they are from the next step and from a cut, success rate, latency
     #[command(after_help = "\
 Examples:
   serin get                    every canary
@@ -62,7 +84,10 @@ Examples:
   serin get -n prod -o wide    one namespace, with counts, epoch and workers
   serin get web -o json        for programs: the API's JSON
 
-Next: `serin describe web` tells why.")]
+PROVEN is how far the step's certificate has come, TO CUT how far the evidence for a cut; where checks decide too,
+the failed ones before it, of those that roll back.
+
+Next: `serin explain web` tells why, `serin describe web` what happened.")]
     Get(GetArgs),
     /// Tell one canary's whole story: state, versions side by side, events with their reasons
     #[command(after_help = "\
@@ -72,6 +97,9 @@ Examples:
 
 Next: `serin promote web` if you are convinced early, `serin abort web --reason TEXT` if you are not.")]
     Describe(DescribeArgs),
+    /// Explain a verdict: what is held against the canary, how much evidence there is, and how much is needed
+    #[command(after_help = EXPLAINED)]
+    Explain(ExplainArgs),
     /// Cut a release: all traffic to the primary, at once
     #[command(after_help = "\
 Example:
@@ -272,6 +300,27 @@ pub(crate) struct DescribeArgs {
     pub(crate) events: usize,
     #[command(flatten)]
     pub(crate) agent: AgentArgs,
+}
+
+/// `serin explain`.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) canary: CanaryArgs,
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: ExplainFormat,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
+}
+
+/// How `explain` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExplainFormat {
+    /// For people
+    Table,
+    /// The API's JSON
+    Json,
 }
 
 /// `serin validate`.

@@ -117,6 +117,11 @@ impl Client {
         self.get(&["canaries", id.namespace(), id.name()]).await
     }
 
+    /// Why its latest release stands where it stands.
+    pub(crate) async fn explanation(&self, id: &CanaryId) -> Result<Body, Failure> {
+        self.get(&["canaries", id.namespace(), id.name(), "explain"]).await
+    }
+
     /// Its history, oldest first.
     pub(crate) async fn events(&self, id: &CanaryId) -> Result<Body, Failure> {
         self.get(&["canaries", id.namespace(), id.name(), "events"]).await

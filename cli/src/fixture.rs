@@ -1,5 +1,8 @@
 //! Canned statuses for this program's unit tests.
 
+use rollout::explanation::{
+    CertificateExplanation, CertificateGate, Explanation, GateExplanation, RatioExplanation, Share, StratumExplanation,
+};
 use rollout::status::{CanaryStatus, VersionStatus, WorkerStatus};
 
 /// A canary in mid-release.
@@ -61,6 +64,83 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
         toward_step: None,
         gates: vec![],
         unsupported: Vec::new(),
+    }
+}
+
+/// That canary's judgement.
+pub(crate) fn explanation(namespace: &str, name: &str) -> Explanation {
+    let canary = canary(namespace, name, "Progressing");
+    let share = |events, trials, percent| Share {
+        events,
+        trials,
+        percent: Some(percent),
+        low_percent: percent / 2.0,
+        high_percent: percent * 2.0,
+    };
+    let gate = |gate: &str, rule: &str, limit_percent, toward_action| GateExplanation {
+        gate: gate.into(),
+        rule: rule.into(),
+        action: "abort".into(),
+        verdict: "undecided".into(),
+        canary: share(19, 1240, 1.532),
+        primary: share(10, 8750, 0.114),
+        difference: [0.31, 1.418, 3.049],
+        limit_percent,
+        e_value: 12.345,
+        e_needed: 200.0,
+        toward_action,
+    };
+    let slo = "at most 1 % may fail";
+    let stratum = |epoch, version: &str, requests| StratumExplanation {
+        epoch,
+        weight_percent: Some(12.5),
+        version: version.into(),
+        placement: "drawn".into(),
+        requests,
+        failed: 3,
+        pending: 0,
+    };
+    Explanation {
+        canary: format!("{namespace}/{name}"),
+        release: canary.release,
+        phase: canary.phase,
+        summary:
+            "web v2 at 12.5 %: not cut, 62 % of the way to the certificate of step 2; about 140 more good requests"
+                .into(),
+        revision: canary.revision,
+        weight_percent: canary.weight_percent,
+        step: 2,
+        steps: 5,
+        versions: canary.versions,
+        gates: vec![
+            gate("slo", slo, Some(1.0), 0.394),
+            gate("regression", "at most 1.5 times the primary's failures, above 0.5 %", None, 0.12),
+        ],
+        toward_abort: 0.41,
+        alpha: 0.01,
+        max_cluster: 1,
+        max_cluster_because: "each failure counts as an event of its own".into(),
+        strata: vec![stratum(16, "primary", 8000), stratum(16, "canary", 421), stratum(17, "canary", 819)],
+        sample_ratio: Some(RatioExplanation {
+            canary: 1240,
+            all: 9990,
+            expected: 1248.75,
+            e_value: 0.2,
+            e_needed: 1000.0,
+        }),
+        certificate: Some(CertificateExplanation {
+            progress: 0.62,
+            on_step_ms: 12_000,
+            dwell_ms: 10_000,
+            gates: vec![CertificateGate {
+                gate: "slo".into(),
+                rule: slo.into(),
+                events: 0,
+                trials: 231,
+                progress: 0.62,
+                requests_to_go: 140,
+            }],
+        }),
     }
 }
 

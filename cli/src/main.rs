@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod describe;
+mod explain;
 mod failure;
 #[cfg(test)]
 mod fixture;
@@ -13,6 +14,7 @@ mod record;
 mod release;
 mod replay;
 mod replayed;
+mod row;
 mod serve;
 mod simulate;
 mod sse;
@@ -68,6 +70,7 @@ async fn run_async(command: Command) -> Result<u8, Failure> {
         Command::Release(args) => return release::run(args).await,
         Command::Get(args) => get::get(args).await?,
         Command::Describe(args) => describe::run(args).await?,
+        Command::Explain(args) => explain::run(args).await?,
         Command::Abort(args) => verbs::abort(args).await?,
         Command::Promote(args) => verbs::promote(args).await?,
         Command::Confirm(args) => verbs::confirm(args).await?,

@@ -9,14 +9,18 @@ use rollout::status::{CanaryStatus, VersionStatus, WorkerStatus};
 use rollout::table::Version;
 
 use crate::client::Recorded;
+use crate::row::{news, to_cut};
 use crate::story::Event;
-use crate::text::{ago, count, millis, or_dash, percent, span, utc};
+use crate::text::{ago, count, millis, or_dash, percent, progress, span, utc};
 
 const GAP: u16 = 3;
+/// From here on, of 1, the way to a cut is coloured.
+const WORRYING: f64 = 0.5;
 
 /// Canaries, one a row.
 pub(crate) fn canaries(items: &[CanaryStatus], wide: bool) -> String {
-    let mut header = vec!["NAMESPACE", "NAME", "PHASE", "REVISION", "WEIGHT", "STEP", "FAILED", "SUCCESS", "P95"];
+    let mut header =
+        vec!["NAMESPACE", "NAME", "PHASE", "REVISION", "WEIGHT", "STEP", "PROVEN", "TO CUT", "SUCCESS", "P95"];
     if wide {
         header.extend(["RELEASE", "PROMOTED", "OBSERVED", "PRIMARY", "CANARY", "EPOCH", "WORKERS", "WITHOUT AGENT"]);
     }
@@ -26,7 +30,7 @@ pub(crate) fn canaries(items: &[CanaryStatus], wide: bool) -> String {
         if wide {
             row.extend(extra(canary));
         }
-        row.push(Cell::new(&canary.message));
+        row.push(Cell::new(news(canary)));
         row
     });
     render(&header, rows)
@@ -165,9 +169,9 @@ fn narrow(canary: &CanaryStatus) -> Vec<Cell> {
     if let Some(color) = phase_color(&canary.phase) {
         phase = phase.fg(table_color(color));
     }
-    let mut failed = number_cell(format!("{}/{}", canary.failed_checks, canary.threshold));
-    if canary.failed_checks > 0 {
-        failed = failed.fg(Color::DarkYellow);
+    let mut to_cut = number_cell(to_cut(canary));
+    if canary.failed_checks > 0 || canary.toward_abort >= WORRYING {
+        to_cut = to_cut.fg(Color::DarkYellow);
     }
     vec![
         Cell::new(&canary.namespace),
@@ -176,7 +180,8 @@ fn narrow(canary: &CanaryStatus) -> Vec<Cell> {
         Cell::new(canary.revision.as_deref().unwrap_or("-")),
         number_cell(percent(canary.weight_percent)),
         number_cell(format!("{}/{}", canary.step, canary.steps)),
-        failed,
+        number_cell(or_dash(canary.toward_step, progress)),
+        to_cut,
         number_cell(or_dash(version.and_then(|v| v.success_rate_percent), percent)),
         number_cell(or_dash(version.and_then(|v| v.p95_ms), millis)),
     ]
@@ -260,13 +265,16 @@ mod tests {
         idle.message = "waits for a release: `serin release`".into();
         idle.versions.clear();
         (idle.weight_percent, idle.step, idle.failed_checks) = (0.0, 0, 0);
-        let items = [idle, fixture::canary("production", "web-checkout", "Progressing")];
+        let mut proving = fixture::canary("production", "web-checkout", "Progressing");
+        proving.advance = "certificate".into();
+        (proving.toward_step, proving.toward_abort) = (Some(0.629), 0.07);
+        let items = [idle, proving];
         assert_eq!(
             plain(&canaries(&items, false)),
             "\
-NAMESPACE    NAME           PHASE         REVISION   WEIGHT   STEP   FAILED   SUCCESS   P95      MESSAGE
-default      api            Initialized   -              0%    0/5      0/3         -        -   waits for a release: `serin release`
-production   web-checkout   Progressing   v2          12.5%    2/5      1/3     98.5%   41.5ms   step 2 of 5
+NAMESPACE    NAME           PHASE         REVISION   WEIGHT   STEP   PROVEN   TO CUT   SUCCESS   P95      MESSAGE
+default      api            Initialized   -              0%    0/5        -        -         -        -   waits for a release: `serin release`
+production   web-checkout   Progressing   v2          12.5%    2/5      62%       7%     98.5%   41.5ms
 "
         );
     }
@@ -277,8 +285,8 @@ production   web-checkout   Progressing   v2          12.5%    2/5      1/3     
         assert_eq!(
             plain(&canaries(&items, true)),
             "\
-NAMESPACE   NAME   PHASE         REVISION   WEIGHT   STEP   FAILED   SUCCESS   P95      RELEASE   PROMOTED   OBSERVED   PRIMARY   CANARY   EPOCH   WORKERS   WITHOUT AGENT               MESSAGE
-prod        web    Progressing   v2          12.5%    2/5      1/3     98.5%   41.5ms         3   v1           12.41%     8,750    1,240      17       2/2   web-primary (the primary)   step 2 of 5
+NAMESPACE   NAME   PHASE         REVISION   WEIGHT   STEP   PROVEN   TO CUT   SUCCESS   P95      RELEASE   PROMOTED   OBSERVED   PRIMARY   CANARY   EPOCH   WORKERS   WITHOUT AGENT               MESSAGE
+prod        web    Progressing   v2          12.5%    2/5        -   1/3 0%     98.5%   41.5ms         3   v1           12.41%     8,750    1,240      17       2/2   web-primary (the primary)
 "
         );
         assert_eq!(notes(&items), "");

@@ -95,6 +95,11 @@ pub(crate) fn percent(percent: f64) -> String {
     format!("{}%", rollout::explain::number(percent))
 }
 
+/// How far something has come, from 0 to 1, in whole percent: 100% only when it is there.
+pub(crate) fn progress(share: f64) -> String {
+    format!("{}%", (share * 100.0).floor())
+}
+
 /// A value that may be missing.
 pub(crate) fn or_dash<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
     value.map_or_else(|| "-".into(), show)
@@ -149,5 +154,6 @@ mod tests {
         assert_eq!(utc(u64::MAX), "9999-12-31 23:59:59Z");
         assert_eq!([count(7), count(1234), count(1_234_567)], ["7", "1,234", "1,234,567"]);
         assert_eq!(percent(12.5), "12.5%");
+        assert_eq!([progress(0.0), progress(0.999), progress(1.0)], ["0%", "99%", "100%"]);
     }
 }

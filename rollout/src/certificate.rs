@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::{Trials, certify};
 use crate::gates::{Action, Gates, Rule};
 use crate::tally::Counts;
 use crate::time::Millis;
@@ -110,10 +111,40 @@ pub fn certifiable(gates: &Gates) -> impl Iterator<Item = &Rule> {
     counting.map(|gate| &gate.rule).filter(|rule| rule.limit().is_some())
 }
 
+/// No release waits for more than this.
+const MOST_TO_GO: u64 = 1 << 40;
+
+impl CertificateFinding {
+    /// Good requests that would complete this certificate if nothing bad came with them; 0 when it is complete.
+    pub fn requests_to_go(&self, needed: f64, max_cluster: u32) -> u64 {
+        let (events, started) = self.canary;
+        let Some(limit) = self.rule.limit().filter(|_| self.ln_e < needed) else { return 0 };
+        let is_enough = |more: u64| {
+            let trials = Trials { started: started.saturating_add(more), events, pending: 0 };
+            certify(trials, limit, max_cluster) >= needed
+        };
+        let (mut low, mut high) = (0, 1);
+        while !is_enough(high) && high < MOST_TO_GO {
+            (low, high) = (high, high * 2);
+        }
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            if is_enough(middle) { high = middle } else { low = middle }
+        }
+        high
+    }
+}
+
 impl CertificateVerdict {
     /// Whether all gates are certified.
     pub fn is_certified(&self) -> bool {
         !self.findings.is_empty() && self.findings.iter().all(|finding| finding.ln_e >= self.needed)
+    }
+
+    /// Good requests that would complete the slowest gate's certificate if nothing bad came with them; 0 when all are.
+    pub fn requests_to_go(&self, max_cluster: u32) -> u64 {
+        let each = self.findings.iter().map(|finding| finding.requests_to_go(self.needed, max_cluster));
+        each.max().unwrap_or(0)
     }
 
     /// Canary requests of this step.
@@ -168,6 +199,15 @@ mod tests {
             assert!(is_certified(&counts(requests - failed, failed, 0, 0)), "{failed} in {requests}");
             assert!(!is_certified(&counts(requests - failed - 1, failed, 0, 0)), "{failed} in one less");
         }
+    }
+
+    #[test]
+    fn what_is_still_to_go_is_what_it_then_takes() {
+        let verdict = certificate().judge(&gates([Action::Abort; 2]), &counts(100, 0, 0, 0));
+        let slo = &verdict.findings[0];
+        assert_eq!(slo.requests_to_go(verdict.needed, 1), 272);
+        let done = certificate().judge(&gates([Action::Abort; 2]), &counts(372, 0, 0, 0));
+        assert_eq!(done.findings[0].requests_to_go(done.needed, 1), 0);
     }
 
     #[test]

@@ -156,6 +156,11 @@ impl Evidence {
         self.ratio.weigh(epoch, weight);
     }
 
+    /// The weight under an epoch of this release, if it had one.
+    pub fn weight(&self, epoch: Epoch) -> Option<WeightPpm> {
+        self.ratio.weight(epoch)
+    }
+
     /// The canary's requests that started under `first` or a later epoch, however they were placed.
     pub fn canary_since(&self, first: Epoch) -> Counts {
         let mut sum = Counts::default();
@@ -179,6 +184,11 @@ impl Evidence {
         let mut sum = PerVersion::default();
         self.strata.iter().for_each(|((_, version, _), counts)| sum.add(*version, counts));
         sum
+    }
+
+    /// This release, each stratum apart: what started under one epoch on one version, by one kind of placement.
+    pub fn strata(&self) -> impl Iterator<Item = (Epoch, Version, Placement, &Counts)> {
+        self.strata.iter().map(|((epoch, version, placement), counts)| (*epoch, *version, *placement, counts))
     }
 
     /// This release, requests that the split placed (not the match rules), under one epoch.

@@ -87,6 +87,10 @@ pub mod explain;
 
 pub mod status;
 
+pub mod headline;
+
+pub mod explanation;
+
 // A release once more.
 pub mod record;
 

@@ -65,6 +65,11 @@ impl Ratio {
         self.0.entry(epoch).or_insert(Placed { weight, canary: 0, all: 0 });
     }
 
+    /// The weight under an epoch, if it had one.
+    pub fn weight(&self, epoch: Epoch) -> Option<WeightPpm> {
+        self.0.get(&epoch).map(|placed| placed.weight)
+    }
+
     /// Requests were placed under an epoch; of one that was never issued with a weight nothing is known.
     pub fn place(&mut self, epoch: Epoch, is_canary: bool, count: u64) {
         if let Some(placed) = self.0.get_mut(&epoch) {

@@ -20,6 +20,17 @@ pub enum Placement {
     Forced,
 }
 
+impl Placement {
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drawn => "drawn",
+            Self::Sticky => "sticky",
+            Self::Forced => "forced",
+        }
+    }
+}
+
 /// Which version serves a request in scope, and how it came to it. `draw` is uniform over all 64-bit values.
 pub fn route(routing: &Routing, request: Request<'_>, draw: u64) -> (Version, Placement) {
     let Some(split) = &routing.split else {

@@ -314,7 +314,7 @@ fn message(canary: &Canary) -> String {
     }
 }
 
-fn revision(phase: &Phase) -> Option<String> {
+pub(crate) fn revision(phase: &Phase) -> Option<String> {
     let of_run = phase.run().map(|run| &run.revision);
     let revision = match phase {
         Phase::Succeeded(ended) | Phase::Failed(ended, _) => Some(&ended.revision),
@@ -344,7 +344,7 @@ fn without_agent(canary: &Canary, fleet: &Fleet) -> String {
     }
 }
 
-fn versions(canary: &Canary, counts: &PerVersion) -> Vec<VersionStatus> {
+pub(crate) fn versions(canary: &Canary, counts: &PerVersion) -> Vec<VersionStatus> {
     let of = |version: Version| {
         let upstream = match version {
             Version::Primary => canary.primary(),

@@ -3,7 +3,9 @@
 //! The checks are an hour away in all of these, so whatever is cut is cut by a gate.
 
 use anyhow::{Context, Result, ensure};
+use rollout::explanation::Explanation;
 use rollout::replay::Replayed;
+use rollout::status::CanaryStatus;
 use std::time::Duration;
 use tests::case::Case;
 use tests::manifest::Manifest;
@@ -23,10 +25,25 @@ async fn cut(case: &Case, weight: &str, bad: Behaviour) -> Result<(u64, String)>
     let load = stage.load().connections(64).start(RPS).await?;
     stage.release("v2").await?;
     let status = stage.phase("Failed").await?;
+    explains(&stage, &status).await?;
     stage.all_on_primary(50).await?;
     let samples = load.stop().await?;
     let bad = samples.by_version().get("v2").map_or(0, |count| count.bad);
     Ok((bad, status.message))
+}
+
+/// `serin explain` names the gate that cut, first, and counts what `serin get` counts.
+async fn explains(stage: &Stage, status: &CanaryStatus) -> Result<()> {
+    let page = stage.agent.cli(&["explain", "web"]).await?.ok()?;
+    let told: Explanation = serde_json::from_str(&stage.agent.cli(&["explain", "web", "-o", "json"]).await?.ok()?)?;
+    ensure!(page.starts_with(&format!("{}\n", told.summary)), "{page}");
+    let forced = told.gates.iter().find(|gate| gate.verdict == "bad").context("no gate is said to be bad")?;
+    ensure!(told.summary.starts_with(&format!("web v2 was cut by gate {}:", forced.gate)), "{page}");
+    ensure!(status.message.contains(&format!("gate {}", forced.gate)), "{}: {page}", status.message);
+    let got: Vec<_> = status.gates.iter().map(|gate| (gate.canary_events, gate.canary_trials)).collect();
+    let counts: Vec<_> = told.gates.iter().map(|gate| (gate.canary.events, gate.canary.trials)).collect();
+    ensure!(counts == got && told.toward_abort == 1.0, "{got:?}: {page}");
+    Ok(())
 }
 
 #[tokio::test]

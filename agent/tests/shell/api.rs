@@ -53,6 +53,21 @@ async fn a_list_holds_every_canary() {
 }
 
 #[tokio::test]
+async fn a_release_is_explained_while_it_runs_and_after_its_end() {
+    let agent = TestAgent::start().await;
+    let api = agent.api();
+    let explain = format!("{WEB_PATH}/explain");
+    let summary = async || api.get(&explain).await.1["summary"].as_str().unwrap().to_owned();
+    assert_eq!(summary().await, "web: no release yet; `serin release` begins one");
+    api.ask("releases").await;
+    assert!(summary().await.starts_with("web v2 at 10 %: not cut"), "{}", summary().await);
+    api.ask("abort").await;
+    assert_eq!(summary().await, "web v2 was aborted: asked for by ann");
+    assert_eq!(api.get(&explain).await.1["gates"][0]["gate"], "slo");
+    assert_eq!(api.get("/api/v1/canaries/prod/nobody/explain").await.0, 404);
+}
+
+#[tokio::test]
 async fn what_cannot_be_honoured_holds_until_someone_accepts_it() {
     let agent = TestAgent::start_with(|options, _| {
         let hook = "    webhooks: [{ name: gate, type: confirm-rollout, url: \"http://127.0.0.1:1/\" }]\n";

@@ -134,6 +134,8 @@ async fn what_a_live_agent_answers_fits() {
         worker.send(&ToAgent::Report(bad_report(number, epoch))).await;
         worker.ack().await;
     }
+    let explained = answers(&api, &format!("{WEB_PATH}/explain"), &format!("{base}/explain")).await;
+    assert!(explained["summary"].as_str().unwrap().contains("; only reported, by gate slo"), "{explained}");
     for verb in ["pause", "resume", "abort"] {
         fits("Done", &api.ask(verb).await);
     }
@@ -154,6 +156,8 @@ async fn what_a_live_agent_answers_fits() {
     assert_eq!(releases["items"].as_array().map(Vec::len), Some(2), "{releases}");
     answers(&api, &format!("{WEB_PATH}/releases/9/record"), &format!("{base}/releases/{{release}}/record")).await;
     answers(&api, "/api/v1/workers", "/api/v1/workers").await;
+    answers(&api, &format!("{WEB_PATH}/explain"), &format!("{base}/explain")).await;
+    answers(&api, "/api/v1/canaries/prod/nobody/explain", &format!("{base}/explain")).await;
     answers(&api, "/api/v1/canaries/prod/nobody", base).await;
     answers(&api, "/api/v1/canaries/prod/%00", base).await;
 }

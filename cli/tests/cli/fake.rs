@@ -38,6 +38,8 @@ pub(crate) struct Script {
     pub problems: Vec<String>,
     /// Every canary's history.
     pub events: Vec<EventStatus>,
+    /// Every canary's judgement.
+    pub explanation: Option<Value>,
     /// All workers.
     pub workers: Vec<WorkerStatus>,
     /// What each connection to a watch gets, first come first.
@@ -111,6 +113,7 @@ fn router(script: Shared) -> Router {
         .route("/api/v1/canaries", get(list))
         .route("/api/v1/canaries/{namespace}/{name}", get(one))
         .route("/api/v1/canaries/{namespace}/{name}/events", get(events))
+        .route("/api/v1/canaries/{namespace}/{name}/explain", get(explain))
         .route("/api/v1/canaries/{namespace}/{name}/watch", get(watch))
         .route("/api/v1/canaries/{namespace}/{name}/releases/{release}/record", get(record))
         .route("/api/v1/canaries/{namespace}/{name}/{verb}", get(releases).post(ask))
@@ -162,6 +165,13 @@ async fn one(State(script): State<Shared>, Path((namespace, name)): Path<(String
 async fn events(State(script): State<Shared>, Path((namespace, name)): Path<(String, String)>) -> Response {
     match find(&script, &namespace, &name) {
         Some(_) => Json(json!({"items": lock(&script).events})).into_response(),
+        None => unknown(&namespace, &name),
+    }
+}
+
+async fn explain(State(script): State<Shared>, Path((namespace, name)): Path<(String, String)>) -> Response {
+    match find(&script, &namespace, &name) {
+        Some(_) => Json(lock(&script).explanation.clone()).into_response(),
         None => unknown(&namespace, &name),
     }
 }

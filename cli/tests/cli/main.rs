@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod explain;
 mod fake;
 #[path = "../../src/fixture.rs"]
 mod fixture;
