@@ -63,6 +63,10 @@ fn block(status: &CanaryStatus) -> String {
         0 => workers,
         lost => format!("{workers}; {lost} went away in this release, and what they had not reported is missing"),
     };
+    let workers = match status.workers_tripped {
+        0 => workers,
+        tripped => format!("{workers}; the fuse of {tripped} has tripped, and sends nothing to the canary"),
+    };
     let lines = [
         ("Canary", format!("{}/{}", status.namespace, status.name)),
         ("Phase", phase),

@@ -56,6 +56,7 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
         workers_live: 2,
         workers_in_sync: 2,
         workers_lost: 0,
+        workers_tripped: 0,
         without_agent: "web-primary (the primary)".into(),
         totals: versions.clone(),
         versions,
@@ -156,5 +157,6 @@ pub(crate) fn worker(node: &str, incarnation: &str) -> WorkerStatus {
         silent_ms: 80,
         missing_reports: 0,
         canaries: Vec::new(),
+        tripped: Vec::new(),
     }
 }

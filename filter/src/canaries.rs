@@ -10,6 +10,7 @@ use rollout::worker::IDLE_EVERY;
 use serde::Deserialize;
 
 use crate::config::{ConfigError, bounded};
+use crate::fuse::{RawFuse, parse_fuse};
 
 /// One static canary as written.
 #[derive(Deserialize)]
@@ -26,6 +27,7 @@ pub(crate) struct RawCanary {
     #[serde(default, rename = "match")]
     rules: Vec<RawRule>,
     sticky: Option<RawSticky>,
+    fuse: Option<RawFuse>,
     salt: Option<String>,
 }
 
@@ -93,17 +95,20 @@ fn fixed_entry(at: &str, raw: RawCanary) -> Result<Entry, ConfigError> {
         Upstream::parse(&name).map_err(|error| ConfigError::new(format!("{at}.{field}"), format!("{name:?} {error}")))
     };
     let percent = bounded(&format!("{at}.weight"), raw.weight, 0.0, 100.0)?;
+    let sticky = raw.sticky.map(|key| parse_sticky(at, key)).transpose()?;
+    let fuse = raw.fuse.map(|raw| parse_fuse(&format!("{at}.fuse"), &raw, sticky.is_some())).transpose()?;
     let rules = raw.rules.into_iter().enumerate();
     let rules = rules.map(|(n, rule)| parse_rule(&format!("{at}.match[{n}]"), rule));
     let split = Split {
         canary: upstream("canary", raw.canary)?,
         weight: parse_weight(percent),
         rules: rules.collect::<Result<_, _>>()?,
-        sticky: raw.sticky.map(|key| parse_sticky(at, key)).transpose()?,
+        sticky,
         salt: raw.salt.unwrap_or_else(|| canary.to_string()),
         // Without an agent nobody compares slots.
         slot: IDLE_EVERY,
-        latency_limit: None,
+        latency_limit: fuse.as_ref().and_then(|(_, limit)| *limit),
+        fuse: fuse.map(|(plan, _)| plan),
     };
     let hosts = raw.hosts.map(|hosts| hosts.iter().map(|host| host.to_ascii_lowercase()).collect());
     let routing = Routing {

@@ -117,6 +117,11 @@ pub(crate) fn open_stream(
     abi::open_stream(upstream, service, method, metadata.collect()).map_err(|status| HostError::Status(status as u32))
 }
 
+/// Acts for another context until the present callback returns: a stream can be used by the context that opened it only.
+pub(crate) fn act_for(context: u32) -> Result<(), HostError> {
+    check(abi::act_for(context))
+}
+
 /// Sends one message on an open stream.
 pub(crate) fn send(token: u32, message: &[u8]) -> Result<(), HostError> {
     check(abi::send(token, message))

@@ -133,6 +133,7 @@ fn finish(shell: &mut Shell, ticket: &Ticket, is_readable: bool) {
             let finished = shell.worker.finish(ticket, flags.unwrap_or(0), attempts, now);
             let canary = shell.worker.canary(finished.canary);
             shell.stats.finished(&finished, canary);
+            shell.press(now);
         }
         _ => shell.worker.lose(ticket, now),
     }

@@ -4,7 +4,7 @@
 //! never decided here. It never blocks a request and never panics. Read in this order:
 //!
 //! - `host`: the only file that speaks the proxy's binary interface
-//! - `config`, `canaries`: the plugin's JSON to meant settings
+//! - `config`, `canaries`, `fuse`: the plugin's JSON to meant settings
 //! - `agent_address`: how the proxy is told where the agent is
 //! - `stats`: what Envoy's own statistics show
 //! - `shell`: the engine with its host: time, stream, statistics
@@ -13,6 +13,7 @@
 mod agent_address;
 mod canaries;
 mod config;
+mod fuse;
 mod host;
 mod http;
 mod root;
@@ -23,6 +24,6 @@ mod start {
     proxy_wasm::main! {{
         // Installs a panic hook too: should a VM ever trap, Envoy's log says why.
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Warn);
-        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::default()));
+        proxy_wasm::set_root_context(|id| Box::new(crate::root::Root::new(id)));
     }}
 }

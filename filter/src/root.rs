@@ -16,12 +16,18 @@ use crate::http::Http;
 use crate::shell::Shell;
 
 /// One configured plugin in one VM.
-#[derive(Default)]
 pub(crate) struct Root {
+    /// Its context, as the host calls it.
+    id: u32,
     shell: Option<Rc<RefCell<Shell>>>,
 }
 
 impl Root {
+    /// A plugin that is not configured yet.
+    pub(crate) const fn new(id: u32) -> Self {
+        Self { id, shell: None }
+    }
+
     /// Borrows the shell for one event. Events do not nest, so this cannot fail; if it did, the event would be dropped.
     fn with_shell(&self, act: impl FnOnce(&mut Shell)) {
         if let Some(shell) = &self.shell
@@ -34,7 +40,7 @@ impl Root {
     fn take_config(&mut self, config: Config) {
         match &self.shell {
             Some(_) => self.with_shell(|shell| shell.reconfigure(config)),
-            None => self.shell = Some(Rc::new(RefCell::new(Shell::new(config)))),
+            None => self.shell = Some(Rc::new(RefCell::new(Shell::new(self.id, config)))),
         }
     }
 }

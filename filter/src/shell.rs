@@ -3,7 +3,7 @@
 use proto::limits::{MAX_TEXT_BYTES, MAX_TO_WORKER_BYTES};
 use proto::wire::{decode_to_worker, encode_from_worker};
 use proxy_wasm::types::{BufferType, LogLevel};
-use rollout::report::{Incarnation, ToAgent};
+use rollout::report::{Incarnation, ToAgent, Trip};
 use rollout::time::Micros;
 use rollout::worker::{Action, Identity, Worker};
 
@@ -23,6 +23,8 @@ pub(crate) struct Shell {
     pub(crate) stats: Stats,
     /// The decision header's name.
     pub(crate) decision_header: String,
+    /// The plugin's own context, which owns the stream.
+    root: u32,
     agent: Option<Agent>,
     stream: Option<u32>,
     last_now: Micros,
@@ -33,7 +35,7 @@ pub(crate) struct Shell {
 
 impl Shell {
     /// A new life: a new incarnation. Nothing is sent before the first tick.
-    pub(crate) fn new(mut config: Config) -> Self {
+    pub(crate) fn new(root: u32, mut config: Config) -> Self {
         let [incarnation, seed] = host::random().unwrap_or_else(|error| {
             // Without a number of its own its reports could be taken for another worker's: better none.
             host::log(
@@ -54,6 +56,7 @@ impl Shell {
             decision_header: config.settings.decision_header.clone(),
             worker: Worker::new(identity, config.settings, seed),
             stats: Stats::default(),
+            root,
             agent: config.agent,
             stream: None,
             last_now: Micros(0),
@@ -83,6 +86,14 @@ impl Shell {
         let actions = self.worker.tick(now.to_millis());
         self.perform(actions, now);
         self.show(now);
+    }
+
+    /// Says what may not wait for the next tick, from within a request's event. If the host does not let us, the tick does.
+    pub(crate) fn press(&mut self, now: Micros) {
+        if self.worker.is_pressing() && host::act_for(self.root).is_ok() {
+            let actions = self.worker.press(now.to_millis());
+            self.perform(actions, now);
+        }
     }
 
     /// A message of `size` bytes waits in the host's buffer.
@@ -128,6 +139,7 @@ impl Shell {
     pub(crate) fn end(&mut self) {
         self.give_up();
         self.stats.connected(false);
+        self.stats.tripped(std::iter::empty());
     }
 
     /// The host's monotonic time; without it, what it last was.
@@ -219,6 +231,15 @@ impl Shell {
         let weights = self.worker.weights(now.to_millis());
         self.stats.weights(weights.map(|(canary, _, weight)| (canary, weight)));
         self.stats.faults(self.worker.faults());
+        for trip in self.stats.tripped(self.worker.tripped()) {
+            let Trip { canary, test, events, trials, .. } = trip;
+            let line = format!(
+                "serin: the fuse of {canary} has tripped, this worker sends it nothing more until an agent or a changed \
+                 configuration says so: {events} of {trials} ({})",
+                test.name()
+            );
+            host::log(LogLevel::Warn, &line);
+        }
     }
 
     fn agent_name(&self) -> &str {

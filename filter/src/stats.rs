@@ -9,6 +9,8 @@
 //! | `serin.void;canary=NS/NAME;version=V` | counter | requests that say nothing about the version |
 //! | `serin.latency_ms;canary=NS/NAME;version=V` | histogram | milliseconds of the answered ones |
 //! | `serin.weight_ppm;canary=NS/NAME` | gauge | the canary's share in force, in parts per million |
+//! | `serin.trips;canary=NS/NAME` | counter | how often a worker's fuse tripped |
+//! | `serin.tripped;canary=NS/NAME` | gauge | worker VMs of this proxy whose fuse is tripped |
 //! | `serin.faults;kind=K` | counter | survived faults: requests, messages, entries, streams, host |
 //! | `serin.connected` | gauge | worker VMs of this proxy that an agent has welcomed |
 //! | `serin.bad_config` | gauge | 1 while the filter's configuration is refused |
@@ -21,6 +23,7 @@ use std::collections::BTreeMap;
 use proxy_wasm::types::MetricType;
 use rollout::names::CanaryId;
 use rollout::outcome::{FailureClass, Outcome};
+use rollout::report::Trip;
 use rollout::table::{Version, WeightPpm};
 use rollout::worker::{Faults, Finished};
 
@@ -31,6 +34,7 @@ use crate::host::{self, HostError};
 pub(crate) struct Stats {
     ids: BTreeMap<Name, u32>,
     weights: BTreeMap<CanaryId, WeightPpm>,
+    tripped: BTreeMap<CanaryId, Trip>,
     faults: Faults,
     host_faults: u64,
     host_faults_shown: u64,
@@ -44,6 +48,8 @@ enum Name {
     Void(u16, Version),
     Latency(u16, Version),
     Weight(CanaryId),
+    Trips(CanaryId),
+    Tripped(CanaryId),
     Faults(&'static str),
     Connected,
     BadConfig,
@@ -52,9 +58,11 @@ enum Name {
 impl Name {
     const fn kind(&self) -> MetricType {
         match self {
-            Self::Requests(..) | Self::Failures(..) | Self::Void(..) | Self::Faults(_) => MetricType::Counter,
+            Self::Requests(..) | Self::Failures(..) | Self::Void(..) | Self::Trips(_) | Self::Faults(_) => {
+                MetricType::Counter
+            }
             Self::Latency(..) => MetricType::Histogram,
-            Self::Weight(_) | Self::Connected | Self::BadConfig => MetricType::Gauge,
+            Self::Weight(_) | Self::Tripped(_) | Self::Connected | Self::BadConfig => MetricType::Gauge,
         }
     }
 
@@ -72,6 +80,8 @@ impl Name {
             Self::Void(_, version) => of("void", version),
             Self::Latency(_, version) => of("latency_ms", version),
             Self::Weight(canary) => format!("serin.weight_ppm;canary={canary}"),
+            Self::Trips(canary) => format!("serin.trips;canary={canary}"),
+            Self::Tripped(canary) => format!("serin.tripped;canary={canary}"),
             Self::Faults(kind) => format!("serin.faults;kind={kind}"),
             Self::Connected => "serin.connected".into(),
             Self::BadConfig => "serin.bad_config".into(),
@@ -106,6 +116,25 @@ impl Stats {
         }
     }
 
+    /// All fuses that are tripped now; returns those that were not before. Counted up and down, because all workers of the
+    /// proxy share the gauge.
+    pub(crate) fn tripped<'a>(&mut self, tripped: impl Iterator<Item = &'a Trip>) -> Vec<Trip> {
+        let now: BTreeMap<CanaryId, Trip> = tripped.map(|trip| (trip.canary.clone(), trip.clone())).collect();
+        if now == self.tripped {
+            return Vec::new();
+        }
+        let before = std::mem::replace(&mut self.tripped, now.clone());
+        for canary in before.keys().filter(|canary| !now.contains_key(*canary)) {
+            self.add(Name::Tripped(canary.clone()), -1);
+        }
+        for canary in now.keys().filter(|canary| !before.contains_key(*canary)) {
+            self.add(Name::Tripped(canary.clone()), 1);
+        }
+        let new: Vec<Trip> = now.into_values().filter(|trip| before.get(&trip.canary) != Some(trip)).collect();
+        new.iter().for_each(|trip| self.count(Name::Trips(trip.canary.clone()), None, 1));
+        new
+    }
+
     /// All faults so far; what is new of them is added.
     pub(crate) fn faults(&mut self, faults: Faults) {
         let old = std::mem::replace(&mut self.faults, faults);
@@ -131,9 +160,7 @@ impl Stats {
             return false;
         }
         self.is_connected = is_connected;
-        if let Some(id) = self.id(Name::Connected, None) {
-            self.note(host::add_metric(id, if is_connected { 1 } else { -1 }));
-        }
+        self.add(Name::Connected, if is_connected { 1 } else { -1 });
         true
     }
 
@@ -145,6 +172,12 @@ impl Stats {
     /// The host refused something that we can do without.
     pub(crate) const fn host_fault(&mut self) {
         self.host_faults = self.host_faults.saturating_add(1);
+    }
+
+    fn add(&mut self, name: Name, offset: i64) {
+        if let Some(id) = self.id(name, None) {
+            self.note(host::add_metric(id, offset));
+        }
     }
 
     fn count(&mut self, name: Name, canary: Option<&CanaryId>, more: u64) {

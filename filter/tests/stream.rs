@@ -26,6 +26,7 @@ fn entry(epoch: u64, weight_ppm: u32) -> ToWorker {
         salt: "prod/web#1".into(),
         slot: Millis(100),
         latency_limit: None,
+        fuse: None,
     };
     let routing = Routing {
         scope: Scope::of_service(&web()),

@@ -27,8 +27,9 @@ use rollout::table::{Epoch, Version};
 use rollout::tally::{Counts, Failures, Slot, Stratum};
 
 use crate::error::{WireError, at_most, each};
+use crate::fuse::{decode_trips, encode_trips};
 use crate::hello::decode_canary;
-use crate::limits::{MAX_CANARIES, MAX_COUNT, MAX_STRATA};
+use crate::limits::{MAX_CANARIES, MAX_COUNT, MAX_STRATA, MAX_TRIPS};
 use crate::v1;
 
 pub(crate) fn encode_report(report: &Report) -> v1::Report {
@@ -37,6 +38,7 @@ pub(crate) fn encode_report(report: &Report) -> v1::Report {
         number: report.number,
         strata: strata.map(|(stratum, counts)| encode_stratum(stratum, counts)).collect(),
         positions: report.positions.iter().map(encode_position).collect(),
+        trips: encode_trips(&report.trips),
     }
 }
 
@@ -50,6 +52,7 @@ pub(crate) fn decode_report(report: v1::Report) -> Result<Report, WireError> {
         number: report.number,
         strata: each("strata", report.strata, decode_stratum)?,
         positions: each("positions", report.positions, |position| decode_position(&position))?,
+        trips: decode_trips(report.trips, MAX_TRIPS)?,
     })
 }
 

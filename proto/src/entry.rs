@@ -6,6 +6,7 @@ use rollout::table::{Entry, Routing, Scope, Split, StickyKey, WeightPpm};
 use rollout::time::{Micros, Millis};
 
 use crate::error::{WireError, at_most, bounded, each};
+use crate::fuse::{decode_fuse, encode_fuse};
 use crate::hello::{decode_canary, decode_epoch, decode_upstream};
 use crate::limits::{
     MAX_CONDITIONS, MAX_HOSTS, MAX_PATH_PREFIX_BYTES, MAX_REGEXES, MAX_RULES, MAX_SALT_BYTES, MAX_SLOT_MS,
@@ -78,6 +79,7 @@ fn encode_split(split: &Split) -> v1::Split {
         salt: split.salt.clone(),
         slot_ms: u32::try_from(split.slot.0).unwrap_or(MAX_SLOT_MS),
         latency_limit_us: split.latency_limit.map(|limit| limit.0),
+        fuse: split.fuse.as_ref().map(encode_fuse),
     }
 }
 
@@ -94,6 +96,7 @@ fn decode_split(split: v1::Split) -> Result<Split, WireError> {
         salt: bounded("salt", split.salt, MAX_SALT_BYTES)?,
         slot: decode_slot(split.slot_ms)?,
         latency_limit: split.latency_limit_us.map(Micros),
+        fuse: split.fuse.map(|fuse| decode_fuse(&fuse).map_err(|error| error.within("fuse"))).transpose()?,
     })
 }
 

@@ -5,6 +5,7 @@ use rollout::report::{Hello, Incarnation, Protocol};
 use rollout::table::Epoch;
 
 use crate::error::{WireError, at_most, bounded, each};
+use crate::fuse::{decode_trips, encode_trips};
 use crate::limits::{MAX_CANARIES, MAX_TEXT_BYTES};
 use crate::v1;
 
@@ -24,6 +25,7 @@ pub(crate) fn encode_hello(hello: &Hello) -> v1::Hello {
                 upstream: upstream.as_str().into(),
             })
             .collect(),
+        trips: encode_trips(&hello.trips),
     }
 }
 
@@ -40,6 +42,7 @@ pub(crate) fn decode_hello(hello: v1::Hello) -> Result<Hello, WireError> {
         default_upstreams: each("default_upstreams", hello.default_upstreams, |default| {
             Ok((decode_canary(&default.canary)?, decode_upstream("upstream", &default.upstream)?))
         })?,
+        trips: decode_trips(hello.trips, MAX_CANARIES)?,
     })
 }
 

@@ -8,6 +8,7 @@
 mod counts;
 mod entry;
 mod error;
+mod fuse;
 mod hello;
 pub mod limits;
 pub mod wire;

@@ -7,6 +7,8 @@ pub const MAX_FROM_WORKER_BYTES: usize = 4 << 20;
 pub const MAX_TO_WORKER_BYTES: usize = 256 << 10;
 /// Most strata in one report.
 pub use rollout::report::MAX_STRATA;
+/// Most trips in one report.
+pub use rollout::report::MAX_TRIPS;
 /// Most canaries a Hello may list.
 pub use rollout::table::MAX_CANARIES;
 /// Greatest count: a worker at 10,000 requests a second reaches it in 890 years, and 2^15 such counts add up in 64 bits.

@@ -68,6 +68,30 @@ fn an_entry_keeps_its_ranges() {
 }
 
 #[test]
+fn a_fuse_keeps_its_ranges() {
+    let fuse = |edit: fn(&mut v1::Fuse)| {
+        let mut fuse = v1::Fuse { failed_ppb: Some(1), slow_ppb: Some(999_999_999), alpha_ppb: 1, max_cluster: 1000 };
+        edit(&mut fuse);
+        entry(|_, split| split.fuse = Some(fuse))
+    };
+    assert!(fuse(|_| ()).starts_with("accepted"));
+    let at = |field: &str| format!("entry.routing.split.fuse.{field}");
+    for ppb in [0, 1_000_000_000, u32::MAX] {
+        let of = |edit: fn(&mut v1::Fuse, u32)| {
+            let mut fuse = v1::Fuse { failed_ppb: Some(1), slow_ppb: Some(1), alpha_ppb: 1, max_cluster: 1 };
+            edit(&mut fuse, ppb);
+            entry(|_, split| split.fuse = Some(fuse))
+        };
+        says(&of(|f, ppb| f.failed_ppb = Some(ppb)), &at("failed_ppb"), "outside 1 to 999999999");
+        says(&of(|f, ppb| f.slow_ppb = Some(ppb)), &at("slow_ppb"), "outside 1 to 999999999");
+        says(&of(|f, ppb| f.alpha_ppb = ppb), &at("alpha_ppb"), "outside 1 to 999999999");
+    }
+    says(&fuse(|f| f.max_cluster = 0), &at("max_cluster"), "outside 1 to 1000");
+    says(&fuse(|f| f.max_cluster = 1001), &at("max_cluster"), "outside 1 to 1000");
+    says(&fuse(|f| (f.failed_ppb, f.slow_ppb) = (None, None)), &at("failed_ppb"), "required");
+}
+
+#[test]
 fn a_scope_keeps_its_ranges() {
     says(&entry(|routing, _| routing.scope = None), "entry.routing.scope", "required");
     says(&hosts(&[]), "entry.routing.scope.hosts", "required");

@@ -7,10 +7,11 @@ use proto::limits::*;
 use proto::v1::{self, from_worker};
 use proto::wire::{decode_from_worker, encode_from_worker};
 use refusal::{refusal, says, up};
+use rollout::fuse::FuseTest;
 use rollout::histogram::{Latency, Packed, max_index};
 use rollout::names::CanaryId;
 use rollout::outcome::FailureClass;
-use rollout::report::{Position, Report, ToAgent};
+use rollout::report::{Position, Report, ToAgent, Trip};
 use rollout::route::Placement;
 use rollout::table::{Epoch, Version};
 use rollout::tally::{Counts, Failures, Slot, Stratum};
@@ -19,7 +20,7 @@ use rollout::tally::{Counts, Failures, Slot, Stratum};
 fn report(edit: impl FnOnce(&mut v1::Stratum)) -> String {
     let mut stratum = v1::Stratum { canary: "prod/web".into(), version: 1, placement: 1, ..v1::Stratum::default() };
     edit(&mut stratum);
-    let report = v1::Report { number: 1, strata: vec![stratum], positions: vec![] };
+    let report = v1::Report { number: 1, strata: vec![stratum], ..v1::Report::default() };
     up(from_worker::Message::Report(report))
 }
 
@@ -62,13 +63,38 @@ fn the_greatest_report_fits_its_frame() {
     };
     let canary = CanaryId::new(&"n".repeat(253), &"c".repeat(253)).unwrap();
     let position = Position { canary: canary.clone(), epoch: Epoch(u64::MAX), slot: Slot::MERGED };
+    let (test, events, trials) = (FuseTest::Slow, MAX_COUNT, MAX_COUNT);
+    let trip = Trip { canary: canary.clone(), epoch: Epoch(u64::MAX), test, events, trials };
     let (version, placement) = (Version::Canary, Placement::Forced);
     let stratum = Stratum { canary, epoch: Epoch(u64::MAX), version, placement, slot: Slot::MERGED };
     let (strata, positions) = (vec![(stratum, counts); MAX_STRATA], vec![position; MAX_CANARIES]);
-    let report = ToAgent::Report(Report { number: u64::MAX, strata, positions });
+    let trips = vec![trip; MAX_TRIPS];
+    let report = ToAgent::Report(Report { number: u64::MAX, strata, positions, trips });
     let frame = encode_from_worker(&report);
     println!("the greatest report is {} bytes long", frame.len());
     assert!(decode_from_worker(&frame) == Ok(report), "it arrives unchanged");
+}
+
+#[test]
+fn a_trip_keeps_its_ranges() {
+    let trip = |edit: fn(&mut v1::Trip)| {
+        let mut trip = v1::Trip { canary: "prod/web".into(), epoch: 1, test: 1, events: 3, trials: 3 };
+        edit(&mut trip);
+        up(from_worker::Message::Report(v1::Report { number: 1, trips: vec![trip], ..v1::Report::default() }))
+    };
+    assert!(trip(|_| ()).starts_with("accepted"));
+    says(&trip(|t| t.canary = "web".into()), "report.trips[0].canary", "namespace/name");
+    says(&trip(|t| t.epoch = 0), "report.trips[0].epoch", "from 1");
+    says(&trip(|t| t.test = 0), "report.trips[0].test", "knows");
+    says(&trip(|t| t.test = 3), "report.trips[0].test", "knows");
+    says(&trip(|t| t.events = 0), "report.trips[0].events", "outside 1");
+    says(&trip(|t| (t.events, t.trials) = (1 << 60, 1 << 60)), "report.trips[0].events", "2^48");
+    says(&trip(|t| t.trials = 2), "report.trips[0].trials", "less than events");
+    says(&trip(|t| t.trials = u64::MAX), "report.trips[0].trials", "2^48");
+    let many = vec![v1::Trip::default(); MAX_CANARIES + 1];
+    says(&hello(|h| h.trips = many.clone()), "hello.trips", "at most 1024");
+    let report = v1::Report { number: 1, trips: many, ..v1::Report::default() };
+    says(&up(from_worker::Message::Report(report)), "report.trips", "at most 256");
 }
 
 #[test]
@@ -101,7 +127,7 @@ fn counts_are_bounded() {
     says(&up(from_worker::Message::Report(v1::Report::default())), "report.number", "from 1");
     let strata = vec![v1::Stratum::default(); MAX_STRATA + 1];
     says(
-        &up(from_worker::Message::Report(v1::Report { number: 1, strata, positions: vec![] })),
+        &up(from_worker::Message::Report(v1::Report { number: 1, strata, ..v1::Report::default() })),
         "report.strata",
         "at most 128",
     );

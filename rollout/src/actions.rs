@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::names::{CanaryId, Upstream};
 use crate::outcome::Outcome;
 use crate::report::{Incarnation, ToAgent};
+use crate::route::Placement;
 use crate::table::{Entry, Version};
 use crate::tally::Stratum;
 use crate::time::{Micros, Millis};
@@ -62,6 +63,13 @@ pub struct Decision {
     pub header: HeaderEdit,
     /// Where the request is counted, and the latency above which it is slow.
     pub(crate) counted: Option<(Stratum<u16>, Micros)>,
+}
+
+impl Decision {
+    /// How the request came to its version; `None` for one that is no canary's business.
+    pub fn placement(&self) -> Option<Placement> {
+        self.counted.map(|(stratum, _)| stratum.placement)
+    }
 }
 
 /// What the shell must do.

@@ -20,18 +20,26 @@ struct Open {
     /// Serial number of the first in `requests`.
     first: u64,
     /// `None` for one that has ended.
-    requests: VecDeque<Option<(Stratum<u16>, Micros)>>,
+    requests: VecDeque<Option<Watched>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    stratum: Stratum<u16>,
+    /// How many requests of the canary proper began before it; a canary request's own ordinal.
+    ordinal: u64,
+    deadline: Micros,
 }
 
 impl Aging {
-    /// A request begins; it will be slow at `deadline`. Returns the number under which it ends.
-    pub(crate) fn start(&mut self, stratum: Stratum<u16>, deadline: Micros) -> u64 {
+    /// A request begins; it will be slow at `deadline`. `ordinal` is for the fuse. Returns the number under which it ends.
+    pub(crate) fn start(&mut self, stratum: Stratum<u16>, ordinal: u64, deadline: Micros) -> u64 {
         let open = self.canaries.entry(stratum.canary).or_default();
         if open.requests.len() >= MAX_WATCHED {
             // Its end finds no entry under this number and then counts by its latency.
             return u64::MAX;
         }
-        open.requests.push_back(Some((stratum, deadline)));
+        open.requests.push_back(Some(Watched { stratum, ordinal, deadline }));
         open.first + open.requests.len() as u64 - 1
     }
 
@@ -49,14 +57,20 @@ impl Aging {
         false
     }
 
-    /// The requests whose deadline has passed since the last look.
-    pub(crate) fn passed(&mut self, now: Micros) -> Vec<Stratum<u16>> {
+    /// The ordinal of the oldest request that may yet turn out slow.
+    pub(crate) fn oldest(&self, canary: u16) -> Option<u64> {
+        let first = self.canaries.get(&canary)?.requests.front()?;
+        first.map(|watched| watched.ordinal)
+    }
+
+    /// The requests whose deadline has passed since the last look, with their ordinals.
+    pub(crate) fn passed(&mut self, now: Micros) -> Vec<(Stratum<u16>, u64)> {
         let mut passed = Vec::new();
         for open in self.canaries.values_mut() {
-            while let Some(Some((stratum, deadline))) = open.requests.front()
-                && *deadline < now
+            while let Some(Some(watched)) = open.requests.front()
+                && watched.deadline < now
             {
-                passed.push(*stratum);
+                passed.push((watched.stratum, watched.ordinal));
                 open.requests.pop_front();
                 open.first += 1;
                 open.forget_ended();
@@ -97,7 +111,7 @@ mod tests {
             let mut by_age = 0;
             for now in 0..300u64 {
                 if let Some(life) = lives.get(now as usize) {
-                    serials.push((aging.start(stratum(0), Micros(now + 100)), now + life));
+                    serials.push((aging.start(stratum(0), 0, Micros(now + 100)), now + life));
                 }
                 by_age += aging.passed(Micros(now)).len();
                 for (serial, _) in serials.extract_if(.., |(_, end)| *end <= now) {
@@ -113,9 +127,9 @@ mod tests {
     #[test]
     fn an_end_after_the_deadline_says_that_it_was_counted() {
         let mut aging = Aging::default();
-        let (slow, fast) = (aging.start(stratum(0), Micros(10)), aging.start(stratum(1), Micros(20)));
-        assert_eq!(aging.passed(Micros(10)), []);
-        assert_eq!(aging.passed(Micros(11)), [stratum(0)]);
+        let (slow, fast) = (aging.start(stratum(0), 7, Micros(10)), aging.start(stratum(1), 8, Micros(20)));
+        assert_eq!((aging.passed(Micros(10)), aging.oldest(3)), (vec![], Some(7)));
+        assert_eq!((aging.passed(Micros(11)), aging.oldest(3)), (vec![(stratum(0), 7)], Some(8)));
         assert!(aging.end(3, slow));
         assert!(!aging.end(3, fast));
         assert!(!aging.end(9, 0), "an unknown canary has counted nothing");
@@ -125,9 +139,9 @@ mod tests {
     fn what_is_watched_is_bounded() {
         let mut aging = Aging::default();
         for _ in 0..MAX_WATCHED {
-            assert_ne!(aging.start(stratum(0), Micros(1)), u64::MAX);
+            assert_ne!(aging.start(stratum(0), 0, Micros(1)), u64::MAX);
         }
-        assert_eq!(aging.start(stratum(0), Micros(1)), u64::MAX);
+        assert_eq!(aging.start(stratum(0), 0, Micros(1)), u64::MAX);
         assert!(!aging.end(3, u64::MAX));
     }
 }

@@ -11,6 +11,7 @@ use crate::gates::GatesVerdict;
 use crate::machine::{Effect, Step};
 use crate::names::{Revision, Upstream};
 use crate::plan::{Advance, Hook, Plan, Promotion};
+use crate::rearm::{Rearming, fuse_plan, shares};
 use crate::release::{HistoryEvent, Note, Phase, ReleaseId};
 use crate::table::{Entry, Epoch, Routing, Split, WeightPpm};
 use crate::time::Millis;
@@ -50,6 +51,15 @@ pub struct Canary {
     step_since: Epoch,
     /// What happened.
     pub history: VecDeque<HistoryEvent>,
+    /// When tripped fuses are armed again.
+    #[serde(default)]
+    pub rearming: Rearming,
+    /// Workers among which the fuses' alpha is shared; never fewer within a release.
+    #[serde(default)]
+    fuse_shares: u32,
+    /// Workers live or expected back, as of the last step.
+    #[serde(default)]
+    pub workers: usize,
     issued: Option<Routing>,
     /// The entry that last took traffic away at once.
     last_cut: Option<Entry>,
@@ -73,6 +83,9 @@ impl Canary {
             slot: MIN_SLOT,
             step_since: Epoch::default(),
             history: VecDeque::new(),
+            rearming: Rearming::default(),
+            fuse_shares: 0,
+            workers: 0,
             issued: None,
             last_cut: None,
         }
@@ -128,6 +141,7 @@ impl Canary {
         self.phase = step.phase;
         if steps[0] != steps[1] {
             self.slot = slot_length(self.evidence.per_second(now), self.weight());
+            self.share_fuse(steps[0].map(|(release, _)| release));
             self.step_since = self.epoch.next();
             self.certificate = None;
         }
@@ -175,6 +189,8 @@ impl Canary {
             return None;
         }
         self.issued = routing;
+        // Any entry arms whatever has tripped.
+        self.rearming.done(false);
         self.epoch = if is_cut { self.epoch.next_cut() } else { self.epoch.next() };
         let entry = self.entry();
         if let Some(split) = entry.routing.as_ref().and_then(|routing| routing.split.as_ref()) {
@@ -224,7 +240,17 @@ impl Canary {
             salt: format!("{}#{}", self.plan.id, run.release.0),
             slot: self.slot,
             latency_limit: self.plan.gates.latency_limit(),
+            fuse: fuse_plan(&self.plan.gates, self.fuse_shares),
         })
+    }
+
+    /// The next step's entry is about to be issued: among how many workers its fuses share alpha.
+    fn share_fuse(&mut self, before: Option<ReleaseId>) {
+        let is_new = self.phase.run().map(|run| run.release) != before;
+        if is_new {
+            self.rearming = Rearming::default();
+        }
+        self.fuse_shares = shares(self.workers).max(if is_new { 0 } else { self.fuse_shares });
     }
 
     /// Looks at the gates; returns the verdict when one has tripped.

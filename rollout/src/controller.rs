@@ -20,6 +20,8 @@ use crate::route::Placement;
 use crate::table::{Entry, Epoch};
 use crate::time::Millis;
 
+mod trips;
+
 pub use crate::events::{Command, Done, Event, Output, Refused, Verb};
 
 /// Greatest epoch believed of a worker; no fleet gets there, and one forged Hello must not end all epochs.
@@ -66,7 +68,10 @@ impl Controller {
                     let _ = self.input(&canary, Input::HookFinished(result), now, &mut out);
                 }
             }
-            Event::Timer => self.check_due(now, &mut out),
+            Event::Timer => {
+                self.check_due(now, &mut out);
+                self.rearm_due(now, &mut out);
+            }
             Event::Restarted => self.restart(now, &mut out),
         }
         self.settle(now, &mut out);
@@ -80,7 +85,7 @@ impl Controller {
             Phase::Finalising(_, deadline) => Some(*deadline),
             Phase::Initialized | Phase::Succeeded(_) | Phase::Failed(..) => None,
         });
-        due.min()
+        due.chain(self.canaries.values().filter_map(|canary| canary.rearming.due())).min()
     }
 
     /// A canary by its id.
@@ -159,13 +164,14 @@ impl Controller {
         let Ok(protocol) = PROTOCOL.agree(hello.protocol) else {
             return out.urgent.push(Command::Close(conn));
         };
-        let (node, adopted) = (hello.node.clone(), hello.adopted.clone());
+        let (node, adopted, trips) = (hello.node.clone(), hello.adopted.clone(), hello.trips.clone());
         let stale = self.fleet.connect(conn, hello, protocol, now);
         out.urgent.extend(stale.map(Command::Close));
         out.urgent.push(Command::Send(conn, ToWorker::Welcome(protocol)));
         for (id, epoch) in adopted.into_iter().filter(|(_, epoch)| *epoch < MAX_FOREIGN_EPOCH) {
             self.catch_up(conn, &id, epoch, &node, now, out);
         }
+        self.note_trips(conn, &trips, now, out);
         for canary in self.canaries.values() {
             let send = |entry| Command::Send(conn, ToWorker::Entry(Box::new(entry)));
             // A cut must reach a worker that comes back even while nothing can be stored.
@@ -221,6 +227,7 @@ impl Controller {
                     canary.evidence.position(worker, position, now);
                 }
             }
+            self.note_trips(conn, &report.trips, now, out);
             self.judge_gates(report, now, out);
         }
         out.stored.push(Command::Send(conn, ToWorker::Ack(report.number)));
@@ -245,17 +252,20 @@ impl Controller {
         let verdict = self.canaries.get_mut(id).and_then(|canary| canary.certify().cloned());
         let is_looked_at = verdict.is_some();
         if let Some(verdict) = verdict {
-            let hold = self.default_upstream(id, now);
+            let hold = self.hold(id, now);
             let _ = self.input(id, Input::Looked(verdict, hold), now, out);
         }
         is_looked_at
     }
 
-    /// Whether a worker's routes send requests to the canary's upstream by default: no release may advance then.
-    fn default_upstream(&self, id: &CanaryId, now: Millis) -> Option<Hold> {
+    /// Why no release may advance, whatever its requests say: a worker's routes send requests to the canary's upstream by
+    /// default, or its fuse is tripped.
+    fn hold(&self, id: &CanaryId, now: Millis) -> Option<Hold> {
         let upstream = self.canaries.get(id)?.canary();
-        let peer = self.fleet.serving_by_default(id, upstream, now)?;
-        Some(Hold::DefaultUpstream { node: peer.node.clone(), upstream: upstream.clone() })
+        let serving = self.fleet.serving_by_default(id, upstream, now);
+        serving
+            .map(|peer| Hold::DefaultUpstream { node: peer.node.clone(), upstream: upstream.clone() })
+            .or_else(|| self.fleet.tripped(id).map(|peer| Hold::Fuse { node: peer.node.clone() }))
     }
 
     fn adopted(&mut self, conn: Conn, canary: CanaryId, epoch: Epoch, now: Millis) {
@@ -263,7 +273,7 @@ impl Controller {
             && (self.canaries.contains_key(&canary) || self.remembered.contains_key(&canary))
         {
             peer.heard_at = now;
-            peer.adopted.insert(canary, epoch);
+            peer.adopt(canary, epoch);
         }
     }
 
@@ -313,6 +323,7 @@ impl Controller {
             canary.releases = canary.releases.max(run.release.0);
         }
         let is_cut = canary.phase.run().is_some() && matches!(taken.phase, Phase::Failed(..));
+        canary.workers = self.fleet.expected(now);
         let (events, hook) = canary.take(taken, now);
         let announced = events.into_iter().map(|event| Command::Announce(id.clone(), Box::new(event)));
         out.stored.extend(announced);
@@ -353,7 +364,7 @@ impl Controller {
             let Some(verdict) = self.canaries.get(&id).map(|canary| judge(&canary.plan, &canary.evidence, now)) else {
                 continue;
             };
-            let hold = self.default_upstream(&id, now);
+            let hold = self.hold(&id, now);
             let _ = self.input(&id, Input::Checked(verdict, hold), now, out);
         }
     }

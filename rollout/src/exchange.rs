@@ -11,6 +11,7 @@ pub struct Ticket {
     started: Micros,
     limit: Micros,
     serial: u64,
+    ordinal: u64,
     status: Option<u16>,
     is_grpc: bool,
     grpc_status: Option<u32>,
@@ -20,8 +21,23 @@ pub struct Ticket {
 
 impl Ticket {
     /// A request that starts now.
-    pub(crate) const fn new(stratum: Stratum<u16>, started: Micros, limit: Micros, serial: u64) -> Self {
-        Self { stratum, started, limit, serial, status: None, is_grpc: false, grpc_status: None, stream_answered: None }
+    pub(crate) const fn new(
+        stratum: Stratum<u16>,
+        started: Micros,
+        limit: Micros,
+        [serial, ordinal]: [u64; 2],
+    ) -> Self {
+        Self {
+            stratum,
+            started,
+            limit,
+            serial,
+            ordinal,
+            status: None,
+            is_grpc: false,
+            grpc_status: None,
+            stream_answered: None,
+        }
     }
 
     /// Where it is counted.
@@ -32,6 +48,11 @@ impl Ticket {
     /// Its number among the canary's requests of this worker.
     pub(crate) const fn serial(&self) -> u64 {
         self.serial
+    }
+
+    /// Its number among the requests that this worker sent to the canary, for the fuse.
+    pub(crate) const fn ordinal(&self) -> u64 {
+        self.ordinal
     }
 
     /// Whether its trailers can hold a status worth reading.
@@ -106,7 +127,7 @@ mod tests {
     fn check(headers: &[(&[u8], &[u8])], trailers: &[(&[u8], &[u8])], expected: (Outcome, u64)) {
         let (version, placement) = (Version::Canary, Placement::Drawn);
         let stratum = Stratum { canary: 0, epoch: Epoch(1), version, placement, slot: Slot(0) };
-        let mut ticket = Ticket::new(stratum, Micros(1000), Micros(4000), 0);
+        let mut ticket = Ticket::new(stratum, Micros(1000), Micros(4000), [0, 0]);
         if ticket.response_headers(headers) {
             ticket.stream_answered(Micros(1500), false);
         }

@@ -1,6 +1,7 @@
 //! The only prose: what happened, why, and by how much, in one line each; shared by log, API, CLI and UI.
 
 use crate::certificate::{CertificateFinding, CertificateVerdict};
+use crate::fuse::FuseTest;
 use crate::gates::{GateFinding, GateName, GatesVerdict, Rule};
 use crate::judge::{Answer, Finding, Verdict};
 use crate::plan::Metric;
@@ -32,6 +33,14 @@ pub fn note(note: &Note) -> String {
             format!("check failed ({failed} of {threshold} that roll back): {}", self::verdict(verdict))
         }
         Note::Tripped(verdict) => format!("gate tripped: {}", gates(verdict)),
+        Note::FuseTripped { node, test, events, trials } => {
+            let what = match test {
+                FuseTest::Failed => "failed",
+                FuseTest::Slow => "failed, took or are taking too long",
+            };
+            format!("fuse of proxy {node} tripped, its requests all go to primary: {events} of {trials} {what}")
+        }
+        Note::Rearmed => "tripped fuses armed again, since the gates did not cut the canary".into(),
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
         Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
         Note::Resumed { actor } => format!("resumed by {actor}"),
@@ -76,6 +85,9 @@ pub fn hold(hold: &Hold) -> String {
         }
         Hold::DefaultUpstream { node, upstream } => {
             format!("proxy {node} sends requests to {upstream} by default, so it would serve unproven code without an agent")
+        }
+        Hold::Fuse { node } => {
+            format!("the fuse of proxy {node} has tripped and is armed again after a while, unless the gates cut the canary")
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::Received;
 use crate::names::{CanaryId, Upstream};
-use crate::report::{Hello, Incarnation, Protocol};
+use crate::report::{Hello, Incarnation, Protocol, Trip};
 use crate::table::{Epoch, Version};
 use crate::time::Millis;
 
@@ -43,6 +43,9 @@ pub struct Peer {
     pub heard_at: Millis,
     /// Requests started per version (primary, canary), those placed by match rules left out.
     pub placed: BTreeMap<CanaryId, (u64, u64)>,
+    /// Fuses that are tripped, as far as it said.
+    #[serde(default)]
+    pub tripped: BTreeMap<CanaryId, Trip>,
 }
 
 impl Peer {
@@ -50,6 +53,23 @@ impl Peer {
     pub fn default_upstream(&self, canary: &CanaryId) -> String {
         let configured = self.default_upstreams.get(canary).map(ToString::to_string);
         configured.unwrap_or_else(|| format!("{}-primary", canary.name()))
+    }
+
+    /// An entry is in force; a fuse that had tripped under an earlier one is armed again.
+    pub fn adopt(&mut self, canary: CanaryId, epoch: Epoch) {
+        if self.tripped.get(&canary).is_some_and(|trip| trip.epoch < epoch) {
+            self.tripped.remove(&canary);
+        }
+        self.adopted.insert(canary, epoch);
+    }
+
+    /// A fuse has tripped; returns whether that is news. The worker may have adopted a later entry since.
+    pub fn trip(&mut self, trip: &Trip) -> bool {
+        let is_past = self.adopted.get(&trip.canary).is_some_and(|epoch| *epoch > trip.epoch);
+        if is_past {
+            return true;
+        }
+        self.tripped.insert(trip.canary.clone(), trip.clone()).as_ref() != Some(trip)
     }
 
     /// Counts requests that the split placed.
@@ -74,6 +94,9 @@ impl Fleet {
     pub fn connect(&mut self, conn: Conn, hello: Hello, protocol: Protocol, now: Millis) -> Option<Conn> {
         let old = self.workers.get(&hello.incarnation);
         let (received, placed) = old.map(|peer| (peer.received.clone(), peer.placed.clone())).unwrap_or_default();
+        // What it does not name any more is armed; what it does is news only if it was not known.
+        let mut tripped = old.map(|peer| peer.tripped.clone()).unwrap_or_default();
+        tripped.retain(|_, trip| hello.trips.contains(trip));
         let stale = old.and_then(|peer| peer.conn);
         if let Some(stale) = stale {
             self.conns.remove(&stale);
@@ -89,6 +112,7 @@ impl Fleet {
             conn: Some(conn),
             heard_at: now,
             placed,
+            tripped,
         };
         self.workers.insert(hello.incarnation, peer);
         self.conns.insert(conn, hello.incarnation);
@@ -136,6 +160,7 @@ impl Fleet {
             peer.default_upstreams.retain(|id, _| id == canary);
             peer.adopted.retain(|id, _| id == canary);
             peer.placed.retain(|id, _| id == canary);
+            peer.tripped.retain(|id, _| id == canary);
         }
         fleet
     }
@@ -157,6 +182,17 @@ impl Fleet {
         let is_expected = |peer: &Peer| now.since(peer.heard_at) <= EXPECTED_FOR && !back.contains(peer.node.as_str());
         let known = |peer: &&Peer| peer.conn.is_some() || is_expected(peer);
         self.workers.values().filter(known).find(|peer| peer.default_upstream(canary) == upstream.as_str())
+    }
+
+    /// Workers that are live or expected back.
+    pub fn expected(&self, now: Millis) -> usize {
+        let is_away = |peer: &Peer| peer.conn.is_none() && now.since(peer.heard_at) > EXPECTED_FOR;
+        self.workers.values().filter(|peer| !is_away(peer)).count()
+    }
+
+    /// A live worker whose fuse for a canary is tripped.
+    pub fn tripped(&self, canary: &CanaryId) -> Option<&Peer> {
+        self.live().find(|peer| peer.tripped.contains_key(canary))
     }
 
     /// Live workers that have not confirmed an epoch.

@@ -20,6 +20,10 @@ pub mod outcome;
 
 pub mod matching;
 
+pub mod mixture;
+
+pub mod fuse;
+
 pub mod table;
 
 pub mod route;
@@ -40,8 +44,6 @@ pub mod actions;
 pub mod worker;
 
 // Statistics: what may be looked at after every report, with one bound on false alarms.
-pub mod mixture;
-
 pub mod bounds;
 
 pub mod gate;
@@ -72,6 +74,8 @@ pub mod judge;
 pub mod release;
 
 pub mod machine;
+
+pub mod rearm;
 
 pub mod canary;
 

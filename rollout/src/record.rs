@@ -179,13 +179,15 @@ pub fn about(event: &Event, id: &CanaryId) -> Option<Event> {
             let adopted = hello.adopted.iter().filter(|(other, _)| is_own(other)).cloned().collect();
             let default_upstreams =
                 hello.default_upstreams.iter().filter(|(other, _)| is_own(other)).cloned().collect();
-            Some(Event::Connected(*conn, Hello { adopted, default_upstreams, ..hello.clone() }))
+            let trips = hello.trips.iter().filter(|trip| is_own(&trip.canary)).cloned().collect();
+            Some(Event::Connected(*conn, Hello { adopted, default_upstreams, trips, ..hello.clone() }))
         }
         // Also a report about others says that its worker lives, and its number belongs to the row.
         Event::Reported(conn, report) => {
             let strata = report.strata.iter().filter(|(stratum, _)| is_own(&stratum.canary)).cloned().collect();
             let positions = report.positions.iter().filter(|position| is_own(&position.canary)).cloned().collect();
-            Some(Event::Reported(*conn, Report { number: report.number, strata, positions }))
+            let trips = report.trips.iter().filter(|trip| is_own(&trip.canary)).cloned().collect();
+            Some(Event::Reported(*conn, Report { number: report.number, strata, positions, trips }))
         }
         Event::Disconnected(_) | Event::Timer | Event::Restarted => Some(event.clone()),
     }

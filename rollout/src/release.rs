@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::CertificateVerdict;
+use crate::fuse::FuseTest;
 use crate::gates::{Action, GatesVerdict};
 use crate::judge::Verdict;
 use crate::names::{Revision, Upstream};
@@ -71,6 +72,11 @@ pub enum Hold {
         node: String,
         /// Which upstream.
         upstream: Upstream,
+    },
+    /// A live worker's fuse is tripped.
+    Fuse {
+        /// Whose.
+        node: String,
     },
 }
 
@@ -239,6 +245,19 @@ pub enum Note {
     },
     /// A gate tripped that does not cut.
     Tripped(GatesVerdict),
+    /// A worker's fuse has tripped: it sends nothing more to the canary.
+    FuseTripped {
+        /// The worker's node.
+        node: String,
+        /// By which test.
+        test: FuseTest,
+        /// Requests that spoke against the canary…
+        events: u64,
+        /// …among so many.
+        trials: u64,
+    },
+    /// The gates did not cut the canary, so tripped fuses were armed again.
+    Rearmed,
     /// It does not advance.
     Held(Hold),
     /// A person stopped it from advancing.

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::fuse::FuseTest;
 use crate::names::{CanaryId, Upstream};
 use crate::table::{Entry, Epoch};
 use crate::tally::{Counts, Slot, Stratum};
@@ -16,6 +17,8 @@ pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 0 };
 
 /// Most strata in one report, so that every report fits one message; the rest follows in the next.
 pub const MAX_STRATA: usize = 128;
+/// Most trips in one report; the rest follows as well.
+pub const MAX_TRIPS: usize = 256;
 
 /// A version of the stream's protocol. A peer one minor back works, every other is refused by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +88,9 @@ pub struct Hello {
     pub adopted: Vec<(CanaryId, Epoch)>,
     /// Where the routes send a canary's requests when the filter sets no header; absent means `<name>-primary`.
     pub default_upstreams: Vec<(CanaryId, Upstream)>,
+    /// Fuses that are tripped now, so that an agent that lost its memory knows.
+    #[serde(default)]
+    pub trips: Vec<Trip>,
 }
 
 /// A numbered delta of one worker's counts.
@@ -96,6 +102,24 @@ pub struct Report {
     pub strata: Vec<(Stratum<CanaryId>, Counts)>,
     /// Where the worker is in the slots of each canary with a split.
     pub positions: Vec<Position>,
+    /// Fuses that tripped since the report before.
+    #[serde(default)]
+    pub trips: Vec<Trip>,
+}
+
+/// A fuse has tripped: the worker sends nothing to this canary until it adopts an entry of a greater epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trip {
+    /// Whose.
+    pub canary: CanaryId,
+    /// Under which entry.
+    pub epoch: Epoch,
+    /// By which test.
+    pub test: FuseTest,
+    /// Requests that spoke against the canary…
+    pub events: u64,
+    /// …among so many.
+    pub trials: u64,
 }
 
 /// All requests of a worker that started under `epoch` before `slot` have been reported as started.
@@ -135,6 +159,17 @@ pub enum ToWorker {
     Beat,
 }
 
+/// A report without its number.
+#[derive(Clone, Debug, Default)]
+pub struct Delta {
+    /// See [`Report::strata`].
+    pub strata: Vec<(Stratum<CanaryId>, Counts)>,
+    /// See [`Report::positions`].
+    pub positions: Vec<Position>,
+    /// See [`Report::trips`].
+    pub trips: Vec<Trip>,
+}
+
 /// Numbers reports and holds the one in flight.
 #[derive(Clone, Debug, Default)]
 pub struct Courier {
@@ -161,10 +196,11 @@ impl Courier {
     }
 
     /// Numbers a delta and keeps it until it is acknowledged.
-    pub fn cut(&mut self, strata: Vec<(Stratum<CanaryId>, Counts)>, positions: Vec<Position>, now: Millis) -> Report {
+    pub fn cut(&mut self, delta: Delta, now: Millis) -> Report {
         self.last_number = self.last_number.saturating_add(1);
         self.sent_at = now;
-        let report = Report { number: self.last_number, strata, positions };
+        let Delta { strata, positions, trips } = delta;
+        let report = Report { number: self.last_number, strata, positions, trips };
         self.in_flight = Some(report.clone());
         report
     }
@@ -200,13 +236,13 @@ mod tests {
     #[test]
     fn a_report_is_kept_until_its_own_ack() {
         let mut courier = Courier::default();
-        let first = courier.cut(vec![], vec![], Millis(5));
+        let first = courier.cut(Delta::default(), Millis(5));
         assert!(!courier.is_free());
         courier.acked(7);
         assert_eq!(courier.again(Millis(9)), Some(first.clone()));
         assert_eq!(courier.waiting(Millis(10)), Some(Millis(1)));
         courier.acked(first.number);
         assert!(courier.is_free());
-        assert_eq!(courier.cut(vec![], vec![], Millis(11)).number, 2);
+        assert_eq!(courier.cut(Delta::default(), Millis(11)).number, 2);
     }
 }

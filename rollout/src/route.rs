@@ -16,7 +16,7 @@ pub enum Placement {
     Drawn,
     /// By the hash of a user's key.
     Sticky,
-    /// By a match rule.
+    /// By a match rule; or to primary, because a lease or a fuse has ended the canary's share.
     Forced,
 }
 
@@ -103,6 +103,7 @@ mod tests {
                 salt: "prod/web#1".into(),
                 slot: Millis(100),
                 latency_limit: None,
+                fuse: None,
             }),
         }
     }

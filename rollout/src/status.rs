@@ -58,6 +58,9 @@ pub struct CanaryStatus {
     /// Workers that went away during the release in progress and have not come back: what they had not reported yet is
     /// missing from its evidence.
     pub workers_lost: usize,
+    /// Live workers that send nothing to it because their fuse has tripped.
+    #[serde(default)]
+    pub workers_tripped: usize,
     /// What a proxy serves that has never heard of this agent.
     pub without_agent: String,
     /// Primary and canary in this release (since the start of observation before the first).
@@ -168,6 +171,9 @@ pub struct WorkerStatus {
     pub missing_reports: u64,
     /// What it has in force.
     pub canaries: Vec<WorkerCanary>,
+    /// Canaries to which it sends nothing because their fuse has tripped, as `namespace/name`.
+    #[serde(default)]
+    pub tripped: Vec<String>,
 }
 
 /// One canary on one worker.
@@ -216,6 +222,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         workers_live: live,
         workers_in_sync: live.saturating_sub(behind),
         workers_lost: run.map_or(0, |run| fleet.lost_since(run.started_at)),
+        workers_tripped: fleet.live().filter(|peer| peer.tripped.contains_key(id)).count(),
         without_agent: without_agent(canary, fleet),
         versions: versions(canary, &canary.evidence.release()),
         totals: versions(canary, canary.evidence.totals()),
@@ -259,6 +266,7 @@ pub fn workers(controller: &Controller, now: Millis) -> Vec<WorkerStatus> {
         silent_ms: now.since(peer.heard_at).0,
         missing_reports: peer.received.missing(),
         canaries: worker_canaries(controller, peer),
+        tripped: peer.tripped.keys().map(ToString::to_string).collect(),
     });
     shown.collect()
 }

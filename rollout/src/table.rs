@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::fuse::FusePlan;
 use crate::matching::MatchRule;
 use crate::names::{CanaryId, Upstream};
 use crate::time::{Micros, Millis};
@@ -161,6 +162,8 @@ pub struct Split {
     pub slot: Millis,
     /// Longer than this is slow; without it [`HUNG`](crate::outcome::HUNG).
     pub latency_limit: Option<Micros>,
+    /// What a worker may cut its own share by, without asking.
+    pub fuse: Option<FusePlan>,
 }
 
 /// How one canary's traffic is routed.
@@ -353,7 +356,7 @@ mod tests {
     fn the_clients_address_is_needed_only_while_a_split_is_sticky_by_it() {
         let mut table = Table::default();
         let mut sticky = entry("web", 1, &["web"], "/");
-        let split = Split {
+        sticky.routing.as_mut().unwrap().split = Some(Split {
             canary: Upstream::parse("web-canary").unwrap(),
             weight: WeightPpm::ZERO,
             rules: vec![],
@@ -361,8 +364,8 @@ mod tests {
             salt: String::new(),
             slot: Millis(100),
             latency_limit: None,
-        };
-        sticky.routing.as_mut().unwrap().split = Some(split);
+            fuse: None,
+        });
         table.adopt(entry("cart", 1, &["cart"], "/"));
         assert!(!table.needs_client_address());
         table.adopt(sticky);

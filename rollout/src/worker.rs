@@ -14,11 +14,16 @@ use crate::link::Link;
 use crate::matching::Request;
 use crate::names::{CanaryId, Upstream};
 use crate::outcome::{HUNG, Outcome};
-use crate::report::{Courier, Hello, MAX_STRATA, PROTOCOL, Position, ToAgent, ToWorker};
+use crate::report::{Courier, ToAgent, ToWorker, Trip};
 use crate::route::{Placement, route};
 use crate::table::{Adoption, Entry, Epoch, Split, Table, Version, WeightPpm};
-use crate::tally::{Counts, Slot, Stratum, Tally};
+use crate::tally::{Slot, Stratum, Tally};
 use crate::time::{Micros, Millis};
+
+mod fuses;
+mod reports;
+
+use self::fuses::Fuses;
 
 /// The engine.
 #[derive(Debug)]
@@ -30,6 +35,7 @@ pub struct Worker {
     since: BTreeMap<CanaryId, Micros>,
     tally: Tally,
     aging: Aging,
+    fuses: Fuses,
     courier: Courier,
     link: Link,
     heard_at: Millis,
@@ -50,6 +56,7 @@ impl Worker {
             since: BTreeMap::new(),
             tally: Tally::new(settings.max_strata),
             aging: Aging::default(),
+            fuses: Fuses::default(),
             courier: Courier::default(),
             link: Link::new(settings.has_agent),
             heard_at: Millis(0),
@@ -61,7 +68,7 @@ impl Worker {
             draws: Draws(seed),
             settings,
         };
-        worker.settings.fixed.clone().into_iter().for_each(|entry| worker.table.put(entry));
+        worker.settings.fixed.clone().into_iter().for_each(|entry| worker.put(entry));
         worker
     }
 
@@ -74,8 +81,9 @@ impl Worker {
         let Some((entry, routing)) = self.table.find(authority, request.path()) else {
             return Decision { header: unset, counted: None };
         };
-        let (version, placement) = if self.is_lease_over(entry, now.to_millis()) {
-            (Version::Primary, Placement::Drawn)
+        // Placed by nobody's draw: counted as such, it would look as if the split were wrong.
+        let (version, placement) = if routing.split.is_some() && self.is_cut(entry, now.to_millis()) {
+            (Version::Primary, Placement::Forced)
         } else {
             route(routing, request, draw)
         };
@@ -85,7 +93,11 @@ impl Worker {
         };
         let header = if self.is_default(&entry.canary, upstream) { unset } else { HeaderEdit::Set(upstream.clone()) };
         let limit = routing.split.as_ref().and_then(|split| split.latency_limit).unwrap_or(HUNG);
-        let slot = routing.split.as_ref().map_or(Slot(0), |split| self.slot_of(&entry.canary, split, now));
+        let slot = match (version, placement) {
+            // No test asks for their slots; told apart they would crowd out those of the failures before a trip.
+            (Version::Primary, Placement::Forced) => Slot::MERGED,
+            _ => routing.split.as_ref().map_or(Slot(0), |split| self.slot_of(&entry.canary, split, now)),
+        };
         let (canary, epoch) = (entry.canary.clone(), entry.epoch);
         let stratum = Stratum { canary: self.number(&canary), epoch, version, placement, slot };
         Decision { header, counted: Some((stratum, limit)) }
@@ -100,8 +112,9 @@ impl Worker {
         }
         let (stratum, limit) = decision.counted?;
         self.tally.start(stratum);
-        let serial = self.aging.start(stratum, Micros(now.0.saturating_add(limit.0)));
-        Some(Ticket::new(stratum, now, limit, serial))
+        let ordinal = self.fuses.start(stratum, self.aging.oldest(stratum.canary));
+        let serial = self.aging.start(stratum, ordinal, Micros(now.0.saturating_add(limit.0)));
+        Some(Ticket::new(stratum, now, limit, [serial, ordinal]))
     }
 
     /// A request's headers could not be read: it passes untouched and uncounted.
@@ -122,6 +135,7 @@ impl Worker {
         let was_counted = ticket.counted_before_answer();
         let was_counted = was_counted.unwrap_or_else(|| self.aging.end(ticket.stratum().canary, ticket.serial()));
         self.tally.end(ticket.stratum(), outcome, latency, is_slow && !was_counted);
+        self.fuses.ended(ticket, outcome, is_slow, was_counted);
         let Stratum { canary, version, .. } = ticket.stratum();
         Finished { canary, version, outcome, latency }
     }
@@ -129,8 +143,9 @@ impl Worker {
     /// A request is over and how it ended cannot be known, by the shell's fault: it says nothing about the version.
     pub fn lose(&mut self, ticket: &Ticket, now: Micros) {
         self.faults.requests += 1;
-        self.aging.end(ticket.stratum().canary, ticket.serial());
+        let was_counted = self.aging.end(ticket.stratum().canary, ticket.serial());
         self.tally.end(ticket.stratum(), Outcome::Void, now, false);
+        self.fuses.ended(ticket, Outcome::Void, false, was_counted);
     }
 
     /// Whether [`Worker::route`] needs the client's address; asking the host for it costs.
@@ -141,8 +156,9 @@ impl Worker {
     /// The heartbeat: opens, reports, gives up.
     pub fn tick(&mut self, now: Millis) -> Vec<Action> {
         let mut actions = Vec::new();
-        for stratum in self.aging.passed(Micros(now.0.saturating_mul(1000))) {
+        for (stratum, ordinal) in self.aging.passed(Micros(now.0.saturating_mul(1000))) {
             self.tally.aged(stratum);
+            self.fuses.aged(stratum, ordinal);
         }
         if self.link.is_silent(now)
             || self.courier.waiting(now).is_some_and(|wait| self.link.is_up() && wait >= crate::link::SILENCE)
@@ -154,11 +170,21 @@ impl Worker {
             self.sent_at = now;
             actions.extend([Action::OpenStream, Action::Send(ToAgent::Hello(self.hello()))]);
         }
-        if self.link.is_up() && now.since(self.sent_at) >= self.report_every() {
+        if self.is_pressing() || (self.link.is_up() && now.since(self.sent_at) >= self.report_every()) {
             actions.extend(self.report(now));
         }
         actions.extend(self.repace());
         actions
+    }
+
+    /// Whether something may not wait for the next tick: a fuse has tripped, and the agent can be told.
+    pub fn is_pressing(&self) -> bool {
+        self.fuses.has_news() && self.link.is_up() && self.courier.is_free()
+    }
+
+    /// Says what may not wait.
+    pub fn press(&mut self, now: Millis) -> Vec<Action> {
+        if self.is_pressing() { self.report(now).into_iter().collect() } else { Vec::new() }
     }
 
     /// A message from the agent.
@@ -171,21 +197,11 @@ impl Worker {
                 self.link.welcomed(now);
                 actions.extend(self.courier.again(now).map(|report| Action::Send(ToAgent::Report(report))));
             }
-            ToWorker::Ack(number) => self.courier.acked(number),
-            ToWorker::Entry(entry) => {
-                let (canary, epoch) = (entry.canary.clone(), entry.epoch);
-                match self.table.adopt(*entry) {
-                    Adoption::Full => self.faults.entries += 1,
-                    // A stale one is confirmed as well: the agent learns what is in force.
-                    adoption @ (Adoption::Stale | Adoption::Adopted) => {
-                        if adoption == Adoption::Adopted {
-                            self.since.insert(canary.clone(), Micros(now.0.saturating_mul(1000)));
-                        }
-                        let in_force = self.table.get(&canary).map_or(epoch, |entry| entry.epoch);
-                        actions.push(Action::Send(ToAgent::Adopted(canary, in_force)));
-                    }
-                }
+            ToWorker::Ack(number) => {
+                self.courier.acked(number);
+                actions.extend(self.press(now));
             }
+            ToWorker::Entry(entry) => actions.extend(self.adopt(*entry, now)),
             ToWorker::Beat => {}
         }
         actions.extend(self.repace());
@@ -211,8 +227,9 @@ impl Worker {
             self.link = Link::new(self.settings.has_agent);
         }
         for entry in self.settings.fixed.clone() {
-            if self.table.get(&entry.canary).is_none_or(|held| held.epoch == Epoch(0)) {
-                self.table.put(entry);
+            // The same again must not arm a fuse that has tripped.
+            if self.table.get(&entry.canary).is_none_or(|held| held.epoch == Epoch(0) && *held != entry) {
+                self.put(entry);
             }
         }
     }
@@ -232,62 +249,44 @@ impl Worker {
         self.link.is_up()
     }
 
-    /// The canary's share now in force, per canary; zero once the lease is over.
+    /// Fuses that are tripped now.
+    pub fn tripped(&self) -> impl Iterator<Item = &Trip> {
+        self.fuses.tripped()
+    }
+
+    /// The canary's share now in force, per canary; zero once the lease is over, or while its fuse is tripped.
     pub fn weights(&self, now: Millis) -> impl Iterator<Item = (&CanaryId, Epoch, WeightPpm)> {
         self.table.entries().map(move |entry| {
             let split = entry.routing.as_ref().and_then(|routing| routing.split.as_ref());
-            let weight = split.filter(|_| !self.is_lease_over(entry, now)).map_or(WeightPpm::ZERO, |s| s.weight);
+            let weight = split.filter(|_| !self.is_cut(entry, now)).map_or(WeightPpm::ZERO, |s| s.weight);
             (&entry.canary, entry.epoch, weight)
         })
     }
 
-    fn hello(&self) -> Hello {
-        let Identity { node, cluster, filter_version, incarnation } = self.identity.clone();
-        let adopted = self.table.entries().filter(|entry| entry.epoch > Epoch(0));
-        Hello {
-            protocol: PROTOCOL,
-            incarnation,
-            node,
-            cluster,
-            filter_version,
-            adopted: adopted.map(|entry| (entry.canary.clone(), entry.epoch)).collect(),
-            default_upstreams: self.settings.default_upstreams.clone().into_iter().collect(),
-        }
+    /// Puts an entry of the configuration in place.
+    fn put(&mut self, entry: Entry) {
+        let number = self.number(&entry.canary);
+        self.fuses.adopt(number, &entry);
+        self.table.put(entry);
     }
 
-    fn report(&mut self, now: Millis) -> Option<Action> {
-        if self.courier.is_free() && !self.tally.is_empty() {
-            self.sent_at = now;
-            let strata = self.named_strata();
-            // What is left for the next report would belong to slots that this one calls complete.
-            let positions = if self.tally.is_empty() { self.positions(now) } else { Vec::new() };
-            return Some(Action::Send(ToAgent::Report(self.courier.cut(strata, positions, now))));
+    /// An entry from the agent. A stale one is confirmed as well: the agent learns what is in force.
+    fn adopt(&mut self, entry: Entry, now: Millis) -> Option<Action> {
+        let canary = entry.canary.clone();
+        match self.table.adopt(entry) {
+            Adoption::Full => {
+                self.faults.entries += 1;
+                return None;
+            }
+            Adoption::Stale => {}
+            Adoption::Adopted => {
+                self.since.insert(canary.clone(), Micros(now.0.saturating_mul(1000)));
+                let number = self.number(&canary);
+                self.table.get(&canary).into_iter().for_each(|entry| self.fuses.adopt(number, entry));
+            }
         }
-        if now.since(self.sent_at) < IDLE_EVERY {
-            return None;
-        }
-        self.sent_at = now;
-        Some(Action::Send(ToAgent::Beat))
-    }
-
-    fn named_strata(&mut self) -> Vec<(Stratum<CanaryId>, Counts)> {
-        let taken = self.tally.take(MAX_STRATA).into_iter();
-        let named = taken.filter_map(|(Stratum { canary, epoch, version, placement, slot }, counts)| {
-            let canary = self.names.get(usize::from(canary))?.clone();
-            Some((Stratum { canary, epoch, version, placement, slot }, counts))
-        });
-        named.collect()
-    }
-
-    /// Where this worker is in each canary's slots: all that started before them has been handed over.
-    fn positions(&self, now: Millis) -> Vec<Position> {
-        let now = Micros(now.0.saturating_mul(1000));
-        let splits = self.table.entries().filter_map(|entry| {
-            let split = entry.routing.as_ref()?.split.as_ref().filter(|_| entry.epoch > Epoch(0))?;
-            let slot = self.slot_of(&entry.canary, split, now);
-            Some(Position { canary: entry.canary.clone(), epoch: entry.epoch, slot })
-        });
-        splits.collect()
+        let in_force = self.table.get(&canary)?.epoch;
+        Some(Action::Send(ToAgent::Adopted(canary, in_force)))
     }
 
     fn slot_of(&self, canary: &CanaryId, split: &Split, now: Micros) -> Slot {
@@ -305,10 +304,10 @@ impl Worker {
         }
     }
 
-    /// Ticks fast while a release is on or the agent is sought, slowly when all is quiet.
+    /// Ticks fast while a release is on, a fuse must see what hangs, or the agent is sought; slowly when all is quiet.
     fn repace(&mut self) -> Option<Action> {
         let is_seeking = self.settings.has_agent && !self.link.is_up();
-        let pace = if is_seeking { REPORT_EVERY } else { self.report_every() };
+        let pace = if is_seeking || !self.fuses.is_empty() { REPORT_EVERY } else { self.report_every() };
         (pace != self.pace).then(|| {
             self.pace = pace;
             Action::TickEvery(pace)
@@ -317,6 +316,12 @@ impl Worker {
 
     fn is_lease_over(&self, entry: &Entry, now: Millis) -> bool {
         entry.epoch > Epoch(0) && now.since(self.heard_at) > self.settings.lease
+    }
+
+    /// Whether the canary gets nothing although its entry may say otherwise.
+    fn is_cut(&self, entry: &Entry, now: Millis) -> bool {
+        let number = self.numbers.get(&entry.canary);
+        self.is_lease_over(entry, now) || number.is_some_and(|number| self.fuses.is_tripped(*number))
     }
 
     fn is_default(&self, canary: &CanaryId, upstream: &Upstream) -> bool {

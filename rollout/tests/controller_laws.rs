@@ -12,12 +12,12 @@ use rollout::fleet::Conn;
 use rollout::names::CanaryId;
 use rollout::plan::{Plan, Promotion};
 use rollout::release::ReleaseId;
-use rollout::report::Incarnation;
+use rollout::report::{Incarnation, Report};
 use rollout::table::Epoch;
 use rollout::time::Millis;
 
 use fixture::world::{World, replay, round_trip};
-use fixture::{counts, hello, hook, id, plan, report, unsupported, word};
+use fixture::{counts, hello, hook, id, plan, report, trip, unsupported, word};
 
 const NAMES: [&str; 2] = ["web", "cart"];
 const PEERS: usize = 3;
@@ -29,6 +29,7 @@ enum Op {
     Connect(usize),
     Disconnect(usize),
     Report(usize, usize, [u64; 3]),
+    Trip(usize, usize),
     Adopted(usize, usize),
     Ask(usize, u8, u8),
     Hook(usize, bool),
@@ -48,6 +49,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => peer.clone().prop_map(Op::Connect),
         1 => peer.clone().prop_map(Op::Disconnect),
         6 => (peer.clone(), canary.clone(), traffic).prop_map(|(peer, canary, traffic)| Op::Report(peer, canary, traffic)),
+        2 => (peer.clone(), canary.clone()).prop_map(|(peer, canary)| Op::Trip(peer, canary)),
         3 => (peer, canary.clone()).prop_map(|(peer, canary)| Op::Adopted(peer, canary)),
         4 => (canary.clone(), 0u8..3).prop_map(|(canary, revision)| Op::Ask(canary, 0, revision)),
         5 => (canary.clone(), 1u8..6).prop_map(|(canary, verb)| Op::Ask(canary, verb, 0)),
@@ -99,6 +101,12 @@ fn play(world: &mut World, op: &Op) {
             let epoch = world.peers[peer].adopted.get(&canary).copied().unwrap_or_default();
             let sides = [counts(good + bad, 0, 0), counts(good, bad, slow)];
             world.report(peer, |number| report(number, &canary, epoch, sides));
+        }
+        Op::Trip(peer, canary) => {
+            let canary = id(NAMES[canary]);
+            let epoch = world.peers[peer].adopted.get(&canary).copied().unwrap_or_default();
+            let trips = vec![trip(&canary, epoch)];
+            world.report(peer, |number| Report { number, strata: vec![], positions: vec![], trips });
         }
         Op::Adopted(peer, canary) => {
             let (held, canary) = (&world.peers[peer], id(NAMES[canary]));

@@ -107,7 +107,7 @@ proptest! {
         for node in &net.nodes {
             let peer = net.controller.fleet().workers().find(|(incarnation, _)| *incarnation == node.incarnation);
             let (_, peer) = peer.expect("every living worker is known");
-            prop_assert_eq!(placed(peer), node.routed, "what {} routed", peer.node);
+            prop_assert_eq!(placed(peer), node.placed, "what {} routed", peer.node);
             prop_assert_eq!(peer.received.missing(), 0);
             let in_force: Vec<_> = node.worker.weights(net.now).map(|(_, epoch, weight)| (epoch, weight)).collect();
             prop_assert_eq!(in_force, [(canary.epoch, canary.weight())]);
@@ -160,6 +160,7 @@ fn a_static_canary_has_no_lease() {
         salt: String::new(),
         slot: Millis(100),
         latency_limit: None,
+        fuse: None,
     };
     let spec = fixture::spec("web");
     let routing = Routing { scope: spec.scope, primary: spec.primary, split: Some(split) };

@@ -86,7 +86,7 @@ impl Scene {
             strata.push((stratum(Version::Canary), counts(10, *failed)));
             positions.push(Position { canary: id(name), epoch, slot: Slot(slot.0 + 1) });
         }
-        self.happen(Event::Reported(Conn(1), Report { number: self.number, strata, positions }));
+        self.happen(Event::Reported(Conn(1), Report { number: self.number, strata, positions, trips: vec![] }));
     }
 
     fn wait(&mut self, span: Millis) {

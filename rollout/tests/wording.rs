@@ -7,6 +7,7 @@ mod fixture;
 use rollout::controller::{Controller, Event, Verb};
 use rollout::explain;
 use rollout::fleet::Conn;
+use rollout::fuse::FuseTest;
 use rollout::judge::{Answer, Finding, Verdict};
 use rollout::plan::{Metric, Promotion, ThresholdRange};
 use rollout::release::{Awaiting, Cause, Hold, Note};
@@ -138,6 +139,19 @@ fn notes_that_no_walk_meets() {
         (Note::Succeeded { unheard: 2 }, "promoted; 2 workers had not confirmed by the deadline"),
         (Note::Aborted(Cause::Withdrawn), "aborted, all traffic to primary: its manifest was removed"),
         (Note::Stepped { from: percent(5), to: percent(10), proof: None }, "weight 5 -> 10 %: first step"),
+        (
+            Note::FuseTripped { node: "envoy-1".into(), test: FuseTest::Failed, events: 3, trials: 3 },
+            "fuse of proxy envoy-1 tripped, its requests all go to primary: 3 of 3 failed",
+        ),
+        (
+            Note::FuseTripped { node: "envoy-1".into(), test: FuseTest::Slow, events: 6, trials: 9 },
+            "fuse of proxy envoy-1 tripped, its requests all go to primary: 6 of 9 failed, took or are taking too long",
+        ),
+        (Note::Rearmed, "tripped fuses armed again, since the gates did not cut the canary"),
+        (
+            Note::Held(Hold::Fuse { node: "envoy-1".into() }),
+            "holds: the fuse of proxy envoy-1 has tripped and is armed again after a while, unless the gates cut the canary",
+        ),
         (Note::Held(Hold::NoTraffic), "holds: no canary traffic, so there is nothing to judge"),
         (
             Note::Promoting { actor: None, proof: None, awaiting: Some(Awaiting::Hook) },

@@ -8,6 +8,7 @@ use rollout::controller::{Command, Controller};
 use rollout::names::{Revision, Upstream};
 use rollout::release::{Phase, ReleaseId};
 use rollout::report::{Incarnation, Report, ToWorker};
+use rollout::route::Placement;
 use rollout::table::{Entry, Epoch, Routing};
 use rollout::time::Millis;
 use thiserror::Error;
@@ -28,6 +29,7 @@ pub struct Broken {
 
 const CUT: &str = "no request goes to the canary through a worker that has adopted its cut";
 const SILENCE: &str = "no request goes to the canary through a worker whose lease is over";
+const FUSE: &str = "no request goes to the canary through a worker that said its fuse had tripped, until a later entry";
 const COUNTS: &str = "the agent folds what the workers counted: nothing twice, nothing lost but what died unreported";
 const EPOCHS: &str = "an epoch never means two things";
 const URGENT: &str = "nothing that gives traffic leaves before it is stored";
@@ -44,9 +46,11 @@ struct Seen {
     heard_at: Millis,
     /// Attempts of which it got the cut.
     cuts: BTreeSet<Attempt>,
-    /// Requests that its worker counts.
-    counted: u64,
-    /// Requests in reports sent, by number, and in those acknowledged.
+    /// The last entry under which it said that its fuse had tripped.
+    tripped: Option<Epoch>,
+    /// Requests that its worker counts as placed by the split.
+    placed: u64,
+    /// The same in reports sent, by number, and in those acknowledged.
     sent: BTreeMap<u64, u64>,
     acknowledged: u64,
     has_died: bool,
@@ -140,24 +144,36 @@ impl Laws {
 
     /// A worker sends a report, for the first time or again.
     pub(crate) fn reports(&mut self, worker: Incarnation, report: &Report) {
-        let started = report.strata.iter().map(|(_, counts)| counts.started).sum();
-        self.workers.entry(worker).or_default().sent.insert(report.number, started);
+        let placed = report.strata.iter().filter(|(stratum, _)| stratum.placement != Placement::Forced);
+        let started = placed.map(|(_, counts)| counts.started).sum();
+        let seen = self.workers.entry(worker).or_default();
+        seen.sent.insert(report.number, started);
+        seen.tripped = seen.tripped.max(report.trips.iter().map(|trip| trip.epoch).max());
     }
 
-    /// A request goes through a worker.
-    pub(crate) fn routed(&mut self, worker: Incarnation, upstream: &Upstream, counts: bool, now: Millis) {
+    /// A request goes through a worker, which counts it under `placement`, if it does.
+    pub(crate) fn routed(
+        &mut self,
+        worker: Incarnation,
+        upstream: &Upstream,
+        placement: Option<Placement>,
+        now: Millis,
+    ) {
         let seen = self.workers.entry(worker).or_default();
-        seen.counted += u64::from(counts);
-        self.counted += u64::from(counts);
+        seen.placed += u64::from(placement.is_some_and(|placement| placement != Placement::Forced));
+        self.counted += u64::from(placement.is_some());
         let Some((epoch, Some(routing))) = &seen.held else { return };
         if *upstream == routing.primary {
             return;
         }
+        let is_tripped = seen.tripped == Some(*epoch);
         let (epoch, silent) = (epoch.0, now.since(seen.heard_at));
         if routing.split.is_none() {
             self.breaks(CUT, format!("worker {worker}, epoch {epoch}, to {upstream}"));
         } else if silent > LEASE {
             self.breaks(SILENCE, format!("worker {worker}, silent for {} ms, to {upstream}", silent.0));
+        } else if is_tripped {
+            self.breaks(FUSE, format!("worker {worker}, epoch {epoch}, to {upstream}"));
         }
     }
 
@@ -181,10 +197,9 @@ impl Laws {
         for (incarnation, seen) in &self.workers {
             let peer = controller.fleet().workers().find(|(known, _)| known == incarnation).map(|(_, peer)| peer);
             let folded: u64 = peer.iter().flat_map(|peer| peer.placed.values()).map(|(a, b)| a + b).sum();
-            let least = if seen.has_died { seen.acknowledged } else { seen.counted };
-            // What match rules placed is folded too, but not counted per worker.
-            if canary.plan.rules.is_empty() && !(least..=seen.counted).contains(&folded) {
-                found.push((COUNTS, format!("{folded} of worker {incarnation}, not {least} to {}", seen.counted)));
+            let least = if seen.has_died { seen.acknowledged } else { seen.placed };
+            if !(least..=seen.placed).contains(&folded) {
+                found.push((COUNTS, format!("{folded} of worker {incarnation}, not {least} to {}", seen.placed)));
             }
             let in_force = seen.held.as_ref().map(|(epoch, _)| *epoch);
             if !seen.has_died && in_force != Some(canary.epoch) {

@@ -4,9 +4,10 @@ use rollout::fleet::Conn;
 use rollout::names::Upstream;
 use rollout::plan::Plan;
 use rollout::report::Incarnation;
+use rollout::route::Placement;
 use rollout::table::Version;
 use rollout::time::{Micros, Millis};
-use rollout::worker::{HeaderEdit, Identity, Settings, Worker};
+use rollout::worker::{Action, HeaderEdit, Identity, Settings, Worker};
 
 use rollout::exchange::Ticket;
 
@@ -43,6 +44,8 @@ pub(crate) struct Routed {
     pub(crate) upstream: Upstream,
     /// What the worker remembers of it, if it counts.
     pub(crate) ticket: Option<Ticket>,
+    /// How the worker says that it came there, if it counts.
+    pub(crate) placement: Option<Placement>,
 }
 
 impl Proxy {
@@ -104,16 +107,17 @@ impl Proxy {
         let worker = self.worker.as_mut()?;
         let decision = form.with(user, |request| worker.route(request, now));
         let ticket = worker.start(&decision, true, now);
+        let placement = decision.placement().filter(|_| ticket.is_some());
         let upstream = match decision.header {
             HeaderEdit::Set(upstream) => upstream,
             HeaderEdit::Leave | HeaderEdit::Remove => plan.primary.clone(),
         };
-        Some(Routed { upstream, ticket })
+        Some(Routed { upstream, ticket, placement })
     }
 
-    /// A request ends as it was fated.
-    pub(crate) fn finish(&mut self, mut ticket: Ticket, fate: Fate, now: Micros) {
-        let Some(worker) = self.worker.as_mut() else { return };
+    /// A request ends as it was fated; what the worker says about that may not wait for its tick.
+    pub(crate) fn finish(&mut self, mut ticket: Ticket, fate: Fate, now: Micros) -> Vec<Action> {
+        let Some(worker) = self.worker.as_mut() else { return Vec::new() };
         let (status, flags): (&[u8], u64) = match fate {
             Fate::Good(_) => (b"200", 0),
             Fate::Error(_) => (b"500", 0),
@@ -122,6 +126,7 @@ impl Proxy {
         // Plain HTTP: an answer's headers do not end its latency.
         let _is_stream = ticket.response_headers(&[(b":status", status)]);
         worker.finish(&ticket, flags, Some(1), now);
+        worker.press(now.to_millis())
     }
 }
 

@@ -107,15 +107,32 @@ fn a_release_survives_streams_that_break_and_reports_that_come_twice() {
     });
 }
 
+/// Half of the canary's requests fail from 1 s on, while one of three proxies cannot reach the agent until 4 s.
+fn fault_while_away(scenario: &mut Scenario) {
+    scenario.canary.failure_rate = after(SECOND, 0.5);
+    scenario.mishaps = vec![(SECOND, Mishap::Partition { proxy: 0, lasts: Millis(3_000) })];
+}
+
 #[test]
 fn a_cut_reaches_a_worker_that_was_away() {
     let scenario = scenario(|scenario| {
-        scenario.canary.failure_rate = after(SECOND, 0.5);
-        scenario.mishaps = vec![(SECOND, Mishap::Partition { proxy: 0, lasts: Millis(3_000) })];
+        fault_while_away(scenario);
+        // This gate has no fuse.
+        scenario.plan = plan(|spec| {
+            spec.gates.gates.retain(|gate| gate.rule.name() == rollout::gates::GateName::Regression);
+        });
     });
     for outcome in runs(&scenario, 0..4) {
         let last = outcome.last_canary_request.unwrap();
         assert!(aborted(&outcome).0 < Millis(3_000) && last > Millis(3_500) && last < Millis(5_000), "{last:?}");
+    }
+}
+
+#[test]
+fn a_worker_that_is_away_cuts_by_its_own_fuse() {
+    for outcome in runs(&scenario(fault_while_away), 0..4) {
+        let last = outcome.last_canary_request.unwrap();
+        assert!(aborted(&outcome).0 < Millis(3_000) && last < Millis(3_500), "{last:?}");
     }
 }
 

@@ -87,7 +87,7 @@ async fn without_a_disk_a_cut_leaves_and_nothing_else_until_it_is_back() {
     rig.ask(asked(release)).await.unwrap().unwrap();
     while !splits(&rig.next().await) {}
     rig.refuse().await;
-    let report = Report { number: 1, strata: vec![], positions: vec![] };
+    let report = Report { number: 1, strata: vec![], positions: vec![], trips: vec![] };
     rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
     assert_eq!(rig.until_beat().await, vec![], "an ack or entry left before it was stored");
     let done = rig.ask(asked(|actor| Verb::Abort { actor, reason: String::new() })).await.unwrap().unwrap();
@@ -153,7 +153,7 @@ async fn a_running_agent_shortens_its_journal_once_the_records_have_what_is_drop
         rig.handle.event(Event::Timer).await.unwrap();
     }
     // What waits for the disk is done in order: with this ack behind it, the shortening is queued.
-    let report = Report { number: 1, strata: vec![], positions: vec![] };
+    let report = Report { number: 1, strata: vec![], positions: vec![], trips: vec![] };
     rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
     while rig.next().await != ToWorker::Ack(1) {}
     rig.running.abort();

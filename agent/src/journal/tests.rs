@@ -111,6 +111,7 @@ pub(crate) fn hello(incarnation: u64) -> Hello {
         filter_version: "1".into(),
         adopted: vec![],
         default_upstreams: vec![],
+        trips: vec![],
     }
 }
 
@@ -125,7 +126,7 @@ pub(crate) fn report(number: u64) -> Report {
     let mut counts = Counts { started: 7 + number, ..Counts::default() };
     (0..number % 5).for_each(|n| counts.end(Outcome::Success, Micros(1_234 * (n + 1)), false));
     counts.end(Outcome::Failure(FailureClass::Reset), Micros(77_777), true);
-    Report { number, strata: vec![(stratum, counts)], positions: vec![] }
+    Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![] }
 }
 
 pub(crate) fn asked(verb: fn(Revision) -> Verb) -> Event {

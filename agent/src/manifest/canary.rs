@@ -3,6 +3,7 @@
 use proto::wire::check_routing;
 use rollout::names::{CanaryId, Upstream};
 use rollout::plan::{Flavour, Plan, PlanError, Spec};
+use rollout::rearm::fuse_plan;
 use rollout::table::{Routing, Scope, Split, StickyKey, WeightPpm};
 
 use super::analysis::{self, Analysis};
@@ -122,6 +123,7 @@ fn carried(plan: &Plan) -> Result<(), PlanError> {
         salt: plan.id.to_string(),
         slot: plan.interval,
         latency_limit: plan.gates.latency_limit(),
+        fuse: fuse_plan(&plan.gates, 1),
     };
     let routing = Routing { scope: plan.scope.clone(), primary: plan.primary.clone(), split: Some(split) };
     check_routing(&plan.id, &routing).map_err(|error| {

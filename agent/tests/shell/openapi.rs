@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use jsonschema::Validator;
+use rollout::fuse::FuseTest;
 use rollout::histogram::Latency;
 use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::{Report, ToAgent};
+use rollout::report::{Report, ToAgent, Trip};
 use rollout::route::Placement;
 use rollout::table::{Epoch, Version};
 use rollout::tally::{Counts, Slot, Stratum};
@@ -134,6 +135,8 @@ async fn what_a_live_agent_answers_fits() {
         worker.send(&ToAgent::Report(bad_report(number, epoch))).await;
         worker.ack().await;
     }
+    let workers = answers(&api, "/api/v1/workers", "/api/v1/workers").await;
+    assert_eq!(workers["items"][0]["tripped"], json!(["prod/web"]));
     let explained = answers(&api, &format!("{WEB_PATH}/explain"), &format!("{base}/explain")).await;
     assert!(explained["summary"].as_str().unwrap().contains("; only reported, by gate slo"), "{explained}");
     for verb in ["pause", "resume", "abort"] {
@@ -149,9 +152,9 @@ async fn what_a_live_agent_answers_fits() {
     let events = answers(&api, &format!("{WEB_PATH}/events"), &format!("{base}/events")).await;
     let details: BTreeSet<String> =
         events["items"].as_array().unwrap().iter().map(|event| kind(&event["detail"])).collect();
-    let seen =
-        ["aborted", "accepted", "checkFailed", "confirmed", "declared", "held", "paused", "promoting", "tripped"];
-    assert!(seen.iter().all(|kind| details.contains(*kind)), "{details:?}");
+    let seen = "aborted accepted checkFailed confirmed declared fuseTripped held paused promoting tripped";
+    let mut seen = seen.split(' ');
+    assert!(seen.all(|kind| details.contains(kind)), "{details:?}");
     let releases = answers(&api, &format!("{WEB_PATH}/releases"), &format!("{base}/releases")).await;
     assert_eq!(releases["items"].as_array().map(Vec::len), Some(2), "{releases}");
     answers(&api, &format!("{WEB_PATH}/releases/9/record"), &format!("{base}/releases/{{release}}/record")).await;
@@ -182,7 +185,8 @@ fn bad_report(number: u64, epoch: Epoch) -> Report {
     (0..4).for_each(|_| counts.end(Outcome::Success, Micros(3000), false));
     (0..3).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1000), true));
     counts.end(Outcome::Failure(FailureClass::Timeout), Micros(900_000), true);
-    Report { number, strata: vec![(stratum, counts)], positions: vec![] }
+    let trip = Trip { canary: web(), epoch, test: FuseTest::Failed, events: 4, trials: 8 };
+    Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![trip] }
 }
 
 #[test]

@@ -56,6 +56,7 @@ fn record() -> String {
         filter_version: "1".into(),
         adopted: vec![],
         default_upstreams: vec![],
+        trips: vec![],
     };
     happen(&mut controller, 0, Event::Connected(Conn(1), hello));
     let verb = Verb::Release { revision: word("v2"), actor: word("ann"), accept_unsupported: false };
@@ -68,7 +69,7 @@ fn record() -> String {
         let mut counts = Counts { started: requests, ..Counts::default() };
         (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(900), true));
         (failed..requests).for_each(|_| counts.end(Outcome::Success, Micros(900), false));
-        let report = Report { number, strata: vec![(stratum, counts)], positions: vec![] };
+        let report = Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![] };
         happen(&mut controller, number * 600, Event::Reported(Conn(1), report));
     }
     text

@@ -40,6 +40,7 @@ unsafe extern "C" {
         token: *mut u32,
     ) -> u32;
     fn proxy_grpc_send(token: u32, message: *const u8, size: usize, end_stream: u32) -> u32;
+    safe fn proxy_set_effective_context(context: u32) -> u32;
     safe fn proxy_grpc_close(token: u32) -> u32;
     safe fn proxy_grpc_cancel(token: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
@@ -126,6 +127,10 @@ pub(super) fn open_stream(
     // the characters, so that these are none does no harm.
     let upstream = unsafe { str::from_utf8_unchecked(upstream) };
     hostcalls::open_grpc_stream(upstream, service, method, metadata)
+}
+
+pub(super) fn act_for(context: u32) -> u32 {
+    proxy_set_effective_context(context)
 }
 
 pub(super) fn send(token: u32, message: &[u8]) -> u32 {

@@ -218,6 +218,10 @@ fn on_stream(name: &'static str, token: u32, act: impl FnOnce(&mut Stream)) -> u
 unsafe extern "C" fn proxy_grpc_send(token: u32, message: *const u8, size: usize, end: u32) -> u32 {
     assert_eq!(end, 0, "the filter never ends a stream by a message");
     let message = unsafe { bytes(message, size) };
+    // As Envoy: a stream is known only to the context that opened it.
+    if host(|host| host.is_in_request && host.effective != Some(host.base)) {
+        return NOT_FOUND;
+    }
     on_stream("send", token, |stream| stream.sent.push(message))
 }
 
@@ -265,8 +269,11 @@ extern "C" fn proxy_record_metric(id: u32, value: u64) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_set_effective_context(_context: u32) -> u32 {
-    OK
+extern "C" fn proxy_set_effective_context(context: u32) -> u32 {
+    call("act_for", |host| {
+        host.effective = Some(context);
+        OK
+    })
 }
 
 /// The linker wants them because the SDK names them. Called, they end the test: the filter has no use for them.

@@ -50,6 +50,9 @@ pub struct Host {
     pub metrics: Vec<(u32, String, i64)>,
     pub tick_ms: Option<u32>,
     pub streams: Vec<Stream>,
+    /// Whether an event of a request is being handled, and for which context it asked to act.
+    pub is_in_request: bool,
+    pub effective: Option<u32>,
 }
 
 /// One gRPC stream; its token is the host's base and its place in the list.
@@ -213,7 +216,9 @@ impl Exchange {
 
     /// The request is over: logged and forgotten.
     pub fn end(&self) {
+        host(|host| (host.is_in_request, host.effective) = (true, None));
         proxy_on_log(self.0);
+        host(|host| host.is_in_request = false);
         assert!(proxy_on_done(self.0));
         proxy_on_delete(self.0);
     }

@@ -5,10 +5,11 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use rollout::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
 use rollout::matching::{MatchRule, Pattern, StringMatch};
 use rollout::names::{CanaryId, Upstream};
 use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::{Hello, Incarnation, Position, Protocol, Report, ToAgent, ToWorker};
+use rollout::report::{Hello, Incarnation, Position, Protocol, Report, ToAgent, ToWorker, Trip};
 use rollout::route::Placement;
 use rollout::table::{Entry, Epoch, Routing, Scope, Split, StickyKey, Version, WHOLE_PPM, WeightPpm};
 use rollout::tally::{Counts, Slot, Stratum};
@@ -17,8 +18,9 @@ use rollout::time::{Micros, Millis};
 pub fn to_agent() -> impl Strategy<Value = ToAgent> {
     prop_oneof![
         hello().prop_map(ToAgent::Hello),
-        (1u64.., vec((stratum(), counts()), 0..6), vec(position(), 0..4))
-            .prop_map(|(number, strata, positions)| ToAgent::Report(Report { number, strata, positions })),
+        (1u64.., vec((stratum(), counts()), 0..6), vec(position(), 0..4), vec(trip(), 0..3)).prop_map(
+            |(number, strata, positions, trips)| ToAgent::Report(Report { number, strata, positions, trips })
+        ),
         (canary(), epoch()).prop_map(|(canary, epoch)| ToAgent::Adopted(canary, epoch)),
         Just(ToAgent::Beat),
     ]
@@ -56,8 +58,9 @@ fn hello() -> impl Strategy<Value = Hello> {
         (".{0,40}", ".{0,40}", ".{0,40}"),
         vec((canary(), epoch()), 0..5),
         vec((canary(), upstream()), 0..5),
+        vec(trip(), 0..3),
     )
-        .prop_map(|(protocol, incarnation, texts, adopted, default_upstreams)| Hello {
+        .prop_map(|(protocol, incarnation, texts, adopted, default_upstreams, trips)| Hello {
             protocol,
             incarnation: Incarnation(incarnation),
             node: texts.0,
@@ -65,7 +68,27 @@ fn hello() -> impl Strategy<Value = Hello> {
             filter_version: texts.2,
             adopted,
             default_upstreams,
+            trips,
         })
+}
+
+fn trip() -> impl Strategy<Value = Trip> {
+    (canary(), epoch(), select(&FuseTest::ALL[..]), 1u64..1 << 48, 0u64..1 << 47).prop_map(
+        |(canary, epoch, test, events, more)| Trip {
+            canary,
+            epoch,
+            test,
+            events,
+            trials: (events + more).min(1 << 48),
+        },
+    )
+}
+
+fn fuse() -> impl Strategy<Value = FusePlan> {
+    let ppb = || (1u32..1_000_000_000).prop_map(|ppb| Ppb::new(ppb).unwrap());
+    (option::of(ppb()), option::of(ppb()), ppb(), 1..=MAX_CLUSTER)
+        .prop_filter("a fuse has a limit", |(failed, slow, ..)| failed.is_some() || slow.is_some())
+        .prop_map(|(failed, slow, alpha, max_cluster)| FusePlan { failed, slow, alpha, max_cluster })
 }
 
 fn stratum() -> impl Strategy<Value = Stratum<CanaryId>> {
@@ -133,8 +156,9 @@ fn split() -> impl Strategy<Value = Split> {
         ".{0,40}",
         1u64..86_400_000,
         option::of(any::<u64>()),
+        option::of(fuse()),
     )
-        .prop_map(|(canary, weight_ppm, rules, sticky, salt, slot_ms, limit)| Split {
+        .prop_map(|(canary, weight_ppm, rules, sticky, salt, slot_ms, limit, fuse)| Split {
             canary,
             weight: WeightPpm::new(weight_ppm).unwrap(),
             rules,
@@ -142,6 +166,7 @@ fn split() -> impl Strategy<Value = Split> {
             salt,
             slot: Millis(slot_ms),
             latency_limit: limit.map(Micros),
+            fuse,
         })
 }
 

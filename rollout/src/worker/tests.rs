@@ -17,6 +17,7 @@ fn worker() -> Worker {
         salt: String::new(),
         slot: Millis(100),
         latency_limit: Some(Micros(SECOND)),
+        fuse: None,
     };
     let primary = Upstream::parse("web-primary").unwrap();
     let routing = Routing { scope: Scope::of_service(&id), primary, split: Some(split) };

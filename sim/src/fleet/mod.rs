@@ -117,7 +117,7 @@ impl<'a> Fleet<'a> {
         // Without any worker the default route serves, and nobody counts.
         let Some((place, life, worker, routed)) = routed else { return };
         if let Some(laws) = &mut self.laws {
-            laws.routed(worker, &routed.upstream, routed.ticket.is_some(), now.to_millis());
+            laws.routed(worker, &routed.upstream, routed.placement, now.to_millis());
         }
         let fate = self.users.send(self.scenario, &arrival, place, &routed.upstream);
         if let (Some(ticket), true) = (routed.ticket, fate != Fate::Never) {
@@ -167,8 +167,9 @@ impl<'a> Fleet<'a> {
 
     fn request_ends(&mut self, open: usize) {
         let Some(Open { ticket, proxy, life, fate, arrival }) = self.open.try_remove(open) else { return };
-        if let Some(proxy) = self.proxies.get_mut(proxy).filter(|proxy| proxy.life == life) {
-            proxy.finish(ticket, fate, self.now);
+        if let Some(held) = self.proxies.get_mut(proxy).filter(|held| held.life == life) {
+            let actions = held.finish(ticket, fate, self.now);
+            self.worker_acts(proxy, actions);
         }
         if fate.is_bad() && arrival.retries > 0 && !self.is_calm {
             self.request(Arrival { at: self.now, retries: arrival.retries - 1, ..arrival });

@@ -1,0 +1,142 @@
+//! The fuse in the built filter: a trip stops the traffic and leaves from within the request's own event.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails so")]
+
+mod host;
+
+use host::{Proxy, host, open_stream, sent};
+use rollout::fuse::{FusePlan, FuseTest, Ppb};
+use rollout::names::{CanaryId, Upstream};
+use rollout::report::{PROTOCOL, Report, ToAgent, ToWorker};
+use rollout::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
+use rollout::time::{Micros, Millis};
+
+const TRIPPED: &str = "serin.tripped;canary=prod/web";
+const TRIPS: &str = "serin.trips;canary=prod/web";
+const STATIC: &str = r#"{"canaries":[{"namespace":"prod","name":"web","weight":100,"fuse":{"minSuccessRate":99}}]}"#;
+
+fn entry(epoch: u64) -> ToWorker {
+    let canary = CanaryId::new("prod", "web").unwrap();
+    let split = Split {
+        canary: Upstream::parse("web-canary").unwrap(),
+        weight: WeightPpm::WHOLE,
+        rules: vec![],
+        sticky: None,
+        salt: "prod/web#1".into(),
+        slot: Millis(100),
+        latency_limit: Some(Micros(500_000)),
+        fuse: Some(FusePlan {
+            failed: Some(Ppb::nearest(0.01)),
+            slow: Some(Ppb::nearest(0.05)),
+            alpha: Ppb::nearest(0.01 / 16.0),
+            max_cluster: 1,
+        }),
+    };
+    let (scope, primary) = (Scope::of_service(&canary), Upstream::parse("web-primary").unwrap());
+    let routing = Some(Routing { scope, primary, split: Some(split) });
+    ToWorker::Entry(Box::new(Entry { canary, epoch: Epoch(epoch), routing }))
+}
+
+fn connected() -> (Proxy, u32) {
+    let proxy = Proxy::start(r#"{"agent":"127.0.0.1:7070"}"#);
+    proxy.tick();
+    let (token, _) = open_stream().unwrap();
+    proxy.receive(token, &ToWorker::Welcome(PROTOCOL));
+    proxy.receive(token, &entry(3));
+    (proxy, token)
+}
+
+fn fail(proxy: &mut Proxy, times: usize) {
+    for _ in 0..times {
+        proxy.request(&[(":authority", "web"), (":path", "/")]).respond(&[(":status", "500")]).end();
+    }
+}
+
+fn reports(token: u32) -> Vec<Report> {
+    let reports = sent(token).into_iter().filter_map(|message| match message {
+        ToAgent::Report(report) => Some(report),
+        _ => None,
+    });
+    reports.collect()
+}
+
+#[test]
+fn a_trip_stops_the_traffic_and_is_reported_by_the_request_that_caused_it() {
+    let (mut proxy, token) = connected();
+    fail(&mut proxy, 2);
+    assert_eq!(reports(token), []);
+    fail(&mut proxy, 1);
+    let [report] = &reports(token)[..] else { panic!("no tick was needed: {:?}", sent(token)) };
+    let trip = &report.trips[0];
+    assert_eq!((trip.epoch, trip.test), (Epoch(3), FuseTest::Failed));
+    assert_eq!(host(|host| host.metric("serin.faults;kind=streams")), 0);
+    assert_eq!(proxy.decision(&[]), [""; 0], "all to primary, the default");
+    proxy.tick();
+    assert_eq!(host(|host| (host.metric(TRIPPED), host.metric(TRIPS))), (1, 1));
+    assert_eq!(host(|host| (host.metric("serin.weight_ppm;canary=prod/web"), host.logged("has tripped"))), (0, 1));
+    proxy.receive(token, &entry(3));
+    assert_eq!(proxy.decision(&[]), [""; 0], "the same epoch arms nothing");
+    proxy.receive(token, &entry(5));
+    assert_eq!(proxy.decision(&[]), ["web-canary"]);
+    assert_eq!(host(|host| (host.metric(TRIPPED), host.metric(TRIPS))), (0, 1));
+}
+
+#[test]
+fn a_host_that_lets_no_request_act_for_the_plugin_costs_one_tick() {
+    let (mut proxy, token) = connected();
+    host(|host| host.failing.insert("act_for", 2));
+    fail(&mut proxy, 5);
+    assert_eq!(proxy.decision(&[]), [""; 0]);
+    assert_eq!(reports(token), []);
+    host(|host| host.failing.clear());
+    proxy.tick();
+    assert_eq!(reports(token)[0].trips.len(), 1);
+    assert_eq!(host(|host| host.metric("serin.faults;kind=streams")), 0, "the stream is not given up for it");
+}
+
+#[test]
+fn open_requests_trip_it_by_their_age() {
+    let (mut proxy, token) = connected();
+    let _open: Vec<_> = (0..20).map(|_| proxy.request(&[(":authority", "web"), (":path", "/")])).collect();
+    (0..4).for_each(|_| proxy.tick_after(100));
+    proxy.receive(token, &ToWorker::Ack(1));
+    (0..2).for_each(|_| proxy.tick_after(100));
+    let trips: Vec<_> = reports(token).iter().flat_map(|report| report.trips.clone()).collect();
+    assert_eq!(trips[0].test, FuseTest::Slow);
+    assert_eq!(proxy.decision(&[]), [""; 0]);
+}
+
+#[test]
+fn a_static_canarys_fuse_needs_no_agent_and_holds_until_its_item_changes() {
+    let mut proxy = Proxy::start(STATIC);
+    proxy.tick();
+    assert_eq!(host(|host| host.tick_ms), Some(100), "hangs are seen soon");
+    fail(&mut proxy, 10);
+    assert_eq!(proxy.decision(&[]), [""; 0]);
+    proxy.configure(STATIC);
+    assert_eq!(proxy.decision(&[]), [""; 0]);
+    proxy.configure(&STATIC.replace("99", "98"));
+    assert_eq!(proxy.decision(&[]), ["web-canary"]);
+    fail(&mut proxy, 10);
+    proxy.tick();
+    assert_eq!(host(|host| host.metric(TRIPPED)), 1);
+    proxy.finish();
+    assert_eq!(host(|host| host.metric(TRIPPED)), 0, "a plugin that ends leaves no trace in shared gauges");
+}
+
+#[test]
+fn a_fuse_keeps_its_ranges() {
+    for (fuse, said) in [
+        ("{}", "canaries[0].fuse: sets no limit"),
+        (r#"{"quantile":0.9}"#, "canaries[0].fuse: sets no limit"),
+        (r#"{"minSuccessRate":101}"#, "canaries[0].fuse.minSuccessRate: 101 is outside 0 to 100"),
+        (r#"{"minSuccessRate":99,"quantile":1}"#, "canaries[0].fuse.quantile: 1 is outside 0.5 to 0.999"),
+        (r#"{"maxLatencyMs":0}"#, "canaries[0].fuse.maxLatencyMs: 0 is outside 1 to 3600000"),
+        (r#"{"minSuccesRate":99}"#, "minSuccesRate"),
+    ] {
+        let config = format!(r#"{{"canaries":[{{"namespace":"prod","name":"web","fuse":{fuse}}}]}}"#);
+        Proxy::start(&config);
+        assert_eq!(host(|host| host.logged(said)), 1, "{fuse}: {:?}", host(|host| host.logs.clone()));
+    }
+    Proxy::start(&STATIC.replace(r#""minSuccessRate":99"#, r#""minSuccessRate":100,"maxLatencyMs":20,"quantile":0.5"#));
+    assert_eq!(host(|host| host.metric("serin.bad_config")), 0);
+}

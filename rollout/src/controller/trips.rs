@@ -1,0 +1,56 @@
+//! Workers whose fuse has tripped: noted, held for, and armed again if the gates leave the release alone.
+
+use super::Controller;
+use crate::canary::Canary;
+use crate::events::{Command, Output};
+use crate::fleet::Conn;
+use crate::names::CanaryId;
+use crate::release::{Note, Phase};
+use crate::report::Trip;
+use crate::time::Millis;
+
+impl Controller {
+    /// A worker says that fuses of its have tripped. Saying it twice changes nothing.
+    pub(super) fn note_trips(&mut self, conn: Conn, trips: &[Trip], now: Millis, out: &mut Output) {
+        for trip in trips {
+            let (Some(peer), Some(canary)) = (self.fleet.on(conn), self.canaries.get_mut(&trip.canary)) else {
+                continue;
+            };
+            let is_news = peer.trip(trip);
+            let is_of_release = trip.epoch >= canary.evidence.since() && canary.phase.run().is_some();
+            if is_news && is_of_release {
+                let Trip { test, events, trials, .. } = *trip;
+                let event = canary.record(Note::FuseTripped { node: peer.node.clone(), test, events, trials }, now);
+                out.stored.push(Command::Announce(trip.canary.clone(), Box::new(event)));
+            }
+            // A later entry arms it anyway, once the worker has heard of it.
+            if trip.epoch >= canary.epoch && is_armable(canary) {
+                canary.rearming.plan(now);
+            }
+        }
+    }
+
+    /// Arms the fuses of every release for which it is time, by an entry that says the same under a greater epoch. A
+    /// release that was cut meanwhile has nothing to arm, nor has one whose tripped workers are gone.
+    pub(super) fn rearm_due(&mut self, now: Millis, out: &mut Output) {
+        let is_due = |canary: &&mut Canary| canary.rearming.due().is_some_and(|due| due <= now);
+        let mut armed: Vec<CanaryId> = Vec::new();
+        for canary in self.canaries.values_mut().filter(is_due) {
+            let id = canary.plan.id.clone();
+            let is_armed = is_armable(canary) && self.fleet.tripped(&id).is_some();
+            canary.rearming.done(is_armed);
+            if is_armed {
+                canary.continue_above(canary.epoch);
+                let event = canary.record(Note::Rearmed, now);
+                out.stored.push(Command::Announce(id.clone(), Box::new(event)));
+                armed.push(id);
+            }
+        }
+        armed.iter().for_each(|id| self.push(id, false, out));
+    }
+}
+
+/// Whether its entry has a split that may be issued again.
+const fn is_armable(canary: &Canary) -> bool {
+    matches!(canary.phase, Phase::Progressing(_) | Phase::Paused(_) | Phase::Promoting(..))
+}

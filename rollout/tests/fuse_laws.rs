@@ -1,0 +1,384 @@
+//! The fuse in the worker, and what the agent makes of it: a tripped worker sends nothing to the canary, whatever breaks,
+//! until it hears of a greater epoch; and it does hear of one.
+
+#![cfg(test)]
+
+mod fixture;
+
+use proptest::prelude::*;
+use rollout::controller::{Event, Verb};
+use rollout::fuse::{FusePlan, FuseTest, Ppb};
+use rollout::gates::{Action as GateAction, Gate, Gates, Rule};
+use rollout::matching::{MatchRule, Request, StringMatch};
+use rollout::release::{Hold, Note, Phase};
+use rollout::report::{PROTOCOL, Report, ToAgent, ToWorker};
+use rollout::route::Placement;
+use rollout::table::{Entry, Epoch, Routing, Split, StickyKey};
+use rollout::time::{Micros, Millis};
+use rollout::worker::{Action, HeaderEdit, Worker};
+
+use fixture::net::{LEASE, Net, worker};
+use fixture::{id, percent, plan, upstream, word};
+
+fn entry(epoch: u64, sticky: Option<StickyKey>) -> Entry {
+    let fuse = FusePlan {
+        failed: Some(Ppb::nearest(0.01)),
+        slow: Some(Ppb::nearest(0.05)),
+        alpha: Ppb::nearest(0.01 / 16.0),
+        max_cluster: 1,
+    };
+    let split = Split {
+        canary: upstream("web-canary"),
+        weight: percent(50),
+        rules: vec![MatchRule { headers: vec![("x-beta".into(), StringMatch::Present)], ..MatchRule::default() }],
+        sticky,
+        salt: "prod/web#1".into(),
+        slot: Millis(100),
+        latency_limit: Some(Micros(500_000)),
+        fuse: Some(fuse),
+    };
+    let spec = fixture::spec("web");
+    let routing = Routing { scope: spec.scope, primary: spec.primary, split: Some(split) };
+    Entry { canary: id("web"), epoch: Epoch(epoch), routing: Some(routing) }
+}
+
+/// One worker, its clock, and what it has said.
+struct Alone {
+    worker: Worker,
+    now: Micros,
+    said: Vec<ToAgent>,
+}
+
+impl Alone {
+    fn welcomed(fixed: Vec<Entry>) -> Self {
+        let mut alone = Self { worker: worker(1, true, fixed), now: Micros(1_000_000), said: vec![] };
+        alone.tick();
+        alone.hear(ToWorker::Welcome(PROTOCOL));
+        alone
+    }
+
+    fn take(&mut self, actions: Vec<Action>) {
+        let sent = actions.into_iter().filter_map(|action| match action {
+            Action::Send(message) => Some(message),
+            _ => None,
+        });
+        self.said.extend(sent);
+    }
+
+    fn tick(&mut self) {
+        let actions = self.worker.tick(self.now.to_millis());
+        self.take(actions);
+    }
+
+    fn hear(&mut self, message: ToWorker) {
+        let actions = self.worker.message(message, self.now.to_millis());
+        self.take(actions);
+    }
+
+    fn adopt(&mut self, entry: Entry) {
+        self.hear(ToWorker::Entry(Box::new(entry)));
+    }
+
+    /// A request by rule or by chance; it ends with `status`, or never. Whether the canary got it.
+    fn request(&mut self, by_rule: bool, status: Option<&[u8]>) -> bool {
+        let mut headers: Vec<(&[u8], &[u8])> = vec![(b":authority", b"web"), (b":path", b"/"), (b"x-user", b"u1")];
+        headers.extend(by_rule.then_some((&b"x-beta"[..], &b"1"[..])));
+        let decision = self.worker.route(Request { headers: &headers, client_address: None }, self.now);
+        let to_canary = decision.header == HeaderEdit::Set(upstream("web-canary"));
+        let mut ticket = self.worker.start(&decision, true, self.now).unwrap();
+        self.now.0 += 1_000;
+        if let Some(status) = status {
+            let _ = ticket.response_headers(&[(b":status", status)]);
+            self.worker.finish(&ticket, 0, Some(1), self.now);
+            let actions = self.worker.press(self.now.to_millis());
+            self.take(actions);
+        }
+        to_canary
+    }
+
+    /// Requests by rule that fail, until the canary gets no more.
+    fn break_it(&mut self) -> u32 {
+        (0..100).find(|_| !self.request(true, Some(b"500"))).expect("the fuse trips")
+    }
+
+    fn reports(&self) -> Vec<&Report> {
+        let reports = self.said.iter().filter_map(|message| match message {
+            ToAgent::Report(report) => Some(report),
+            _ => None,
+        });
+        reports.collect()
+    }
+
+    fn trips(&self) -> Vec<(Epoch, FuseTest)> {
+        self.worker.tripped().map(|trip| (trip.epoch, trip.test)).collect()
+    }
+}
+
+#[test]
+fn a_broken_canary_costs_three_answers_and_the_agent_hears_at_once() {
+    let mut alone = Alone::welcomed(vec![]);
+    alone.adopt(entry(4, None));
+    assert_eq!(alone.break_it(), 3);
+    let [report] = alone.reports()[..] else { panic!("no tick was needed: {:?}", alone.said) };
+    let [trip] = &report.trips[..] else { panic!("{report:?}") };
+    assert_eq!((trip.epoch, trip.test, trip.events, trip.trials), (Epoch(4), FuseTest::Failed, 3, 3));
+    let failed: u64 = report.strata.iter().map(|(_, counts)| counts.failed.total()).sum();
+    assert_eq!(failed, 3, "the counts that tripped it come with it");
+    assert!(alone.worker.weights(alone.now.to_millis()).all(|(.., weight)| weight.ppm() == 0));
+}
+
+#[test]
+fn a_trip_behind_a_report_in_flight_leaves_with_its_ack_and_is_said_again_until_stored() {
+    let mut alone = Alone::welcomed(vec![]);
+    alone.adopt(entry(4, None));
+    alone.request(false, Some(b"200"));
+    alone.now.0 += 100_000;
+    alone.tick();
+    alone.break_it();
+    assert_eq!(alone.reports().len(), 1, "one is in flight at a time");
+    alone.hear(ToWorker::Ack(1));
+    assert_eq!(alone.reports()[1].trips.len(), 1);
+    alone.worker.stream_lost(alone.now.to_millis());
+    alone.now.0 += 6_000_000;
+    alone.tick();
+    let Some(ToAgent::Hello(hello)) = alone.said.last() else { panic!("{:?}", alone.said.last()) };
+    assert_eq!(hello.trips.len(), 1, "an agent without memory is told as well");
+    alone.hear(ToWorker::Welcome(PROTOCOL));
+    assert_eq!(alone.reports()[2], alone.reports()[1], "until it is acknowledged");
+    alone.hear(ToWorker::Ack(2));
+    alone.now.0 += 1_000_000;
+    alone.request(false, Some(b"200"));
+    alone.tick();
+    assert!(alone.reports()[3].trips.is_empty(), "then no more");
+}
+
+#[test]
+fn hangs_and_slow_answers_trip_it_by_their_age() {
+    let mut alone = Alone::welcomed(vec![]);
+    alone.adopt(entry(4, None));
+    (0..200).for_each(|_| assert!(alone.request(true, None)));
+    alone.tick();
+    assert_eq!(alone.trips(), [], "the oldest is 200 ms old");
+    alone.hear(ToWorker::Ack(1));
+    alone.now.0 += 310_000;
+    alone.tick();
+    assert_eq!(alone.trips(), [(Epoch(4), FuseTest::Slow)]);
+    assert!(!alone.request(true, None));
+    assert_eq!(alone.reports().last().unwrap().trips.len(), 1);
+}
+
+#[test]
+fn what_lease_or_fuse_send_to_primary_was_placed_by_nobody() {
+    let placement = |alone: &mut Alone| {
+        let headers: [(&[u8], &[u8]); 1] = [(b":authority", b"web")];
+        alone.worker.route(Request { headers: &headers, client_address: None }, alone.now).placement()
+    };
+    let mut alone = Alone::welcomed(vec![]);
+    alone.adopt(entry(4, None));
+    assert_eq!(placement(&mut alone), Some(Placement::Drawn));
+    alone.break_it();
+    assert_eq!(placement(&mut alone), Some(Placement::Forced));
+    alone.adopt(entry(6, None));
+    assert_eq!(placement(&mut alone), Some(Placement::Drawn));
+    alone.now.0 += LEASE.0 * 1000 + 1_000_000;
+    assert_eq!(placement(&mut alone), Some(Placement::Forced));
+}
+
+#[test]
+fn requests_of_an_earlier_epoch_do_not_trip_the_next() {
+    let mut alone = Alone::welcomed(vec![]);
+    alone.adopt(entry(4, None));
+    (0..100).for_each(|_| assert!(alone.request(true, None)));
+    alone.adopt(entry(6, None));
+    alone.now.0 += 1_000_000;
+    alone.tick();
+    assert_eq!(alone.trips(), []);
+}
+
+#[test]
+fn a_static_canarys_fuse_trips_without_an_agent_until_the_entry_changes() {
+    let mut fixed = entry(0, None);
+    let settings = |fixed: &Entry| rollout::worker::Settings {
+        has_agent: false,
+        decision_header: "x-serin-upstream".into(),
+        lease: LEASE,
+        default_upstreams: Default::default(),
+        fixed: vec![fixed.clone()],
+        max_strata: 64,
+    };
+    let mut alone = Alone { worker: worker(1, false, vec![fixed.clone()]), now: Micros(1_000_000), said: vec![] };
+    let paces = alone.worker.tick(Millis(0));
+    assert!(paces.contains(&Action::TickEvery(Millis(100))), "hangs are seen soon: {paces:?}");
+    assert_eq!(alone.break_it(), 3);
+    alone.now.0 += LEASE.0 * 10_000;
+    alone.worker.reconfigure(settings(&fixed));
+    assert!(!alone.request(true, Some(b"200")), "the same configuration again arms nothing");
+    assert_eq!(alone.said, [], "there is nobody to tell");
+    fixed.routing.as_mut().unwrap().split.as_mut().unwrap().weight = percent(1);
+    alone.worker.reconfigure(settings(&fixed));
+    assert!(alone.request(true, Some(b"200")));
+    alone.break_it();
+    alone.adopt(entry(2, None));
+    assert!(alone.request(true, Some(b"200")), "so does an agent's first entry");
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Request(bool, bool),
+    Hang,
+    Wait(u64),
+    Lose,
+    Welcome,
+    Offer(u64),
+    Ack(u64),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        6 => any::<(bool, bool)>().prop_map(|(by_rule, is_bad)| Op::Request(by_rule, is_bad)),
+        2 => Just(Op::Hang),
+        2 => (1u64..3_000).prop_map(Op::Wait),
+        1 => Just(Op::Wait(61_000)),
+        1 => Just(Op::Lose),
+        1 => Just(Op::Welcome),
+        1 => (1u64..6).prop_map(Op::Offer),
+        1 => (1u64..9).prop_map(Op::Ack),
+    ];
+    prop::collection::vec(op, 1..120)
+}
+
+proptest! {
+    #![proptest_config(fixture::cases(300))]
+
+    #[test]
+    fn nothing_but_a_greater_epoch_gives_a_tripped_canary_traffic(ops in ops(), is_sticky in any::<bool>()) {
+        let sticky = is_sticky.then(|| StickyKey::Header("x-user".into()));
+        let mut alone = Alone::welcomed(vec![]);
+        alone.adopt(entry(1, sticky.clone()));
+        let mut in_force = 1;
+        for op in ops {
+            let tripped_under = alone.trips().first().map(|(epoch, _)| *epoch);
+            match op {
+                Op::Request(by_rule, is_bad) => {
+                    let to_canary = alone.request(by_rule, Some(if is_bad { b"500" } else { b"200" }));
+                    prop_assert!(!(to_canary && tripped_under.is_some()), "tripped under {tripped_under:?}");
+                }
+                Op::Hang => prop_assert!(!(alone.request(true, None) && tripped_under.is_some())),
+                Op::Wait(ms) => {
+                    alone.now.0 += ms * 1000;
+                    alone.tick();
+                }
+                Op::Lose => alone.worker.stream_lost(alone.now.to_millis()),
+                Op::Welcome => alone.hear(ToWorker::Welcome(PROTOCOL)),
+                Op::Offer(epoch) => {
+                    alone.adopt(entry(epoch, sticky.clone()));
+                    in_force = in_force.max(epoch);
+                }
+                Op::Ack(number) => alone.hear(ToWorker::Ack(number)),
+            }
+            prop_assert!(alone.trips().iter().all(|(epoch, _)| *epoch == Epoch(in_force)));
+            if let Some(tripped_under) = tripped_under.filter(|epoch| *epoch == Epoch(in_force)) {
+                prop_assert_eq!(alone.trips()[0].0, tripped_under, "it stays tripped");
+            }
+        }
+    }
+}
+
+/// A release on three workers; its gate may forgive an outage of both versions.
+fn begin(unless_primary_also: bool) -> Net {
+    let mut net = Net::new(3);
+    let rule = Rule::Slo { limit: 0.01, unless_primary_also };
+    let gates = Gates { gates: vec![Gate { rule, action: GateAction::Abort }], ..fixture::spec("web").gates };
+    net.happen(Event::Declared(Box::new(plan("web", |spec| {
+        spec.gates = gates;
+        spec.threshold = 1_000;
+    }))));
+    net.calm(Millis(1_000));
+    let (revision, actor) = (word("v2"), word("ana"));
+    net.happen(Event::Asked(id("web"), Verb::Release { revision, actor, accept_unsupported: false }));
+    net.calm(Millis(1_000));
+    net
+}
+
+fn timers(net: &mut Net, span: Millis) {
+    let end = net.now.plus(span);
+    while net.now < end {
+        net.calm(Millis(100));
+        if net.controller.deadline().is_some_and(|due| due <= net.now) {
+            net.happen(Event::Timer);
+            net.store();
+        }
+    }
+}
+
+fn notes(net: &Net, is_wanted: impl Fn(&Note) -> bool) -> usize {
+    net.controller.canary(&id("web")).unwrap().history.iter().filter(|event| is_wanted(&event.note)).count()
+}
+
+#[test]
+fn one_workers_trip_leads_to_an_abort_everywhere_when_the_canary_is_broken() {
+    let (mut net, web) = (begin(false), id("web"));
+    net.route_bad(0, &web, 200, |to_canary, _| to_canary);
+    net.tick(0);
+    net.calm(Millis(300));
+    let canary = net.controller.canary(&web).unwrap().clone();
+    assert_eq!(canary.phase.name(), "Failed", "{:?}", canary.phase);
+    assert_eq!(notes(&net, |note| matches!(note, Note::FuseTripped { .. })), 1);
+    (0..3).for_each(|node| assert_eq!(net.route(node, &web, 500), 0));
+    timers(&mut net, Millis(60_000));
+    assert_eq!(net.controller.canary(&web).unwrap().epoch, canary.epoch, "what was aborted is never armed again");
+    assert_eq!(net.controller.deadline(), None);
+}
+
+#[test]
+fn a_trip_that_the_gates_forgive_holds_the_release_and_is_armed_again_ever_later() {
+    let (mut net, web) = (begin(true), id("web"));
+    let mut waits = Vec::new();
+    for round in 0..8 {
+        // A shared outage: both versions fail.
+        net.route_bad(1, &web, 100, |_, _| true);
+        net.calm(Millis(300));
+        let canary = net.controller.canary(&web).unwrap().clone();
+        let (step, epoch, tripped_at) = (canary.phase.run().unwrap().step, canary.epoch, net.now);
+        assert_eq!(net.route(1, &web, 300), 0, "round {round}");
+        assert!(net.route_bad(0, &web, 300, |_, _| false) > 10, "the others go on");
+        let status = rollout::status::canary(&net.controller, &canary, net.now);
+        assert_eq!(status.workers_tripped, 1);
+        while net.controller.canary(&web).unwrap().epoch == epoch {
+            timers(&mut net, Millis(100));
+            net.route_bad(0, &web, 2, |_, _| false);
+        }
+        waits.push(net.now.since(tripped_at).0 / 1000);
+        let canary = net.controller.canary(&web).unwrap();
+        let run = canary.phase.run().unwrap();
+        assert_eq!(run.step, step, "it did not advance");
+        assert!(waits[round] < 20 || matches!(run.hold, Some(Hold::Fuse { .. })), "{:?}", run.hold);
+        assert!(canary.epoch > epoch && !canary.epoch.is_cut());
+        net.calm(Millis(300));
+        assert!(net.route_bad(1, &web, 300, |_, _| false) > 10, "armed again");
+    }
+    assert_eq!(notes(&net, |note| matches!(note, Note::Rearmed)), 8);
+    assert!(waits.windows(2).all(|pair| pair[1] >= pair[0]) && waits[0] <= 5, "{waits:?}");
+    assert!((270..=300).contains(&waits[7]), "{waits:?}");
+}
+
+#[test]
+fn an_agent_without_memory_learns_of_a_trip_and_a_worker_that_dies_takes_it_along() {
+    let (mut net, web) = (begin(true), id("web"));
+    net.snapshot();
+    net.route_bad(2, &web, 100, |_, _| true);
+    net.tick(2);
+    net.crash();
+    net.store();
+    net.calm(Millis(8_000));
+    let tripped = net.controller.fleet().tripped(&web).expect("Hello said so");
+    assert_eq!(tripped.node, "envoy-3");
+    net.kill(2);
+    net.calm(Millis(8_000));
+    assert!(net.controller.fleet().tripped(&web).is_none());
+    let (epoch, before) = (net.controller.canary(&web).unwrap().epoch, net.now);
+    timers(&mut net, Millis(10_000));
+    let canary = net.controller.canary(&web).unwrap();
+    assert!(matches!(canary.phase, Phase::Progressing(_)) && net.now > before);
+    assert_eq!((canary.epoch, canary.rearming.due()), (epoch, None), "there is nothing to arm");
+}
