@@ -1,10 +1,9 @@
 //! The HTTP API: parse, ask the engine, render. Documented by openapi.json, which it serves.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -13,28 +12,26 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::{Stream, StreamExt};
-use rollout::controller::{Refused, Verb};
+use rollout::controller::Refused;
 use rollout::explanation::{self, Explanation};
 use rollout::names::{CanaryId, Revision};
 use rollout::status;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::archive::Archive;
 use crate::engine::{Handle, Stopped};
-use crate::fleet::Counters;
 use crate::manifests::Manifests;
-use crate::metrics;
+use crate::metrics::{self, Moment, Sources};
 use crate::token::Token;
 
+mod gates;
 mod records;
+mod verbs;
 
 /// Longest request body, in bytes.
 const MAX_BODY_BYTES: usize = 64 << 10;
-/// Longest reason, in characters.
-const MAX_REASON_CHARS: usize = 1024;
 /// How often a watcher gets the status even if nothing was announced.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 
@@ -46,8 +43,8 @@ type CanaryPath = Result<Path<(String, String)>, PathRejection>;
 pub(crate) struct Api {
     pub(crate) handle: Handle,
     pub(crate) archive: Archive,
-    pub(crate) counters: Arc<Counters>,
     pub(crate) manifests: Manifests,
+    pub(crate) metrics: Sources,
     pub(crate) token: Option<Token>,
 }
 
@@ -60,9 +57,12 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/canaries/{namespace}/{name}/explain", get(explain))
         .route("/api/v1/canaries/{namespace}/{name}/watch", get(watch))
         .route("/api/v1/canaries/{namespace}/{name}/releases", get(records::list))
-        .route("/api/v1/canaries/{namespace}/{name}/releases", post(release))
+        .route("/api/v1/canaries/{namespace}/{name}/releases", post(verbs::release))
         .route("/api/v1/canaries/{namespace}/{name}/releases/{release}/record", get(records::read))
-        .route("/api/v1/canaries/{namespace}/{name}/{verb}", post(verb))
+        .route("/api/v1/canaries/{namespace}/{name}/gates", get(gates::list))
+        .route("/api/v1/canaries/{namespace}/{name}/gates/{gate}/{verb}", post(gates::verb))
+        .route("/api/v1/canaries/{namespace}/{name}/{verb}", post(verbs::verb))
+        .merge(gates::front())
         .route("/api/v1/workers", get(workers))
         .route("/metrics", get(scrape))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -120,6 +120,12 @@ impl From<JsonRejection> for Failure {
     }
 }
 
+impl From<BytesRejection> for Failure {
+    fn from(rejection: BytesRejection) -> Self {
+        Self::Unreadable(rejection.status(), rejection.body_text())
+    }
+}
+
 impl From<PathRejection> for Failure {
     fn from(rejection: PathRejection) -> Self {
         Self::Unreadable(rejection.status(), rejection.body_text())
@@ -135,7 +141,7 @@ impl From<Stopped> for Failure {
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Unknown(_) => Self::NotFound(refused.to_string()),
+            Refused::Unknown(_) | Refused::UnknownGate { .. } => Self::NotFound(refused.to_string()),
             Refused::Phase(_) | Refused::DefaultUpstream { .. } => Self::Conflict(refused.to_string()),
         }
     }
@@ -181,77 +187,6 @@ async fn explain(State(api): State<Api>, path: CanaryPath) -> Result<Json<Explan
 async fn workers(State(api): State<Api>) -> Result<Json<Value>, Failure> {
     let items = api.handle.read(status::workers).await?;
     Ok(Json(json!({ "items": items })))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ReleaseBody {
-    revision: String,
-    actor: String,
-    #[serde(default)]
-    accept_unsupported: bool,
-}
-
-async fn release(
-    State(api): State<Api>,
-    path: CanaryPath,
-    body: Result<Json<ReleaseBody>, JsonRejection>,
-) -> Result<Json<Value>, Failure> {
-    let id = parse_id(path)?;
-    let Json(body) = body?;
-    let revision = name("revision", &body.revision)?;
-    let actor = name("actor", &body.actor)?;
-    ask(&api, id, Verb::Release { revision, actor, accept_unsupported: body.accept_unsupported }).await
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct VerbBody {
-    actor: String,
-    #[serde(default)]
-    reason: String,
-}
-
-async fn verb(
-    State(api): State<Api>,
-    path: Result<Path<(String, String, String)>, PathRejection>,
-    body: Result<Json<VerbBody>, JsonRejection>,
-) -> Result<Json<Value>, Failure> {
-    let Path((namespace, canary, verb)) = path?;
-    let id = parse_id(Ok(Path((namespace, canary))))?;
-    let known = ["abort", "promote", "confirm", "pause", "resume"];
-    if !known.contains(&verb.as_str()) {
-        return Err(Failure::NotFound(format!("verb {verb:?} is not one of releases, {}", known.join(", "))));
-    }
-    let Json(VerbBody { actor, reason }) = body?;
-    let actor = name("actor", &actor)?;
-    if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
-        return Err(Failure::Invalid(format!("reason must be one line of at most {MAX_REASON_CHARS} characters")));
-    }
-    if !reason.is_empty() && !matches!(verb.as_str(), "abort" | "pause") {
-        return Err(Failure::Invalid(format!(
-            "reason {reason:?} is not kept for {verb}; only abort and pause take one"
-        )));
-    }
-    let verb = match verb.as_str() {
-        "abort" => Verb::Abort { actor, reason },
-        "promote" => Verb::Promote { actor },
-        "confirm" => Verb::Confirm { actor },
-        "pause" => Verb::Pause { actor, reason },
-        _ => Verb::Resume { actor },
-    };
-    ask(&api, id, verb).await
-}
-
-async fn ask(api: &Api, id: CanaryId, verb: Verb) -> Result<Json<Value>, Failure> {
-    if let Some(error) = api.handle.stored().failing
-        && !matches!(verb, Verb::Abort { .. })
-    {
-        // Queued, it would be carried out some time later, when nobody expects it any more.
-        return Err(Failure::Unavailable(format!("{}; until then only abort is carried out", unwritable(&error))));
-    }
-    let done = api.handle.ask(id, verb).await??;
-    Ok(Json(json!({ "release": done.release.0, "phase": done.phase })))
 }
 
 async fn watch(
@@ -315,11 +250,10 @@ fn unwritable(error: &str) -> String {
 }
 
 async fn scrape(State(api): State<Api>) -> Result<impl IntoResponse, Failure> {
-    let counters = Arc::clone(&api.counters);
-    let failing = api.handle.stored().failing.is_some();
-    let problems = api.manifests.problems().len();
+    let is_journal_failing = api.handle.stored().failing.is_some();
+    let manifest_problems = api.manifests.problems().len();
     let look = move |controller: &rollout::controller::Controller, now| {
-        metrics::render(controller, now, &counters, failing, problems)
+        metrics::render(controller, &api.metrics, Moment { now, is_journal_failing, manifest_problems })
     };
     let text = api.handle.read(look).await?;
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))

@@ -19,8 +19,8 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::archive::Archive;
 use crate::clock::Clock;
-use crate::hooks::Hooks;
 use crate::journal::{Journal, Recovered, Shortening, Stored};
+use crate::outside::Outside;
 
 /// Inputs that may wait for the loop; beyond it the streams wait, one report each.
 const MAX_WAITING: usize = 1024;
@@ -165,7 +165,7 @@ pub(crate) struct Engine {
     archive: Archive,
     journal: Journal,
     clock: Clock,
-    hooks: Hooks,
+    outside: Outside,
     handle: Handle,
     inputs: mpsc::Receiver<Input>,
     outboxes: HashMap<Conn, Outbox>,
@@ -174,7 +174,7 @@ pub(crate) struct Engine {
 
 /// What waits for the disk.
 enum Deferred {
-    Command(Command),
+    Command(Box<Command>),
     Answer(oneshot::Sender<Result<Done, Refused>>, Result<Done, Refused>),
     Record(Box<Addition>),
     Shorten(Shortening),
@@ -182,7 +182,7 @@ enum Deferred {
 
 impl Engine {
     /// A loop on what a journal gave back.
-    pub(crate) fn new(recovered: Recovered, journal: Journal, clock: Clock, hooks: Hooks) -> (Self, Handle) {
+    pub(crate) fn new(recovered: Recovered, journal: Journal, clock: Clock, outside: Outside) -> (Self, Handle) {
         let Recovered { controller, recorder, archive, .. } = recovered;
         let (sender, inputs) = mpsc::channel(MAX_WAITING);
         let (announcements, _) = broadcast::channel(MAX_LAG);
@@ -191,7 +191,7 @@ impl Engine {
         let waiting = VecDeque::new();
         let own = handle.clone();
         let engine =
-            Self { controller, recorder, archive, journal, clock, hooks, handle: own, inputs, outboxes, waiting };
+            Self { controller, recorder, archive, journal, clock, outside, handle: own, inputs, outboxes, waiting };
         (engine, handle)
     }
 
@@ -215,6 +215,7 @@ impl Engine {
         }
         self.shorten();
         self.record_stored().await;
+        self.outside.drain().await;
         self.archive.close().await;
         self.journal.close().await;
         self.answer_stored();
@@ -252,7 +253,7 @@ impl Engine {
         };
         let (output, additions) = self.recorder.handle(&mut self.controller, event, now);
         output.urgent.into_iter().for_each(|command| self.perform(command));
-        let deferred = output.stored.into_iter().map(Deferred::Command);
+        let deferred = output.stored.into_iter().map(|command| Deferred::Command(Box::new(command)));
         self.waiting.extend(deferred.map(|command| (number, command)));
         if let (Some(answer), Some(reply)) = (answer, output.reply) {
             if output.reply_at_once {
@@ -273,7 +274,7 @@ impl Engine {
         let through = self.handle.stored.borrow().through;
         while self.waiting.front().is_some_and(|(number, _)| *number <= through) {
             match self.waiting.pop_front() {
-                Some((_, Deferred::Command(command))) => self.perform(command),
+                Some((_, Deferred::Command(command))) => self.perform(*command),
                 Some((_, Deferred::Answer(answer, reply))) => {
                     let _ = answer.send(reply);
                 }
@@ -324,8 +325,8 @@ impl Engine {
                 conns.into_iter().for_each(|conn| self.send(conn, ToWorker::Entry(entry.clone())));
             }
             Command::Close(conn) => self.cut(conn, Cut::Replaced),
-            Command::CallHook { canary, release, revision, hook } => {
-                self.hooks.call(self.handle.clone(), canary, release, revision, hook);
+            Command::CallHook { .. } | Command::Query { .. } | Command::TellHook { .. } | Command::Alert { .. } => {
+                self.outside.perform(command, &self.handle);
             }
             Command::Announce(canary, event) => {
                 let message = rollout::explain::note(&event.note);

@@ -313,10 +313,17 @@ struct Writer {
 impl Writer {
     /// Commits until there is nobody left to write for, then hands back the report.
     fn write_all(mut self, inbox: &mpsc::Receiver<Task>) -> watch::Sender<Stored> {
-        while let Ok(first) = inbox.recv() {
-            let batch: Vec<Task> = std::iter::once(first).chain(inbox.try_iter().take(MAX_BATCH - 1)).collect();
+        let mut next = inbox.recv().ok();
+        // After a failure, what gathered meanwhile is committed whole before this journal is called writable again:
+        // whoever hears so may rely on all that was answered while it was not.
+        let mut catches_up = false;
+        while let Some(first) = next.take() {
+            let most = if catches_up { usize::MAX } else { MAX_BATCH };
+            let batch: Vec<Task> = std::iter::once(first).chain(inbox.try_iter().take(most - 1)).collect();
             let mut wait = FIRST_RETRY;
+            let mut has_failed = false;
             while let Err(error) = self.try_commit(&batch) {
+                has_failed = true;
                 let error = error.to_string();
                 tracing::error!(%error, "journal cannot be written; until it can, this agent only reduces canary traffic");
                 self.report.send_modify(|stored| stored.failing = Some(error));
@@ -326,11 +333,14 @@ impl Writer {
                 thread::sleep(wait);
                 wait = (wait * 2).min(LAST_RETRY);
             }
+            next = inbox.try_recv().ok();
+            catches_up = has_failed && next.is_some();
             let through = batch.iter().filter_map(Task::number).max();
             self.report.send_modify(|stored| {
                 stored.through = through.unwrap_or(stored.through);
-                stored.failing = None;
+                stored.failing.take_if(|_| !catches_up);
             });
+            next = next.or_else(|| inbox.recv().ok());
         }
         self.report
     }

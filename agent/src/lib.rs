@@ -3,8 +3,9 @@
 //! - `engine`: the one loop; only it touches the controller.
 //! - `journal`: what makes the loop's past survive. `archive`: the records of releases that outlive it.
 //! - `fleet`, `codec`: proxies' streams. `api`, `metrics`: people's and programs' way in.
-//! - [`manifest`], `manifests`: Canary YAML. `hooks`: calls out.
+//! - [`manifest`], `manifests`: Canary YAML. `outside`: `hooks`, `alerts` (both by `post`) and [`providers`].
 
+mod alerts;
 mod api;
 mod archive;
 mod clock;
@@ -17,6 +18,10 @@ pub mod manifest;
 mod manifests;
 mod metrics;
 mod options;
+mod outside;
+mod post;
+pub mod providers;
+mod secrets;
 mod tls;
 mod token;
 
@@ -35,9 +40,9 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 pub use journal::JournalError;
-pub use options::{Options, OptionsError, TlsFiles};
+pub use options::{Options, OptionsError, TlsFiles, http_token};
 pub use tls::TlsFileError;
-pub use token::TokenError;
+pub use token::{Token, TokenError};
 
 /// How often a connection of the fleet is asked whether it lives; a dead one is found within twice this and 10 s.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -105,9 +110,20 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     tracing::info!(replayed = recovered.replayed, data = %config.data.display(), "journal read");
     let clock = clock::Clock::start(recovered.last_at);
     let known: Vec<Plan> = recovered.controller.canaries().map(Canary::latest_plan).cloned().collect();
-    let hooks = hooks::Hooks::new().map_err(AgentError::Client)?;
+    let secrets = secrets::Secrets::new(config.secrets.clone());
+    let outside = outside::Outside::new(secrets).map_err(AgentError::Client)?;
     let archive = recovered.archive.clone();
-    let (engine, handle) = engine::Engine::new(recovered, journal, clock, hooks);
+    let counters = Arc::new(fleet::Counters::default());
+    let metrics = metrics::Sources {
+        counters: Arc::clone(&counters),
+        alerts: outside.alerts().clone(),
+        calls: outside.calls().clone(),
+        ledger: metrics::Ledger::default(),
+        flagger: config.flagger_metrics,
+    };
+    let begun = metrics::begun(&recovered.controller);
+    let (engine, handle) = engine::Engine::new(recovered, journal, clock, outside);
+    let counting = metrics.ledger.clone().follow(handle.watch(), begun, handle.clone());
 
     let (grpc, grpc_address) = bind("--grpc", config.grpc).await?;
     let (http, http_address) = bind("--http", config.http).await?;
@@ -117,15 +133,15 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     }
     let (stop, stopped) = watch::channel(false);
     let engine = tokio::spawn(engine.run(stopped.clone()));
+    let counting = tokio::spawn(counting);
 
     let manifests = manifests::Manifests::default();
     let watcher = manifests::Watcher::new(config.canaries, handle.clone(), manifests.clone(), known);
     let watcher = watcher.read().await.map_err(|error| AgentError::Server(error.into()))?;
     let watching = tokio::spawn(watcher.watch());
 
-    let counters = Arc::new(fleet::Counters::default());
     let token = config.http_token;
-    let api = api::Api { handle: handle.clone(), archive, counters: Arc::clone(&counters), manifests, token };
+    let api = api::Api { handle: handle.clone(), archive, manifests, metrics, token };
     // Nagle's algorithm would hold a small push back until the one before it is acknowledged: up to 40 ms.
     let http = http.tap_io(|stream| drop(stream.set_nodelay(true)));
     let grpc = TcpIncoming::from(grpc).with_nodelay(Some(true));
@@ -135,7 +151,7 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     let mut servers = JoinSet::new();
     servers.spawn(async { serving.await.map_err(|error| AgentError::Server(error.into())) });
     servers.spawn(async { streams.await.map_err(|error| AgentError::Server(error.into())) });
-    Ok(Agent { grpc: grpc_address, http: http_address, stop, engine, watching, servers })
+    Ok(Agent { grpc: grpc_address, http: http_address, stop, engine, counting, watching, servers })
 }
 
 /// A running agent. Dropped without [`Agent::stop`], it goes on until its runtime ends.
@@ -145,6 +161,7 @@ pub struct Agent {
     http: SocketAddr,
     stop: watch::Sender<bool>,
     engine: JoinHandle<()>,
+    counting: JoinHandle<()>,
     watching: JoinHandle<Result<(), engine::Stopped>>,
     servers: JoinSet<Result<(), AgentError>>,
 }
@@ -165,6 +182,7 @@ impl Agent {
     /// Stores what it knows, ends its streams and frees its addresses and data.
     pub async fn stop(mut self) {
         self.watching.abort();
+        self.counting.abort();
         let _ = self.stop.send(true);
         let _ = self.engine.await;
         // With the loop gone, streams and watches end by themselves; one that does not is no reason to wait.
@@ -189,7 +207,8 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-async fn signalled() {
+/// Returns once SIGINT or SIGTERM asks this process to end.
+pub async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
     tokio::select! {

@@ -1,7 +1,7 @@
 //! What the operator typed, and what it means: addresses are guarded here, once.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -15,6 +15,8 @@ pub struct Options {
     pub canaries: PathBuf,
     /// Directory of the journal.
     pub data: PathBuf,
+    /// Directory of secrets: files NAMESPACE/NAME/KEY.
+    pub secrets: Option<PathBuf>,
     /// Where proxies connect.
     pub grpc: SocketAddr,
     /// Where people and programs connect.
@@ -31,6 +33,8 @@ pub struct Options {
     pub records_mib: u64,
     /// Most records of one canary; with 0 nothing is recorded.
     pub records_per_canary: usize,
+    /// Whether /metrics has Flagger's names beside our own.
+    pub flagger_metrics: bool,
 }
 
 /// PEM files of a TLS server.
@@ -49,12 +53,14 @@ pub struct TlsFiles {
 pub(crate) struct Config {
     pub(crate) canaries: PathBuf,
     pub(crate) data: PathBuf,
+    pub(crate) secrets: Option<PathBuf>,
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) grpc_tls: Option<TlsFiles>,
     pub(crate) grpc_token: Option<Token>,
     pub(crate) http_token: Option<Token>,
     pub(crate) records: Limits,
+    pub(crate) flagger_metrics: bool,
 }
 
 /// Options that cannot be meant.
@@ -66,7 +72,7 @@ pub enum OptionsError {
          --grpc-token-file, or --insecure if the network is trusted"
     )]
     OpenGrpc(SocketAddr),
-    /// Anybody on the network could release and abort.
+    /// Anybody on the network could release and abort, or start load.
     #[error(
         "--http {0} is outside loopback and open to anybody: give --http-token-file, or --insecure if the network is \
          trusted"
@@ -84,23 +90,19 @@ pub enum OptionsError {
 
 impl Options {
     pub(crate) fn meant(self) -> Result<Config, OptionsError> {
-        let token = |flag, file: Option<PathBuf>| {
-            file.map(|file| Token::from_file(&file).map_err(|source| OptionsError::Token { flag, source })).transpose()
-        };
-        let grpc_token = token("--grpc-token-file", self.grpc_token_file)?;
-        let http_token = token("--http-token-file", self.http_token_file)?;
-        let is_open = |address: SocketAddr| !address.ip().is_loopback() && !self.insecure;
-        if is_open(self.grpc) && self.grpc_tls.is_none() && grpc_token.is_none() {
+        let grpc_token =
+            self.grpc_token_file.as_deref().map(|file| read_token("--grpc-token-file", file)).transpose()?;
+        if is_open(self.grpc, self.insecure) && self.grpc_tls.is_none() && grpc_token.is_none() {
             return Err(OptionsError::OpenGrpc(self.grpc));
         }
-        if is_open(self.http) && http_token.is_none() {
-            return Err(OptionsError::OpenHttp(self.http));
-        }
+        let http_token = http_token(self.http, self.http_token_file.as_deref(), self.insecure)?;
         let records = Limits { bytes: self.records_mib.saturating_mul(1 << 20), per_canary: self.records_per_canary };
         Ok(Config {
             records,
+            flagger_metrics: self.flagger_metrics,
             canaries: self.canaries,
             data: self.data,
+            secrets: self.secrets,
             grpc: self.grpc,
             http: self.http,
             grpc_tls: self.grpc_tls,
@@ -108,6 +110,27 @@ impl Options {
             http_token,
         })
     }
+}
+
+/// The token that users of an HTTP server at `address` must show; none if whoever reaches it may use it.
+///
+/// # Errors
+/// When the address is outside loopback and neither a token guards it nor `insecure` accepts that, or when the token
+/// cannot be used.
+pub fn http_token(address: SocketAddr, file: Option<&Path>, insecure: bool) -> Result<Option<Token>, OptionsError> {
+    let token = file.map(|file| read_token("--http-token-file", file)).transpose()?;
+    if is_open(address, insecure) && token.is_none() {
+        return Err(OptionsError::OpenHttp(address));
+    }
+    Ok(token)
+}
+
+fn read_token(flag: &'static str, file: &Path) -> Result<Token, OptionsError> {
+    Token::from_file(file).map_err(|source| OptionsError::Token { flag, source })
+}
+
+fn is_open(address: SocketAddr, insecure: bool) -> bool {
+    !address.ip().is_loopback() && !insecure
 }
 
 #[cfg(test)]
@@ -118,6 +141,7 @@ mod tests {
         Options {
             canaries: "canaries".into(),
             data: "data".into(),
+            secrets: None,
             grpc: grpc.parse().unwrap(),
             http: http.parse().unwrap(),
             grpc_tls: None,
@@ -126,6 +150,7 @@ mod tests {
             insecure: false,
             records_mib: 1,
             records_per_canary: 1,
+            flagger_metrics: false,
         }
     }
 

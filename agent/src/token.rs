@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// A secret that a caller must show.
 #[derive(Clone)]
-pub(crate) struct Token(Vec<u8>);
+pub struct Token(Vec<u8>);
 
 /// A token that cannot be used.
 #[derive(Debug, Error)]
@@ -31,7 +31,7 @@ impl Token {
     ///
     /// # Errors
     /// When the file cannot be read or the token is shorter than 16 characters.
-    pub(crate) fn from_file(path: &Path) -> Result<Self, TokenError> {
+    pub fn from_file(path: &Path) -> Result<Self, TokenError> {
         let text = std::fs::read_to_string(path).map_err(|source| TokenError::File { path: path.into(), source })?;
         Self::new(&text)
     }
@@ -49,7 +49,8 @@ impl Token {
     }
 
     /// Whether an `authorization` header carries it.
-    pub(crate) fn fits(&self, authorization: Option<&[u8]>) -> bool {
+    #[must_use]
+    pub fn fits(&self, authorization: Option<&[u8]>) -> bool {
         let shown = authorization.and_then(|value| value.strip_prefix(b"Bearer "));
         shown.is_some_and(|shown| shown.ct_eq(&self.0).into())
     }

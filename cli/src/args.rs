@@ -65,6 +65,9 @@ pub(crate) enum Command {
     /// Run the agent: judges the canaries of a directory, and steers the proxies that connect
     #[command(after_help = crate::serve::EXAMPLES)]
     Agent(ServeArgs),
+    /// Run load tools for webhooks, so that a canary has traffic to be judged by
+    #[command(after_help = crate::load::EXAMPLES)]
+    Loadtester(crate::load::LoadArgs),
     /// Begin a release: bring a revision through a canary, step by step
     #[command(after_help = "\
 Examples:
@@ -110,17 +113,17 @@ Next: `serin describe web`; a new `serin release` starts from the first step.")]
     /// Promote a release now, without waiting for the rest of its analysis
     #[command(after_help = "\
 Example:
-  serin promote web
+  serin promote web --reason 'load test looks fine'
 
 Next: the primary must be brought to the new version: `serin get web -w` shows what is waited for.")]
-    Promote(VerbArgs),
+    Promote(ReasonArgs),
     /// Say that the primary runs the new version, so that traffic may return to it
     #[command(after_help = "\
 Example, once the new version is deployed to the primary upstream:
   serin confirm web
 
 Next: `serin get web -w` until the phase is Succeeded.")]
-    Confirm(VerbArgs),
+    Confirm(ReasonArgs),
     /// Stop a release from advancing; a bad canary is still cut
     #[command(after_help = "\
 Example:
@@ -134,18 +137,62 @@ Example:
   serin resume web
 
 Next: `serin get web -w` follows it.")]
-    Resume(VerbArgs),
+    Resume(ReasonArgs),
+    /// Go on to the next step without its proof or approval
+    #[command(after_help = "\
+Examples:
+  serin skip web --reason 'the change board said yes on the phone'
+
+What is skipped: in Waiting the approval to begin, at a step its proof and dwell, in WaitingPromotion the approval to
+promote. Gates go on judging: a bad canary is still cut.
+
+Next: `serin get web -w` follows it.")]
+    Skip(ReasonArgs),
+    /// Give the canary another share of the traffic, and stay there
+    #[command(after_help = "\
+Example:
+  serin set-weight web --weight 25 --reason 'a quarter over the weekend'
+
+The release is paused at that weight and still judged.
+
+Next: `serin resume web` goes on to the first step above that weight.")]
+    SetWeight(crate::verbs::WeightArgs),
+    /// Begin the release that ended last once more, with the same revision
+    #[command(after_help = "\
+Example, after what failed it was mended elsewhere:
+  serin retry web --reason 'database is back'
+
+Next: `serin get web -w` follows it.")]
+    Retry(ReasonArgs),
+    /// List, open and close stored gates: approvals that a release waits for
+    #[command(after_help = crate::gate::EXAMPLES)]
+    Gate {
+        /// What to do.
+        #[command(subcommand)]
+        what: crate::gate::What,
+    },
     /// Check Canary manifests here, without an agent
     #[command(after_help = "\
 Examples:
   serin validate web-canary.yaml
   serin validate canaries/            every .yaml and .yml file in it
+  serin validate -r deploy/           also those in its folders
   kustomize build . | serin validate -
 
-Exit code 0 when nothing was refused. Warnings name what loads but does not act as its writer may expect.
+A directory, a stream, and files that are named together are sets: the MetricTemplates and
+AlertProviders that a Canary names must be there. A single file may name what is elsewhere.
+
+Exit code 0 when nothing was refused. Other kinds and Helm templates are skipped, with the reason.
+Warnings name what loads but does not act as its writer may expect.
 
 Next: put the file into the agent's --canaries directory; it is read at once.")]
     Validate(ValidateArgs),
+    /// Write Flagger's manifests in Serin's own form, with the same meaning
+    #[command(after_help = crate::convert::EXAMPLES)]
+    Convert(crate::convert::ConvertArgs),
+    /// Print the JSON Schema of a kind of manifest, for editors and pipelines
+    #[command(hide = true)]
+    Schema(crate::convert::SchemaArgs),
     /// Play releases of a Canary in virtual time: when is it cut, what do users get, how long until it is promoted?
     #[command(after_help = crate::simulate::EXAMPLES)]
     Simulate(crate::simulate::SimulateArgs),
@@ -329,6 +376,9 @@ pub(crate) struct ValidateArgs {
     /// Files, directories, or `-` for standard input
     #[arg(required = true, value_name = "FILE|DIR|-")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Read the folders in a directory too; the agent itself does not
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
 }
 
 /// `serin replay`.

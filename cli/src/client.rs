@@ -153,9 +153,14 @@ impl Client {
         self.get(&["workers"]).await
     }
 
-    /// Asks something of a canary: `what` is the last part of the path.
-    pub(crate) async fn ask(&self, id: &CanaryId, what: &str, body: &impl Serialize) -> Result<Done, Failure> {
-        let url = self.url(&["canaries", id.namespace(), id.name(), what]);
+    /// A canary's stored gates.
+    pub(crate) async fn stored_gates(&self, id: &CanaryId) -> Result<Body, Failure> {
+        self.get(&["canaries", id.namespace(), id.name(), "gates"]).await
+    }
+
+    /// Asks something of a canary: `what` is the rest of the path.
+    pub(crate) async fn ask(&self, id: &CanaryId, what: &[&str], body: &impl Serialize) -> Result<Done, Failure> {
+        let url = self.url(&[&["canaries", id.namespace(), id.name()], what].concat());
         let request = self.http.post(url).json(body).timeout(SILENCE_TIMEOUT * 2);
         self.send(request).await?.shown()
     }

@@ -2,12 +2,15 @@
 
 mod args;
 mod client;
+mod convert;
 mod describe;
 mod explain;
 mod failure;
 #[cfg(test)]
 mod fixture;
+mod gate;
 mod get;
+mod load;
 mod output;
 mod printer;
 mod record;
@@ -56,6 +59,8 @@ fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Simulate(args) => return simulate::run(&args),
         Command::Validate(args) => return validate::run(&args),
+        Command::Convert(args) => return convert::run(&args),
+        Command::Schema(args) => return convert::schema(&args),
         Command::Version => return version(),
         Command::Completion { shell } => return completion(shell),
         _ => {}
@@ -67,19 +72,26 @@ fn run(command: Command) -> Result<u8, Failure> {
 async fn run_async(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Agent(args) => serve::run(args).await?,
+        Command::Loadtester(args) => load::run(args).await?,
         Command::Release(args) => return release::run(args).await,
         Command::Get(args) => get::get(args).await?,
         Command::Describe(args) => describe::run(args).await?,
         Command::Explain(args) => explain::run(args).await?,
-        Command::Abort(args) => verbs::abort(args).await?,
-        Command::Promote(args) => verbs::promote(args).await?,
-        Command::Confirm(args) => verbs::confirm(args).await?,
-        Command::Pause(args) => verbs::pause(args).await?,
-        Command::Resume(args) => verbs::resume(args).await?,
+        Command::Abort(args) => verbs::run(verbs::ABORT, args).await?,
+        Command::Promote(args) => verbs::run(verbs::PROMOTE, args).await?,
+        Command::Confirm(args) => verbs::run(verbs::CONFIRM, args).await?,
+        Command::Pause(args) => verbs::run(verbs::PAUSE, args).await?,
+        Command::Resume(args) => verbs::run(verbs::RESUME, args).await?,
+        Command::Retry(args) => verbs::run(verbs::RETRY, args).await?,
+        Command::Skip(args) => verbs::run(verbs::SKIP, args).await?,
+        Command::SetWeight(args) => verbs::set_weight(args).await?,
+        Command::Gate { what } => gate::run(what).await?,
         Command::Proxies(args) => get::proxies(args).await?,
         Command::Replay(args) => replay::run(args).await?,
         Command::Simulate(args) => return simulate::run(&args),
         Command::Validate(args) => return validate::run(&args),
+        Command::Convert(args) => return convert::run(&args),
+        Command::Schema(args) => return convert::schema(&args),
         Command::Version => return version(),
         Command::Completion { shell } => return completion(shell),
     }

@@ -32,7 +32,7 @@ pub(crate) async fn run(args: ReleaseArgs) -> Result<u8, Failure> {
     let body = json!({
         "revision": revision.as_str(), "actor": actor, "acceptUnsupported": args.accept_unsupported,
     });
-    let asked = client.ask(&id, "releases", &body).await;
+    let asked = client.ask(&id, &["releases"], &body).await;
     let done = target::explain(&client, &id, asked).await?;
     output::print(&format!("{id}: release {} of {revision} is {}\n", done.release, done.phase))?;
     if !args.wait {

@@ -30,6 +30,9 @@ pub(crate) struct ServeArgs {
     /// Directory for state and history; made if missing
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
+    /// Directory of secrets for hooks, metrics and alerts: files NAMESPACE/NAME/KEY, read at each use
+    #[arg(long, value_name = "DIR")]
+    pub(crate) secrets: Option<PathBuf>,
     /// Where proxies connect
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7070")]
     pub(crate) grpc: SocketAddr,
@@ -57,6 +60,9 @@ pub(crate) struct ServeArgs {
     /// Most recorded releases of one canary; the oldest go first, 0 records nothing
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) records_per_canary: usize,
+    /// Show Flagger's metrics (flagger_canary_status, …) beside our own, where the meaning is the same
+    #[arg(long)]
+    pub(crate) flagger_metrics: bool,
     /// Accept addresses outside loopback without TLS or token: whoever reaches them can steer traffic
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -64,12 +70,18 @@ pub(crate) struct ServeArgs {
 
 /// Runs the agent until it is told to stop.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
+    start_log()?;
+    let ended = agent::run(args.options()).await;
+    ended.map_err(|error| Failure::Other(error.into()))
+}
+
+/// The log of a server: to standard error, as much as SERIN_LOG says.
+pub(crate) fn start_log() -> Result<(), Failure> {
     let wanted = std::env::var("SERIN_LOG").unwrap_or_else(|_| "info".into());
     let filter = EnvFilter::try_new(&wanted)
         .map_err(|error| Failure::Usage(format!("SERIN_LOG={wanted:?}: {error}; write info or agent=debug")))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_colour_wanted()).init();
-    let ended = agent::run(args.options()).await;
-    ended.map_err(|error| Failure::Other(error.into()))
+    Ok(())
 }
 
 impl ServeArgs {
@@ -77,6 +89,7 @@ impl ServeArgs {
         let tls = self.grpc_tls_cert.zip(self.grpc_tls_key);
         let client_ca = self.grpc_tls_client_ca;
         Options {
+            secrets: self.secrets,
             canaries: self.canaries,
             data: self.data,
             grpc: self.grpc,
@@ -87,6 +100,7 @@ impl ServeArgs {
             insecure: self.insecure,
             records_mib: self.records_mib,
             records_per_canary: self.records_per_canary,
+            flagger_metrics: self.flagger_metrics,
         }
     }
 }

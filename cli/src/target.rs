@@ -32,7 +32,11 @@ pub(crate) async fn resolve(client: &Client, args: &CanaryArgs) -> Result<Canary
 /// Puts a suggestion into the agent's "not found".
 pub(crate) async fn explain<T>(client: &Client, id: &CanaryId, result: Result<T, Failure>) -> Result<T, Failure> {
     match result {
-        Err(Failure::NotFound(_)) => Err(not_known(id, &known(client).await?)),
+        Err(Failure::NotFound(said)) => {
+            let known = known(client).await?;
+            // A canary that is there lacks something else: the agent said what.
+            if known.contains(id) { Err(Failure::Refused(said)) } else { Err(not_known(id, &known)) }
+        }
         other => other,
     }
 }

@@ -11,17 +11,14 @@ use crate::args::ValidateArgs;
 use crate::failure::{self, Failure};
 use crate::{output, text};
 
+/// What standard input is called in messages.
+pub(crate) const STDIN: &str = "standard input";
 /// Most of one file that is read: one byte above what is accepted, so that too long is seen as such.
 const READ_LIMIT: u64 = MAX_FILE_BYTES as u64 + 1;
 
 /// `serin validate`; the exit code.
 pub(crate) fn run(args: &ValidateArgs) -> Result<u8, Failure> {
-    let mut loaded: Vec<Loaded> = Vec::new();
-    for path in &args.paths {
-        for file in files(path)? {
-            loaded.push(load(&file)?);
-        }
-    }
+    let loaded: Vec<Loaded> = sets(&args.paths, args.recursive)?.iter().flat_map(Set::read).collect();
     let report = manifest::report(&loaded, true);
     let mut page: String = report.lines.iter().map(|line| paint(line)).collect();
     let manifest::Report { accepted, warned, refused, skipped, .. } = report;
@@ -33,28 +30,73 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<u8, Failure> {
     Ok(if refused == 0 { failure::OK } else { failure::REFUSED })
 }
 
-/// What a path stands for; a directory is read as the agent reads it: its .yaml and .yml files, not those in folders.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if path == Path::new("-") || !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
+/// Files whose documents can name each other.
+pub(crate) struct Set {
+    /// The directory they are in, if one was named.
+    pub(crate) folder: Option<PathBuf>,
+    /// Names in messages, and texts.
+    pub(crate) files: Vec<(String, String)>,
+}
+
+impl Set {
+    /// A file that stands alone may name what is in files that are not here.
+    pub(crate) fn read(&self) -> Vec<Loaded> {
+        match self.files.as_slice() {
+            [(name, text)] if self.folder.is_none() && name != STDIN => vec![manifest::read(name, text)],
+            files => manifest::read_together(files),
+        }
     }
+}
+
+/// Reads what paths stand for: each directory is a set, and all files that are named are one.
+pub(crate) fn sets(paths: &[PathBuf], recursive: bool) -> Result<Vec<Set>, Failure> {
+    let (folders, named): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        paths.iter().partition(|path| *path != Path::new("-") && path.is_dir());
+    let texts = |paths: &[&PathBuf]| paths.iter().map(|path| text_of(path)).collect::<Result<Vec<_>, _>>();
+    let mut sets = Vec::new();
+    if !named.is_empty() {
+        sets.push(Set { folder: None, files: texts(&named)? });
+    }
+    for folder in folders {
+        let files = files(folder, recursive)?;
+        let files = texts(&files.iter().collect::<Vec<_>>())?;
+        sets.push(Set { folder: Some(folder.clone()), files });
+    }
+    Ok(sets)
+}
+
+/// The files of a directory as the agent reads it: .yaml and .yml, not those in folders unless `recursive`.
+fn files(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
-    for entry in path.read_dir().with_context(|| format!("directory {}", path.display()))? {
-        let file = entry.with_context(|| format!("directory {}", path.display()))?.path();
-        let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        let is_yaml = file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if is_yaml && !hidden && file.is_file() {
-            files.push(file);
+    for entry in folder.read_dir().with_context(|| format!("directory {}", folder.display()))? {
+        let entry = entry.with_context(|| format!("directory {}", folder.display()))?;
+        let (path, kind) = (entry.path(), entry.file_type().with_context(|| format!("{}", entry.path().display()))?);
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        // A link to a directory may lead in a circle.
+        if recursive && kind.is_dir() {
+            files.append(&mut self::files(&path, recursive)?);
+        }
+        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if is_yaml && path.is_file() {
+            files.push(path);
         }
     }
     files.sort();
     Ok(files)
 }
 
-/// Reads one file's manifests.
+/// Reads one file's manifests by themselves.
 pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
+    let (name, text) = text_of(path)?;
+    Ok(manifest::read(&name, &text))
+}
+
+/// A file's name in messages, and its text.
+fn text_of(path: &Path) -> Result<(String, String), Failure> {
     let mut bytes = Vec::new();
-    let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+    let name = if path == Path::new("-") { STDIN.into() } else { path.display().to_string() };
     let read = if path == Path::new("-") {
         std::io::stdin().lock().take(READ_LIMIT).read_to_end(&mut bytes)
     } else {
@@ -62,7 +104,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
     };
     read.with_context(|| format!("cannot read {}", text::clean(&name)))?;
     let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", text::clean(&name)))?;
-    Ok(manifest::read(&name, &text))
+    Ok((name, text))
 }
 
 /// A file's names and values may hold anything; the verdict has its colour.

@@ -1,41 +1,46 @@
-//! What a person asks of a canary, and who that person is: abort, promote, confirm, pause, resume.
+//! What a person asks of a canary, and who that person is: abort, promote, confirm, pause, resume,
+//! retry, skip, set-weight.
 
+use clap::Args;
 use rollout::names::{CanaryId, MAX_NAME_BYTES, Revision};
 use serde_json::{Value, json};
 
-use crate::args::{ReasonArgs, VerbArgs};
+use crate::args::ReasonArgs;
 use crate::client::{Client, Done};
 use crate::failure::Failure;
 use crate::{output, target};
 
-/// `serin abort`.
-pub(crate) async fn abort(args: ReasonArgs) -> Result<(), Failure> {
-    let said = ask(&args.verb, "abort", &[("reason", args.reason.into())]).await?;
-    said.tell("all traffic goes to the primary; `serin describe` tells the whole story")
+/// A verb: its name in the API, and what to tell of it.
+type Verb = (&'static str, &'static str);
+
+pub(crate) const ABORT: Verb = ("abort", "all traffic goes to the primary; `serin describe` tells the whole story");
+pub(crate) const PROMOTE: Verb =
+    ("promote", "`serin get` shows whether it waits for something (`serin confirm` ends a wait for a person)");
+pub(crate) const CONFIRM: Verb = ("confirm", "traffic returns to the primary");
+pub(crate) const PAUSE: Verb = ("pause", "it keeps its weight and is still judged; `serin resume` goes on");
+pub(crate) const RESUME: Verb = ("resume", "`serin get -w` follows it");
+pub(crate) const RETRY: Verb = ("retry", "the same revision once more, from the first step; `serin get -w` follows it");
+pub(crate) const SKIP: Verb = ("skip", "it goes on without what it waited for; `serin get -w` follows it");
+
+/// Asks for a verb that takes a reason.
+pub(crate) async fn run((verb, next): Verb, args: ReasonArgs) -> Result<(), Failure> {
+    ask(&args, &[verb], &[]).await?.tell(next)
 }
 
-/// `serin promote`.
-pub(crate) async fn promote(args: VerbArgs) -> Result<(), Failure> {
-    let said = ask(&args, "promote", &[]).await?;
-    said.tell("`serin get` shows whether it waits for something (`serin confirm` ends a wait for a person)")
+/// `serin set-weight`.
+#[derive(Args, Debug)]
+pub(crate) struct WeightArgs {
+    #[command(flatten)]
+    pub(crate) reason: ReasonArgs,
+    /// The canary's share in percent, 0 to 100; four decimals count
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) weight: f64,
 }
 
-/// `serin confirm`.
-pub(crate) async fn confirm(args: VerbArgs) -> Result<(), Failure> {
-    let said = ask(&args, "confirm", &[]).await?;
-    said.tell("traffic returns to the primary")
-}
-
-/// `serin pause`.
-pub(crate) async fn pause(args: ReasonArgs) -> Result<(), Failure> {
-    let said = ask(&args.verb, "pause", &[("reason", args.reason.into())]).await?;
-    said.tell("it keeps its weight and is still judged; `serin resume` goes on")
-}
-
-/// `serin resume`.
-pub(crate) async fn resume(args: VerbArgs) -> Result<(), Failure> {
-    let said = ask(&args, "resume", &[]).await?;
-    said.tell("`serin get -w` follows it")
+/// `serin set-weight`.
+pub(crate) async fn set_weight(args: WeightArgs) -> Result<(), Failure> {
+    let said = ask(&args.reason, &["weight"], &[("weightPercent", args.weight.into())]).await?;
+    said.tell("it stays at that weight, judged; `serin resume` goes on to the first step above it")
 }
 
 /// Who asks: what was given, or user@host.
@@ -61,14 +66,16 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    fn tell(&self, next: &str) -> Result<(), Failure> {
+    pub(crate) fn tell(&self, next: &str) -> Result<(), Failure> {
         let Self { id, done } = self;
         output::print(&format!("{id}: release {} is {}; {next}\n", done.release, done.phase))
     }
 }
 
-async fn ask(args: &VerbArgs, what: &str, more: &[(&str, Value)]) -> Result<Said, Failure> {
-    let mut body = json!({"actor": actor(args.actor.as_deref())?});
+/// Asks something of a canary, with who and why.
+pub(crate) async fn ask(args: &ReasonArgs, what: &[&str], more: &[(&str, Value)]) -> Result<Said, Failure> {
+    let ReasonArgs { verb: args, reason } = args;
+    let mut body = json!({"actor": actor(args.actor.as_deref())?, "reason": reason});
     if let Value::Object(fields) = &mut body {
         fields.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
     }

@@ -10,6 +10,7 @@ use rollout::worker::IDLE_EVERY;
 use serde::Deserialize;
 
 use crate::config::{ConfigError, bounded};
+use crate::cookie::{RawCookie, parse_cookie};
 use crate::fuse::{RawFuse, parse_fuse};
 
 /// One static canary as written.
@@ -24,6 +25,8 @@ pub(crate) struct RawCanary {
     canary: Option<String>,
     #[serde(default)]
     weight: f64,
+    #[serde(default)]
+    mirror_weight: f64,
     #[serde(default, rename = "match")]
     rules: Vec<RawRule>,
     sticky: Option<RawSticky>,
@@ -60,6 +63,7 @@ enum RawMatch {
 enum RawSticky {
     Header(String),
     Cookie(String),
+    IssuedCookie(RawCookie),
     ClientAddress(bool),
 }
 
@@ -102,6 +106,7 @@ fn fixed_entry(at: &str, raw: RawCanary) -> Result<Entry, ConfigError> {
     let split = Split {
         canary: upstream("canary", raw.canary)?,
         weight: parse_weight(percent),
+        mirror: parse_weight(bounded(&format!("{at}.mirrorWeight"), raw.mirror_weight, 0.0, 100.0)?),
         rules: rules.collect::<Result<_, _>>()?,
         sticky,
         salt: raw.salt.unwrap_or_else(|| canary.to_string()),
@@ -129,6 +134,9 @@ fn parse_sticky(at: &str, raw: RawSticky) -> Result<StickyKey, ConfigError> {
     match raw {
         RawSticky::Header(name) => Ok(StickyKey::Header(name.to_ascii_lowercase())),
         RawSticky::Cookie(name) => Ok(StickyKey::Cookie(name)),
+        RawSticky::IssuedCookie(raw) => {
+            parse_cookie(&format!("{at}.sticky.issuedCookie"), raw).map(StickyKey::IssuedCookie)
+        }
         RawSticky::ClientAddress(true) => Ok(StickyKey::ClientAddress),
         RawSticky::ClientAddress(false) => Err(ConfigError::new(
             format!("{at}.sticky.clientAddress"),

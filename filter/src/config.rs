@@ -21,6 +21,7 @@ const MAX_STRATA: u64 = 1_024;
 /// Longest token or file name, in bytes.
 const MAX_TEXT_BYTES: usize = 4_096;
 const DEFAULT_HEADER: &str = "x-serin-upstream";
+const DEFAULT_MIRROR_HEADER: &str = "x-serin-mirror";
 
 /// What the operator wants. Not printable: it may hold a token.
 pub(crate) struct Config {
@@ -28,6 +29,14 @@ pub(crate) struct Config {
     pub(crate) agent: Option<Agent>,
     /// What the engine needs.
     pub(crate) settings: Settings,
+}
+
+/// What one plugin is for.
+pub(crate) enum Plugin {
+    /// Routes and measures a listener's requests.
+    Router(Box<Config>),
+    /// Stands in the cluster of this upstream and measures the copies that it gets.
+    Copies(Upstream),
 }
 
 /// How the agent is reached.
@@ -98,10 +107,17 @@ impl ConfigError {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawCopies {
+    copies_to: String,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct RawConfig {
     agent: Option<Value>,
     decision_header: String,
+    mirror_header: String,
     lease_seconds: f64,
     default_upstreams: BTreeMap<String, String>,
     canaries: Vec<RawCanary>,
@@ -113,6 +129,7 @@ impl Default for RawConfig {
         Self {
             agent: None,
             decision_header: DEFAULT_HEADER.into(),
+            mirror_header: DEFAULT_MIRROR_HEADER.into(),
             lease_seconds: 60.0,
             default_upstreams: BTreeMap::new(),
             canaries: Vec::new(),
@@ -142,12 +159,30 @@ struct RawAgent {
     token: Option<String>,
 }
 
+impl Plugin {
+    /// Reads the plugin's configuration; an empty one means all defaults.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        let is_copies = serde_json::from_slice(json).is_ok_and(|value: Value| value.get("copiesTo").is_some());
+        if !is_copies {
+            return Config::parse(json).map(|config| Self::Router(Box::new(config)));
+        }
+        let RawCopies { copies_to } = from_json(json)?;
+        Upstream::parse(&copies_to)
+            .map(Self::Copies)
+            .map_err(|error| ConfigError::new("copiesTo", format!("{copies_to:?} {error}")))
+    }
+}
+
 impl Config {
     /// What holds while nothing valid is known: every request to primary.
     pub(crate) fn safe() -> Self {
         let settings = Settings {
             has_agent: false,
             decision_header: DEFAULT_HEADER.into(),
+            mirror_header: DEFAULT_MIRROR_HEADER.into(),
             lease: Millis::from_secs(60),
             default_upstreams: BTreeMap::new(),
             fixed: Vec::new(),
@@ -156,11 +191,7 @@ impl Config {
         Self { agent: None, settings }
     }
 
-    /// Reads the plugin's configuration; an empty one means all defaults.
-    ///
-    /// # Errors
-    /// The first thing that is wrong.
-    pub(crate) fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+    fn parse(json: &[u8]) -> Result<Self, ConfigError> {
         let raw = if json.trim_ascii().is_empty() { RawConfig::default() } else { from_json(json)? };
         let agent = raw.agent.map(parse_agent).transpose()?;
         let lease_ms = bounded("leaseSeconds", raw.lease_seconds, 1.0, MAX_LEASE_SECONDS)? * 1000.0;
@@ -170,12 +201,16 @@ impl Config {
         }
         let settings = Settings {
             has_agent: agent.is_some(),
-            decision_header: parse_header(raw.decision_header)?,
+            decision_header: parse_header("decisionHeader", raw.decision_header)?,
+            mirror_header: parse_header("mirrorHeader", raw.mirror_header)?,
             lease: Millis(lease_ms as u64),
             default_upstreams: parse_defaults(raw.default_upstreams)?,
             fixed: fixed_entries(raw.canaries)?,
             max_strata: usize::try_from(raw.limits.strata).unwrap_or(64),
         };
+        if settings.mirror_header == settings.decision_header {
+            return Err(ConfigError::new("mirrorHeader", "is also decisionHeader; the two say different things"));
+        }
         Ok(Self { agent, settings })
     }
 }
@@ -191,7 +226,7 @@ pub(crate) fn bounded(field: &str, value: f64, min: f64, max: f64) -> Result<f64
     Ok(value)
 }
 
-fn from_json(json: &[u8]) -> Result<RawConfig, ConfigError> {
+fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {
     if json.len() >= MAX_CONFIG_BYTES {
         let rule = format!("is longer than {MAX_CONFIG_BYTES} bytes");
         return Err(ConfigError::new("configuration", rule));
@@ -275,12 +310,12 @@ fn parse_text(field: &str, text: String) -> Result<String, ConfigError> {
     Ok(text)
 }
 
-fn parse_header(name: String) -> Result<String, ConfigError> {
+fn parse_header(field: &str, name: String) -> Result<String, ConfigError> {
     // A token of RFC 9110 in lower case, as HTTP/2 wants it; pseudo headers are not ours to set.
     let is_token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b);
     if !(1..=128).contains(&name.len()) || !name.bytes().all(is_token) {
         let rule = format!("{name:?} is no header's name in lower case of 1 to 128 characters");
-        return Err(ConfigError::new("decisionHeader", rule));
+        return Err(ConfigError::new(field, rule));
     }
     Ok(name)
 }

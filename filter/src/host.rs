@@ -58,6 +58,11 @@ pub(crate) fn remove_request_header(name: &str) -> Result<(), HostError> {
     check(abi::remove_header(MapType::HttpRequestHeaders as u32, name))
 }
 
+/// Adds a response header beside those of the same name.
+pub(crate) fn add_response_header(name: &str, value: &str) -> Result<(), HostError> {
+    check(abi::add_header(MapType::HttpResponseHeaders as u32, name, value))
+}
+
 /// A property's raw bytes; the parts of its path are separated by zero bytes.
 pub(crate) fn property(path: &str) -> Result<Vec<u8>, HostError> {
     answer(abi::property(path))

@@ -1,4 +1,4 @@
-//! One request, from its headers to its end: gather, ask the engine, edit one header. Never pauses a request.
+//! One request, from its headers to its end: gather, ask the engine, edit headers. Never pauses a request.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,13 +19,15 @@ const TEST_TRAP: bool = option_env!("SERIN_TEST_TRAP").is_some();
 pub(crate) struct Http {
     shell: Option<Rc<RefCell<Shell>>>,
     ticket: Option<Ticket>,
+    /// Waits for the answer's headers.
+    set_cookie: Option<String>,
     is_answer_unreadable: bool,
 }
 
 impl Http {
     /// A request that begins; `shell` is its plugin's.
     pub(crate) const fn new(shell: Option<Rc<RefCell<Shell>>>) -> Self {
-        Self { shell, ticket: None, is_answer_unreadable: false }
+        Self { shell, ticket: None, set_cookie: None, is_answer_unreadable: false }
     }
 
     /// Runs one event on the plugin's shell; events do not nest, so it is free.
@@ -37,11 +39,18 @@ impl Http {
 
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        self.ticket = self.with_shell(start).flatten();
+        if let Some((ticket, set_cookie)) = self.with_shell(start).flatten() {
+            (self.ticket, self.set_cookie) = (Some(ticket), set_cookie);
+        }
         Action::Continue
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        if let Some(cookie) = self.set_cookie.take()
+            && host::add_response_header("set-cookie", &cookie).is_err()
+        {
+            self.with_shell(|shell| shell.stats.host_fault());
+        }
         let Some(mut ticket) = self.ticket.take() else {
             return Action::Continue;
         };
@@ -81,14 +90,16 @@ impl HttpContext for Http {
 
 impl Context for Http {}
 
-/// request -> route -> header edit. `None` when the request is none of ours, or could not be placed.
-fn start(shell: &mut Shell) -> Option<Ticket> {
+/// request -> route -> header edit, and the cookie for the answer. `None` when the request is none of ours, or could not
+/// be placed.
+fn start(shell: &mut Shell) -> Option<(Ticket, Option<String>)> {
     let now = shell.now();
     let read = host::headers(MapType::HttpRequestHeaders);
     let Ok(headers) = pairs(&read) else {
         shell.worker.unreadable_request();
-        // The client's copy must not choose; whether there is one cannot be known.
+        // The client's copies must not choose; whether there are any cannot be known.
         let _ = host::remove_request_header(&shell.decision_header);
+        let _ = host::remove_request_header(&shell.mirror_header);
         return None;
     };
     trap_if_asked(&headers);
@@ -99,7 +110,12 @@ fn start(shell: &mut Shell) -> Option<Ticket> {
     if !is_applied {
         let _ = host::remove_request_header(&shell.decision_header);
     }
-    shell.worker.start(&decision, is_applied, now)
+    if edit(&decision.mirror, &shell.mirror_header).is_err() {
+        shell.stats.host_fault();
+        let _ = host::remove_request_header(&shell.mirror_header);
+    }
+    let ticket = shell.worker.start(&decision, is_applied, now)?;
+    Some((ticket, decision.set_cookie))
 }
 
 fn client_address(shell: &mut Shell) -> Option<Vec<u8>> {
@@ -139,7 +155,11 @@ fn finish(shell: &mut Shell, ticket: &Ticket, is_readable: bool) {
     }
 }
 
-fn pairs(read: &Result<Headers, HostError>) -> Result<Vec<Pair<'_>>, HostError> {
+/// What was read, as pairs.
+///
+/// # Errors
+/// The host's, or that its answer is malformed.
+pub(crate) fn pairs(read: &Result<Headers, HostError>) -> Result<Vec<Pair<'_>>, HostError> {
     match read {
         Ok(headers) => headers.pairs(),
         Err(error) => Err(*error),

@@ -4,15 +4,17 @@
 //! never decided here. It never blocks a request and never panics. Read in this order:
 //!
 //! - `host`: the only file that speaks the proxy's binary interface
-//! - `config`, `canaries`, `fuse`: the plugin's JSON to meant settings
+//! - `config`, `canaries`, `cookie`, `fuse`: the plugin's JSON to meant settings
 //! - `agent_address`: how the proxy is told where the agent is
 //! - `stats`: what Envoy's own statistics show
 //! - `shell`: the engine with its host: time, stream, statistics
-//! - `root`, `http`: the proxy's events
+//! - `root`, `http`, `copies`: the proxy's events
 
 mod agent_address;
 mod canaries;
 mod config;
+mod cookie;
+mod copies;
 mod fuse;
 mod host;
 mod http;

@@ -8,9 +8,11 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel};
+use rollout::names::Upstream;
 use rollout::worker::REPORT_EVERY;
 
-use crate::config::{Config, ConfigError, MAX_CONFIG_BYTES};
+use crate::config::{Config, ConfigError, MAX_CONFIG_BYTES, Plugin};
+use crate::copies::{self, Copy};
 use crate::host;
 use crate::http::Http;
 use crate::shell::Shell;
@@ -20,12 +22,14 @@ pub(crate) struct Root {
     /// Its context, as the host calls it.
     id: u32,
     shell: Option<Rc<RefCell<Shell>>>,
+    /// The upstream whose copies are measured here, instead of routing.
+    copies_to: Option<Upstream>,
 }
 
 impl Root {
     /// A plugin that is not configured yet.
     pub(crate) const fn new(id: u32) -> Self {
-        Self { id, shell: None }
+        Self { id, shell: None, copies_to: None }
     }
 
     /// Borrows the shell for one event. Events do not nest, so this cannot fail; if it did, the event would be dropped.
@@ -40,7 +44,11 @@ impl Root {
     fn take_config(&mut self, config: Config) {
         match &self.shell {
             Some(_) => self.with_shell(|shell| shell.reconfigure(config)),
-            None => self.shell = Some(Rc::new(RefCell::new(Shell::new(self.id, config)))),
+            None => {
+                let shell = Rc::new(RefCell::new(Shell::new(self.id, config)));
+                copies::announce(&shell);
+                self.shell = Some(shell);
+            }
         }
     }
 }
@@ -51,7 +59,11 @@ impl RootContext for Root {
         let read = read_config(size);
         let is_bad = read.is_err();
         match read {
-            Ok(config) => self.take_config(config),
+            Ok(Plugin::Router(config)) => self.take_config(*config),
+            Ok(Plugin::Copies(upstream)) => {
+                self.copies_to = Some(upstream);
+                return true;
+            }
             Err(error) => {
                 let instead = if self.shell.is_some() {
                     "the last good one stays"
@@ -81,7 +93,10 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Http::new(self.shell.clone())))
+        Some(match &self.copies_to {
+            Some(upstream) => Box::new(Copy::new(upstream.clone())),
+            None => Box::new(Http::new(self.shell.clone())),
+        })
     }
 }
 
@@ -100,15 +115,15 @@ impl Context for Root {
     }
 }
 
-fn read_config(size: usize) -> Result<Config, ConfigError> {
+fn read_config(size: usize) -> Result<Plugin, ConfigError> {
     if size > MAX_CONFIG_BYTES {
         let rule = format!("is {size} bytes long; at most {MAX_CONFIG_BYTES} are read");
         return Err(ConfigError::new("configuration", rule));
     }
     if size == 0 {
-        return Config::parse(&[]);
+        return Plugin::parse(&[]);
     }
     let json = host::buffer(BufferType::PluginConfiguration, size)
         .map_err(|error| ConfigError::new("configuration", format!("the proxy answers {error}")))?;
-    Config::parse(&json)
+    Plugin::parse(&json)
 }

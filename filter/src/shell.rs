@@ -23,6 +23,8 @@ pub(crate) struct Shell {
     pub(crate) stats: Stats,
     /// The decision header's name.
     pub(crate) decision_header: String,
+    /// The mirror header's name.
+    pub(crate) mirror_header: String,
     /// The plugin's own context, which owns the stream.
     root: u32,
     agent: Option<Agent>,
@@ -54,6 +56,7 @@ impl Shell {
         };
         Self {
             decision_header: config.settings.decision_header.clone(),
+            mirror_header: config.settings.mirror_header.clone(),
             worker: Worker::new(identity, config.settings, seed),
             stats: Stats::default(),
             root,
@@ -77,6 +80,7 @@ impl Shell {
             self.is_failure_said = false;
         }
         self.decision_header = config.settings.decision_header.clone();
+        self.mirror_header = config.settings.mirror_header.clone();
         self.worker.reconfigure(config.settings);
     }
 

@@ -15,7 +15,7 @@
 //! | `serin.connected` | gauge | worker VMs of this proxy that an agent has welcomed |
 //! | `serin.bad_config` | gauge | 1 while the filter's configuration is refused |
 //!
-//! V is `primary` or `canary`. No name may hold a `;`, so labels are cut out by `stats_tags` such as
+//! V is `primary`, `canary` or, for the copies that a canary got, `mirrored`. No name may hold a `;`, so labels are cut out by `stats_tags` such as
 //! `{ tag_name: canary, regex: "(;canary=([^;]+))" }`, and the same for `version`, `class` and `kind`.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use proxy_wasm::types::MetricType;
 use rollout::names::CanaryId;
 use rollout::outcome::{FailureClass, Outcome};
 use rollout::report::Trip;
-use rollout::table::{Version, WeightPpm};
+use rollout::table::WeightPpm;
 use rollout::worker::{Faults, Finished};
 
 use crate::host::{self, HostError};
@@ -43,10 +43,10 @@ pub(crate) struct Stats {
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Name {
-    Requests(u16, Version),
-    Failures(u16, Version, FailureClass),
-    Void(u16, Version),
-    Latency(u16, Version),
+    Requests(u16, Side),
+    Failures(u16, Side, FailureClass),
+    Void(u16, Side),
+    Latency(u16, Side),
     Weight(CanaryId),
     Trips(CanaryId),
     Tripped(CanaryId),
@@ -54,6 +54,9 @@ enum Name {
     Connected,
     BadConfig,
 }
+
+/// A version's name, or `mirrored`.
+type Side = &'static str;
 
 impl Name {
     const fn kind(&self) -> MetricType {
@@ -68,9 +71,9 @@ impl Name {
 
     /// `canary` is the one whose number the name holds.
     fn text(&self, canary: Option<&CanaryId>) -> String {
-        let of = |what: &str, version: &Version| {
+        let of = |what: &str, side: &Side| {
             let canary = canary.map_or("unknown", CanaryId::as_str);
-            format!("serin.{what};canary={canary};version={}", version.name())
+            format!("serin.{what};canary={canary};version={side}")
         };
         match self {
             Self::Requests(_, version) => of("requests", version),
@@ -92,7 +95,8 @@ impl Name {
 impl Stats {
     /// One request has ended. `canary` is the name behind its number.
     pub(crate) fn finished(&mut self, finished: &Finished, canary: Option<&CanaryId>) {
-        let (number, version) = (finished.canary, finished.version);
+        let number = finished.canary;
+        let version = if finished.is_copy { "mirrored" } else { finished.version.name() };
         match finished.outcome {
             Outcome::Void | Outcome::Abandoned => return self.count(Name::Void(number, version), canary, 1),
             Outcome::Failure(class) => {

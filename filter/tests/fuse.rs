@@ -19,6 +19,7 @@ fn entry(epoch: u64) -> ToWorker {
     let split = Split {
         canary: Upstream::parse("web-canary").unwrap(),
         weight: WeightPpm::WHOLE,
+        mirror: WeightPpm::ZERO,
         rules: vec![],
         sticky: None,
         salt: "prod/web#1".into(),

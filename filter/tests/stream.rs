@@ -21,6 +21,7 @@ fn entry(epoch: u64, weight_ppm: u32) -> ToWorker {
     let split = Split {
         canary: Upstream::parse("web-canary").unwrap(),
         weight: WeightPpm::new(weight_ppm).unwrap(),
+        mirror: WeightPpm::ZERO,
         rules: vec![MatchRule { headers: vec![("x-beta".into(), StringMatch::Present)], ..MatchRule::default() }],
         sticky: None,
         salt: "prod/web#1".into(),

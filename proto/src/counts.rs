@@ -202,6 +202,7 @@ const fn encode_placement(placement: Placement) -> v1::Placement {
         Placement::Drawn => v1::Placement::Drawn,
         Placement::Sticky => v1::Placement::Sticky,
         Placement::Forced => v1::Placement::Forced,
+        Placement::Mirrored => v1::Placement::Mirrored,
     }
 }
 
@@ -210,6 +211,7 @@ fn decode_placement(placement: i32) -> Result<Placement, WireError> {
         Ok(v1::Placement::Drawn) => Ok(Placement::Drawn),
         Ok(v1::Placement::Sticky) => Ok(Placement::Sticky),
         Ok(v1::Placement::Forced) => Ok(Placement::Forced),
+        Ok(v1::Placement::Mirrored) => Ok(Placement::Mirrored),
         Ok(v1::Placement::Unspecified) | Err(_) => Err(unknown("placement", placement)),
     }
 }

@@ -5,6 +5,7 @@ use rollout::names::MAX_NAME_BYTES;
 use rollout::table::{Entry, Routing, Scope, Split, StickyKey, WeightPpm};
 use rollout::time::{Micros, Millis};
 
+use crate::cookie::{decode_cookie, encode_cookie};
 use crate::error::{WireError, at_most, bounded, each};
 use crate::fuse::{decode_fuse, encode_fuse};
 use crate::hello::{decode_canary, decode_epoch, decode_upstream};
@@ -74,6 +75,7 @@ fn encode_split(split: &Split) -> v1::Split {
     v1::Split {
         canary: split.canary.as_str().into(),
         weight_ppm: split.weight.ppm(),
+        mirror_ppm: split.mirror.ppm(),
         rules: split.rules.iter().map(encode_rule).collect(),
         sticky: split.sticky.as_ref().map(|key| v1::StickyKey { key: Some(encode_key(key)) }),
         salt: split.salt.clone(),
@@ -89,8 +91,8 @@ fn decode_split(split: v1::Split) -> Result<Split, WireError> {
     at_most("rules.regex", split.rules.iter().map(regexes).sum(), MAX_REGEXES)?;
     Ok(Split {
         canary: decode_upstream("canary", &split.canary)?,
-        weight: WeightPpm::new(split.weight_ppm)
-            .map_err(|_| WireError::number("weight_ppm", split.weight_ppm, "is outside 0 to 1000000"))?,
+        weight: decode_share("weight_ppm", split.weight_ppm)?,
+        mirror: decode_share("mirror_ppm", split.mirror_ppm)?,
         rules: each("rules", split.rules, decode_rule)?,
         sticky: split.sticky.map(|sticky| decode_key(sticky).map_err(|error| error.within("sticky"))).transpose()?,
         salt: bounded("salt", split.salt, MAX_SALT_BYTES)?,
@@ -98,6 +100,10 @@ fn decode_split(split: v1::Split) -> Result<Split, WireError> {
         latency_limit: split.latency_limit_us.map(Micros),
         fuse: split.fuse.map(|fuse| decode_fuse(&fuse).map_err(|error| error.within("fuse"))).transpose()?,
     })
+}
+
+fn decode_share(field: &str, ppm: u32) -> Result<WeightPpm, WireError> {
+    WeightPpm::new(ppm).map_err(|_| WireError::number(field, ppm, "is outside 0 to 1000000"))
 }
 
 fn decode_slot(slot_ms: u32) -> Result<Millis, WireError> {
@@ -112,6 +118,7 @@ fn encode_key(key: &StickyKey) -> v1::sticky_key::Key {
     match key {
         StickyKey::Header(name) => Key::Header(name.clone()),
         StickyKey::Cookie(name) => Key::Cookie(name.clone()),
+        StickyKey::IssuedCookie(cookie) => Key::IssuedCookie(encode_cookie(cookie)),
         StickyKey::ClientAddress => Key::ClientAddress(v1::ClientAddress {}),
     }
 }
@@ -121,6 +128,9 @@ fn decode_key(sticky: v1::StickyKey) -> Result<StickyKey, WireError> {
     match sticky.key.ok_or_else(|| WireError::missing("key"))? {
         Key::Header(name) => Ok(StickyKey::Header(decode_header("header", name)?)),
         Key::Cookie(name) => Ok(StickyKey::Cookie(decode_name("cookie", name)?)),
+        Key::IssuedCookie(cookie) => {
+            decode_cookie(cookie).map(StickyKey::IssuedCookie).map_err(|error| error.within("issued_cookie"))
+        }
         Key::ClientAddress(_) => Ok(StickyKey::ClientAddress),
     }
 }

@@ -5,6 +5,7 @@
 //! - [`v1`]: the types of `serin/fleet/v1/fleet.proto`.
 //! - [`wire`]: frames to messages and back.
 
+mod cookie;
 mod counts;
 mod entry;
 mod error;

@@ -155,3 +155,21 @@ fn sticky_keys_have_names() {
     says(&sticky(Some(Key::Header("X".into()))), "entry.routing.split.sticky.header", "lower case");
     says(&sticky(Some(Key::Cookie(String::new()))), "entry.routing.split.sticky.cookie", "no name");
 }
+
+fn cookie(edit: impl FnOnce(&mut v1::IssuedCookie)) -> String {
+    let mut cookie =
+        v1::IssuedCookie { name: "id".into(), max_age_s: 60, path: "/".into(), ..v1::IssuedCookie::default() };
+    edit(&mut cookie);
+    entry(|_, split| split.sticky = Some(v1::StickyKey { key: Some(v1::sticky_key::Key::IssuedCookie(cookie)) }))
+}
+
+#[test]
+fn a_cookie_holds_nothing_that_would_end_it() {
+    assert!(cookie(|_| ()).starts_with("accepted"));
+    let at = "entry.routing.split.sticky.issued_cookie";
+    says(&cookie(|cookie| cookie.name = "a;b".into()), &format!("{at}.name"), "cannot be the name");
+    says(&cookie(|cookie| cookie.max_age_s = 0), &format!("{at}.maxAge"), "outside 1 to");
+    says(&cookie(|cookie| cookie.domain = Some("a\r\nb".into())), &format!("{at}.domain"), "no domain");
+    says(&cookie(|cookie| cookie.path = "/;x".into()), &format!("{at}.path"), "no path");
+    says(&cookie(|cookie| cookie.same_site = 4), &format!("{at}.same_site"), "outside 0 to 3");
+}

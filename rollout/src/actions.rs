@@ -35,6 +35,8 @@ pub struct Settings {
     pub has_agent: bool,
     /// Name of the decision header, lower case.
     pub decision_header: String,
+    /// Name of the header that says to which upstream a copy goes, lower case.
+    pub mirror_header: String,
     /// How long entries from an agent hold when it is silent; then the canary's share is zero.
     pub lease: Millis,
     /// Where the routes send a canary's requests without a decision header; `<name>-primary` for those not listed.
@@ -45,10 +47,10 @@ pub struct Settings {
     pub max_strata: usize,
 }
 
-/// What to do with the decision header.
+/// What to do with the decision header, or with the mirror header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderEdit {
-    /// Nothing: the client sent none and the default route is right.
+    /// Nothing: the client sent none and the default is right.
     Leave,
     /// Take the client's copy away.
     Remove,
@@ -61,6 +63,10 @@ pub enum HeaderEdit {
 pub struct Decision {
     /// How the decision header must change.
     pub header: HeaderEdit,
+    /// How the mirror header must change.
+    pub mirror: HeaderEdit,
+    /// The value of a `set-cookie` that the answer must get.
+    pub set_cookie: Option<String>,
     /// Where the request is counted, and the latency above which it is slow.
     pub(crate) counted: Option<(Stratum<u16>, Micros)>,
 }
@@ -92,6 +98,8 @@ pub struct Finished {
     pub canary: u16,
     /// Which side served it.
     pub version: Version,
+    /// Whether it was a copy.
+    pub is_copy: bool,
     /// Success, failure or void.
     pub outcome: Outcome,
     /// How long it took.

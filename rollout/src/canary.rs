@@ -5,14 +5,17 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::actions::REPORT_EVERY;
+use crate::approvals::Approvals;
+use crate::asking::Callee;
 use crate::certificate::CertificateVerdict;
 use crate::evidence::Evidence;
 use crate::gates::GatesVerdict;
-use crate::machine::{Effect, Step};
+use crate::machine::{self, Effect, Given, Step};
 use crate::names::{Revision, Upstream};
-use crate::plan::{Advance, Hook, Plan, Promotion};
+use crate::outside::{Hook, HookTarget};
+use crate::plan::{Advance, Plan, Promotion};
 use crate::rearm::{Rearming, fuse_plan, shares};
-use crate::release::{HistoryEvent, Note, Phase, ReleaseId};
+use crate::release::{Awaiting, HistoryEvent, Note, Phase, ReleaseId, Run};
 use crate::table::{Entry, Epoch, Routing, Split, WeightPpm};
 use crate::time::Millis;
 
@@ -35,6 +38,8 @@ pub struct Canary {
     pub swapped: bool,
     /// What the primary runs, as far as this agent brought it there.
     pub promoted: Option<Revision>,
+    /// Stored gates that were opened.
+    pub approvals: Approvals,
     /// Releases begun so far.
     pub releases: u64,
     /// The epoch last issued.
@@ -75,6 +80,7 @@ impl Canary {
             phase: Phase::Initialized,
             swapped: false,
             promoted: None,
+            approvals: Approvals::default(),
             releases: 0,
             epoch,
             evidence: Evidence::default(),
@@ -124,10 +130,7 @@ impl Canary {
 
     /// The canary's share as the plan and phase mean it.
     pub fn weight(&self) -> WeightPpm {
-        match &self.phase {
-            Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) => self.plan.weight_at(run.step),
-            Phase::Initialized | Phase::Finalising(..) | Phase::Succeeded(_) | Phase::Failed(..) => WeightPpm::ZERO,
-        }
+        self.phase.judged().map_or(WeightPpm::ZERO, |run| machine::weight(&self.plan, run))
     }
 
     /// The entry in force.
@@ -135,8 +138,13 @@ impl Canary {
         Entry { canary: self.plan.id.clone(), epoch: self.epoch, routing: self.issued.clone() }
     }
 
-    /// Takes one step's outcome: phase, effects, history. Returns the events to announce and the hook to call.
-    pub fn take(&mut self, step: Step, now: Millis) -> (Vec<HistoryEvent>, Option<Hook>) {
+    /// What the machine's next step stands on.
+    pub fn given(&self) -> Given<'_> {
+        Given { plan: &self.plan, approvals: &self.approvals, promoted: self.promoted.as_ref() }
+    }
+
+    /// Takes one step's outcome: phase, effects, history. Returns the events to announce and who is to be asked.
+    pub fn take(&mut self, step: Step, now: Millis) -> (Vec<HistoryEvent>, Vec<Callee>) {
         let steps = [&self.phase, &step.phase].map(|phase| phase.run().map(|run| (run.release, run.step)));
         self.phase = step.phase;
         if steps[0] != steps[1] {
@@ -146,14 +154,17 @@ impl Canary {
             self.certificate = None;
         }
         let mut notes = step.notes;
-        let mut hook = None;
+        let mut asked = Vec::new();
         for effect in step.effects {
             match effect {
                 Effect::BeginEvidence => {
                     self.evidence.begin_release(self.epoch.next(), self.plan.longest_window(), &self.plan.gates);
                     self.verdict = None;
+                    if let Some(run) = self.phase.run() {
+                        self.approvals.bind(&run.revision);
+                    }
                 }
-                Effect::CallHook => hook = self.hook(),
+                Effect::Ask(callees) => asked.extend(callees),
                 Effect::SwapRoles => {
                     self.swapped = !self.swapped;
                     notes.push(Note::Swapped { primary: self.primary().clone() });
@@ -161,7 +172,7 @@ impl Canary {
                 Effect::Promoted(revision) => self.promoted = Some(revision),
             }
         }
-        (notes.into_iter().map(|note| self.record(note, now)).collect(), hook)
+        (notes.into_iter().map(|note| self.record(note, now)).collect(), asked)
     }
 
     /// Writes one note into the history.
@@ -174,12 +185,38 @@ impl Canary {
         event
     }
 
-    /// The hook that a promotion waits for.
-    pub fn hook(&self) -> Option<Hook> {
-        match &self.plan.promotion {
-            Promotion::Copy { hook } => hook.clone(),
-            Promotion::Swap => None,
+    /// Who it is that a question went to, where that is a hook.
+    pub fn hook(&self, callee: Callee) -> Option<&Hook> {
+        match (callee, &self.plan.promotion) {
+            (Callee::Hook(n), _) => self.plan.outside.hooks.get(n),
+            (Callee::Promotion, Promotion::Copy { hook }) => hook.as_ref(),
+            (Callee::Promotion, Promotion::Swap) | (Callee::Metric(_), _) => None,
         }
+    }
+
+    /// Those whose answer is awaited.
+    pub fn unanswered(&self) -> Vec<Callee> {
+        let open = self.phase.run().and_then(|run| run.asking.as_ref()).map(|asking| asking.open.clone());
+        let promotion = matches!(self.phase, Phase::Promoting(_, Awaiting::Hook)).then_some(Callee::Promotion);
+        open.unwrap_or_default().into_iter().chain(promotion).collect()
+    }
+
+    /// The names of the plan's stored gates.
+    pub fn gates(&self) -> impl Iterator<Item = &str> {
+        let is_gate = |hook: &&Hook| matches!(hook.target, HookTarget::Gate);
+        self.plan.outside.hooks.iter().filter(is_gate).map(|hook| hook.name.as_str())
+    }
+
+    /// Makes what is waited for due now.
+    pub fn hurry(&mut self, now: Millis) {
+        if let Some(run) = self.phase.run().filter(|run| run.asking.is_none()) {
+            self.phase = self.phase.with_run(Run { check_at: now, round_at: now, gate_at: now, ..run.clone() });
+        }
+    }
+
+    /// Whether the entry in force sends, or copies, requests to the canary.
+    pub fn is_splitting(&self) -> bool {
+        self.issued.as_ref().is_some_and(|routing| routing.split.is_some())
     }
 
     /// Issues a new entry if the routing that follows from plan and phase is not the one in force.
@@ -229,12 +266,13 @@ impl Canary {
     }
 
     fn split(&self) -> Option<Split> {
-        let (Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _)) = &self.phase else {
-            return None;
-        };
-        (run.step > 0).then(|| Split {
+        let run = self.phase.judged()?;
+        // Blue/green sends nobody there before the switch.
+        let is_live = self.weight() > WeightPpm::ZERO || self.plan.is_live(run.step);
+        (run.step > 0 && is_live).then(|| Split {
             canary: self.canary().clone(),
-            weight: self.plan.weight_at(run.step),
+            weight: self.weight(),
+            mirror: self.plan.stage(run.step).mirror,
             rules: self.plan.rules.clone(),
             sticky: self.plan.sticky.clone(),
             salt: format!("{}#{}", self.plan.id, run.release.0),
@@ -265,7 +303,9 @@ impl Canary {
     /// Looks at what this step's requests prove; `None` where checks advance the release, or none is on.
     pub fn certify(&mut self) -> Option<&CertificateVerdict> {
         let Advance::Certificate(certificate) = &self.plan.advance else { return None };
-        self.phase.run().filter(|run| run.step > 0)?;
+        let takes_requests = self.weight() > WeightPpm::ZERO || !self.plan.rules.is_empty();
+        // Copied requests prove nothing about users' own.
+        self.phase.judged().filter(|run| run.step > 0 && takes_requests)?;
         self.certificate = Some(certificate.judge(&self.plan.gates, &self.evidence.canary_since(self.step_since)));
         self.certificate.as_ref()
     }

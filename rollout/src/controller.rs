@@ -8,26 +8,30 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::approvals::Approval;
+use crate::asking::{CallId, Heard};
 use crate::canary::Canary;
 use crate::fleet::{Conn, Fleet};
 use crate::judge::judge;
-use crate::machine::{FINALISE_WITHIN, Input, Refusal, step};
+use crate::machine::{FINALISE_WITHIN, Input, Refusal, due, may_begin, step};
 use crate::names::CanaryId;
 use crate::plan::Plan;
-use crate::release::{Awaiting, Cause, Hold, Note, Phase, ReleaseId};
-use crate::report::{Hello, PROTOCOL, Report, ToWorker};
-use crate::route::Placement;
-use crate::table::{Entry, Epoch};
+use crate::release::{Cause, Hold, Note, Phase, ReleaseId};
+use crate::report::{Report, ToWorker};
+use crate::table::Epoch;
+use crate::telling;
 use crate::time::Millis;
 
-mod trips;
-
-pub use crate::events::{Command, Done, Event, Output, Refused, Verb};
+pub use crate::events::{Command, Done, Event, Output, Payload, Refused, Told, Verb};
 
 /// Greatest epoch believed of a worker; no fleet gets there, and one forged Hello must not end all epochs.
 const MAX_FOREIGN_EPOCH: Epoch = Epoch(1 << 40);
 /// Most canaries that are not managed (any more) whose epochs are remembered.
 const MAX_REMEMBERED: usize = 4096;
+
+mod approving;
+mod connecting;
+mod trips;
 
 /// The engine. It serialises whole: a snapshot is a shorter journal.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -62,12 +66,7 @@ impl Controller {
             Event::Reported(conn, report) => self.fold(conn, &report, now, &mut out),
             Event::Adopted(conn, canary, epoch) => self.adopted(conn, canary, epoch, now),
             Event::Asked(id, verb) => self.ask(&id, verb, now, &mut out),
-            Event::HookFinished { canary, release, result } => {
-                let current = self.canaries.get(&canary).is_some_and(|held| held.releases == release.0);
-                if current {
-                    let _ = self.input(&canary, Input::HookFinished(result), now, &mut out);
-                }
-            }
+            Event::Heard { canary, call, heard } => self.hear(&canary, call, heard, now, &mut out),
             Event::Timer => {
                 self.check_due(now, &mut out);
                 self.rearm_due(now, &mut out);
@@ -80,12 +79,11 @@ impl Controller {
 
     /// When [`Event::Timer`] is due next.
     pub fn deadline(&self) -> Option<Millis> {
-        let due = self.canaries.values().filter_map(|canary| match &canary.phase {
-            Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) => Some(run.check_at),
-            Phase::Finalising(_, deadline) => Some(*deadline),
-            Phase::Initialized | Phase::Succeeded(_) | Phase::Failed(..) => None,
+        let due = self.canaries.values().flat_map(|canary| match &canary.phase {
+            Phase::Finalising(_, deadline) => [Some(*deadline), None],
+            phase => [phase.run().map(|run| run.check_at), due(&canary.plan, phase).map(|(at, _)| at)],
         });
-        due.chain(self.canaries.values().filter_map(|canary| canary.rearming.due())).min()
+        due.flatten().chain(self.canaries.values().filter_map(|canary| canary.rearming.due())).min()
     }
 
     /// A canary by its id.
@@ -121,9 +119,8 @@ impl Controller {
             let Remembered { epoch, releases } = self.remembered.remove(&id).unwrap_or_default();
             let mut canary = Canary::new(plan, epoch);
             canary.releases = releases;
-            let event = canary.record(Note::Declared, now);
+            out.stored.extend(telling::noted(&mut canary, Note::Declared, now));
             self.canaries.insert(id.clone(), canary);
-            out.stored.push(Command::Announce(id.clone(), Box::new(event)));
             return self.push(&id, false, out);
         };
         canary.withdrawn = false;
@@ -139,8 +136,7 @@ impl Controller {
             canary.next_plan = Some(plan);
         }
         if is_news {
-            let event = canary.record(Note::Changed { at_once }, now);
-            out.stored.push(Command::Announce(id.clone(), Box::new(event)));
+            out.stored.extend(telling::noted(canary, Note::Changed { at_once }, now));
         }
         self.push(&id, false, out);
     }
@@ -160,51 +156,6 @@ impl Controller {
         }
     }
 
-    fn connect(&mut self, conn: Conn, hello: Hello, now: Millis, out: &mut Output) {
-        let Ok(protocol) = PROTOCOL.agree(hello.protocol) else {
-            return out.urgent.push(Command::Close(conn));
-        };
-        let (node, adopted, trips) = (hello.node.clone(), hello.adopted.clone(), hello.trips.clone());
-        let stale = self.fleet.connect(conn, hello, protocol, now);
-        out.urgent.extend(stale.map(Command::Close));
-        out.urgent.push(Command::Send(conn, ToWorker::Welcome(protocol)));
-        for (id, epoch) in adopted.into_iter().filter(|(_, epoch)| *epoch < MAX_FOREIGN_EPOCH) {
-            self.catch_up(conn, &id, epoch, &node, now, out);
-        }
-        self.note_trips(conn, &trips, now, out);
-        for canary in self.canaries.values() {
-            let send = |entry| Command::Send(conn, ToWorker::Entry(Box::new(entry)));
-            // A cut must reach a worker that comes back even while nothing can be stored.
-            out.urgent.extend(canary.cut().cloned().map(send));
-            let entry = canary.entry();
-            if canary.cut().is_none_or(|cut| cut.epoch != entry.epoch) {
-                out.stored.push(send(entry));
-            }
-        }
-    }
-
-    /// A worker holds an entry; if it is later than ours, our journal has lost something.
-    fn catch_up(&mut self, conn: Conn, id: &CanaryId, epoch: Epoch, node: &str, now: Millis, out: &mut Output) {
-        let Some(canary) = self.canaries.get_mut(id) else {
-            if self.remembered.len() >= MAX_REMEMBERED && !self.remembered.contains_key(id) {
-                return;
-            }
-            let known = self.remembered.entry(id.clone()).or_default();
-            known.epoch = epoch.next().max(known.epoch);
-            let entry = Entry { canary: id.clone(), epoch: known.epoch, routing: None };
-            return out.stored.push(Command::Send(conn, ToWorker::Entry(Box::new(entry))));
-        };
-        if !canary.has_lost(epoch) {
-            return;
-        }
-        canary.continue_above(epoch);
-        let is_cut = matches!(canary.phase, Phase::Failed(..));
-        // Refused where there is nothing to cut; the worker must hear what is in force all the same.
-        if self.input(id, Input::Abort(Cause::LostCut { node: node.to_owned() }), now, out).is_err() {
-            self.push(id, is_cut, out);
-        }
-    }
-
     fn fold(&mut self, conn: Conn, report: &Report, now: Millis, out: &mut Output) {
         let worker = self.fleet.incarnation(conn);
         let (Some(worker), Some(peer)) = (worker, self.fleet.on(conn)) else {
@@ -218,7 +169,7 @@ impl Controller {
                     continue;
                 };
                 canary.evidence.fold(stratum, counts, now);
-                if stratum.placement != Placement::Forced {
+                if stratum.placement.is_split() {
                     peer.place(&stratum.canary, stratum.version, counts.started);
                 }
             }
@@ -258,10 +209,14 @@ impl Controller {
         is_looked_at
     }
 
-    /// Why no release may advance, whatever its requests say: a worker's routes send requests to the canary's upstream by
-    /// default, or its fuse is tripped.
+    /// Why no release may advance, whatever its requests say: the manifest suspends it, a worker's routes send requests to
+    /// the canary's upstream by default, or its fuse is tripped.
     fn hold(&self, id: &CanaryId, now: Millis) -> Option<Hold> {
-        let upstream = self.canaries.get(id)?.canary();
+        let canary = self.canaries.get(id)?;
+        if canary.latest_plan().is_suspended() {
+            return Some(Hold::Suspended);
+        }
+        let upstream = canary.canary();
         let serving = self.fleet.serving_by_default(id, upstream, now);
         serving
             .map(|peer| Hold::DefaultUpstream { node: peer.node.clone(), upstream: upstream.clone() })
@@ -288,6 +243,7 @@ impl Controller {
         let canary = self.canaries.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
         let input = match verb {
             Verb::Release { revision, actor, accept_unsupported } => {
+                may_begin(canary.latest_plan(), "release", &canary.phase)?;
                 // A release that takes a running one's place is the next one, and follows the plan that waits for it.
                 let waiting = canary.next_plan.take_if(|_| canary.phase.gives_way_to(&revision));
                 let (primary, upstream) = canary.roles_under(waiting.as_ref().unwrap_or(&canary.plan));
@@ -303,10 +259,23 @@ impl Controller {
                 Input::Start { release, revision, actor, accept_unsupported }
             }
             Verb::Abort { actor, reason } => Input::Abort(Cause::Asked { actor, reason }),
-            Verb::Promote { actor } => Input::Promote(actor),
-            Verb::Confirm { actor } => Input::Confirm(actor),
+            Verb::Retry { actor, reason } => {
+                may_begin(canary.latest_plan(), "retry", &canary.phase)?;
+                Input::Retry(ReleaseId(canary.releases + 1), actor, reason)
+            }
+            Verb::Promote { actor, reason } => Input::Promote(actor, reason),
+            Verb::Confirm { actor, reason } => Input::Confirm(actor, reason),
             Verb::Pause { actor, reason } => Input::Pause(actor, reason),
-            Verb::Resume { actor } => Input::Resume(actor),
+            Verb::Resume { actor, reason } => Input::Resume(actor, reason),
+            Verb::SetWeight { weight, actor, reason } => Input::SetWeight(weight, actor, reason),
+            Verb::Skip { actor, reason } => Input::Skip(actor, reason),
+            Verb::OpenGate { gate, revision, expires_after, actor, reason } => {
+                let revision = revision.or_else(|| canary.phase.run().map(|run| run.revision.clone()));
+                let expires_at = expires_after.map(|after| now.plus(after));
+                let approval = Approval { revision, actor, reason, at: now, expires_at };
+                return self.open_gate(id, &gate, approval, now, out);
+            }
+            Verb::CloseGate { gate, actor, reason } => return self.close_gate(id, &gate, actor, reason, now, out),
         };
         self.input(id, input, now, out)?;
         let canary = self.canaries.get(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
@@ -318,25 +287,33 @@ impl Controller {
         let Some(canary) = self.canaries.get_mut(id) else {
             return Ok(());
         };
-        let taken = step(&canary.plan, &canary.phase, input, now)?;
+        let taken = step(canary.given(), &canary.phase, input, now)?;
         if let Some(run) = taken.phase.run() {
             canary.releases = canary.releases.max(run.release.0);
         }
         let is_cut = canary.phase.run().is_some() && matches!(taken.phase, Phase::Failed(..));
         canary.workers = self.fleet.expected(now);
-        let (events, hook) = canary.take(taken, now);
+        let (events, asked) = canary.take(taken, now);
+        let told: Vec<Command> = events.iter().flat_map(|event| telling::tell(canary, event)).collect();
+        let calls = telling::ask(canary, &asked);
         let announced = events.into_iter().map(|event| Command::Announce(id.clone(), Box::new(event)));
         out.stored.extend(announced);
         let ended = canary.phase.run().is_none();
         if ended && let Some(plan) = canary.next_plan.take() {
             canary.follow(plan);
         }
-        if let (Some(hook), Some(run)) = (hook, canary.phase.run()) {
-            let (release, revision) = (run.release, run.revision.clone());
-            out.stored.push(Command::CallHook { canary: id.clone(), release, revision, hook });
-        }
         self.push(id, is_cut, out);
+        // Traffic moves before anybody is called or told.
+        out.stored.extend(calls.into_iter().chain(told));
         Ok(())
+    }
+
+    /// An answer from outside; what it allows happens at once.
+    fn hear(&mut self, id: &CanaryId, call: CallId, heard: Heard, now: Millis, out: &mut Output) {
+        if self.canaries.get(id).is_some_and(|held| held.releases == call.release.0) {
+            let _ = self.input(id, Input::Heard(call.round, call.callee, heard), now, out);
+            self.check_due(now, out);
+        }
     }
 
     /// Issues the entry that follows from the state. A cut leaves before it is stored, nothing else does: so a worker
@@ -352,12 +329,21 @@ impl Controller {
     }
 
     fn check_due(&mut self, now: Millis, out: &mut Output) {
-        let due = |canary: &&Canary| match &canary.phase {
-            Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) => run.check_at <= now,
-            _ => false,
+        let is_late = |canary: &Canary| due(&canary.plan, &canary.phase).filter(|(at, _)| *at <= now);
+        let is_due = |canary: &&Canary| {
+            let is_ending = matches!(canary.phase, Phase::Finalising(..));
+            let looks = canary.phase.run().is_some_and(|run| run.check_at <= now && !is_ending);
+            looks || is_late(canary).is_some()
         };
-        let ids: Vec<CanaryId> = self.canaries.values().filter(due).map(|canary| canary.plan.id.clone()).collect();
+        let ids: Vec<CanaryId> = self.canaries.values().filter(is_due).map(|canary| canary.plan.id.clone()).collect();
         for id in ids {
+            if let Some(canary) = self.canaries.get(&id)
+                && let Some((_, after)) = is_late(canary)
+            {
+                let cause = Cause::Deadline { phase: canary.phase.name().into(), after };
+                let _ = self.input(&id, Input::Abort(cause), now, out);
+                continue;
+            }
             if self.look(&id, now, out) {
                 continue;
             }
@@ -387,14 +373,11 @@ impl Controller {
         }
     }
 
-    /// Streams are gone; a hook whose answer was never stored is called again.
+    /// Streams are gone; whoever was asked and whose answer was never stored is asked again.
     fn restart(&mut self, now: Millis, out: &mut Output) {
         self.fleet.disconnect_all(now);
         for canary in self.canaries.values() {
-            if let (Phase::Promoting(run, Awaiting::Hook), Some(hook)) = (&canary.phase, canary.hook()) {
-                let (canary, release, revision) = (canary.plan.id.clone(), run.release, run.revision.clone());
-                out.stored.push(Command::CallHook { canary, release, revision, hook });
-            }
+            out.stored.extend(telling::ask(canary, &canary.unanswered()));
         }
     }
 }

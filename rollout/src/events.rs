@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::asking::{CallId, Heard};
 use crate::fleet::Conn;
 use crate::machine::Refusal;
 use crate::names::{CanaryId, Revision, Upstream};
-use crate::plan::{Hook, Plan};
+use crate::outside::{Alert, Hook, Severity};
+use crate::plan::{ExternalMetric, Plan};
 use crate::release::{Actor, HistoryEvent, ReleaseId};
 use crate::report::{Hello, Report, ToWorker};
-use crate::table::{Entry, Epoch};
+use crate::table::{Entry, Epoch, WeightPpm};
+use crate::time::Millis;
 
 /// Everything that happens to the agent, in the order of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,14 +32,14 @@ pub enum Event {
     Adopted(Conn, CanaryId, Epoch),
     /// A person or pipeline asks.
     Asked(CanaryId, Verb),
-    /// A promotion hook answered.
-    HookFinished {
-        /// Whose.
+    /// Somebody outside, who was asked, answered.
+    Heard {
+        /// About which canary.
         canary: CanaryId,
-        /// For which release.
-        release: ReleaseId,
-        /// What it said.
-        result: Result<(), String>,
+        /// To which question.
+        call: CallId,
+        /// What was heard.
+        heard: Heard,
     },
     /// A deadline that [`Controller::deadline`](crate::controller::Controller::deadline) named has come.
     Timer,
@@ -64,15 +67,26 @@ pub enum Verb {
         /// Why.
         reason: String,
     },
+    /// Begin the release that ended last once more.
+    Retry {
+        /// Who asks.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
     /// Skip the rest of the analysis.
     Promote {
         /// Who asks.
         actor: Actor,
+        /// Why.
+        reason: String,
     },
     /// The primary runs the new version.
     Confirm {
         /// Who says so.
         actor: Actor,
+        /// Why.
+        reason: String,
     },
     /// Stop advancing.
     Pause {
@@ -85,7 +99,71 @@ pub enum Verb {
     Resume {
         /// Who asks.
         actor: Actor,
+        /// Why.
+        reason: String,
     },
+    /// Give the canary this share and stay there.
+    SetWeight {
+        /// How much.
+        weight: WeightPpm,
+        /// Who asks.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// Go on to the next step without its proof or approval.
+    Skip {
+        /// Who asks.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// Open a stored gate.
+    OpenGate {
+        /// Which.
+        gate: String,
+        /// For which revision; none: for the release in progress, or else the next one.
+        revision: Option<Revision>,
+        /// It closes by itself after this time.
+        expires_after: Option<Millis>,
+        /// Who asks.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// Close a stored gate.
+    CloseGate {
+        /// Which.
+        gate: String,
+        /// Who asks.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a hook is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// The phase's name.
+    pub phase: &'static str,
+    /// Of which release.
+    pub release: ReleaseId,
+    /// What it brings; Flagger's checksum.
+    pub revision: Option<Revision>,
+    /// What happened, for hooks that are told of events.
+    pub told: Option<Told>,
+}
+
+/// One event in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// When.
+    pub at: Millis,
+    /// How grave.
+    pub severity: Severity,
+    /// What and why.
+    pub message: String,
 }
 
 /// What the shell must do.
@@ -97,16 +175,45 @@ pub enum Command {
     Push(Box<Entry>),
     /// End a stream.
     Close(Conn),
-    /// Call a promotion hook and report [`Event::HookFinished`].
+    /// Call a hook and report [`Event::Heard`].
     CallHook {
         /// Whose.
         canary: CanaryId,
-        /// For which release.
-        release: ReleaseId,
-        /// What it brings.
-        revision: Revision,
+        /// Which question it answers.
+        call: CallId,
         /// Whom to call.
         hook: Hook,
+        /// What to say.
+        payload: Payload,
+    },
+    /// Ask a metric server and report [`Event::Heard`].
+    Query {
+        /// Whose.
+        canary: CanaryId,
+        /// Which question it answers.
+        call: CallId,
+        /// What to ask.
+        metric: Box<ExternalMetric>,
+    },
+    /// Call a hook whose answer changes nothing.
+    TellHook {
+        /// Whose.
+        canary: CanaryId,
+        /// Whom to call.
+        hook: Hook,
+        /// What to say.
+        payload: Payload,
+    },
+    /// Send an alert.
+    Alert {
+        /// Whose.
+        canary: CanaryId,
+        /// To whom.
+        alert: Alert,
+        /// What is brought, if a release is on or has ended.
+        revision: Option<Revision>,
+        /// What.
+        told: Told,
     },
     /// Tell logs, metrics and watchers.
     Announce(CanaryId, Box<HistoryEvent>),
@@ -133,6 +240,16 @@ pub enum Refused {
         upstream: Upstream,
         /// The upstream that is primary now.
         instead: Upstream,
+    },
+    /// The plan has no such gate.
+    #[error("canary {canary} has no gate {gate:?}; its gates: {known}")]
+    UnknownGate {
+        /// Whose.
+        canary: CanaryId,
+        /// What was asked for.
+        gate: String,
+        /// Those that there are.
+        known: String,
     },
 }
 

@@ -94,7 +94,9 @@ impl Evidence {
     /// Adds one stratum of a report that has not been folded before.
     pub fn fold<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
         self.totals.add(stratum.version, counts);
-        self.rate.add(counts.started, now);
+        if stratum.placement != Placement::Mirrored {
+            self.rate.add(counts.started, now);
+        }
         if stratum.epoch >= self.since {
             self.fold_release(stratum, counts, now);
         }
@@ -161,11 +163,13 @@ impl Evidence {
         self.ratio.weight(epoch)
     }
 
-    /// The canary's requests that started under `first` or a later epoch, however they were placed.
+    /// Users' requests to the canary that started under `first` or a later epoch, however they were placed.
     pub fn canary_since(&self, first: Epoch) -> Counts {
         let mut sum = Counts::default();
         let of_canary = self.strata.range((first, Version::Primary, Placement::Drawn)..);
-        of_canary.filter(|((_, version, _), _)| *version == Version::Canary).for_each(|(_, counts)| sum.merge(counts));
+        of_canary
+            .filter(|((_, version, placement), _)| *version == Version::Canary && *placement != Placement::Mirrored)
+            .for_each(|(_, counts)| sum.merge(counts));
         sum
     }
 
@@ -191,10 +195,10 @@ impl Evidence {
         self.strata.iter().map(|((epoch, version, placement), counts)| (*epoch, *version, *placement, counts))
     }
 
-    /// This release, requests that the split placed (not the match rules), under one epoch.
+    /// This release, requests that the split placed (not the match rules, and no copies), under one epoch.
     pub fn split_under(&self, epoch: Epoch) -> PerVersion {
         let mut sum = PerVersion::default();
-        let placed = self.strata.iter().filter(|((e, _, placement), _)| *e == epoch && *placement != Placement::Forced);
+        let placed = self.strata.iter().filter(|((e, _, placement), _)| *e == epoch && placement.is_split());
         placed.for_each(|((_, version, _), counts)| sum.add(*version, counts));
         sum
     }

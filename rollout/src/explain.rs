@@ -1,12 +1,15 @@
 //! The only prose: what happened, why, and by how much, in one line each; shared by log, API, CLI and UI.
 
+use crate::asking::{Objection, Why};
 use crate::certificate::{CertificateFinding, CertificateVerdict};
 use crate::fuse::FuseTest;
 use crate::gates::{GateFinding, GateName, GatesVerdict, Rule};
 use crate::judge::{Answer, Finding, Verdict};
+use crate::outside::Blind;
 use crate::plan::Metric;
 use crate::ratio::RatioFinding;
 use crate::release::{Awaiting, Cause, Hold, Note, Proof};
+use crate::table::WeightPpm;
 use crate::time::Millis;
 
 /// One event of a canary's history.
@@ -17,7 +20,9 @@ pub fn note(note: &Note) -> String {
         Note::Changed { at_once: false } => {
             "manifest changed; the release in progress keeps its plan, the next one takes the new".into()
         }
-        Note::Started { revision, actor } => format!("release of {revision} begun by {actor}"),
+        Note::Started { revision, actor, reason } => {
+            format!("release of {revision} begun by {actor}{}", because(reason))
+        }
         Note::Superseded { revision } => {
             format!("release of {revision} gave way to a newer revision")
         }
@@ -25,9 +30,26 @@ pub fn note(note: &Note) -> String {
             let items = counted(*items as u64, "check, hook or setting", "checks, hooks or settings");
             format!("{actor} accepted {items} that this build cannot honour")
         }
+        Note::Waiting { refused } => format!("waits for the approval to begin: {}", objections(refused)),
+        Note::Approved { purpose } => format!("{} approved", purpose.kind().name()),
+        Note::AnalysisSkipped => "the manifest says to promote without analysis".into(),
+        Note::Skipped { actor, reason } => format!("{actor} skipped what it waits for{}", because(reason)),
         Note::Stepped { from, to, proof } => {
-            let why = proof.as_ref().map_or_else(|| "first step".into(), self::proof);
+            let unproven = if *from == WeightPpm::ZERO { "first step" } else { "without proof" };
+            let why = proof.as_ref().map_or_else(|| unproven.into(), self::proof);
+            if from == to {
+                return format!("weight stays {} %: {why}", from.percent());
+            }
             format!("weight {} -> {} %: {why}", from.percent(), to.percent())
+        }
+        Note::WeightSet { from, to, actor, reason } => {
+            format!("weight {} -> {} % by {actor}, paused there{}", from.percent(), to.percent(), because(reason))
+        }
+        Note::Objected { failed, threshold, refused } => {
+            format!("check failed ({failed} of {threshold} that roll back): {}", objections(refused))
+        }
+        Note::Blind { checks, limit, refused } => {
+            format!("check without a value ({checks}; more than {limit} roll back): {}", objections(refused))
         }
         Note::CheckFailed { failed, threshold, verdict } => {
             format!("check failed ({failed} of {threshold} that roll back): {}", self::verdict(verdict))
@@ -43,12 +65,24 @@ pub fn note(note: &Note) -> String {
         Note::Rearmed => "tripped fuses armed again, since the gates did not cut the canary".into(),
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
         Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
-        Note::Resumed { actor } => format!("resumed by {actor}"),
-        Note::Promoting { actor, proof, awaiting } => {
+        Note::Resumed { actor, reason } => format!("resumed by {actor}{}", because(reason)),
+        Note::WaitingPromotion { refused } => {
+            format!("proven; waits for the approval to promote: {}", objections(refused))
+        }
+        Note::GateOpened { gate, revision, expires_after, actor, reason } => {
+            let whose = revision.as_ref().map_or_else(|| "the next revision".into(), ToString::to_string);
+            let until = expires_after.map_or_else(String::new, |after| format!(" for {}", span(after)));
+            format!("gate {gate} opened for {whose} by {actor}{until}{}", because(reason))
+        }
+        Note::GateClosed { gate, actor, reason } => format!("gate {gate} closed by {actor}{}", because(reason)),
+        Note::Returned { from, to } => {
+            format!("weight {} -> {} %: traffic returns to the primary", from.percent(), to.percent())
+        }
+        Note::Promoting { actor, reason, proof, awaiting } => {
             let why = match (actor, proof) {
-                (Some(actor), _) => format!("promoted by {actor} before the analysis ended"),
+                (Some(actor), _) => format!("promoted by {actor} before the analysis ended{}", because(reason)),
                 (None, Some(proof)) => format!("proven: {}", self::proof(proof)),
-                (None, None) => "proven".into(),
+                (None, None) => "promoted without proof".into(),
             };
             match awaiting {
                 Some(awaiting) => format!("{why}; waits for {}", self::awaiting(awaiting)),
@@ -58,10 +92,10 @@ pub fn note(note: &Note) -> String {
         Note::HookFailed { error } => {
             format!("promotion hook failed: {error}; `serin confirm` or `serin abort`")
         }
-        Note::Confirmed { actor: Some(actor) } => {
-            format!("{actor} confirmed that the primary runs the new version")
+        Note::Confirmed { actor: Some(actor), reason } => {
+            format!("{actor} confirmed that the primary runs the new version{}", because(reason))
         }
-        Note::Confirmed { actor: None } => "promotion hook confirmed that the primary runs the new version".into(),
+        Note::Confirmed { actor: None, .. } => "promotion hook confirmed that the primary runs the new version".into(),
         Note::Swapped { primary } => format!("roles exchanged: {primary} is primary now"),
         Note::Succeeded { unheard: 0 } => "promoted; every live worker routes all traffic to the primary".into(),
         Note::Succeeded { unheard } => {
@@ -78,6 +112,11 @@ pub fn hold(hold: &Hold) -> String {
         Hold::Undecided => {
             "this step's requests have not proven it yet; `serin explain` shows how far they have come".into()
         }
+        Hold::Approval { purpose, refused } => {
+            format!("{} is awaited: {}", purpose.kind().name(), objections(refused))
+        }
+        Hold::Stop => "the plan stops at this step; `serin resume` goes on".into(),
+        Hold::Suspended => "the manifest says suspend: true".into(),
         Hold::Unsupported => {
             "the manifest asks for checks, hooks or settings that this build cannot honour (`serin describe` lists them); \
              go on without them: `serin release … --accept-unsupported`"
@@ -102,6 +141,7 @@ pub fn awaiting(awaiting: &Awaiting) -> String {
         Awaiting::Confirmation { after: Some(error) } => {
             format!("`serin confirm`, since the promotion hook failed: {error}")
         }
+        Awaiting::Traffic => "traffic to return to the primary".into(),
     }
 }
 
@@ -115,12 +155,47 @@ pub fn cause(cause: &Cause) -> String {
         Cause::Undecided { after, verdict } => {
             format!("nothing was proven within {}: {}", span(*after), certificate(verdict))
         }
+        Cause::Objections { failed, refused } => {
+            format!("failed check number {failed} was the last allowed: {}", objections(refused))
+        }
+        Cause::Blind { checks, refused } => {
+            format!(
+                "{} without a value are too many: {}",
+                counted(u64::from(*checks), "check", "checks"),
+                objections(refused)
+            )
+        }
+        Cause::Rollback { name } => format!("{name} asked to roll back"),
+        Cause::Deadline { phase, after } => format!("{phase} lasted longer than its deadline, {}", span(*after)),
+        Cause::Reverted { actor } => format!("{actor} released what the primary runs already"),
         Cause::Asked { actor, reason } => format!("asked for by {actor}{}", because(reason)),
         Cause::LostCut { node } => format!(
             "proxy {node} has a later table than this agent's journal; only a cut leaves before it is stored, so the agent \
              stopped between cutting this release and recording it"
         ),
         Cause::Withdrawn => "its manifest was removed".into(),
+    }
+}
+
+/// What hooks, gates and metric servers said against it.
+pub fn objections(refused: &[Objection]) -> String {
+    refused.iter().map(objection).collect::<Vec<_>>().join("; ")
+}
+
+fn objection(Objection { name, why }: &Objection) -> String {
+    match why {
+        Why::Closed => format!("gate {name} is closed (`serin gate open` opens it)"),
+        Why::Refused(said) => format!("hook {name}: {said}"),
+        Why::Blind(Blind::NoValue) => format!("metric {name} has no value"),
+        Why::Blind(Blind::Failed(said)) => format!("metric {name} could not be had: {said}"),
+        Why::OutOfRange { value, range } => {
+            let (word, limit) = match (range.min, range.max) {
+                (Some(min), _) if *value < min => ("below min", min),
+                (_, max) => ("above max", max.unwrap_or(f64::INFINITY)),
+            };
+            let [shown, by] = distance(*value, limit);
+            format!("metric {name} {shown} is {by} {word} {}", number(limit))
+        }
     }
 }
 
@@ -265,7 +340,8 @@ pub fn span(span: Millis) -> String {
     match span.0 {
         ms if ms < 1000 || ms % 1000 != 0 => format!("{ms} ms"),
         ms if ms < 120_000 => format!("{} s", ms / 1000),
-        ms => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000).replace(" 0 s", ""),
+        ms if ms < 7_200_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000).replace(" 0 s", ""),
+        ms => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000).replace(" 0 min", ""),
     }
 }
 

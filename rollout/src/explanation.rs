@@ -87,7 +87,7 @@ pub struct StratumExplanation {
     pub weight_percent: Option<f64>,
     /// `primary` or `canary`.
     pub version: String,
-    /// How they came to it: `drawn`, `sticky` or `forced` (a match rule; to the primary also a lease that is over, a fuse).
+    /// How they came to it: `drawn`, `sticky`, `mirrored` (a copy) or `forced` (a match rule; to the primary also a lease that is over, a fuse).
     pub placement: String,
     /// How many.
     pub requests: u64,

@@ -15,6 +15,8 @@ pub fn headline(canary: &Canary, now: Millis) -> String {
     let name = canary.plan.id.name();
     match &canary.phase {
         Phase::Initialized => format!("{name}: no release yet; `serin release` begins one"),
+        Phase::Waiting(run) => format!("{}: {}", at(canary, run), running(canary, run, now)),
+        Phase::WaitingPromotion(run) => format!("{}: proven; {}", at(canary, run), running(canary, run, now)),
         Phase::Progressing(run) => format!("{}: {}", at(canary, run), running(canary, run, now)),
         Phase::Paused(run) => format!("{}: paused; {}", at(canary, run), running(canary, run, now)),
         Phase::Promoting(run, awaiting) => {

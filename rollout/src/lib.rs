@@ -15,6 +15,8 @@ pub mod histogram;
 
 pub mod thresholds;
 
+pub mod weight;
+
 // One request: route -> outcome.
 pub mod outcome;
 
@@ -23,6 +25,8 @@ pub mod matching;
 pub mod mixture;
 
 pub mod fuse;
+
+pub mod cookie;
 
 pub mod table;
 
@@ -61,6 +65,8 @@ pub mod gates;
 pub mod certificate;
 
 // One release: fold -> judge -> step.
+pub mod outside;
+
 pub mod plan;
 
 pub mod default_gates;
@@ -71,6 +77,10 @@ pub mod evidence;
 
 pub mod judge;
 
+pub mod asking;
+
+pub mod approvals;
+
 pub mod release;
 
 pub mod machine;
@@ -79,15 +89,16 @@ pub mod rearm;
 
 pub mod canary;
 
-// All of them.
+// All of them, and what people read.
 pub mod fleet;
 
 pub mod events;
 
-pub mod controller;
-
-// What people read.
 pub mod explain;
+
+pub mod telling;
+
+pub mod controller;
 
 pub mod status;
 

@@ -155,6 +155,14 @@ text_type!(CanaryId);
 text_type!(Upstream);
 text_type!(Revision);
 
+/// A release's number within its canary: 1, 2, 3, …
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReleaseId(pub u64);
+
+/// Who asked: a user name, or what spoke for one. Bounded and printable, like every name.
+pub type Actor = Revision;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,10 +12,14 @@ use crate::certificate::Certificate;
 use crate::gates::Gates;
 use crate::matching::MatchRule;
 use crate::names::{CanaryId, Upstream};
+use crate::outside::{Alert, Hook, HookKind, Provider};
 use crate::table::{Scope, StickyKey, WeightPpm};
 use crate::time::Millis;
 
+mod course;
 mod rules;
+
+pub use course::{Course, Deadlines, Stage, Stop};
 
 /// Shortest interval and window. Flagger's floor is 10 s because it scrapes; we do not.
 pub const MIN_INTERVAL: Millis = Millis(1_000);
@@ -107,16 +111,41 @@ pub struct Check {
     pub range: ThresholdRange,
 }
 
-/// Whom to tell that the primary must be brought to the new version, and wait for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A metric that is not measured in the proxy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Hook {
-    /// Name in messages.
+pub struct ExternalMetric {
+    /// Its name in the plan.
     pub name: String,
-    /// Where to POST.
-    pub url: String,
-    /// How long one call may take.
-    pub timeout: Millis,
+    /// Who is asked.
+    pub provider: Provider,
+    /// What, ready to be sent: the template with its variables filled in.
+    pub query: String,
+    /// Over how long a time up to now.
+    pub window: Millis,
+    /// What is good.
+    pub range: ThresholdRange,
+}
+
+/// Who outside the proxies is asked and told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outside {
+    /// Hooks, in the manifest's order.
+    pub hooks: Vec<Hook>,
+    /// Metrics of other servers, looked at together with the hooks of each check.
+    pub metrics: Vec<ExternalMetric>,
+    /// So many checks in a release may find a metric server blind; one more rolls back. Counted apart from failed checks.
+    pub blind_limit: u32,
+    /// Who is told what happens.
+    pub alerts: Vec<Alert>,
+}
+
+impl Outside {
+    /// Whether any hook has this kind.
+    pub fn has(&self, kind: HookKind) -> bool {
+        self.hooks.iter().any(|hook| hook.kind == kind)
+    }
 }
 
 /// How a proven version becomes the primary.
@@ -174,6 +203,10 @@ pub struct Spec {
     pub advance: Advance,
     /// How a proven version becomes the primary.
     pub promotion: Promotion,
+    /// What a release does besides climbing its weights.
+    pub course: Course,
+    /// Who outside the proxies is asked and told.
+    pub outside: Outside,
     /// What makes its releases hold until a person accepts it.
     pub unsupported: Vec<Unsupported>,
 }
@@ -203,24 +236,6 @@ impl Plan {
     pub fn new(spec: Spec) -> Result<Self, Vec<PlanError>> {
         let broken = rules::broken(&spec);
         if broken.is_empty() { Ok(Self(spec)) } else { Err(broken) }
-    }
-
-    /// The canary's share at a step, 0 being before the first: no traffic.
-    pub fn weight_at(&self, step: usize) -> WeightPpm {
-        match &self.strategy {
-            Strategy::Steps(weights) => {
-                step.checked_sub(1).and_then(|n| weights.get(n)).copied().unwrap_or(WeightPpm::ZERO)
-            }
-            Strategy::Iterations(_) => WeightPpm::ZERO,
-        }
-    }
-
-    /// How many checks must pass from the first traffic to promotion.
-    pub fn last_step(&self) -> usize {
-        match &self.strategy {
-            Strategy::Steps(weights) => weights.len(),
-            Strategy::Iterations(count) => usize::try_from(*count).unwrap_or(usize::MAX),
-        }
     }
 
     /// The longest window that any check looks at.

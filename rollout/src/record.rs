@@ -174,7 +174,7 @@ pub fn about(event: &Event, id: &CanaryId) -> Option<Event> {
         Event::Withdrawn(other)
         | Event::Adopted(_, other, _)
         | Event::Asked(other, _)
-        | Event::HookFinished { canary: other, .. } => is_own(other).then(|| event.clone()),
+        | Event::Heard { canary: other, .. } => is_own(other).then(|| event.clone()),
         Event::Connected(conn, hello) => {
             let adopted = hello.adopted.iter().filter(|(other, _)| is_own(other)).cloned().collect();
             let default_upstreams =

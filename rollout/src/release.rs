@@ -2,21 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::certificate::CertificateVerdict;
-use crate::fuse::FuseTest;
-use crate::gates::{Action, GatesVerdict};
-use crate::judge::Verdict;
+use crate::asking::{Asking, Objection, Purpose};
+use crate::gates::Action;
+pub use crate::names::{Actor, ReleaseId};
 use crate::names::{Revision, Upstream};
 use crate::table::WeightPpm;
 use crate::time::Millis;
 
-/// A release's number within its canary: 1, 2, 3, …
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ReleaseId(pub u64);
+mod history;
 
-/// Who asked: a user name, or what spoke for one. Bounded and printable, like every name.
-pub type Actor = Revision;
+pub use history::{Cause, HistoryEvent, Note, Proof};
 
 /// One attempt to bring one revision through a canary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,12 +27,28 @@ pub struct Run {
     pub started_at: Millis,
     /// Steps taken: 0 before any traffic, n at the plan's n-th weight (or n-th iteration).
     pub step: usize,
+    /// The canary's share where it is not the step's: set by a person, or on its way back after promotion.
+    pub weight: Option<WeightPpm>,
     /// Failed checks so far; never forgiven.
     pub failed_checks: u32,
+    /// Checks at which a metric server had no value; not forgiven either, but counted apart.
+    pub blind_checks: u32,
+    /// When the phase began.
+    pub phase_at: Millis,
     /// When the step was taken, or gone on with after a pause.
     pub step_at: Millis,
     /// When to look next: at the checks, or at the certificate if no report comes before.
     pub check_at: Millis,
+    /// Questions asked of the outside so far.
+    pub round: u64,
+    /// The open one.
+    pub asking: Option<Asking>,
+    /// What was agreed to on this step.
+    pub agreed: Vec<Purpose>,
+    /// On certificate: when hooks and metrics are asked again for the next check.
+    pub round_at: Millis,
+    /// On certificate: when an approval that was refused is asked for again.
+    pub gate_at: Millis,
     /// Who accepted what this build cannot honour.
     pub accepted_by: Option<Actor>,
     /// Why it does not advance; `None` while it does.
@@ -46,18 +57,8 @@ pub struct Run {
     pub tripped: Option<Action>,
 }
 
-/// What allows a release to advance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Proof {
-    /// Every check passed.
-    Checks(Verdict),
-    /// The step's own requests.
-    Certificate(CertificateVerdict),
-}
-
 /// Why a release does not advance although nothing is wrong with the canary.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Hold {
     /// No canary traffic in the checks' windows, or on this step.
@@ -66,6 +67,17 @@ pub enum Hold {
     Undecided,
     /// The plan asks for what this build cannot honour, and nobody accepted that yet.
     Unsupported,
+    /// An approval is awaited, from these.
+    Approval {
+        /// Of what.
+        purpose: Purpose,
+        /// Who refused, or which gates are closed.
+        refused: Vec<Objection>,
+    },
+    /// A person must resume it at this step.
+    Stop,
+    /// The manifest says so.
+    Suspended,
     /// A worker's routes send requests to the canary's upstream by default.
     DefaultUpstream {
         /// Whose.
@@ -91,6 +103,8 @@ pub enum Awaiting {
         /// The hook's failure, if there was a hook.
         after: Option<String>,
     },
+    /// Traffic to be back on the primary, step by step.
+    Traffic,
 }
 
 /// How a release ended.
@@ -106,16 +120,22 @@ pub struct Ended {
 }
 
 /// Where a canary stands: Flagger's phases, plus Paused. Each carries only what that phase has.
+///
+/// Flagger's Initializing and Terminating are about the workloads that it copies; nothing is copied here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
     /// Known, never released.
     Initialized,
+    /// An approval to begin is awaited; no traffic yet.
+    Waiting(Run),
     /// The canary takes traffic and is judged.
     Progressing(Run),
     /// As Progressing, but a person stopped it from advancing; a bad canary is still cut.
     Paused(Run),
-    /// Proven; the primary is being brought to the new version.
+    /// Proven; an approval to promote is awaited, and the canary still judged.
+    WaitingPromotion(Run),
+    /// Promoting is approved; the primary is being brought to the new version.
     Promoting(Run, Awaiting),
     /// The new primary takes all traffic; left when every live worker has heard so, or at the deadline.
     Finalising(Run, Millis),
@@ -129,19 +149,51 @@ impl Phase {
     /// The release in progress.
     pub const fn run(&self) -> Option<&Run> {
         match self {
-            Self::Progressing(run) | Self::Paused(run) | Self::Promoting(run, _) | Self::Finalising(run, _) => {
+            Self::Waiting(run) | Self::Finalising(run, _) => Some(run),
+            _ => self.judged(),
+        }
+    }
+
+    /// The release in progress, where the canary may have traffic and is judged.
+    pub const fn judged(&self) -> Option<&Run> {
+        match self {
+            Self::Progressing(run) | Self::Paused(run) | Self::WaitingPromotion(run) | Self::Promoting(run, _) => {
                 Some(run)
             }
-            Self::Initialized | Self::Succeeded(_) | Self::Failed(..) => None,
+            Self::Initialized | Self::Waiting(_) | Self::Finalising(..) | Self::Succeeded(_) | Self::Failed(..) => None,
+        }
+    }
+
+    /// The same phase with another run; a phase without one stays what it is.
+    #[must_use]
+    pub fn with_run(&self, run: Run) -> Self {
+        match self {
+            Self::Waiting(_) => Self::Waiting(run),
+            Self::Progressing(_) => Self::Progressing(run),
+            Self::Paused(_) => Self::Paused(run),
+            Self::WaitingPromotion(_) => Self::WaitingPromotion(run),
+            Self::Promoting(_, awaiting) => Self::Promoting(run, awaiting.clone()),
+            Self::Finalising(_, deadline) => Self::Finalising(run, *deadline),
+            Self::Initialized | Self::Succeeded(_) | Self::Failed(..) => self.clone(),
         }
     }
 
     /// Whether a release of `revision` would begin now, rather than go on or be refused.
     pub fn gives_way_to(&self, revision: &Revision) -> bool {
         match self {
-            Self::Progressing(run) | Self::Paused(run) => run.revision != *revision,
+            Self::Waiting(run) | Self::Progressing(run) | Self::Paused(run) | Self::WaitingPromotion(run) => {
+                run.revision != *revision
+            }
             Self::Promoting(..) | Self::Finalising(..) => false,
             Self::Initialized | Self::Succeeded(_) | Self::Failed(..) => true,
+        }
+    }
+
+    /// The release that ended last, where none is in progress.
+    pub const fn ended(&self) -> Option<&Ended> {
+        match self {
+            Self::Succeeded(ended) | Self::Failed(ended, _) => Some(ended),
+            _ => None,
         }
     }
 
@@ -149,172 +201,14 @@ impl Phase {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Initialized => "Initialized",
+            Self::Waiting(_) => "Waiting",
             Self::Progressing(_) => "Progressing",
             Self::Paused(_) => "Paused",
+            Self::WaitingPromotion(_) => "WaitingPromotion",
             Self::Promoting(..) => "Promoting",
             Self::Finalising(..) => "Finalising",
             Self::Succeeded(_) => "Succeeded",
             Self::Failed(..) => "Failed",
         }
     }
-}
-
-/// Why a release was aborted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Cause {
-    /// The last allowed check failed.
-    Checks {
-        /// How many had failed.
-        failed: u32,
-        /// The check that was too many.
-        verdict: Verdict,
-    },
-    /// A gate tripped.
-    Gates(GatesVerdict),
-    /// Its requests did not prove it in time.
-    Undecided {
-        /// How long the plan allows a step.
-        after: Millis,
-        /// What they prove; no request at all is no data.
-        verdict: CertificateVerdict,
-    },
-    /// A person asked for it.
-    Asked {
-        /// Who.
-        actor: Actor,
-        /// Why.
-        reason: String,
-    },
-    /// A worker holds a later epoch than this agent ever stored. Only a cut leaves before it is stored, so one was lost.
-    LostCut {
-        /// The worker's node.
-        node: String,
-    },
-    /// The canary's manifest is gone.
-    Withdrawn,
-}
-
-/// What happened to a canary, for history, audit and time line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Note {
-    /// Its manifest was read for the first time.
-    Declared,
-    /// Its manifest changed; `at_once` is false while a release still follows the old one.
-    Changed {
-        /// Whether the new plan is in force now.
-        at_once: bool,
-    },
-    /// A release began.
-    Started {
-        /// What it brings.
-        revision: Revision,
-        /// Who asked.
-        actor: Actor,
-    },
-    /// A newer revision took a running release's place.
-    Superseded {
-        /// The revision that was not finished.
-        revision: Revision,
-    },
-    /// A person accepted what this build cannot honour.
-    Accepted {
-        /// Who.
-        actor: Actor,
-        /// How many checks, hooks or gates.
-        items: usize,
-    },
-    /// The weight changed.
-    Stepped {
-        /// From.
-        from: WeightPpm,
-        /// To.
-        to: WeightPpm,
-        /// What allowed it; none for the first step.
-        proof: Option<Proof>,
-    },
-    /// A check failed, but not yet too many.
-    CheckFailed {
-        /// Failed so far.
-        failed: u32,
-        /// The number that rolls back.
-        threshold: u32,
-        /// The numbers.
-        verdict: Verdict,
-    },
-    /// A gate tripped that does not cut.
-    Tripped(GatesVerdict),
-    /// A worker's fuse has tripped: it sends nothing more to the canary.
-    FuseTripped {
-        /// The worker's node.
-        node: String,
-        /// By which test.
-        test: FuseTest,
-        /// Requests that spoke against the canary…
-        events: u64,
-        /// …among so many.
-        trials: u64,
-    },
-    /// The gates did not cut the canary, so tripped fuses were armed again.
-    Rearmed,
-    /// It does not advance.
-    Held(Hold),
-    /// A person stopped it from advancing.
-    Paused {
-        /// Who.
-        actor: Actor,
-        /// Why.
-        reason: String,
-    },
-    /// It goes on.
-    Resumed {
-        /// Who.
-        actor: Actor,
-    },
-    /// Proven, or promoted by a person; the primary must now be brought to the new version.
-    Promoting {
-        /// Who, when a person cut the analysis short.
-        actor: Option<Actor>,
-        /// What proved it; none when cut short.
-        proof: Option<Proof>,
-        /// What is waited for; none for a swap.
-        awaiting: Option<Awaiting>,
-    },
-    /// The promotion hook failed; a person must confirm or abort.
-    HookFailed {
-        /// What it said.
-        error: String,
-    },
-    /// The primary runs the new version: by the hook (`None`) or a person's word.
-    Confirmed {
-        /// Who.
-        actor: Option<Actor>,
-    },
-    /// Primary and canary changed roles.
-    Swapped {
-        /// The upstream that is primary now.
-        primary: Upstream,
-    },
-    /// The release is the primary.
-    Succeeded {
-        /// Workers that had not confirmed it by the deadline.
-        unheard: usize,
-    },
-    /// The release was aborted; all traffic is the primary's.
-    Aborted(Cause),
-}
-
-/// A note with its time and release.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HistoryEvent {
-    /// When.
-    pub at: Millis,
-    /// During which release; 0 before the first.
-    pub release: ReleaseId,
-    /// The canary's share after it.
-    pub weight: WeightPpm,
-    /// What.
-    pub note: Note,
 }

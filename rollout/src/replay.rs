@@ -314,7 +314,7 @@ impl Begun {
         }
         let from_ms = at.since(began).0;
         self.steps.iter_mut().next_back().into_iter().for_each(|last| last.to_ms = Some(from_ms));
-        let weight_percent = canary.plan.weight_at(run.step).percent();
+        let weight_percent = canary.weight().percent();
         let (canary_requests, canary_failed, canary_slow) = (0, 0, 0);
         let (step, to_ms) = (run.step, None);
         self.steps.push(StepTaken {
@@ -338,8 +338,5 @@ impl Begun {
 
 /// The run while it takes traffic and is judged.
 fn judged(phase: &Phase) -> Option<&Run> {
-    match phase {
-        Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _) => Some(run).filter(|run| run.step > 0),
-        _ => None,
-    }
+    phase.judged().filter(|run| run.step > 0)
 }

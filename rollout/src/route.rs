@@ -4,8 +4,9 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
+use crate::cookie::{CookieId, IssuedCookie, MAX_VALUE_BYTES};
 use crate::matching::Request;
-use crate::table::{Routing, Split, StickyKey, Version, WHOLE_PPM};
+use crate::table::{Routing, Split, StickyKey, Version, WHOLE_PPM, WeightPpm};
 use serde::{Deserialize, Serialize};
 
 /// How a request came to its version; only the randomised ones may be compared with each other.
@@ -18,6 +19,8 @@ pub enum Placement {
     Sticky,
     /// By a match rule; or to primary, because a lease or a fuse has ended the canary's share.
     Forced,
+    /// Not at all: a copy of a request that the primary serves. Its answer is thrown away.
+    Mirrored,
 }
 
 impl Placement {
@@ -27,22 +30,52 @@ impl Placement {
             Self::Drawn => "drawn",
             Self::Sticky => "sticky",
             Self::Forced => "forced",
+            Self::Mirrored => "mirrored",
         }
+    }
+
+    /// Whether the split decided: only such requests may be compared with each other.
+    pub const fn is_split(self) -> bool {
+        matches!(self, Self::Drawn | Self::Sticky)
     }
 }
 
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route<'a> {
+    /// Which version serves it.
+    pub version: Version,
+    /// How it came to it.
+    pub placement: Placement,
+    /// The cookie that keeps its user there, with his id, when he has none yet.
+    pub issued: Option<(&'a IssuedCookie, CookieId)>,
+}
+
 /// Which version serves a request in scope, and how it came to it. `draw` is uniform over all 64-bit values.
-pub fn route(routing: &Routing, request: Request<'_>, draw: u64) -> (Version, Placement) {
+pub fn route<'a>(routing: &'a Routing, request: Request<'_>, draw: u64) -> Route<'a> {
+    let placed = |version, placement| Route { version, placement, issued: None };
     let Some(split) = &routing.split else {
-        return (Version::Primary, Placement::Drawn);
+        return placed(Version::Primary, Placement::Drawn);
     };
     if split.rules.iter().any(|rule| rule.fits(request)) {
-        return (Version::Canary, Placement::Forced);
+        return placed(Version::Canary, Placement::Forced);
     }
-    match split.sticky.as_ref().and_then(|key| sticky_value(key, request)) {
-        Some(key) => (side(split, sticky_hash(&split.salt, key)), Placement::Sticky),
-        None => (side(split, draw), Placement::Drawn),
+    if let Some(value) = split.sticky.as_ref().and_then(|key| sticky_value(key, request)) {
+        return placed(side(split, sticky_hash(&split.salt, value)), Placement::Sticky);
     }
+    // Without a share there is nothing yet to stay on.
+    if let Some(StickyKey::IssuedCookie(cookie)) = split.sticky.as_ref().filter(|_| split.weight > WeightPpm::ZERO) {
+        // The hash decides from the first request on, so that the second one is served by the same version.
+        let id = CookieId(draw);
+        let version = side(split, sticky_hash(&split.salt, &id.bytes()));
+        return Route { version, placement: Placement::Sticky, issued: Some((cookie, id)) };
+    }
+    placed(side(split, draw), Placement::Drawn)
+}
+
+/// Whether the canary gets a copy of a request that the primary serves. `draw` is another one than the route's.
+pub fn is_mirrored(split: &Split, draw: u64) -> bool {
+    is_below(split.mirror, draw)
 }
 
 /// A user's place on the line from 0 to 2^64: the same for a salt and key, for ever and on every machine.
@@ -56,14 +89,21 @@ pub fn sticky_hash(salt: &str, key: &[u8]) -> u64 {
 
 /// Monotone: what lies below a weight's boundary lies below every greater one's.
 fn side(split: &Split, point: u64) -> Version {
+    if is_below(split.weight, point) { Version::Canary } else { Version::Primary }
+}
+
+fn is_below(share: WeightPpm, point: u64) -> bool {
     let ppm = (u128::from(point) * u128::from(WHOLE_PPM)) >> 64;
-    if ppm < u128::from(split.weight.ppm()) { Version::Canary } else { Version::Primary }
+    ppm < u128::from(share.ppm())
 }
 
 fn sticky_value<'a>(key: &StickyKey, request: Request<'a>) -> Option<&'a [u8]> {
     let value = match key {
         StickyKey::Header(name) => request.first(name),
         StickyKey::Cookie(name) => request.cookie(name),
+        StickyKey::IssuedCookie(cookie) => {
+            request.cookie(cookie.name()).map(|value| value.get(..MAX_VALUE_BYTES).unwrap_or(value))
+        }
         StickyKey::ClientAddress => request.client_address.map(without_port),
     };
     value.filter(|value| !value.is_empty())
@@ -79,90 +119,4 @@ fn without_port(address: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::matching::{MatchRule, StringMatch};
-    use crate::names::Upstream;
-    use crate::table::{Scope, WeightPpm};
-    use crate::time::Millis;
-
-    fn routing(weight_ppm: u32, sticky: Option<StickyKey>) -> Routing {
-        Routing {
-            scope: Scope { hosts: vec!["*".into()], path_prefix: "/".into() },
-            primary: Upstream::parse("web-primary").unwrap(),
-            split: Some(Split {
-                canary: Upstream::parse("web-canary").unwrap(),
-                weight: WeightPpm::new(weight_ppm).unwrap(),
-                rules: vec![MatchRule {
-                    headers: vec![("x-beta".into(), StringMatch::Exact("yes".into()))],
-                    ..MatchRule::default()
-                }],
-                sticky,
-                salt: "prod/web#1".into(),
-                slot: Millis(100),
-                latency_limit: None,
-                fuse: None,
-            }),
-        }
-    }
-
-    fn by_user(weight_ppm: u32, user: &[u8], draw: u64) -> (Version, Placement) {
-        let routing = routing(weight_ppm, Some(StickyKey::Header("user".into())));
-        route(&routing, Request { headers: &[(b"user", user)], client_address: None }, draw)
-    }
-
-    #[test]
-    fn the_hash_never_changes() {
-        // Golden values: a change here would move every user of every running release.
-        assert_eq!(sticky_hash("prod/web#1", b"ana"), 15_293_879_074_913_069_868);
-        assert_eq!(sticky_hash("", b""), 7541581120933061747);
-    }
-
-    #[test]
-    fn rules_come_before_stickiness_and_weight() {
-        let nobody = routing(0, Some(StickyKey::Header("user".into())));
-        let request = Request { headers: &[(b"x-beta", b"yes"), (b"user", b"ana")], client_address: None };
-        assert_eq!(route(&nobody, request, 0), (Version::Canary, Placement::Forced));
-        let over = Routing { split: None, ..nobody };
-        assert_eq!(route(&over, request, 0), (Version::Primary, Placement::Drawn), "pinned users leave with the split");
-    }
-
-    #[test]
-    fn a_client_address_counts_without_its_port() {
-        for (address, host) in [
-            ("10.0.0.1:1234", "10.0.0.1"),
-            ("10.0.0.1", "10.0.0.1"),
-            ("[::1]:80", "[::1]"),
-            ("fe80::1", "fe80::1"),
-            ("", ""),
-        ] {
-            assert_eq!(without_port(address.as_bytes()), host.as_bytes());
-        }
-    }
-
-    #[test]
-    fn the_ends_of_the_scale_are_exact() {
-        for draw in [0, 1, u64::MAX / 2, u64::MAX] {
-            let request = Request { headers: &[], client_address: None };
-            assert_eq!(route(&routing(0, None), request, draw).0, Version::Primary);
-            assert_eq!(route(&routing(WHOLE_PPM, None), request, draw).0, Version::Canary);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_greater_weight_only_adds_users(user: Vec<u8>, draw: u64, low in 0..=WHOLE_PPM, more in 0..=WHOLE_PPM) {
-            let high = (low + more).min(WHOLE_PPM);
-            if by_user(low, &user, draw).0 == Version::Canary {
-                prop_assert_eq!(by_user(high, &user, draw).0, Version::Canary);
-            }
-        }
-
-        #[test]
-        fn a_users_version_does_not_depend_on_the_draw(user in prop::collection::vec(any::<u8>(), 1..40), a: u64, b: u64, weight in 0..=WHOLE_PPM) {
-            prop_assert_eq!(by_user(weight, &user, a), by_user(weight, &user, b));
-        }
-    }
-}
+mod tests;

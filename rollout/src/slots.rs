@@ -66,10 +66,11 @@ impl Slots {
         let gathered = self.open.entry(key).or_insert_with(|| Gathered { thresholds: fresh(), ..Gathered::default() });
         let above = gathered.thresholds.map(|thresholds| thresholds.count(stratum.version, &counts.latency));
         let sums = match (stratum.placement, stratum.version) {
-            (Placement::Forced, Version::Canary) => &mut gathered.forced,
-            (Placement::Forced, Version::Primary) => return,
-            (_, Version::Canary) => &mut gathered.canary,
-            (_, Version::Primary) => &mut gathered.primary,
+            // Copies, like what rules place, speak about the canary alone and are compared with nothing.
+            (Placement::Forced | Placement::Mirrored, Version::Canary) => &mut gathered.forced,
+            (Placement::Forced | Placement::Mirrored, Version::Primary) => return,
+            (Placement::Drawn | Placement::Sticky, Version::Canary) => &mut gathered.canary,
+            (Placement::Drawn | Placement::Sticky, Version::Primary) => &mut gathered.primary,
         };
         sums.add(counts, &above.unwrap_or_default());
     }

@@ -17,6 +17,10 @@ use crate::table::{Epoch, Version};
 use crate::tally::{Counts, PerVersion};
 use crate::time::Millis;
 
+mod stored_gates;
+
+pub use stored_gates::{StoredGateStatus, stored_gates};
+
 /// One canary at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -200,7 +204,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
     let under_epoch = canary.evidence.split_under(canary.epoch);
     let behind = fleet.behind(id, canary.epoch);
     let live = fleet.live().count();
-    let is_judged = matches!(canary.phase, Phase::Progressing(_) | Phase::Paused(_) | Phase::Promoting(..));
+    let is_judged = canary.phase.judged().is_some();
     CanaryStatus {
         name: id.name().into(),
         namespace: id.namespace().into(),
@@ -309,7 +313,9 @@ fn message(canary: &Canary) -> String {
     };
     match &canary.phase {
         Phase::Initialized => "waits for a release: `serin release`".into(),
+        Phase::Waiting(run) => advancing(run),
         Phase::Progressing(run) => advancing(run),
+        Phase::WaitingPromotion(run) => format!("proven, and judged on; {}", advancing(run)),
         Phase::Paused(run) => format!("paused at {}; `serin resume` goes on", advancing(run)),
         Phase::Promoting(_, awaiting) => {
             format!("proven; waits for {}", explain::awaiting(awaiting))
@@ -323,12 +329,8 @@ fn message(canary: &Canary) -> String {
 }
 
 pub(crate) fn revision(phase: &Phase) -> Option<String> {
-    let of_run = phase.run().map(|run| &run.revision);
-    let revision = match phase {
-        Phase::Succeeded(ended) | Phase::Failed(ended, _) => Some(&ended.revision),
-        _ => of_run,
-    };
-    revision.map(ToString::to_string)
+    let ended = phase.ended().map(|ended| &ended.revision);
+    phase.run().map(|run| &run.revision).or(ended).map(ToString::to_string)
 }
 
 fn without_agent(canary: &Canary, fleet: &Fleet) -> String {

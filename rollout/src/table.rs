@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+use crate::cookie::IssuedCookie;
 use crate::fuse::FusePlan;
 use crate::matching::MatchRule;
 use crate::names::{CanaryId, Upstream};
 use crate::time::{Micros, Millis};
+pub use crate::weight::{WHOLE_PPM, WeightError, WeightPpm};
 
-/// The whole, in parts per million.
-pub const WHOLE_PPM: u32 = 1_000_000;
 /// Most canaries one table holds; a worker's memory is bounded by it.
 pub const MAX_CANARIES: usize = 1024;
 /// As much of an authority as is looked at; a host's name has at most 253 bytes.
@@ -39,54 +38,6 @@ impl Epoch {
     /// Whether a cut has it.
     pub const fn is_cut(self) -> bool {
         self.0 % 2 == 1
-    }
-}
-
-/// A share of traffic in parts per million, 0 to 1,000,000.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "u32", into = "u32")]
-pub struct WeightPpm(u32);
-
-/// A weight outside 0 to 1,000,000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("weight {0} ppm is outside 0 to 1000000")]
-pub struct WeightError(pub u32);
-
-impl WeightPpm {
-    /// No traffic.
-    pub const ZERO: Self = Self(0);
-    /// All traffic.
-    pub const WHOLE: Self = Self(WHOLE_PPM);
-
-    /// Checks the range.
-    ///
-    /// # Errors
-    /// When above 1,000,000.
-    pub const fn new(ppm: u32) -> Result<Self, WeightError> {
-        if ppm > WHOLE_PPM { Err(WeightError(ppm)) } else { Ok(Self(ppm)) }
-    }
-
-    /// Parts per million.
-    pub const fn ppm(self) -> u32 {
-        self.0
-    }
-
-    /// Percent, for people.
-    pub fn percent(self) -> f64 {
-        f64::from(self.0) / 10_000.0
-    }
-}
-
-impl TryFrom<u32> for WeightPpm {
-    type Error = WeightError;
-    fn try_from(ppm: u32) -> Result<Self, WeightError> {
-        Self::new(ppm)
-    }
-}
-
-impl From<WeightPpm> for u32 {
-    fn from(weight: WeightPpm) -> Self {
-        weight.0
     }
 }
 
@@ -121,6 +72,8 @@ pub enum StickyKey {
     Header(String),
     /// A cookie's value.
     Cookie(String),
+    /// The value of a cookie that the filter gives to whoever has none.
+    IssuedCookie(IssuedCookie),
     /// The client's address as the proxy trusts it, without the port.
     ClientAddress,
 }
@@ -152,6 +105,9 @@ pub struct Split {
     pub canary: Upstream,
     /// The canary's share of what no rule places.
     pub weight: WeightPpm,
+    /// Share of the primary's requests that the canary gets a copy of.
+    #[serde(default)]
+    pub mirror: WeightPpm,
     /// Requests that any of these fits go to the canary whatever the weight.
     pub rules: Vec<MatchRule>,
     /// Keeps a user on one side; without it the choice is per request.
@@ -210,6 +166,7 @@ pub struct Table {
     /// Those of `*.suffix`, by the suffix alone.
     by_suffix: BTreeMap<Vec<u8>, Vec<CanaryId>>,
     needs_client_address: bool,
+    is_mirroring: bool,
 }
 
 impl Table {
@@ -263,9 +220,21 @@ impl Table {
         self.needs_client_address
     }
 
+    /// Whether any split in force copies requests; only then need anybody look for copies.
+    pub const fn is_mirroring(&self) -> bool {
+        self.is_mirroring
+    }
+
+    /// Whose copies an upstream gets. Of several canaries with one upstream the first has them all.
+    pub fn mirrored_to(&self, upstream: &Upstream) -> Option<(&Entry, &Split)> {
+        let splits = self.entries.values().filter_map(|entry| Some((entry, entry.routing.as_ref()?.split.as_ref()?)));
+        splits.into_iter().find(|(_, split)| split.mirror > WeightPpm::ZERO && split.canary == *upstream)
+    }
+
     fn index(&mut self) {
-        let mut splits = self.entries.values().filter_map(|entry| entry.routing.as_ref()?.split.as_ref());
-        self.needs_client_address = splits.any(|split| split.sticky == Some(StickyKey::ClientAddress));
+        let splits = || self.entries.values().filter_map(|entry| entry.routing.as_ref()?.split.as_ref());
+        self.needs_client_address = splits().any(|split| split.sticky == Some(StickyKey::ClientAddress));
+        self.is_mirroring = splits().any(|split| split.mirror > WeightPpm::ZERO);
         self.by_host.clear();
         self.by_suffix.clear();
         for entry in self.entries.values() {
@@ -359,6 +328,7 @@ mod tests {
         sticky.routing.as_mut().unwrap().split = Some(Split {
             canary: Upstream::parse("web-canary").unwrap(),
             weight: WeightPpm::ZERO,
+            mirror: WeightPpm::ZERO,
             rules: vec![],
             sticky: Some(StickyKey::ClientAddress),
             salt: String::new(),

@@ -15,14 +15,16 @@ use crate::matching::Request;
 use crate::names::{CanaryId, Upstream};
 use crate::outcome::{HUNG, Outcome};
 use crate::report::{Courier, ToAgent, ToWorker, Trip};
-use crate::route::{Placement, route};
+use crate::route::{Placement, Route, is_mirrored, route};
 use crate::table::{Adoption, Entry, Epoch, Split, Table, Version, WeightPpm};
 use crate::tally::{Slot, Stratum, Tally};
 use crate::time::{Micros, Millis};
 
+mod copies;
 mod fuses;
 mod reports;
 
+pub use self::copies::CopyEnd;
 use self::fuses::Fuses;
 
 /// The engine.
@@ -75,23 +77,33 @@ impl Worker {
     /// Where a request goes. Counts nothing yet: see [`Worker::start`].
     pub fn route(&mut self, request: Request<'_>, now: Micros) -> Decision {
         let draw = self.draws.next();
-        let sent_by_client = request.first(&self.settings.decision_header).is_some();
-        let unset = if sent_by_client { HeaderEdit::Remove } else { HeaderEdit::Leave };
+        let unset = |name: &str| if request.first(name).is_some() { HeaderEdit::Remove } else { HeaderEdit::Leave };
+        let (unset, unmirrored) = (unset(&self.settings.decision_header), unset(&self.settings.mirror_header));
         let authority = request.first(":authority").unwrap_or_default();
         let Some((entry, routing)) = self.table.find(authority, request.path()) else {
-            return Decision { header: unset, counted: None };
+            return Decision { header: unset, mirror: unmirrored, set_cookie: None, counted: None };
         };
         // Placed by nobody's draw: counted as such, it would look as if the split were wrong.
-        let (version, placement) = if routing.split.is_some() && self.is_cut(entry, now.to_millis()) {
-            (Version::Primary, Placement::Forced)
+        let is_cut = routing.split.is_some() && self.is_cut(entry, now.to_millis());
+        let Route { version, placement, issued } = if is_cut {
+            Route { version: Version::Primary, placement: Placement::Forced, issued: None }
         } else {
             route(routing, request, draw)
+        };
+        let mirroring = routing
+            .split
+            .as_ref()
+            .filter(|split| version == Version::Primary && !is_cut && split.mirror > WeightPpm::ZERO);
+        let mirror = match mirroring.filter(|split| is_mirrored(split, self.draws.next())) {
+            Some(split) => HeaderEdit::Set(split.canary.clone()),
+            None => unmirrored,
         };
         let upstream = match (version, &routing.split) {
             (Version::Canary, Some(split)) => &split.canary,
             _ => &routing.primary,
         };
         let header = if self.is_default(&entry.canary, upstream) { unset } else { HeaderEdit::Set(upstream.clone()) };
+        let set_cookie = issued.map(|(cookie, id)| cookie.set_cookie(id));
         let limit = routing.split.as_ref().and_then(|split| split.latency_limit).unwrap_or(HUNG);
         let slot = match (version, placement) {
             // No test asks for their slots; told apart they would crowd out those of the failures before a trip.
@@ -100,7 +112,7 @@ impl Worker {
         };
         let (canary, epoch) = (entry.canary.clone(), entry.epoch);
         let stratum = Stratum { canary: self.number(&canary), epoch, version, placement, slot };
-        Decision { header, counted: Some((stratum, limit)) }
+        Decision { header, mirror, set_cookie, counted: Some((stratum, limit)) }
     }
 
     /// The decision was carried out (`applied`) or could not be: counts the request that starts. One whose header could
@@ -111,10 +123,14 @@ impl Worker {
             return None;
         }
         let (stratum, limit) = decision.counted?;
+        Some(self.begin(stratum, limit, now))
+    }
+
+    fn begin(&mut self, stratum: Stratum<u16>, limit: Micros, now: Micros) -> Ticket {
         self.tally.start(stratum);
         let ordinal = self.fuses.start(stratum, self.aging.oldest(stratum.canary));
         let serial = self.aging.start(stratum, ordinal, Micros(now.0.saturating_add(limit.0)));
-        Some(Ticket::new(stratum, now, limit, [serial, ordinal]))
+        Ticket::new(stratum, now, limit, [serial, ordinal])
     }
 
     /// A request's headers could not be read: it passes untouched and uncounted.
@@ -136,8 +152,8 @@ impl Worker {
         let was_counted = was_counted.unwrap_or_else(|| self.aging.end(ticket.stratum().canary, ticket.serial()));
         self.tally.end(ticket.stratum(), outcome, latency, is_slow && !was_counted);
         self.fuses.ended(ticket, outcome, is_slow, was_counted);
-        let Stratum { canary, version, .. } = ticket.stratum();
-        Finished { canary, version, outcome, latency }
+        let Stratum { canary, version, placement, .. } = ticket.stratum();
+        Finished { canary, version, is_copy: placement == Placement::Mirrored, outcome, latency }
     }
 
     /// A request is over and how it ended cannot be known, by the shell's fault: it says nothing about the version.

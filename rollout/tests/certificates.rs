@@ -117,7 +117,7 @@ fn a_bad_canary_is_cut_long_before_it_is_proven_and_a_paused_one_stays_though_pr
     let mut scene = self::scene();
     scene.happen(Event::Asked(id("web"), Verb::Pause { actor: word("ana"), reason: "lunch".into() }));
     assert_eq!(until_left(&mut scene, [90, 10], 300), None);
-    scene.happen(Event::Asked(id("web"), Verb::Resume { actor: word("ana") }));
+    scene.happen(Event::Asked(id("web"), Verb::Resume { actor: word("ana"), reason: String::new() }));
     assert_eq!(until_left(&mut scene, [90, 10], 300), Some(100), "the least time counts from there");
 }
 

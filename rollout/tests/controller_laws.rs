@@ -7,17 +7,21 @@ mod fixture;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use rollout::asking::{Callee, Heard};
+use rollout::certificate::Otherwise;
 use rollout::controller::{Controller, Event, Verb};
 use rollout::fleet::Conn;
 use rollout::names::CanaryId;
-use rollout::plan::{Plan, Promotion};
-use rollout::release::ReleaseId;
+use rollout::outside::{Blind, Hook, HookKind};
+use rollout::plan::{Plan, Promotion, Stop, Strategy as Shares};
 use rollout::report::{Incarnation, Report};
 use rollout::table::Epoch;
 use rollout::time::Millis;
 
 use fixture::world::{World, replay, round_trip};
-use fixture::{counts, hello, hook, id, plan, report, trip, unsupported, word};
+use fixture::{
+    call, counts, gate, hello, hook, id, metric, on_certificate, percent, plan, report, trip, unsupported, word,
+};
 
 const NAMES: [&str; 2] = ["web", "cart"];
 const PEERS: usize = 3;
@@ -32,7 +36,7 @@ enum Op {
     Trip(usize, usize),
     Adopted(usize, usize),
     Ask(usize, u8, u8),
-    Hook(usize, bool),
+    Answer(usize, u8),
     Wait(u64),
     Timer,
     Store,
@@ -44,7 +48,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let (canary, peer) = (0..NAMES.len(), 0..PEERS);
     let traffic = prop::sample::select(vec![[100, 0, 0], [50, 50, 0], [50, 0, 50], [0, 0, 0]]);
     let op = prop_oneof![
-        2 => (canary.clone(), 0u8..6).prop_map(|(canary, variant)| Op::Declare(canary, variant)),
+        2 => (canary.clone(), 0u8..13).prop_map(|(canary, variant)| Op::Declare(canary, variant)),
         1 => canary.clone().prop_map(Op::Withdraw),
         4 => peer.clone().prop_map(Op::Connect),
         1 => peer.clone().prop_map(Op::Disconnect),
@@ -52,8 +56,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => (peer.clone(), canary.clone()).prop_map(|(peer, canary)| Op::Trip(peer, canary)),
         3 => (peer, canary.clone()).prop_map(|(peer, canary)| Op::Adopted(peer, canary)),
         4 => (canary.clone(), 0u8..3).prop_map(|(canary, revision)| Op::Ask(canary, 0, revision)),
-        5 => (canary.clone(), 1u8..6).prop_map(|(canary, verb)| Op::Ask(canary, verb, 0)),
-        1 => (canary, any::<bool>()).prop_map(|(canary, is_good)| Op::Hook(canary, is_good)),
+        5 => (canary, 1u8..11).prop_map(|(canary, verb)| Op::Ask(canary, verb, 0)),
+        4 => (0usize..8, 0u8..4).prop_map(|(call, what)| Op::Answer(call, what)),
         2 => (0u64..20_000).prop_map(Op::Wait),
         6 => Just(Op::Timer),
         8 => Just(Op::Store),
@@ -70,6 +74,30 @@ fn variant(canary: usize, variant: u8) -> Plan {
         3 => spec.unsupported.push(unsupported()),
         4 => spec.threshold = 1,
         5 => std::mem::swap(&mut spec.primary, &mut spec.canary),
+        6 => {
+            spec.promotion = hook();
+            spec.outside.hooks = HookKind::ALL.map(|kind| call(kind.name(), kind)).to_vec();
+            spec.outside.metrics.push(metric("errors"));
+            spec.outside.blind_limit = 1;
+        }
+        7 => spec.outside.hooks = approvals(),
+        8 => {
+            spec.strategy = Shares::Iterations(2);
+            spec.course.mirror = Some(percent(50));
+        }
+        9 => {
+            on_certificate(spec, Otherwise::Hold, Otherwise::Pause);
+            spec.outside.metrics.push(metric("errors"));
+            spec.outside.hooks = approvals();
+        }
+        10 => {
+            spec.course.promotion_step = Some(percent(7));
+            spec.course.bake = Some(Millis(5_000));
+            spec.course.stops =
+                vec![Stop { dwell: Millis(15_000), pause: false }, Stop { dwell: Millis(0), pause: true }];
+        }
+        11 => spec.course.skip_analysis = true,
+        12 => spec.course.suspend = true,
         _ => {}
     })
 }
@@ -79,11 +107,27 @@ fn verb(kind: u8, revision: u8) -> Verb {
     match kind {
         0 => Verb::Release { revision: word(&format!("v{revision}")), actor, accept_unsupported: revision == 2 },
         1 => Verb::Abort { actor, reason },
-        2 => Verb::Promote { actor },
-        3 => Verb::Confirm { actor },
+        2 => Verb::Promote { actor, reason: String::new() },
+        3 => Verb::Confirm { actor, reason: String::new() },
         4 => Verb::Pause { actor, reason },
-        _ => Verb::Resume { actor },
+        5 => Verb::Resume { actor, reason },
+        6 => Verb::Retry { actor, reason: String::new() },
+        7 => Verb::SetWeight { weight: percent(17), actor, reason },
+        8 => Verb::Skip { actor, reason },
+        9 => Verb::OpenGate { gate: "rollout".into(), revision: None, expires_after: None, actor, reason },
+        _ => Verb::OpenGate {
+            gate: "roll-back".into(),
+            revision: None,
+            expires_after: Some(Millis(9_000)),
+            actor,
+            reason,
+        },
     }
+}
+
+/// A stored gate before the release begins, and one that rolls it back.
+fn approvals() -> Vec<Hook> {
+    vec![gate("rollout", HookKind::ConfirmRollout), gate("roll-back", HookKind::Rollback)]
 }
 
 fn play(world: &mut World, op: &Op) {
@@ -115,11 +159,17 @@ fn play(world: &mut World, op: &Op) {
             }
         }
         Op::Ask(canary, kind, revision) => world.ask(&id(NAMES[canary]), verb(kind, revision)),
-        Op::Hook(canary, is_good) => {
-            let canary = id(NAMES[canary]);
-            let release = ReleaseId(world.controller.canary(&canary).map_or(0, |canary| canary.releases));
-            let result = if is_good { Ok(()) } else { Err("status 500".into()) };
-            world.happen(Event::HookFinished { canary, release, result });
+        Op::Answer(call, what) => {
+            let Some(call) = call.checked_rem(world.calls.len()) else { return };
+            let (canary, call) = world.calls.swap_remove(call);
+            let heard = match (call.callee, what) {
+                (Callee::Metric(_), 0) => Heard::Metric(Err(Blind::NoValue)),
+                (Callee::Metric(_), 1) => Heard::Metric(Ok(11.0)),
+                (Callee::Metric(_), _) => Heard::Metric(Ok(9.0)),
+                (_, 0) => Heard::Hook(Err("status 500".into())),
+                (_, _) => Heard::Hook(Ok(())),
+            };
+            world.happen(Event::Heard { canary, call, heard });
         }
         Op::Wait(ms) => world.now = world.now.plus(Millis(ms)),
         Op::Timer => {

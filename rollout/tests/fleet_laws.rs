@@ -63,7 +63,7 @@ fn ask(net: &mut Net, kind: u8) {
     let verb = match kind {
         0 | 1 => Verb::Release { revision: word(&format!("v{}", net.now.0)), actor, accept_unsupported: false },
         2 => Verb::Abort { actor, reason },
-        _ => Verb::Promote { actor },
+        _ => Verb::Promote { actor, reason: String::new() },
     };
     net.happen(Event::Asked(id("web"), verb));
 }
@@ -155,6 +155,7 @@ fn a_static_canary_has_no_lease() {
     let split = Split {
         canary: upstream("web-canary"),
         weight: percent(100),
+        mirror: percent(0),
         rules: vec![],
         sticky: None,
         salt: String::new(),

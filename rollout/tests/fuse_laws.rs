@@ -30,6 +30,7 @@ fn entry(epoch: u64, sticky: Option<StickyKey>) -> Entry {
     let split = Split {
         canary: upstream("web-canary"),
         weight: percent(50),
+        mirror: percent(0),
         rules: vec![MatchRule { headers: vec![("x-beta".into(), StringMatch::Present)], ..MatchRule::default() }],
         sticky,
         salt: "prod/web#1".into(),
@@ -201,6 +202,7 @@ fn a_static_canarys_fuse_trips_without_an_agent_until_the_entry_changes() {
     let settings = |fixed: &Entry| rollout::worker::Settings {
         has_agent: false,
         decision_header: "x-serin-upstream".into(),
+        mirror_header: "x-serin-mirror".into(),
         lease: LEASE,
         default_upstreams: Default::default(),
         fixed: vec![fixed.clone()],

@@ -47,7 +47,7 @@ fn a_gate_that_only_pauses_or_notifies_does_so_once() {
         let told = scene.canary().history.iter().filter(|event| matches!(event.note, Note::Tripped(_)));
         assert_eq!(told.count(), 1);
         if action == Action::Pause {
-            scene.happen(Event::Asked(id("web"), Verb::Resume { actor: word("ana") }));
+            scene.happen(Event::Asked(id("web"), Verb::Resume { actor: word("ana"), reason: String::new() }));
             scene.report(4);
             assert_eq!(scene.canary().phase.name(), "Progressing", "a person has decided");
         }

@@ -5,23 +5,38 @@
 mod fixture;
 
 use proptest::prelude::*;
+use rollout::approvals::Approvals;
+use rollout::asking::{Asking, Callee, Heard, Purpose};
 use rollout::canary::Canary;
 use rollout::certificate::{CertificateFinding, CertificateVerdict, Otherwise};
 use rollout::gates::{Action, GateName, GatesVerdict, Rule};
 use rollout::judge::{Answer, Verdict};
-use rollout::machine::{Effect, Input, step};
+use rollout::machine::{Effect, Given, Input, step};
+use rollout::outside::{Blind, HookKind};
 use rollout::plan::{Advance, Plan, Promotion, Strategy as Shares};
 use rollout::release::{Awaiting, Cause, Ended, Hold, Note, Phase, ReleaseId, Run};
 use rollout::table::{Epoch, WeightPpm};
 use rollout::time::Millis;
 
-use fixture::{hook, on_certificate, plan, unsupported, upstream, word};
+use fixture::{call, hook, metric, on_certificate, percent, plan, unsupported, upstream, word};
 
 fn plans() -> impl Strategy<Value = Plan> {
     let promotions = prop_oneof![Just(hook()), Just(Promotion::Copy { hook: None }), Just(Promotion::Swap)];
     let way = (any::<bool>(), prop::option::of((otherwise(), otherwise())));
-    (promotions, any::<bool>(), 1u32..4, way).prop_map(|(promotion, is_blocked, threshold, (by_rules, patience))| {
+    let course = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (promotions, any::<bool>(), 1u32..4, way, course).prop_map(|(promotion, is_blocked, threshold, way, course)| {
+        let (by_rules, patience) = way;
+        let (asks, mirrors, bakes, returns) = course;
         plan("web", |spec| {
+            if asks {
+                use HookKind::{ConfirmPromotion, ConfirmRollout, ConfirmTrafficIncrease, PreRollout, Rollback};
+                let kinds = [ConfirmRollout, PreRollout, Rollback, ConfirmTrafficIncrease, ConfirmPromotion];
+                spec.outside.hooks = kinds.map(|kind| call(kind.name(), kind)).to_vec();
+                spec.outside.metrics.push(metric("errors"));
+            }
+            spec.course.mirror = mirrors.then(|| percent(100));
+            spec.course.bake = bakes.then_some(Millis(20_000));
+            spec.course.promotion_step = returns.then(|| percent(5));
             spec.promotion = promotion;
             spec.threshold = threshold;
             if is_blocked {
@@ -56,13 +71,45 @@ prop_compose! {
     fn runs()(
         release in 1u64..4, revision in 0..3, step in 0usize..=3, failed_checks in 0u32..5,
         (step_at, check_at) in (0u64..50_000, 0u64..100_000), hold in prop::option::of(holds()),
+        asking in prop::option::weighted(0.4, (purposes(), callees(), any::<bool>())),
     ) -> Run {
         let step = if hold == Some(Hold::Unsupported) { 0 } else { step };
+        let asking = asking.map(|(purpose, callee, is_late)| {
+            let until = if is_late { NOW } else { Millis(90_000) };
+            Asking { purpose, open: vec![callee], refused: vec![], until }
+        });
         Run {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("ana"), started_at: Millis(1),
-            step, failed_checks, step_at: Millis(step_at), check_at: Millis(check_at), accepted_by: None, hold, tripped: None,
+            step, weight: None, failed_checks, blind_checks: 0, phase_at: Millis(1), step_at: Millis(step_at),
+            check_at: Millis(check_at), round: 1, asking, agreed: vec![], round_at: Millis(check_at), gate_at: Millis(step_at),
+            accepted_by: None, hold, tripped: None,
         }
     }
+}
+
+fn purposes() -> impl Strategy<Value = Purpose> {
+    use Purpose::{Check, Increase, PreRollout, Promotion, Rollout};
+    prop::sample::select(vec![Rollout, PreRollout, Check, Increase, Promotion])
+}
+
+/// The hooks of [`plans`], its metric, and the hook that promotes.
+fn callees() -> impl Strategy<Value = Callee> {
+    prop_oneof![5 => (0usize..5).prop_map(Callee::Hook), 2 => Just(Callee::Metric(0)), 1 => Just(Callee::Promotion)]
+}
+
+fn heard() -> impl Strategy<Value = Heard> {
+    prop_oneof![
+        3 => Just(Heard::Hook(Ok(()))),
+        2 => Just(Heard::Hook(Err("status 500".into()))),
+        1 => Just(Heard::Metric(Ok(1.0))),
+        1 => Just(Heard::Metric(Ok(1e9))),
+        1 => Just(Heard::Metric(Err(Blind::NoValue))),
+    ]
+}
+
+fn given(plan: &Plan) -> Given<'_> {
+    static CLOSED: std::sync::LazyLock<Approvals> = std::sync::LazyLock::new(Approvals::default);
+    Given { plan, approvals: &CLOSED, promoted: None }
 }
 
 fn tripped(action: Action) -> GatesVerdict {
@@ -76,11 +123,14 @@ fn phases() -> impl Strategy<Value = Phase> {
         Just(Awaiting::Hook),
         Just(Awaiting::Confirmation { after: None }),
         Just(Awaiting::Confirmation { after: Some("status 500".into()) }),
+        Just(Awaiting::Traffic),
     ];
     prop_oneof![
         1 => Just(Phase::Initialized),
         4 => runs().prop_map(Phase::Progressing),
         2 => runs().prop_map(Phase::Paused),
+        1 => runs().prop_map(|run| Phase::Waiting(Run { step: 0, ..run })),
+        2 => runs().prop_map(|run| Phase::WaitingPromotion(Run { step: run.step.max(1), ..run })),
         3 => (runs(), waits).prop_map(|(run, awaiting)| Phase::Promoting(run, awaiting)),
         2 => (runs(), 0u64..100_000).prop_map(|(run, deadline)| Phase::Finalising(run, Millis(deadline))),
         1 => Just(Phase::Succeeded(ended)),
@@ -108,11 +158,14 @@ fn inputs() -> impl Strategy<Value = Input> {
             Input::Looked(certificate(ln_e, requests), hold)
         }),
         1 => causes.prop_map(Input::Abort),
-        1 => Just(Input::Promote(word("bob"))),
-        1 => Just(Input::Confirm(word("bob"))),
-        1 => any::<bool>().prop_map(|good| Input::HookFinished(if good { Ok(()) } else { Err("status 500".into()) })),
+        1 => Just(Input::Promote(word("bob"), "now".into())),
+        1 => Just(Input::Retry(ReleaseId(5), word("bob"), String::new())),
+        1 => Just(Input::Skip(word("bob"), "now".into())),
+        1 => (0u32..=60).prop_map(|share| Input::SetWeight(percent(share), word("bob"), "so".into())),
+        4 => (0u64..3, callees(), heard()).prop_map(|(round, callee, heard)| Input::Heard(round, callee, heard)),
+        1 => Just(Input::Confirm(word("bob"), String::new())),
         1 => Just(Input::Pause(word("bob"), "lunch".into())),
-        1 => Just(Input::Resume(word("bob"))),
+        1 => Just(Input::Resume(word("bob"), String::new())),
         1 => (0usize..3).prop_map(Input::Settled),
         2 => prop::sample::select(vec![Action::Notify, Action::Pause, Action::Abort]).prop_map(|action| Input::Tripped(tripped(action))),
     ]
@@ -122,18 +175,19 @@ fn inputs() -> impl Strategy<Value = Input> {
 fn after(plan: &Plan, phase: &Phase, input: Input, now: Millis) -> Canary {
     let mut canary = Canary::new(plan.clone(), Epoch(4));
     canary.phase = phase.clone();
-    if let Ok(taken) = step(plan, phase, input, now) {
+    if let Ok(taken) = step(given(plan), phase, input, now) {
         canary.take(taken, now);
     }
     canary
 }
 
 fn greatest(plan: &Plan) -> WeightPpm {
-    plan.weight_at(plan.last_step())
+    plan.stage(plan.last_step()).weight
 }
 
-const fn takes_traffic(phase: &Phase) -> bool {
-    matches!(phase, Phase::Progressing(_) | Phase::Paused(_) | Phase::Promoting(..))
+/// Whether the canary may be cut.
+fn takes_traffic(phase: &Phase) -> bool {
+    phase.judged().is_some() && !matches!(phase, Phase::Promoting(_, Awaiting::Traffic))
 }
 
 const NOW: Millis = Millis(50_000);
@@ -143,18 +197,19 @@ proptest! {
 
     #[test]
     fn every_phase_answers_every_input_and_keeps_the_plan(plan in plans(), phase in phases(), input in inputs()) {
+        let set = if let Input::SetWeight(weight, ..) = &input { *weight } else { WeightPpm::ZERO };
         let mut canary = after(&plan, &phase, input, NOW);
         prop_assert!(canary.phase.run().is_none_or(|run| run.step <= plan.last_step()), "{:?}", canary.phase);
-        prop_assert!(canary.weight() <= greatest(&plan));
+        prop_assert!(canary.weight() <= greatest(&plan).max(set));
         let split = canary.issue(false).and_then(|entry| entry.routing?.split);
         let weight = split.as_ref().map_or(WeightPpm::ZERO, |split| split.weight);
         prop_assert_eq!(weight, canary.weight(), "what is shown is what is routed");
-        prop_assert!(takes_traffic(&canary.phase) || split.is_none(), "{:?} has a split", canary.phase);
+        prop_assert!(canary.phase.judged().is_some() || split.is_none(), "{:?} has a split", canary.phase);
     }
 
     #[test]
     fn only_a_new_release_leaves_an_end(plan in plans(), phase in phases(), input in inputs()) {
-        if phase.run().is_none() && !matches!(input, Input::Start { .. }) {
+        if phase.run().is_none() && !matches!(input, Input::Start { .. } | Input::Retry(..)) {
             prop_assert_eq!(&after(&plan, &phase, input, NOW).phase, &phase);
         }
     }
@@ -190,14 +245,18 @@ proptest! {
     #[test]
     fn more_traffic_needs_a_passed_check_or_a_certificate_or_a_start(plan in plans(), phase in phases(), input in inputs()) {
         let before = { let mut canary = Canary::new(plan.clone(), Epoch(4)); canary.phase = phase.clone(); canary.weight() };
+        let is_moving = matches!(phase, Phase::Progressing(_) | Phase::WaitingPromotion(_));
+        let is_begun = phase.run().is_some_and(|run| run.step > 0);
         let may_grow = match &input {
-            Input::Start { .. } => true,
+            Input::Start { .. } | Input::Retry(..) | Input::Skip(..) | Input::SetWeight(..) | Input::Resume(..) => true,
+            // The last approval before the first traffic; also of a silence that a tick ends.
+            Input::Heard(..) | Input::Checked(..) if !is_begun => true,
             Input::Checked(verdict, hold) => {
-                matches!(phase, Phase::Progressing(_)) && verdict.answer == Answer::Pass && hold.is_none()
+                is_moving && verdict.answer == Answer::Pass && hold.is_none()
             }
             Input::Looked(verdict, hold) => {
                 let has_dwelt = phase.run().is_some_and(|run| NOW.since(run.step_at) >= verdict.dwell);
-                matches!(phase, Phase::Progressing(_)) && verdict.is_certified() && hold.is_none() && has_dwelt
+                is_moving && verdict.is_certified() && hold.is_none() && has_dwelt
             }
             _ => false,
         };
@@ -209,7 +268,7 @@ proptest! {
     fn a_pause_is_ended_by_a_person_who_means_it(plan in plans(), run in runs(), input in inputs()) {
         let release = run.release;
         let is_ending = match &input {
-            Input::Resume(_) | Input::Promote(_) | Input::Abort(_) => true,
+            Input::Resume(..) | Input::Promote(..) | Input::Skip(..) | Input::Abort(_) => true,
             Input::Start { revision, .. } => *revision != run.revision,
             _ => false,
         };
@@ -233,13 +292,13 @@ proptest! {
 
     #[test]
     fn the_revision_is_promoted_once_and_roles_change_only_by_swap(plan in plans(), phase in phases(), input in inputs()) {
-        let Ok(taken) = step(&plan, &phase, input, NOW) else { return Ok(()) };
+        let Ok(taken) = step(given(&plan), &phase, input, NOW) else { return Ok(()) };
         let count = |wanted: &dyn Fn(&Effect) -> bool| taken.effects.iter().filter(|effect| wanted(effect)).count();
         let swaps = count(&|effect| *effect == Effect::SwapRoles);
         let promoted = count(&|effect| matches!(effect, Effect::Promoted(_)));
         let is_new_end = matches!(taken.phase, Phase::Succeeded(_)) && taken.phase != phase;
         prop_assert_eq!(promoted, usize::from(is_new_end));
-        prop_assert!(swaps <= 1 && count(&|effect| *effect == Effect::CallHook) <= 1);
+        prop_assert!(swaps <= 1 && count(&|effect| matches!(effect, Effect::Ask(_))) <= 1);
         prop_assert!(swaps == 0 || plan.promotion == Promotion::Swap);
         let aborted = taken.notes.iter().any(|note| matches!(note, Note::Aborted(_)));
         prop_assert_eq!(aborted, matches!(taken.phase, Phase::Failed(..)) && taken.phase != phase);

@@ -35,8 +35,8 @@ fn epochs(out: &Output) -> Vec<u64> {
 fn verb(name: &str) -> Event {
     let actor = word("ana");
     let verb = match name {
-        "confirm" => Verb::Confirm { actor },
-        "promote" => Verb::Promote { actor },
+        "confirm" => Verb::Confirm { actor, reason: String::new() },
+        "promote" => Verb::Promote { actor, reason: String::new() },
         revision => Verb::Release { revision: word(revision), actor, accept_unsupported: false },
     };
     Event::Asked(id("web"), verb)

@@ -200,7 +200,7 @@ fn steps_are_told_with_their_certificates() {
         (0..99).for_each(|_| scene.report(&[("web", 0)]));
         scene.wait(Millis(200));
     }
-    scene.ask("web", Verb::Confirm { actor: word("ana") });
+    scene.ask("web", Verb::Confirm { actor: word("ana"), reason: String::new() });
     scene.wait(Millis::from_secs(20));
     let replayed = scene.replay("web", 1, Some(with_slo("web", 0.000_001)));
     assert_eq!(replayed.ended.unwrap().outcome, End::Promoted);
@@ -307,10 +307,10 @@ fn play(scene: &mut Scene, op: &Op) {
             let (actor, reason) = (word("ana"), String::from("so"));
             let verb = match verb {
                 1 => Verb::Abort { actor, reason },
-                2 => Verb::Promote { actor },
-                3 => Verb::Confirm { actor },
+                2 => Verb::Promote { actor, reason: String::new() },
+                3 => Verb::Confirm { actor, reason: String::new() },
                 4 => Verb::Pause { actor, reason },
-                _ => Verb::Resume { actor },
+                _ => Verb::Resume { actor, reason: String::new() },
             };
             scene.ask(NAMES[canary], verb);
         }

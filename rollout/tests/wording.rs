@@ -1,4 +1,4 @@
-//! What people read, word by word: each line says what happened, why, and by how much.
+//! What people read of checks, of a canary's status and of its workers, word by word. Events are in `every_note.rs`.
 
 #![cfg(test)]
 
@@ -7,15 +7,13 @@ mod fixture;
 use rollout::controller::{Controller, Event, Verb};
 use rollout::explain;
 use rollout::fleet::Conn;
-use rollout::fuse::FuseTest;
 use rollout::judge::{Answer, Finding, Verdict};
 use rollout::plan::{Metric, Promotion, ThresholdRange};
-use rollout::release::{Awaiting, Cause, Hold, Note};
 use rollout::status;
 use rollout::table::Epoch;
 use rollout::time::Millis;
 
-use fixture::{counts, hello, id, percent, plan, report, upstream, word};
+use fixture::{counts, hello, id, plan, report, upstream, word};
 
 const P95: Metric = Metric::Duration { quantile: 0.95 };
 
@@ -124,43 +122,6 @@ fn quantiles_and_spans_as_people_write_them() {
         (3_600_000, "60 min"),
     ] {
         assert_eq!(explain::span(Millis(ms)), expected);
-    }
-}
-
-/// The walks show the notes of every usual way; these are the rest.
-#[test]
-fn notes_that_no_walk_meets() {
-    let rows = [
-        (Note::Changed { at_once: true }, "manifest changed"),
-        (
-            Note::Accepted { actor: word("ana"), items: 3 },
-            "ana accepted 3 checks, hooks or settings that this build cannot honour",
-        ),
-        (Note::Succeeded { unheard: 2 }, "promoted; 2 workers had not confirmed by the deadline"),
-        (Note::Aborted(Cause::Withdrawn), "aborted, all traffic to primary: its manifest was removed"),
-        (Note::Stepped { from: percent(5), to: percent(10), proof: None }, "weight 5 -> 10 %: first step"),
-        (
-            Note::FuseTripped { node: "envoy-1".into(), test: FuseTest::Failed, events: 3, trials: 3 },
-            "fuse of proxy envoy-1 tripped, its requests all go to primary: 3 of 3 failed",
-        ),
-        (
-            Note::FuseTripped { node: "envoy-1".into(), test: FuseTest::Slow, events: 6, trials: 9 },
-            "fuse of proxy envoy-1 tripped, its requests all go to primary: 6 of 9 failed, took or are taking too long",
-        ),
-        (Note::Rearmed, "tripped fuses armed again, since the gates did not cut the canary"),
-        (
-            Note::Held(Hold::Fuse { node: "envoy-1".into() }),
-            "holds: the fuse of proxy envoy-1 has tripped and is armed again after a while, unless the gates cut the canary",
-        ),
-        (Note::Held(Hold::NoTraffic), "holds: no canary traffic, so there is nothing to judge"),
-        (
-            Note::Promoting { actor: None, proof: None, awaiting: Some(Awaiting::Hook) },
-            "proven; waits for the promotion hook to bring the primary to the new version",
-        ),
-        (Note::Swapped { primary: upstream("b") }, "roles exchanged: b is primary now"),
-    ];
-    for (note, expected) in rows {
-        assert_eq!(explain::note(&note), expected);
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) fn plan() -> Plan {
         advance: Advance::Interval,
         checks,
         promotion: Promotion::Copy { hook: None },
+        course: rollout::plan::Course::default(),
+        outside: rollout::plan::Outside::default(),
         unsupported: vec![],
     };
     Plan::new(spec).unwrap()

@@ -144,7 +144,7 @@ impl Laws {
 
     /// A worker sends a report, for the first time or again.
     pub(crate) fn reports(&mut self, worker: Incarnation, report: &Report) {
-        let placed = report.strata.iter().filter(|(stratum, _)| stratum.placement != Placement::Forced);
+        let placed = report.strata.iter().filter(|(stratum, _)| stratum.placement.is_split());
         let started = placed.map(|(_, counts)| counts.started).sum();
         let seen = self.workers.entry(worker).or_default();
         seen.sent.insert(report.number, started);
@@ -160,7 +160,7 @@ impl Laws {
         now: Millis,
     ) {
         let seen = self.workers.entry(worker).or_default();
-        seen.placed += u64::from(placement.is_some_and(|placement| placement != Placement::Forced));
+        seen.placed += u64::from(placement.is_some_and(Placement::is_split));
         self.counted += u64::from(placement.is_some());
         let Some((epoch, Some(routing))) = &seen.held else { return };
         if *upstream == routing.primary {

@@ -1,9 +1,10 @@
-//! The person, or pipeline, who begins the release and confirms that the primary runs the new version.
+//! The person, or pipeline, who begins the release, opens its gates, and confirms that the primary runs the new version.
 
+use rollout::asking::Why;
 use rollout::canary::Canary;
 use rollout::controller::Verb;
 use rollout::names::Revision;
-use rollout::release::{Awaiting, Phase};
+use rollout::release::{Awaiting, Hold, Phase};
 
 /// What there is to ask of a canary now.
 pub(crate) fn next_verb(canary: &Canary) -> Option<Verb> {
@@ -12,7 +13,15 @@ pub(crate) fn next_verb(canary: &Canary) -> Option<Verb> {
         Phase::Initialized => {
             Some(Verb::Release { revision: Revision::parse("new").ok()?, actor, accept_unsupported: true })
         }
-        Phase::Promoting(_, Awaiting::Confirmation { .. }) => Some(Verb::Confirm { actor }),
-        _ => None,
+        Phase::Promoting(_, Awaiting::Confirmation { .. }) => Some(Verb::Confirm { actor, reason: String::new() }),
+        Phase::Paused(run) if run.hold == Some(Hold::Stop) => Some(Verb::Resume { actor, reason: String::new() }),
+        phase => match &phase.run()?.hold {
+            Some(Hold::Approval { refused, .. }) => {
+                let gate = refused.iter().find(|objection| objection.why == Why::Closed)?.name.clone();
+                let reason = String::new();
+                Some(Verb::OpenGate { gate, revision: None, expires_after: None, actor, reason })
+            }
+            _ => None,
+        },
     }
 }

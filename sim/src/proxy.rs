@@ -74,6 +74,7 @@ impl Proxy {
         let settings = Settings {
             has_agent: true,
             decision_header: "x-serin-upstream".into(),
+            mirror_header: "x-serin-mirror".into(),
             lease: LEASE,
             default_upstreams: [(plan.id.clone(), plan.primary.clone())].into(),
             fixed: Vec::new(),

@@ -39,7 +39,9 @@ impl Form {
                 self.text.extend(digits(user));
                 headers[2] = (name.as_bytes(), &self.text);
             }
-            Some(StickyKey::Cookie(name)) => {
+            // A simulated user came with his cookie long ago.
+            Some(StickyKey::Cookie(_) | StickyKey::IssuedCookie(_)) => {
+                let name = self.key.as_ref().and_then(cookie_name).unwrap_or_default();
                 self.text.extend(name.bytes());
                 self.text.push(b'=');
                 self.text.extend(digits(user));
@@ -55,6 +57,14 @@ impl Form {
     }
 }
 
+fn cookie_name(key: &StickyKey) -> Option<&str> {
+    match key {
+        StickyKey::Cookie(name) => Some(name),
+        StickyKey::IssuedCookie(cookie) => Some(cookie.name()),
+        StickyKey::Header(_) | StickyKey::ClientAddress => None,
+    }
+}
+
 /// Eight hexadecimal digits.
 fn digits(user: u32) -> [u8; 8] {
     let mut text = [b'0'; 8];
@@ -67,14 +77,18 @@ fn digits(user: u32) -> [u8; 8] {
 
 #[cfg(test)]
 mod tests {
+    use rollout::cookie::{CookieSpec, IssuedCookie};
+
     use super::*;
     use crate::fixture;
 
-    fn key_of(key: StickyKey, user: u32) -> Vec<u8> {
+    fn key_of(key: &StickyKey, user: u32) -> Vec<u8> {
         let mut form = Form { key: Some(key.clone()), ..Form::new(&fixture::plan()) };
         form.with(user, |request| match key {
-            StickyKey::Header(name) => request.first(&name).map(<[u8]>::to_vec),
-            StickyKey::Cookie(name) => request.cookie(&name).map(<[u8]>::to_vec),
+            StickyKey::Header(name) => request.first(name).map(<[u8]>::to_vec),
+            StickyKey::Cookie(_) | StickyKey::IssuedCookie(_) => {
+                request.cookie(cookie_name(key).unwrap()).map(<[u8]>::to_vec)
+            }
             StickyKey::ClientAddress => request.client_address.map(<[u8]>::to_vec),
         })
         .unwrap()
@@ -82,9 +96,11 @@ mod tests {
 
     #[test]
     fn a_request_carries_its_users_key() {
-        assert_eq!(key_of(StickyKey::Header("x-user".into()), 0x1a), b"0000001a");
-        assert_eq!(key_of(StickyKey::Cookie("session".into()), 7), b"00000007");
-        assert_eq!(key_of(StickyKey::ClientAddress, 258), b"10.0.1.2");
+        assert_eq!(key_of(&StickyKey::Header("x-user".into()), 0x1a), b"0000001a");
+        assert_eq!(key_of(&StickyKey::Cookie("session".into()), 7), b"00000007");
+        let issued = IssuedCookie::new(CookieSpec::named("id")).unwrap();
+        assert_eq!(key_of(&StickyKey::IssuedCookie(issued), 7), b"00000007");
+        assert_eq!(key_of(&StickyKey::ClientAddress, 258), b"10.0.1.2");
     }
 
     #[test]

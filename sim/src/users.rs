@@ -50,7 +50,11 @@ impl Users {
         let Some(canary) = canary else { return };
         let at = now.since(warm_up);
         match &canary.phase {
-            Phase::Initialized | Phase::Progressing(_) | Phase::Paused(_) => {}
+            Phase::Initialized
+            | Phase::Waiting(_)
+            | Phase::Progressing(_)
+            | Phase::Paused(_)
+            | Phase::WaitingPromotion(_) => {}
             Phase::Promoting(..) | Phase::Finalising(..) | Phase::Succeeded(_) => {
                 self.outcome.end.get_or_insert(End::Promoted { at });
             }

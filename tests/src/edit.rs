@@ -25,12 +25,18 @@ pub fn remove_between(text: &str, start: &str, end: &str) -> Result<String> {
     Ok(format!("{before}{after}"))
 }
 
-/// The configuration without Serin's filter: what is left is a plain proxy to the default upstream.
+/// The configuration without Serin's filters: what is left is a plain proxy to the default upstream.
 pub fn without_filter(text: &str) -> Result<String> {
-    remove_between(text, "- name: serin\n", "- name: envoy.filters.http.router")
+    let text = remove_between(text, "- name: serin\n", "- name: envoy.filters.http.router")?;
+    without_copies_filter(&text)
 }
 
-/// The configuration without the native removal of the client's decision header, so that only the filter guards it.
+/// The configuration without the filter that measures copies.
+pub fn without_copies_filter(text: &str) -> Result<String> {
+    remove_between(text, "typed_extension_protocol_options:\n", "load_assignment:\n        cluster_name: web-canary\n")
+}
+
+/// The configuration without the native removal of the client's own copies of our headers, so that only the filter guards it.
 pub fn without_header_guard(text: &str) -> Result<String> {
     remove_between(text, "early_header_mutation_extensions:\n", "http_filters:")
 }

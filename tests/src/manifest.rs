@@ -74,6 +74,16 @@ impl Manifest {
         Self(without).edit("    metrics:\n", &format!("    match: {rules}\n    metrics:\n"))
     }
 
+    /// Webhooks, as flow YAML: `[{ name: owner, type: confirm-promotion, gate: true }]`.
+    pub fn webhooks(self, hooks: &str) -> Result<Self> {
+        self.edit("    metrics:\n", &format!("    webhooks: {hooks}\n    metrics:\n"))
+    }
+
+    /// Another strategy in place of the weights: `iterations: 3`.
+    pub fn strategy(self, weights: &str, strategy: &str) -> Result<Self> {
+        self.edit(&format!("stepWeights: [{weights}]"), strategy)
+    }
+
     /// Any other change.
     pub fn edit(self, from: &str, to: &str) -> Result<Self> {
         replace_once(&self.0, from, to).map(Self)

@@ -158,7 +158,10 @@ async fn a_trapped_vm_is_bypassed_as_shipped() -> Result<()> {
 #[tokio::test]
 async fn a_trapped_vm_is_replaced_under_fail_reload() -> Result<()> {
     Case::run("fail-reload", async |case| {
-        let policy = |text: &str| replace_once(text, "failure_policy: FAIL_OPEN", "failure_policy: FAIL_RELOAD");
+        let policy = |text: &str| {
+            let of_router = |policy| format!("failure_policy: {policy}\n                        vm_config: &serin_vm");
+            replace_once(text, &of_router("FAIL_OPEN"), &of_router("FAIL_RELOAD"))
+        };
         let stage = stage_that_traps(case, |setup| setup.edit(policy)).await?;
         let first = incarnations(&stage).await?;
         let (open, after) = trap_with_open_requests(&stage).await?;

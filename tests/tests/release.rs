@@ -174,9 +174,8 @@ async fn without_traffic_a_release_holds_and_a_pipeline_is_told() -> Result<()> 
 #[tokio::test]
 async fn what_this_build_cannot_honour_holds_until_a_person_accepts_it() -> Result<()> {
     Case::run("unsupported", async |case| {
-        let gate =
-            "    webhooks: [{ name: gate, type: confirm-promotion, url: \"http://127.0.0.1:1/\" }]\n    metrics:\n";
-        let manifest = Manifest::steady("50")?.edit("    metrics:\n", gate)?;
+        let metric = "    metrics:\n      - { name: unheard-of, thresholdRange: { max: 1 } }\n";
+        let manifest = Manifest::steady("50")?.edit("    metrics:\n", metric)?;
         let stage = Stage::start(case, &manifest).await?;
         let said = release_and_wait(&stage, "60s").await?;
         ensure!(said.status == Some(2) && said.stdout.contains("--accept-unsupported"), "{said:?}");

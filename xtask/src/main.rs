@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+mod debian;
 mod envoy;
 mod parts;
 mod shell;
@@ -26,7 +27,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Fetch and install what a fresh machine lacks: the wasm target, Envoy.
+    /// Fetch and install what a fresh machine lacks: the wasm target, programs that the tests run, Envoy.
     Setup,
     /// Build the two things that are deployed: target/dist/serin and target/dist/serin.wasm.
     Build,
@@ -73,6 +74,7 @@ fn run(verb: Verb) -> Result<()> {
     match verb {
         Verb::Setup => {
             toolchain::ensure_wasm_target()?;
+            debian::ensure()?;
             let envoy = envoy::ensure()?;
             println!("ready: Envoy is {}", envoy.display());
             Ok(())

@@ -7,12 +7,13 @@ use anyhow::Result;
 
 use crate::shell::{cargo, run};
 use crate::toolchain::{self, WASM_TARGET};
-use crate::{envoy, parts};
+use crate::{debian, envoy, parts};
 
 /// Formatting, lints (natively and for the module's target), then all tests; `args` go to `cargo test`.
 pub(crate) fn run_all(args: &[OsString]) -> Result<()> {
     toolchain::ensure_wasm_target()?;
     toolchain::ensure_lint_tools()?;
+    debian::ensure()?;
     let envoy = envoy::ensure()?;
 
     run(cargo().args(["fmt", "--all", "--check"]))?;

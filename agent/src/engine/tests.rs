@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::journal::tests::{Disk, asked, declared, hello, release};
+use crate::secrets::Secrets;
 
 /// A loop on a disk of the test's, one stream to it, and the switch that stops it.
 struct Rig {
@@ -27,7 +28,7 @@ impl Rig {
         let disk = Disk::new();
         let (journal, recovered) = disk.journal().unwrap();
         let clock = Clock::start(Millis(0));
-        let (engine, handle) = Engine::new(recovered, journal, clock, Hooks::new().unwrap());
+        let (engine, handle) = Engine::new(recovered, journal, clock, Outside::new(Secrets::default()).unwrap());
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(engine.run(stopped));
         let (sender, messages) = mpsc::channel(room);

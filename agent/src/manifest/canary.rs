@@ -2,14 +2,19 @@
 
 use proto::wire::check_routing;
 use rollout::names::{CanaryId, Upstream};
-use rollout::plan::{Flavour, Plan, PlanError, Spec};
+use rollout::plan::{Course, Flavour, Plan, PlanError, Spec};
 use rollout::rearm::fuse_plan;
 use rollout::table::{Routing, Scope, Split, StickyKey, WeightPpm};
 
 use super::analysis::{self, Analysis};
-use super::choices::{self, Choices};
+use super::around::Around;
+use super::catalogue::Catalogue;
+use super::choices::{self, Choices, url};
+use super::passive;
 use super::reader::{Item, Log, Map};
 use super::service::{self, Service};
+use super::shape::{Shape, check};
+use super::webhooks::named;
 
 /// What the document's head says.
 pub(super) struct Head<'a> {
@@ -20,15 +25,6 @@ pub(super) struct Head<'a> {
     /// `metadata.annotations`.
     pub(super) annotations: Vec<(String, Item<'a>)>,
 }
-
-/// Fields that only concern what runs in a cluster beside the proxies: group and reason.
-const NOT_OURS: &[(&[&str], &str)] = &[
-    (&["provider"], "chooses whose routes Flagger rewrites; Serin rewrites none, the proxy decides for each request"),
-    (&["metricsServer"], "is where Flagger reads its built-in metrics; Serin counts in the proxy and asks nobody"),
-    (&["autoscalerRef"], "is not acted on: a standalone agent scales nothing"),
-    (&["ingressRef", "routeRef", "upstreamRef"], "is not acted on: no object of an ingress or gateway is rewritten"),
-    (&["progressDeadlineSeconds"], "is not acted on: a standalone agent sees no pods; a release without traffic holds"),
-];
 
 /// Advice for fields that stand in the wrong kind or under an old name.
 const ADVICE: &[(&str, &str)] = &[
@@ -48,37 +44,80 @@ const ADVICE: &[(&str, &str)] = &[
 const OWN_ADVICE: &[(&str, &str)] = &[("gates", "stands in analysis: write spec.analysis.gates")];
 
 /// Reads `spec`. `None` when a problem was logged.
-pub(super) fn plan(spec: &Item<'_>, head: &Head<'_>, log: &mut Log) -> Option<Plan> {
+pub(super) fn plan(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log: &mut Log) -> Option<Plan> {
     let mut spec = spec.map(log)?;
     let target = target(&mut spec, head.flavour, log);
     let service = service::read(&mut spec, head.flavour, log);
+    let (namespace, name) = head.id.as_ref().map_or(("default", ""), |id| (id.namespace(), id.name()));
     let choices = match head.flavour {
         Flavour::Flagger => choices::from_annotations(&head.annotations, log),
-        Flavour::Serin => choices::from_spec(&mut spec, &head.annotations, log),
+        Flavour::Serin => choices::from_spec(&mut spec, &head.annotations, namespace, log),
     };
-    switches(&mut spec, log);
+    let switches = switches(&mut spec, log);
+    let named = service.as_ref().and_then(|service| service.name.clone()).or_else(|| target.clone());
+    let named = named.unwrap_or_else(|| name.to_owned());
+    let metrics_server = spec.take("metricsServer", log);
+    let around = Around {
+        flavour: head.flavour,
+        choices: &choices,
+        catalogue,
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+        target: target.unwrap_or_else(|| named.clone()),
+        ingress: reference(&mut spec, "ingressRef", passive::INGRESS, log),
+        route: reference(&mut spec, "routeRef", passive::ROUTE, log),
+        metrics_server: metrics_server.as_ref().and_then(|item| url(item, log)),
+        service: named,
+    };
     let analysis = match spec.need("analysis", log) {
-        Some(item) => analysis::read(&item, head.flavour, &choices, log),
+        Some(item) => analysis::read(&item, &around, log),
         None => None,
     };
-    spec.warn_groups(NOT_OURS, log);
+    if let Some(item) = metrics_server {
+        unused_server(&item, analysis.as_ref(), log);
+    }
+    spec.warn_groups(passive::SPEC, log);
     let advice = if head.flavour == Flavour::Flagger { ADVICE } else { OWN_ADVICE };
     spec.finish(log, advice);
-    meant(head, target, service?, choices, analysis?, log)
+    let name = around.service;
+    let mut analysis = analysis?;
+    analysis.course = switches.of(analysis.course);
+    meant(head, &name, service?, choices, analysis, log)
+}
+
+/// The built-in metrics are not asked for; only a query in a metric is.
+fn unused_server(item: &Item<'_>, analysis: Option<&Analysis>, log: &mut Log) {
+    let address = item.text(&mut Log::new(""));
+    let metrics = analysis.map(|analysis| analysis.outside.metrics.as_slice()).unwrap_or_default();
+    if !metrics.iter().any(|metric| metric.provider.address == address) {
+        item.warn(
+            log,
+            "is where Flagger reads its built-in metrics; Serin counts in the proxy, and asks it for queries only",
+        );
+    }
+}
+
+/// An object that is not rewritten; its name may stand in queries.
+fn reference(spec: &mut Map<'_>, key: &'static str, shape: Shape, log: &mut Log) -> String {
+    let Some(item) = spec.take(key, log) else { return String::new() };
+    check(&item, shape, log);
+    item.warn(log, "is not acted on: no object of an ingress or gateway is rewritten; its name may stand in queries");
+    let mut unread = Log::new("");
+    let name = item.map(&mut unread).and_then(|mut fields| fields.take("name", &mut unread));
+    name.and_then(|item| item.text(&mut unread)).unwrap_or_default()
 }
 
 /// Puts the parts together and applies the plan's own rules, in the document's terms.
 fn meant(
     head: &Head<'_>,
-    target: Option<String>,
+    name: &str,
     service: Service,
     choices: Choices,
     analysis: Analysis,
     log: &mut Log,
 ) -> Option<Plan> {
     let id = head.id.clone()?;
-    let name = service.name.or(target).unwrap_or_else(|| id.name().to_owned());
-    let scope = scope(&id, &name, service.hosts, service.path_prefix, log)?;
+    let scope = scope(&id, name, service.hosts, service.path_prefix, log)?;
     let upstream = |role: &str| Upstream::parse(&format!("{name}-{role}")).ok();
     let spec = Spec {
         flavour: head.flavour,
@@ -88,11 +127,13 @@ fn meant(
         rules: analysis.rules,
         gates: analysis.gates,
         advance: analysis.advance,
-        sticky: choices.sticky.map(lower_header),
+        sticky: analysis.sticky.map(lower_header),
         strategy: analysis.strategy,
         interval: analysis.interval,
         threshold: analysis.threshold,
         checks: analysis.checks,
+        course: analysis.course,
+        outside: analysis.outside,
         promotion: choices.promotion,
         unsupported: log.unsupported.clone(),
         id,
@@ -107,7 +148,7 @@ fn meant(
         Err(refused) => refused,
     };
     for error in refused {
-        log.plan_error(in_manifest(error, &analysis.check_at));
+        log.plan_error(in_manifest(error, &analysis.check_at, analysis.has_steps));
     }
     None
 }
@@ -118,6 +159,7 @@ fn carried(plan: &Plan) -> Result<(), PlanError> {
     let split = Split {
         canary: plan.canary.clone(),
         weight: WeightPpm::ZERO,
+        mirror: plan.course.mirror.unwrap_or_default(),
         rules: plan.rules.clone(),
         sticky: plan.sticky.clone(),
         salt: plan.id.to_string(),
@@ -151,8 +193,15 @@ fn scope(id: &CanaryId, name: &str, hosts: Vec<String>, path_prefix: String, log
     Some(scope)
 }
 
-/// Metrics that cannot be measured are not in the plan, so its n-th check may be a later one of the document.
-fn in_manifest(mut error: PlanError, check_at: &[usize]) -> PlanError {
+/// Metrics that others are asked for are no checks of the plan, so its n-th check may be a later one of the document; and
+/// weights may stand in `steps`.
+fn in_manifest(mut error: PlanError, check_at: &[usize], has_steps: bool) -> PlanError {
+    const WEIGHTS: &str = "spec.analysis.stepWeights";
+    if has_steps && let Some(rest) = error.field.strip_prefix(WEIGHTS) {
+        let of_one = if rest.is_empty() { "" } else { ".weight" };
+        error.field = format!("spec.analysis.steps{rest}{of_one}");
+        return error;
+    }
     const METRICS: &str = "spec.analysis.metrics[";
     if let Some(rest) = error.field.strip_prefix(METRICS)
         && let Some((n, tail)) = rest.split_once(']')
@@ -177,11 +226,15 @@ fn target(spec: &mut Map<'_>, flavour: Flavour, log: &mut Log) -> Option<String>
         Flavour::Serin => spec.take("targetRef", log),
     }?;
     let mut fields = item.map(log)?;
-    if let Some(api) = fields.take("apiVersion", log) {
-        api.text(log);
+    let version = match flavour {
+        Flavour::Flagger => fields.need("apiVersion", log),
+        Flavour::Serin => fields.take("apiVersion", log),
+    };
+    if let Some(version) = version {
+        version.text(log);
     }
     let kind = fields.need("kind", log).and_then(|kind| kind.one_of(log, &["Deployment", "DaemonSet", "Service"]));
-    let name = fields.need("name", log).and_then(|name| name.text(log));
+    let name = fields.need("name", log).and_then(|name| named(&name, log));
     fields.finish(log, &[]);
     let kind = kind.unwrap_or("workload");
     item.warn(
@@ -191,16 +244,28 @@ fn target(spec: &mut Map<'_>, flavour: Flavour, log: &mut Log) -> Option<String>
     name
 }
 
-/// The switches that change what a release may do at all.
-fn switches(spec: &mut Map<'_>, log: &mut Log) {
-    let mut on = |key, log: &mut Log| spec.take(key, log).filter(|item| item.boolean(log) == Some(true));
-    if let Some(item) = on("suspend", log) {
-        item.hold(log, "asks that nothing be done; this build cannot suspend a canary, so its releases do not begin");
+/// What the whole specification says of a release's course.
+struct Switches {
+    suspend: bool,
+    skip_analysis: bool,
+}
+
+impl Switches {
+    fn of(&self, course: Course) -> Course {
+        Course { suspend: self.suspend, skip_analysis: self.skip_analysis, ..course }
     }
-    if let Some(item) = on("skipAnalysis", log) {
-        item.hold(log, "asks for promotion without any check, which this build does not do");
+}
+
+/// The switches that change what a release may do at all.
+fn switches(spec: &mut Map<'_>, log: &mut Log) -> Switches {
+    let mut on = |key, log: &mut Log| spec.take(key, log).filter(|item| item.boolean(log) == Some(true));
+    let suspend = on("suspend", log).is_some();
+    let skipped = on("skipAnalysis", log);
+    if let Some(item) = &skipped {
+        item.warn(log, "promotes without any check; only the approval to begin (confirm-rollout) is asked for");
     }
     if let Some(item) = on("revertOnDeletion", log) {
         item.warn(log, "is not acted on: a standalone agent changed nothing in the cluster that could be reverted");
     }
+    Switches { suspend, skip_analysis: skipped.is_some() }
 }

@@ -5,17 +5,17 @@ use std::fmt::Display;
 
 use rollout::gates::Action;
 use rollout::names::Upstream;
-use rollout::plan::{Hook, Promotion};
+use rollout::outside::Hook;
+use rollout::plan::Promotion;
 use rollout::table::StickyKey;
-use rollout::time::Millis;
 
-use super::gates;
 use super::reader::{Item, Log, Map, did_you_mean};
+use super::{gates, webhooks};
 
-/// How long one call of the promotion hook may take unless the manifest says otherwise; Flagger's default for hooks.
-const HOOK_TIMEOUT: Millis = Millis::from_secs(10);
-const PREFIX: &str = "serin.dev/";
-const ANNOTATIONS: &[&str] = &[
+/// What our annotations begin with.
+pub(super) const PREFIX: &str = "serin.dev/";
+/// The annotations that there are.
+pub(super) const ANNOTATIONS: &[&str] = &[
     "serin.dev/promotion",
     "serin.dev/promotion-hook",
     "serin.dev/upstream-primary",
@@ -68,13 +68,18 @@ pub(super) fn from_annotations(annotations: &[(String, Item<'_>)], log: &mut Log
             _ => item.refuse(log, format!("belongs to an unknown annotation{}", did_you_mean(name, ANNOTATIONS))),
         }
     }
-    let hook = hook.map(|(item, url)| (item, Hook { name: "promotion-hook".into(), url, timeout: HOOK_TIMEOUT }));
+    let hook = hook.map(|(item, url)| (item, webhooks::promotion_at(url)));
     choices.promotion = promotion(swap.is_some(), hook, log);
     choices
 }
 
 /// From a `serin.dev` document's fields.
-pub(super) fn from_spec(spec: &mut Map<'_>, annotations: &[(String, Item<'_>)], log: &mut Log) -> Choices {
+pub(super) fn from_spec(
+    spec: &mut Map<'_>,
+    annotations: &[(String, Item<'_>)],
+    namespace: &str,
+    log: &mut Log,
+) -> Choices {
     for (_, item) in annotations.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
         item.refuse(log, "belongs to an annotation for flagger.app manifests; this kind has the field in spec");
     }
@@ -87,7 +92,7 @@ pub(super) fn from_spec(spec: &mut Map<'_>, annotations: &[(String, Item<'_>)], 
     if let Some(mut fields) = spec.take("promotion", log).and_then(|item| item.map(log)) {
         let mode = fields.take("mode", log).and_then(|item| item.one_of(log, &["copy", "swap"]));
         let item = fields.take("hook", log);
-        let hook = item.as_ref().and_then(|item| hook(item, log).map(|hook| (item, hook)));
+        let hook = item.as_ref().and_then(|item| webhooks::promotion(item, namespace, log).map(|hook| (item, hook)));
         choices.promotion = promotion(mode == Some("swap"), hook, log);
         fields.finish(log, &[]);
     }
@@ -104,19 +109,6 @@ fn promotion(swap: bool, hook: Option<(&Item<'_>, Hook)>, log: &mut Log) -> Prom
             Promotion::Swap
         }
     }
-}
-
-fn hook(item: &Item<'_>, log: &mut Log) -> Option<Hook> {
-    let mut fields = item.map(log)?;
-    let name = fields.take("name", log).and_then(|item| item.text(log));
-    let timeout = fields.take("timeout", log).and_then(|item| item.span(log));
-    let url = fields.need("url", log).and_then(|item| url(&item, log));
-    fields.finish(log, &[]);
-    Some(Hook {
-        name: name.unwrap_or_else(|| "promotion-hook".into()),
-        url: url?,
-        timeout: timeout.unwrap_or(HOOK_TIMEOUT),
-    })
 }
 
 /// A web address.
@@ -156,9 +148,9 @@ fn sticky_fields(item: &Item<'_>, log: &mut Log) -> Option<StickyKey> {
     let mut fields = item.map(log)?;
     let header = fields.take("header", log).and_then(|item| token(&item, log)).map(StickyKey::Header);
     let cookie = fields.take("cookie", log).and_then(|item| token(&item, log)).map(StickyKey::Cookie);
-    let address = fields.take("clientAddress", log).and_then(|item| item.boolean(log));
+    let address = fields.take("clientAddress", log).and_then(|item| item.on(log));
     fields.finish(log, &[]);
-    let address = address.filter(|on| *on).map(|_| StickyKey::ClientAddress);
+    let address = address.map(|()| StickyKey::ClientAddress);
     let mut keys = [header, cookie, address].into_iter().flatten();
     let key = keys.next();
     if key.is_none() || keys.next().is_some() {

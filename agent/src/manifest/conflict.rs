@@ -36,6 +36,12 @@ impl Place {
         Self { file: file.file.clone(), line: document.line }
     }
 
+    /// One name, defined here and elsewhere.
+    pub(super) fn twice(&self, id: &str, other: &Self) -> Problem {
+        let rule = format!("is also defined in {other}; neither is used until one is removed");
+        self.problem("metadata.name", id, rule)
+    }
+
     fn problem(&self, field: &str, value: &str, rule: String) -> Problem {
         let at = Position { line: self.line, column: 1 };
         Problem { file: self.file.clone(), at, field: field.into(), value: value.into(), rule, value_in_rule: false }
@@ -99,7 +105,7 @@ fn claims(files: &[Loaded]) -> Vec<Claim<'_>> {
     for (file_at, file) in files.iter().enumerate() {
         for (document_at, document) in file.documents.iter().enumerate() {
             let (whose, place, plan) = ((file_at, document_at), Place::of(file, document), document.plan());
-            claims.extend(document.id.as_ref().map(|id| Claim { whose, place, id, plan }));
+            claims.extend(document.canary().map(|id| Claim { whose, place, id, plan }));
         }
     }
     claims
@@ -107,8 +113,7 @@ fn claims(files: &[Loaded]) -> Vec<Claim<'_>> {
 
 /// One canary, defined twice.
 pub(super) fn twice(id: &CanaryId, place: &Place, other: &Place) -> Problem {
-    let rule = format!("is also defined in {other}; neither is used until one is removed");
-    place.problem("metadata.name", id.as_str(), rule)
+    place.twice(id.as_str(), other)
 }
 
 /// Two canaries with the same traffic.

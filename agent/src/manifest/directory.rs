@@ -14,8 +14,9 @@ use rollout::plan::{Plan, Spec};
 
 use super::conflict::{Place, is_short_name, overlap, shared_host, twice};
 use super::problem::{Position, Problem, Warning};
+use super::set::{Source, read_set, unreadable};
 use super::tree::SyntaxError;
-use super::{Loaded, MAX_FILE_BYTES, read, unreadable};
+use super::{Loaded, MAX_FILE_BYTES};
 
 /// Most manifest files in one directory.
 const MAX_FILES: usize = 1_024;
@@ -106,12 +107,12 @@ impl Directory {
     fn blind(&self, reason: &str) -> Scan {
         let error = SyntaxError { at: Position::default(), rule: reason.to_owned() };
         let problems =
-            unreadable(&self.path.display().to_string(), error).documents.into_iter().filter_map(|d| d.result.err());
+            unreadable(&self.path.display().to_string(), &error).documents.into_iter().filter_map(|d| d.result.err());
         Scan { problems: problems.flatten().collect(), ..Scan::default() }
     }
 
     fn adopt(&mut self, files: &[(String, Result<String, String>)]) -> Scan {
-        let loaded: Vec<Loaded> = files.iter().map(|(name, text)| self.load(name, text)).collect();
+        let loaded = self.load(files);
         let mut scan = Scan::default();
         let documents = || loaded.iter().flat_map(|file| &file.documents);
         scan.problems.extend(documents().filter_map(|document| document.result.as_ref().err()).flatten().cloned());
@@ -130,17 +131,19 @@ impl Directory {
         scan
     }
 
-    fn load(&self, name: &str, text: &Result<String, String>) -> Loaded {
-        let file = self.path.join(name).display().to_string();
-        match text {
-            Ok(text) => {
-                let mut loaded = read(&file, text);
-                // A file is empty for a moment while it is written; that is no order to remove its canaries.
-                loaded.complete &= !loaded.documents.is_empty();
-                loaded
-            }
-            Err(reason) => unreadable(&file, SyntaxError { at: Position::default(), rule: reason.clone() }),
+    fn load(&self, files: &[(String, Result<String, String>)]) -> Vec<Loaded> {
+        let sources: Vec<_> = files.iter().map(|(name, text)| self.source(name, text)).collect();
+        let mut loaded = read_set(&sources, true);
+        for file in &mut loaded {
+            // A file is empty for a moment while it is written; that is no order to remove its canaries.
+            file.complete &= !file.documents.is_empty();
         }
+        loaded
+    }
+
+    fn source<'a>(&self, name: &str, text: &'a Result<String, String>) -> Source<'a> {
+        let text = text.as_ref().map(String::as_str).map_err(Clone::clone);
+        (self.path.join(name).display().to_string(), text)
     }
 
     /// Each canary's new plan if it has a good one, otherwise the one that holds.
@@ -148,7 +151,7 @@ impl Directory {
         let mut claims: BTreeMap<&CanaryId, Vec<(Place, Option<&Plan>)>> = BTreeMap::new();
         for file in loaded {
             for document in &file.documents {
-                if let Some(id) = &document.id {
+                if let Some(id) = document.canary() {
                     claims.entry(id).or_default().push((Place::of(file, document), document.plan()));
                 }
             }

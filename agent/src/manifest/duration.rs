@@ -23,7 +23,8 @@ pub(super) fn parse(text: &str) -> Result<Millis, DurationError> {
         let millis = match unit {
             "ms" => 1.0,
             "s" => 1_000.0,
-            "m" => 60_000.0,
+            // Graphite's, in whose queries the text stands as it was written.
+            "m" | "min" => 60_000.0,
             "h" => 3_600_000.0,
             _ => return Err(DurationError),
         };
@@ -42,6 +43,7 @@ mod tests {
         for (text, millis) in [
             ("30s", 30_000),
             ("1m", 60_000),
+            ("1min", 60_000),
             ("1h", 3_600_000),
             ("1m30s", 90_000),
             ("500ms", 500),

@@ -6,35 +6,60 @@
 //! `directory`, the only part that touches files.
 
 mod advance;
+mod affinity;
+mod alerts;
 mod analysis;
+mod around;
 mod canary;
+mod catalogue;
 mod choices;
 mod conflict;
+mod convert;
+mod course;
 mod directory;
 mod duration;
+mod emit;
 mod gates;
-mod hooks;
+mod kinds;
 mod metrics;
+mod passive;
 mod problem;
+mod queries;
+pub mod query_template;
 mod reader;
 mod report;
 mod rules;
+mod schema;
 mod service;
+mod set;
+mod shape;
 mod templates;
 mod tree;
+mod webhooks;
 
 use rollout::names::CanaryId;
+use rollout::outside::Receiver;
 use rollout::plan::{Flavour, Plan};
 
+pub use catalogue::Template;
+pub use convert::{ConvertError, convert};
 pub use directory::{Directory, Scan};
 pub use problem::{Position, Problem, Warning};
 pub use report::{Report, report};
+pub use schema::schema;
+pub use set::{read, read_together};
 pub use tree::{MAX_DEPTH, MAX_DOCUMENTS, MAX_FILE_BYTES};
 
 use canary::Head;
+use catalogue::Catalogue;
 use reader::{Item, Log, Map, did_you_mean};
-use tree::{Documents, Node, SyntaxError, Value};
+use tree::{Node, Value};
 
+/// What Kubernetes answers with when it is asked for several.
+const LISTS: &[&str] = &["List", "CanaryList", "MetricTemplateList", "AlertProviderList"];
+const CANARY: &str = "Canary";
+const METRIC_TEMPLATE: &str = "MetricTemplate";
+const ALERT_PROVIDER: &str = "AlertProvider";
 const FLAGGER: &str = "flagger.app/v1beta1";
 const SERIN: &str = "serin.dev/v1alpha1";
 
@@ -47,6 +72,8 @@ pub struct Loaded {
     pub documents: Vec<Document>,
     /// Whether it was read to its end; a syntax error hides whatever follows.
     pub complete: bool,
+    /// Why nobody may mean it for us, where something in it cannot be read: a Helm template, or no word of our kinds.
+    pub aside: Option<&'static str>,
 }
 
 /// One document of a file.
@@ -58,7 +85,7 @@ pub struct Document {
     pub kind: String,
     /// Its name, with the namespace where it is a Canary; empty if it has none.
     pub name: String,
-    /// Whose Canary it is, as far as that could be read.
+    /// Namespace and name of a Canary, MetricTemplate or AlertProvider, as far as they could be read.
     pub id: Option<CanaryId>,
     /// What it means, or everything that is wrong with it.
     pub result: Result<Content, Vec<Problem>>,
@@ -71,13 +98,20 @@ pub struct Document {
 pub enum Content {
     /// A Canary.
     Canary(Box<Plan>),
-    /// A MetricTemplate or AlertProvider: valid, not honoured yet.
-    Template,
+    /// A MetricTemplate, which metrics can name.
+    MetricTemplate(Box<Template>),
+    /// An AlertProvider, which alerts can name.
+    AlertProvider(Box<Receiver>),
     /// A kind that is none of our business.
     Skipped,
 }
 
 impl Document {
+    /// Whose Canary it is, whether or not it is a valid one.
+    pub fn canary(&self) -> Option<&CanaryId> {
+        self.id.as_ref().filter(|_| self.kind == CANARY)
+    }
+
     /// The plan, if it is a valid Canary.
     pub fn plan(&self) -> Option<&Plan> {
         match &self.result {
@@ -87,37 +121,29 @@ impl Document {
     }
 }
 
-/// Reads all documents of a file; `file` is only what messages call it. Never fails: what is wrong is in the documents.
-pub fn read(file: &str, text: &str) -> Loaded {
-    let mut loaded = Loaded { file: file.to_owned(), documents: Vec::new(), complete: true };
-    if text.len() > MAX_FILE_BYTES {
-        let rule = format!("is {} bytes long; at most {MAX_FILE_BYTES} are read", text.len());
-        return unreadable(file, SyntaxError { at: Position { line: 1, column: 1 }, rule });
+/// The items of what Kubernetes answers with when it is asked for several; each is a document of its own.
+fn listed(node: Node) -> Vec<Node> {
+    let Value::Map(entries) = &node.value else { return vec![node] };
+    let of = |key: &str| entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value.value);
+    match (of("kind"), of("items")) {
+        (Some(Value::Text(kind)), Some(Value::List(items))) if LISTS.contains(&kind.as_str()) => items.clone(),
+        _ => vec![node],
     }
-    for found in Documents::new(text) {
-        match found {
-            Ok(node) if node.value == Value::Null => {}
-            Ok(node) => loaded.documents.push(document(file, &node)),
-            Err(error) => {
-                loaded.complete = false;
-                loaded.documents.append(&mut unreadable(file, error).documents);
-            }
-        }
-    }
-    loaded
 }
 
-/// A file of which nothing can be said but why.
-fn unreadable(file: &str, error: SyntaxError) -> Loaded {
-    let mut log = Log::new(file);
-    log.problem(error.at, "", "", error.rule);
-    let (kind, name) = (String::new(), String::new());
-    let document =
-        Document { line: error.at.line, kind, name, id: None, result: Err(log.problems), warnings: Vec::new() };
-    Loaded { file: file.to_owned(), documents: vec![document], complete: false }
+/// Whether a document is a Canary of ours, and so may name others.
+fn is_canary(node: &Node) -> bool {
+    let Value::Map(entries) = &node.value else { return false };
+    let is = |key: &str, values: &[&str]| {
+        entries.iter().any(|entry| {
+            entry.key == key && matches!(&entry.value.value, Value::Text(text) if values.contains(&text.as_str()))
+        })
+    };
+    is("kind", &[CANARY]) && is("apiVersion", &[FLAGGER, SERIN])
 }
 
-fn document(file: &str, node: &Node) -> Document {
+/// Reads one document; `catalogue` is what a Canary may name.
+fn document(file: &str, node: &Node, catalogue: &Catalogue) -> Document {
     let mut log = Log::new(file);
     let mut document = Document {
         line: node.at.line,
@@ -127,7 +153,13 @@ fn document(file: &str, node: &Node) -> Document {
         result: Ok(Content::Skipped),
         warnings: Vec::new(),
     };
-    let content = Item::root(node, &mut log).map(&mut log).and_then(|root| content(root, &mut document, &mut log));
+    if is_list(node) {
+        log.warning(node.at, "", "is a list and no Kubernetes object; the document is skipped");
+        document.warnings = log.warnings;
+        return document;
+    }
+    let content =
+        Item::root(node, &mut log).map(&mut log).and_then(|root| content(root, &mut document, catalogue, &mut log));
     log.problems.sort_by_key(|problem| problem.at);
     log.warnings.sort_by_key(|warning| warning.at);
     document.result = match content {
@@ -138,7 +170,12 @@ fn document(file: &str, node: &Node) -> Document {
     document
 }
 
-fn content(mut root: Map<'_>, document: &mut Document, log: &mut Log) -> Option<Content> {
+/// What is no map can be no object: patches are lists. A text may be the beginning of one that is being written.
+fn is_list(node: &Node) -> bool {
+    matches!(node.value, Value::List(_))
+}
+
+fn content(mut root: Map<'_>, document: &mut Document, catalogue: &Catalogue, log: &mut Log) -> Option<Content> {
     if !["apiVersion", "kind", "metadata", "spec"].into_iter().any(|key| root.has(key)) {
         // People keep a proxy's configuration or a kustomization beside their canaries: no object, so none of ours.
         log.warning(
@@ -155,22 +192,19 @@ fn content(mut root: Map<'_>, document: &mut Document, log: &mut Log) -> Option<
     document.kind = plain(kind.as_deref().unwrap_or_default());
     let (version, kind, version_item, kind_item) = (version?, kind?, version_item?, kind_item?);
     match (version.as_str(), kind.as_str()) {
-        (FLAGGER, "Canary") => canary(root, Flavour::Flagger, document, log),
-        (SERIN, "Canary") => canary(root, Flavour::Serin, document, log),
-        (FLAGGER, "MetricTemplate") => template(root, document, templates::metric_template, log),
-        (FLAGGER, "AlertProvider") => template(root, document, templates::alert_provider, log),
+        (FLAGGER, CANARY) => canary(root, Flavour::Flagger, document, catalogue, log),
+        (SERIN, CANARY) => canary(root, Flavour::Serin, document, catalogue, log),
+        (FLAGGER | SERIN, METRIC_TEMPLATE | ALERT_PROVIDER) => {
+            let flavour = if version == FLAGGER { Flavour::Flagger } else { Flavour::Serin };
+            named(root, &kind, flavour, document, log)
+        }
         (FLAGGER | SERIN, _) => {
-            let near = did_you_mean(&kind, &["Canary", "MetricTemplate", "AlertProvider"]);
+            let near = did_you_mean(&kind, &[CANARY, METRIC_TEMPLATE, ALERT_PROVIDER]);
             kind_item.refuse(log, format!("is not a kind of {version} that is read here{near}"));
             None
         }
-        (_, "Canary" | "MetricTemplate" | "AlertProvider") => {
-            version_item
-                .refuse(log, format!("has no {kind} that is read here; use {FLAGGER} or, for a Canary, {SERIN}"));
-            None
-        }
-        (_, "List" | "CanaryList") => {
-            kind_item.refuse(log, "is not read; write each item as a document of its own, parted by ---");
+        (_, CANARY | METRIC_TEMPLATE | ALERT_PROVIDER) => {
+            version_item.refuse(log, format!("has no {kind} that is read here; use {FLAGGER} or {SERIN}"));
             None
         }
         _ => {
@@ -182,7 +216,13 @@ fn content(mut root: Map<'_>, document: &mut Document, log: &mut Log) -> Option<
     }
 }
 
-fn canary(mut root: Map<'_>, flavour: Flavour, document: &mut Document, log: &mut Log) -> Option<Content> {
+fn canary(
+    mut root: Map<'_>,
+    flavour: Flavour,
+    document: &mut Document,
+    catalogue: &Catalogue,
+    log: &mut Log,
+) -> Option<Content> {
     let (id, name, annotations) = identity(&mut root, log);
     document.name = id.as_ref().map_or_else(|| plain(&name), ToString::to_string);
     document.id.clone_from(&id);
@@ -190,22 +230,23 @@ fn canary(mut root: Map<'_>, flavour: Flavour, document: &mut Document, log: &mu
     let spec = root.need("spec", log);
     root.finish(log, &[]);
     let head = Head { flavour, id, annotations };
-    canary::plan(&spec?, &head, log).map(|plan| Content::Canary(Box::new(plan)))
+    canary::plan(&spec?, &head, catalogue, log).map(|plan| Content::Canary(Box::new(plan)))
 }
 
-fn template(
-    mut root: Map<'_>,
-    document: &mut Document,
-    read: fn(&Item<'_>, &mut Log),
-    log: &mut Log,
-) -> Option<Content> {
+/// What a Canary names.
+fn named(mut root: Map<'_>, kind: &str, flavour: Flavour, document: &mut Document, log: &mut Log) -> Option<Content> {
     let (id, name, _) = identity(&mut root, log);
-    document.name = id.map_or_else(|| plain(&name), |id| id.to_string());
+    document.name = id.as_ref().map_or_else(|| plain(&name), ToString::to_string);
+    document.id.clone_from(&id);
     root.take("status", log);
     let spec = root.need("spec", log);
     root.finish(log, &[]);
-    read(&spec?, log);
-    Some(Content::Template)
+    let namespace = id.as_ref().map_or("default", CanaryId::namespace);
+    if kind == METRIC_TEMPLATE {
+        templates::metric_template(&spec?, flavour, namespace, log).map(|read| Content::MetricTemplate(Box::new(read)))
+    } else {
+        templates::alert_provider(&spec?, flavour, namespace, log).map(|read| Content::AlertProvider(Box::new(read)))
+    }
 }
 
 /// Namespace and name as a canary's id, the bare name, and the annotations. The rest of `metadata` is Kubernetes' own.

@@ -8,6 +8,7 @@ use rollout::time::Millis;
 
 use super::duration;
 use super::problem::{Position, Problem, Warning, quoted};
+use super::shape::{Field, check};
 use super::tree::{Entry, Node, Value};
 
 /// Most items of one list or map that is read.
@@ -122,6 +123,15 @@ impl<'a> Item<'a> {
         if let Some(problem) = log.problems.last_mut() {
             problem.value_in_rule = true;
         }
+        None
+    }
+
+    /// A switch that is on or not there; `false` beside another choice would read as a third.
+    pub(super) fn on(&self, log: &mut Log) -> Option<()> {
+        if self.boolean(log)? {
+            return Some(());
+        }
+        self.refuse(log, "has no meaning here; write true, or leave the field out");
         None
     }
 
@@ -278,12 +288,13 @@ impl<'a> Map<'a> {
         item
     }
 
-    /// Fields that only need a warning, one for each group of them that is there.
-    pub(super) fn warn_groups(&mut self, groups: &[(&'static [&'static str], &str)], log: &mut Log) {
-        for (keys, reason) in groups {
-            let there: Vec<_> = keys.iter().filter_map(|key| Some((key, self.take(key, log)?))).collect();
+    /// Fields that are validated and else only need a warning, one for each group of them that is there.
+    pub(super) fn warn_groups(&mut self, groups: &[(&'static [Field], &str)], log: &mut Log) {
+        for (fields, reason) in groups {
+            let there: Vec<_> = fields.iter().filter_map(|field| Some((field, self.take(field.name, log)?))).collect();
+            there.iter().for_each(|(field, item)| check(item, field.shape, log));
             let Some(((_, first), others)) = there.split_first() else { continue };
-            let others: Vec<_> = others.iter().map(|(key, _)| **key).collect();
+            let others: Vec<_> = others.iter().map(|(field, _)| field.name).collect();
             let also = if others.is_empty() { String::new() } else { format!("(also {}) ", others.join(", ")) };
             first.warn(log, format!("{also}{reason}"));
         }

@@ -37,15 +37,16 @@ pub fn report(files: &[Loaded], explain: bool) -> Report {
         for (document_at, document) in file.documents.iter().enumerate() {
             let conflicts = conflicts.iter().filter(|found| found.whose == (file_at, document_at));
             let conflicts: Vec<_> = conflicts.collect();
-            report.add(&file.file, document, &conflicts, explain);
+            report.add(file, document, &conflicts, explain);
         }
     }
     report
 }
 
 impl Report {
-    fn add(&mut self, file: &str, document: &Document, conflicts: &[&Conflict], explain: bool) {
+    fn add(&mut self, file: &Loaded, document: &Document, conflicts: &[&Conflict], explain: bool) {
         let Document { line, kind, name, result, .. } = document;
+        let Loaded { file, aside, .. } = file;
         let subject =
             [kind.as_str(), name.as_str()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
         let subject = if subject.is_empty() { "document" } else { &subject };
@@ -59,12 +60,16 @@ impl Report {
             }
         }
         let holds = warnings.iter().filter(|warning| warning.holds).count();
-        let verdict = if !problems.is_empty() {
+        let verdict = if let (Some(reason), false) = (aside, problems.is_empty()) {
+            self.skipped += 1;
+            problems.clear();
+            format!("skipped, {reason}")
+        } else if !problems.is_empty() {
             self.refused += 1;
             format!("refused: {}", why(&problems, explain))
         } else if matches!(result, Ok(Content::Skipped)) {
             self.skipped += 1;
-            "skipped, not one of our kinds".into()
+            format!("skipped, {}", if kind.is_empty() { "no Kubernetes object" } else { "not one of our kinds" })
         } else if warnings.is_empty() {
             self.accepted += 1;
             "accepted".into()

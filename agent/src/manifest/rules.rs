@@ -92,7 +92,7 @@ fn string_match(item: &Item<'_>, own: bool, log: &mut Log) -> Option<StringMatch
             Err(error) => form.refuse(log, error.to_string()),
         }
     }
-    if own && fields.take("present", log).and_then(|form| form.boolean(log)) == Some(true) {
+    if own && fields.take("present", log).and_then(|form| form.on(log)).is_some() {
         found.push(StringMatch::Present);
     }
     fields.finish(log, &[("present", "is a field of serin.dev/v1alpha1; here write regex: .*")]);

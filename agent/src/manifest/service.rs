@@ -2,7 +2,9 @@
 
 use rollout::plan::Flavour;
 
+use super::passive;
 use super::reader::{Item, Log, Map};
+use super::shape::check;
 
 /// The traffic.
 pub(super) struct Service {
@@ -13,22 +15,6 @@ pub(super) struct Service {
     /// String prefix of the path.
     pub(super) path_prefix: String,
 }
-
-const NOT_OURS: &[(&[&str], &str)] = &[
-    (
-        &["port", "portName", "targetPort", "portDiscovery", "appProtocol", "headless", "trafficDistribution"],
-        "describes Kubernetes services, and a standalone agent makes none; the proxy's own configuration holds the ports",
-    ),
-    (
-        &["apex", "primary", "canary", "unmanagedMetadata"],
-        "describes the metadata of Kubernetes services, and a standalone agent makes none",
-    ),
-    (&["gateways", "gatewayRefs", "delegation", "meshName", "backends"], "is not acted on: no mesh object is written"),
-    (
-        &["rewrite", "retries", "headers", "corsPolicy", "trafficPolicy", "timeout", "backendTimeout", "mirror"],
-        "is not acted on: no route is written; keep it in the proxy's own routes",
-    ),
-];
 
 /// Takes and reads `service`; without one the defaults. `None` when it is no map.
 pub(super) fn read(spec: &mut Map<'_>, flavour: Flavour, log: &mut Log) -> Option<Service> {
@@ -47,7 +33,10 @@ pub(super) fn read(spec: &mut Map<'_>, flavour: Flavour, log: &mut Log) -> Optio
     {
         service.path_prefix = prefix;
     }
-    fields.warn_groups(NOT_OURS, log);
+    if flavour == Flavour::Flagger && !fields.has("port") {
+        log.problem(item.at, "spec.service.port", "", "is missing; it is required");
+    }
+    fields.warn_groups(passive::SERVICE, log);
     fields
         .finish(log, &[("pathPrefix", "is a field of serin.dev/v1alpha1; here write match: [{uri: {prefix: /path}}]")]);
     Some(service)
@@ -56,6 +45,7 @@ pub(super) fn read(spec: &mut Map<'_>, flavour: Flavour, log: &mut Log) -> Optio
 /// Flagger copies `match` into the mesh's route; here a single URI prefix bounds the scope.
 fn matched_prefix(item: &Item<'_>, log: &mut Log) -> Option<String> {
     let list = item.list(log);
+    list.iter().for_each(|item| check(item, passive::MATCH, log));
     let [only] = list.as_slice() else {
         if !list.is_empty() {
             item.warn(

@@ -1,9 +1,16 @@
-//! MetricTemplate and AlertProvider documents: read and validated, so that a wrong one is known before it is needed.
+//! MetricTemplate and AlertProvider documents: whom a metric asks, and whom an alert tells.
 
+use std::collections::BTreeMap;
+
+use rollout::outside::{Provider, ProviderKind, Receiver, ReceiverKind, SecretRef};
+use rollout::plan::Flavour;
+
+use super::catalogue::Template;
 use super::choices::url;
-use super::reader::{Item, Log};
+use super::reader::{Item, Log, Map};
 
-const METRIC_PROVIDERS: &[&str] = &[
+/// Flagger's types, and those that only our own kind has.
+pub(super) const METRIC_TYPES: &[&str] = &[
     "prometheus",
     "influxdb",
     "datadog",
@@ -16,67 +23,143 @@ const METRIC_PROVIDERS: &[&str] = &[
     "keptn",
     "splunk",
 ];
-const ALERT_PROVIDERS: &[&str] = &["slack", "msteams", "discord", "rocket", "gchat"];
+/// The same with ours.
+pub(super) const OWN_METRIC_TYPES: &[&str] = &[
+    "prometheus",
+    "influxdb",
+    "datadog",
+    "externalmetrics",
+    "stackdriver",
+    "cloudwatch",
+    "newrelic",
+    "graphite",
+    "dynatrace",
+    "keptn",
+    "splunk",
+    "http",
+];
+/// Flagger's types of receivers.
+pub(super) const ALERT_TYPES: &[&str] = &["slack", "msteams", "discord", "rocket", "gchat"];
+/// The same with ours.
+pub(super) const OWN_ALERT_TYPES: &[&str] = &["slack", "msteams", "discord", "rocket", "gchat", "webhook"];
+/// Flagger's channel where none is given.
+const CHANNEL: &str = "general";
+/// Who speaks where nobody is named: Flagger's own default, and ours.
+pub(super) const FLAGGERS_USERNAME: &str = "flagger";
+const USERNAME: &str = "serin";
 
 /// Reads a MetricTemplate's spec.
-pub(super) fn metric_template(spec: &Item<'_>, log: &mut Log) {
-    let Some(mut fields) = spec.map(log) else { return };
-    if let Some(mut provider) = fields.need("provider", log).and_then(|item| item.map(log)) {
-        if let Some(item) = provider.need("type", log) {
-            item.one_of(log, METRIC_PROVIDERS);
+pub(super) fn metric_template(spec: &Item<'_>, flavour: Flavour, namespace: &str, log: &mut Log) -> Option<Template> {
+    let mut fields = spec.map(log)?;
+    let provider = fields.need("provider", log).and_then(|item| provider(&item, flavour, namespace, log));
+    let query = fields.need("query", log).and_then(|item| {
+        let text = item.text(log)?;
+        if text.trim().is_empty() {
+            item.refuse(log, "is empty; write the query");
         }
-        for key in ["address", "region"] {
-            if let Some(item) = provider.take(key, log) {
-                item.text(log);
-            }
-        }
-        if let Some(headers) = provider.take("headers", log).and_then(|item| item.map(log)) {
-            headers.rest(log).iter().for_each(|(_, values)| drop(values.texts(log)));
-        }
-        if let Some(item) = provider.take("insecureSkipVerify", log) {
-            item.boolean(log);
-        }
-        if let Some(item) = provider.take("secretRef", log) {
-            secret(&item, log);
-        }
-        provider.finish(log, &[]);
-    }
-    if let Some(item) = fields.need("query", log) {
-        item.text(log);
-    }
+        Some(text)
+    });
     fields.finish(log, &[]);
-    spec.warn(
-        log,
-        "is read but not honoured: this build sends no queries, and metrics that refer to it hold their releases",
-    );
+    Some(Template { provider: provider?, query: query? })
+}
+
+fn provider(item: &Item<'_>, flavour: Flavour, namespace: &str, log: &mut Log) -> Option<Result<Provider, String>> {
+    let mut fields = item.map(log)?;
+    let types = if flavour == Flavour::Flagger { METRIC_TYPES } else { OWN_METRIC_TYPES };
+    let kind_item = fields.need("type", log);
+    let kind = kind_item.as_ref().and_then(|item| item.one_of(log, types));
+    let address = fields.take("address", log).and_then(|item| address(&item, kind, log));
+    let region = fields.take("region", log).and_then(|item| item.text(log));
+    let headers = fields.take("headers", log).map(|item| headers(&item, log)).unwrap_or_default();
+    let insecure = fields.take("insecureSkipVerify", log).and_then(|item| item.boolean(log)) == Some(true);
+    let secret = fields.take("secretRef", log).and_then(|item| secret(&item, namespace, log));
+    fields.finish(log, &[]);
+    let (name, kind_item) = (kind?, kind_item?);
+    let Some(kind) = kind_of(name) else {
+        let reason = "is read, but this build cannot ask such a server; metrics that use it hold their releases";
+        kind_item.warn(log, reason);
+        return Some(Err(name.to_owned()));
+    };
+    let needed = match kind {
+        ProviderKind::CloudWatch if region.is_none() => Some(("region", "is missing; cloudwatch needs it")),
+        ProviderKind::Prometheus
+        | ProviderKind::Graphite
+        | ProviderKind::InfluxDb
+        | ProviderKind::Dynatrace
+        | ProviderKind::Splunk
+        | ProviderKind::Http
+            if address.is_none() =>
+        {
+            Some(("address", "is missing; this type has no address of its own"))
+        }
+        _ => None,
+    };
+    if let Some((field, rule)) = needed {
+        log.problem(item.at, &format!("{}.{field}", item.path), "", rule);
+    }
+    Some(Ok(Provider { kind, address, headers, secret, region, insecure_skip_verify: insecure }))
+}
+
+/// Splunk's may be a web socket's, as Flagger is given it.
+fn address(item: &Item<'_>, kind: Option<&str>, log: &mut Log) -> Option<String> {
+    let is_socket = |text: &str| ["ws://", "wss://"].iter().any(|scheme| text.starts_with(scheme));
+    let text = if kind == Some("splunk") && item.is_text() { item.text(log) } else { None };
+    text.filter(|text| is_socket(text)).or_else(|| url(item, log))
+}
+
+fn kind_of(name: &str) -> Option<ProviderKind> {
+    Some(match name {
+        "prometheus" => ProviderKind::Prometheus,
+        "influxdb" => ProviderKind::InfluxDb,
+        "datadog" => ProviderKind::Datadog,
+        "stackdriver" => ProviderKind::Stackdriver,
+        "cloudwatch" => ProviderKind::CloudWatch,
+        "newrelic" => ProviderKind::NewRelic,
+        "graphite" => ProviderKind::Graphite,
+        "dynatrace" => ProviderKind::Dynatrace,
+        "splunk" => ProviderKind::Splunk,
+        "http" => ProviderKind::Http,
+        _ => return None,
+    })
+}
+
+fn headers(item: &Item<'_>, log: &mut Log) -> BTreeMap<String, Vec<String>> {
+    let named = item.map(log).map(|map| map.rest(log)).unwrap_or_default();
+    let values = |item: &Item<'_>, log: &mut Log| item.texts(log).into_iter().map(|(_, text)| text).collect();
+    named.into_iter().map(|(name, item)| (name, values(&item, log))).collect()
 }
 
 /// Reads an AlertProvider's spec.
-pub(super) fn alert_provider(spec: &Item<'_>, log: &mut Log) {
-    let Some(mut fields) = spec.map(log) else { return };
-    if let Some(item) = fields.need("type", log) {
-        item.one_of(log, ALERT_PROVIDERS);
+pub(super) fn alert_provider(spec: &Item<'_>, flavour: Flavour, namespace: &str, log: &mut Log) -> Option<Receiver> {
+    let mut fields = spec.map(log)?;
+    let types = if flavour == Flavour::Flagger { ALERT_TYPES } else { OWN_ALERT_TYPES };
+    let kind = fields.need("type", log).and_then(|item| item.one_of(log, types));
+    let text = |fields: &mut Map<'_>, key, log: &mut Log| fields.take(key, log).and_then(|item| item.text(log));
+    let channel = text(&mut fields, "channel", log).unwrap_or_else(|| CHANNEL.into());
+    let usual = if flavour == Flavour::Flagger { FLAGGERS_USERNAME } else { USERNAME };
+    let username = text(&mut fields, "username", log).unwrap_or_else(|| usual.into());
+    let proxy = fields.take("proxy", log).and_then(|item| url(&item, log));
+    let (address_item, secret_item) = (fields.take("address", log), fields.take("secretRef", log));
+    if address_item.is_none() && secret_item.is_none() {
+        spec.refuse(log, "must have one of address, secretRef");
     }
-    for key in ["channel", "username", "proxy"] {
-        if let Some(item) = fields.take(key, log) {
-            item.text(log);
-        }
-    }
-    let address = fields.take("address", log);
-    let reference = fields.take("secretRef", log);
-    match (&address, &reference) {
-        (Some(address), None) => drop(url(address, log)),
-        (None, Some(reference)) => secret(reference, log),
-        _ => spec.refuse(log, "must have exactly one of address and secretRef"),
-    }
+    let address = address_item.and_then(|item| url(&item, log));
+    let secret = secret_item.and_then(|item| secret(&item, namespace, log));
     fields.finish(log, &[]);
-    spec.warn(log, "is read but not honoured: this build sends no alerts");
+    let kind = match kind? {
+        "slack" => ReceiverKind::Slack,
+        "msteams" => ReceiverKind::MsTeams,
+        "discord" => ReceiverKind::Discord,
+        "rocket" => ReceiverKind::Rocket,
+        "gchat" => ReceiverKind::GChat,
+        _ => ReceiverKind::Webhook,
+    };
+    Some(Receiver { kind, address, secret, channel, username, proxy })
 }
 
-fn secret(item: &Item<'_>, log: &mut Log) {
-    let Some(mut fields) = item.map(log) else { return };
-    if let Some(name) = fields.need("name", log) {
-        name.text(log);
-    }
-    fields.finish(log, &[]);
+fn secret(item: &Item<'_>, namespace: &str, log: &mut Log) -> Option<SecretRef> {
+    let mut fields = item.map(log)?;
+    let name = fields.need("name", log).and_then(|name| name.text(log));
+    fields.finish(log, &[("namespace", "cannot be chosen: the secret is read in the document's own namespace")]);
+    Some(SecretRef { namespace: namespace.to_owned(), name: name? })
 }

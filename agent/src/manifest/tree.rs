@@ -181,6 +181,11 @@ impl Node {
         Self { at, value, cost: NODE_COST + bytes, height: 0 }
     }
 
+    /// A value that stands in no file.
+    pub(super) const fn made(value: Value) -> Self {
+        Self { at: Position { line: 0, column: 0 }, value, cost: NODE_COST, height: 0 }
+    }
+
     /// The value as a message shows it: `the text "ten"`.
     pub(super) fn described(&self) -> String {
         match &self.value {
@@ -258,6 +263,11 @@ fn key_of(node: Node) -> Result<(String, Position), SyntaxError> {
             Err(SyntaxError { at, rule: "is no name of a field; a field's name is a text".into() })
         }
     }
+}
+
+/// Whether a text without quotes is read as a text.
+pub(super) fn is_plain_text(text: &str) -> bool {
+    matches!(scalar(text, ScalarStyle::Plain, None), Ok(Value::Text(_)))
 }
 
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {

@@ -70,15 +70,15 @@ async fn a_release_is_explained_while_it_runs_and_after_its_end() {
 #[tokio::test]
 async fn what_cannot_be_honoured_holds_until_someone_accepts_it() {
     let agent = TestAgent::start_with(|options, _| {
-        let hook = "    webhooks: [{ name: gate, type: confirm-rollout, url: \"http://127.0.0.1:1/\" }]\n";
-        std::fs::write(options.canaries.join("web.yaml"), format!("{WEB}{hook}")).unwrap();
+        let metric = "      - { name: unheard-of, thresholdRange: { max: 1 } }\n";
+        std::fs::write(options.canaries.join("web.yaml"), format!("{WEB}{metric}")).unwrap();
     })
     .await;
     let api = agent.api();
     api.ask("releases").await;
     let held = api.web().await;
     assert_eq!((&held["weightPercent"], &held["phase"]), (&json!(0.0), &json!("Progressing")));
-    assert!(held["unsupported"][0].as_str().unwrap().contains("webhooks[0]"), "{held}");
+    assert!(held["unsupported"][0].as_str().unwrap().contains("metrics[1]"), "{held}");
     assert!(held["message"].as_str().unwrap().contains("--accept-unsupported"), "{held}");
     let body = json!({ "revision": "v2", "actor": "ann", "acceptUnsupported": true });
     assert_eq!(api.post(&format!("{WEB_PATH}/releases"), &body).await.0, 200);

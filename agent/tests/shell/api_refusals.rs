@@ -25,7 +25,7 @@ async fn post_text(api: &Api, path: &str, content_type: &str, body: &str) -> (u1
 async fn bodies_that_are_not_what_the_api_takes() {
     let agent = TestAgent::start().await;
     let api = agent.api();
-    let (releases, abort) = (format!("{WEB_PATH}/releases"), format!("{WEB_PATH}/abort"));
+    let [releases, abort, weight] = ["releases", "abort", "weight"].map(|verb| format!("{WEB_PATH}/{verb}"));
     let json = "application/json";
     for (path, body, status, words) in [
         (&releases, "{", 400, &["EOF"][..]),
@@ -39,6 +39,12 @@ async fn bodies_that_are_not_what_the_api_takes() {
         (&releases, r#"{"revision":"v2","actor":"a\nb"}"#, 400, &["actor"]),
         (&abort, r#"{"actor":"ann","reason":"two\nlines"}"#, 400, &["reason", "one line"]),
         (&abort, r#"{"actor":"ann","revision":"v2"}"#, 422, &["unknown field `revision`"]),
+        (&abort, r#"{"actor":"ann","weightPercent":5}"#, 400, &["weightPercent", "abort"]),
+        (&weight, r#"{"actor":"ann"}"#, 400, &["weightPercent", "0 to 100"]),
+        (&weight, r#"{"actor":"ann","weightPercent":100.1}"#, 400, &["weightPercent", "0 to 100"]),
+        (&weight, r#"{"actor":"ann","weightPercent":-1}"#, 400, &["weightPercent"]),
+        (&weight, r#"{"actor":"ann","weightPercent":0.00001}"#, 400, &["four decimals"]),
+        (&weight, r#"{"actor":"ann","weightPercent":"5"}"#, 422, &["weightPercent"]),
     ] {
         refused(&post_text(&api, path, json, body).await, status, words);
     }
@@ -47,8 +53,6 @@ async fn bodies_that_are_not_what_the_api_takes() {
     refused(&post_text(&api, &abort, json, &long).await, 400, &["reason", "1024"]);
     let huge = format!(r#"{{"actor":"ann","reason":"{}"}}"#, "x".repeat(65 << 10));
     refused(&post_text(&api, &abort, json, &huge).await, 413, &["length limit"]);
-    let unkept = post_text(&api, &format!("{WEB_PATH}/promote"), json, r#"{"actor":"ann","reason":"why"}"#).await;
-    refused(&unkept, 400, &["reason \"why\" is not kept for promote"]);
     assert_eq!(api.web().await["release"], 0);
 }
 
@@ -92,7 +96,7 @@ async fn verbs_in_the_wrong_phase() {
     let api = agent.api();
     let actor = json!({ "actor": "ann" });
     let post = async |verb: &str| api.post(&format!("{WEB_PATH}/{verb}"), &actor).await;
-    for verb in ["abort", "promote", "confirm", "pause", "resume"] {
+    for verb in ["abort", "promote", "confirm", "pause", "resume", "retry", "skip"] {
         refused(&post(verb).await, 409, &[&format!("cannot {verb} while Initialized")]);
     }
     api.ask("releases").await;

@@ -4,6 +4,7 @@
 
 mod api;
 mod api_refusals;
+mod gates;
 mod hooks;
 mod manifests;
 mod metrics;
@@ -15,4 +16,5 @@ mod stream_refusals;
 mod streams;
 mod support;
 mod tls;
+mod verbs;
 mod watch;

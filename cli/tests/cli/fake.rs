@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::stream::{self, Stream, StreamExt};
 use rollout::release::Note;
@@ -46,6 +46,8 @@ pub(crate) struct Script {
     pub watches: VecDeque<Vec<Frame>>,
     /// Every canary's recorded releases.
     pub releases: Vec<Value>,
+    /// Every canary's stored gates.
+    pub gates: Vec<Value>,
     /// The record of each.
     pub record: String,
     /// The answer to every POST, if not success.
@@ -117,6 +119,7 @@ fn router(script: Shared) -> Router {
         .route("/api/v1/canaries/{namespace}/{name}/watch", get(watch))
         .route("/api/v1/canaries/{namespace}/{name}/releases/{release}/record", get(record))
         .route("/api/v1/canaries/{namespace}/{name}/{verb}", get(releases).post(ask))
+        .route("/api/v1/canaries/{namespace}/{name}/gates/{gate}/{verb}", post(move_gate))
         .route("/api/v1/workers", get(workers))
         .layer(from_fn_with_state(Arc::clone(&script), guard))
         .with_state(script)
@@ -126,9 +129,15 @@ async fn releases(
     State(script): State<Shared>,
     Path((namespace, name, list)): Path<(String, String, String)>,
 ) -> Response {
-    assert_eq!(list, "releases");
+    let script_of = |script: &Script| {
+        if list == "gates" {
+            return script.gates.clone();
+        }
+        assert_eq!(list, "releases");
+        script.releases.clone()
+    };
     match find(&script, &namespace, &name) {
-        Some(_) => Json(json!({"items": lock(&script).releases})).into_response(),
+        Some(_) => Json(json!({"items": script_of(&lock(&script))})).into_response(),
         None => unknown(&namespace, &name),
     }
 }
@@ -213,6 +222,14 @@ async fn ask(
         Some(canary) => Json(json!({"release": canary.release, "phase": canary.phase})).into_response(),
         None => unknown(&namespace, &name),
     }
+}
+
+async fn move_gate(
+    State(script): State<Shared>,
+    Path((namespace, name, gate, verb)): Path<(String, String, String, String)>,
+    body: Json<Value>,
+) -> Response {
+    ask(State(script), Path((namespace, name, format!("gates/{gate}/{verb}"))), body).await
 }
 
 async fn workers(State(script): State<Shared>) -> Json<Value> {

@@ -73,6 +73,93 @@ async fn validate_reads_standard_input() {
     assert!(out.starts_with("standard input:1: Canary prod/web: accepted"), "{out}");
 }
 
+const TEMPLATE: &str = "\
+apiVersion: flagger.app/v1beta1
+kind: MetricTemplate
+metadata: {name: errors, namespace: prod}
+spec: {provider: {type: prometheus, address: \"http://p:9090\"}, query: up}
+";
+
+/// GOOD with a metric that names the template.
+fn asking() -> String {
+    format!("{GOOD}      - {{name: errors, templateRef: {{name: errors}}, thresholdRange: {{max: 1}}, interval: 1m}}\n")
+}
+
+#[tokio::test]
+async fn documents_of_a_directory_can_name_each_other() {
+    let folder = directory(&[("canary.yaml", &asking()), ("template.yaml", TEMPLATE)]);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (all, canary, template) = (path(""), path("canary.yaml"), path("template.yaml"));
+    for (args, code, part) in [
+        (vec!["validate", &all], 0, "canary.yaml:1: Canary prod/web: accepted with"),
+        (vec!["validate", &template, &canary], 0, "canary.yaml:1: Canary prod/web: accepted with"),
+        (vec!["validate", &canary], 0, "needs the MetricTemplate prod/errors, which is not in this file"),
+    ] {
+        let ran = ran(serin(&args)).await;
+        assert_eq!(ran.code, code, "{}{}", ran.out, ran.err);
+        assert!(ran.out.contains(part), "{part} in {}", ran.out);
+    }
+    fs::remove_file(&template).unwrap();
+    let alone = ran(serin(&["validate", &all])).await;
+    assert_eq!(alone.code, 1, "{}{}", alone.out, alone.err);
+    assert!(alone.out.contains("names the MetricTemplate prod/errors, which is not there"), "{}", alone.out);
+}
+
+#[tokio::test]
+async fn folders_are_read_when_asked_for() {
+    let folder = directory(&[("chart.yaml", "{{ if .Values.on }}\na: b\n{{ end }}\n")]);
+    fs::create_dir(folder.path().join("web")).unwrap();
+    fs::write(folder.path().join("web/canary.yaml"), GOOD).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let flat = ran(serin(&["validate", path])).await;
+    assert!(flat.code == 0 && flat.out.ends_with(" 0 refused, 1 skipped\n"), "{}{}", flat.out, flat.err);
+    assert!(flat.out.contains("chart.yaml:1: document: skipped, a Helm template"), "{}", flat.out);
+    let deep = ran(serin(&["validate", "--recursive", path])).await;
+    assert!(deep.code == 0 && deep.out.contains("web/canary.yaml:1: Canary prod/web: accepted"), "{}", deep.out);
+}
+
+#[tokio::test]
+async fn convert_writes_what_validate_accepts_and_overwrites_nothing() {
+    let folder = directory(&[
+        ("canary.yaml", &asking()),
+        ("template.yaml", TEMPLATE),
+        ("other.yaml", "# kept\nkind:  X\napiVersion: v1\n"),
+    ]);
+    let (path, out) = (folder.path().to_str().unwrap(), TempDir::new().unwrap());
+    let into = out.path().join("new");
+    let into = into.to_str().unwrap();
+    let done = ran(serin(&["convert", path, "-o", into])).await;
+    assert_eq!(done.code, 0, "{}{}", done.out, done.err);
+    assert!(done.err.contains("new/canary.yaml"), "{}", done.err);
+    let valid = ran(serin(&["validate", into])).await;
+    assert!(valid.code == 0 && valid.out.contains(" 0 refused, 1 skipped\n"), "{}{}", valid.out, valid.err);
+    assert_eq!(fs::read_to_string(format!("{into}/other.yaml")).unwrap(), "# kept\nkind:  X\napiVersion: v1\n");
+    assert!(fs::read_to_string(format!("{into}/canary.yaml")).unwrap().contains("metricsBlindLimit: 4"));
+    let again = ran(serin(&["convert", path, "-o", into])).await;
+    assert!(again.code == 1 && again.err.contains("File exists"), "{}{}", again.out, again.err);
+    let printed = ran(serin(&["convert", path])).await;
+    assert!(printed.code == 0 && printed.out.matches("apiVersion: serin.dev/v1alpha1").count() == 2, "{}", printed.out);
+    fs::write(folder.path().join("bad.yaml"), GOOD.replace("stepWeight: 10", "stepWeight: ten")).unwrap();
+    let refused = ran(serin(&["convert", path])).await;
+    assert!(refused.code == 1 && refused.out.is_empty(), "{}{}", refused.out, refused.err);
+    assert!(
+        refused.err.contains("nothing was converted") && refused.err.contains("spec.analysis.stepWeight"),
+        "{}",
+        refused.err
+    );
+}
+
+#[tokio::test]
+async fn schema_prints_what_is_published() {
+    for (args, title) in
+        [(&["schema"][..], "Serin's kinds"), (&["schema", "flagger"], "Flagger's kinds as Serin reads them")]
+    {
+        let ran = ran(serin(args)).await;
+        let schema: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!((ran.code, schema["title"].as_str()), (0, Some(title)));
+    }
+}
+
 #[tokio::test]
 async fn validate_says_what_it_cannot_read() {
     let folder = directory(&[]);
@@ -141,4 +228,14 @@ async fn an_agent_that_cannot_start_says_why() {
     let refused = ran(serin(&open)).await;
     assert_eq!(refused.code, 1, "{}", refused.err);
     assert!(refused.err.contains("--grpc 0.0.0.0:0 is outside loopback"), "{}", refused.err);
+}
+
+#[tokio::test]
+async fn a_load_tester_that_cannot_start_says_why() {
+    let open = ran(serin(&["loadtester", "--http", "0.0.0.0:0"])).await;
+    assert_eq!(open.code, 1, "{}", open.err);
+    assert!(open.err.contains("--http 0.0.0.0:0 is outside loopback"), "{}", open.err);
+    let path = ran(serin(&["loadtester", "--http", "127.0.0.1:0", "--allow", "hey,/bin/sh"])).await;
+    assert_eq!(path.code, 1, "{}", path.err);
+    assert!(path.err.contains("--allow \"/bin/sh\" is not a program's name"), "{}", path.err);
 }

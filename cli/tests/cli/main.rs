@@ -6,6 +6,7 @@ mod explain;
 mod fake;
 #[path = "../../src/fixture.rs"]
 mod fixture;
+mod gates;
 mod local;
 mod read;
 mod refuse;

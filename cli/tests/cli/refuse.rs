@@ -12,7 +12,7 @@ async fn fake(ids: &[(&str, &str)]) -> Fake {
     Fake::start(Script { canaries, ..Script::default() }).await
 }
 
-fn check(ran: &Ran, code: i32, parts: &[&str]) {
+pub(crate) fn check(ran: &Ran, code: i32, parts: &[&str]) {
     assert_eq!(ran.code, code, "{}{}", ran.out, ran.err);
     for part in parts {
         assert!(ran.err.contains(part), "{part:?} in {:?}", ran.err);
@@ -79,12 +79,12 @@ async fn a_name_that_several_namespaces_have_must_be_made_clear() {
 #[tokio::test]
 async fn each_verb_asks_what_it_says() {
     let fake = fake(&[("prod", "web")]).await;
-    for verb in ["abort", "promote", "confirm", "pause", "resume"] {
-        let ran = run(&fake.url, &[verb, "web", "--as", "ann"]).await;
+    for verb in ["abort", "promote", "confirm", "pause", "resume", "retry", "skip"] {
+        let ran = run(&fake.url, &[verb, "web", "--as", "ann", "--reason", "so"]).await;
         assert_eq!(ran.code, 0, "{}", ran.err);
         assert!(ran.out.starts_with("prod/web: release 3 is Progressing; "), "{}", ran.out);
         let (path, body) = fake.script().posts.pop().unwrap();
-        assert_eq!((path, &body["actor"]), (format!("prod/web/{verb}"), &"ann".into()));
+        assert_eq!((path, body), (format!("prod/web/{verb}"), serde_json::json!({"actor": "ann", "reason": "so"})));
     }
     let ran = run(&fake.url, &["promote", "web"]).await;
     assert_eq!(ran.code, 0, "{}", ran.err);

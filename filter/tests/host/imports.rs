@@ -107,6 +107,22 @@ unsafe extern "C" fn proxy_replace_header_map_value(
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_add_header_map_value(
+    map: u32,
+    name: *const u8,
+    name_size: usize,
+    value: *const u8,
+    value_size: usize,
+) -> u32 {
+    assert_eq!(map, 2, "only response headers are added");
+    let (name, value) = unsafe { (bytes(name, name_size), bytes(value, value_size)) };
+    call("add_header", |host| {
+        host.response.push((name, value));
+        OK
+    })
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32 {
     assert_eq!(map, 0, "only request headers are edited");
     let name = unsafe { bytes(name, name_size) };
@@ -287,7 +303,6 @@ macro_rules! never_called {
 }
 
 never_called! {
-    proxy_add_header_map_value
     proxy_call_foreign_function
     proxy_close_stream
     proxy_continue_stream

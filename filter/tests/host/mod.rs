@@ -89,6 +89,8 @@ unsafe extern "C" {
     safe fn proxy_on_configure(id: u32, size: usize) -> bool;
     safe fn proxy_on_tick(id: u32);
     safe fn proxy_on_request_headers(id: u32, count: usize, end: bool) -> u32;
+    safe fn proxy_on_request_body(id: u32, size: usize, end: bool) -> u32;
+    safe fn proxy_on_response_body(id: u32, size: usize, end: bool) -> u32;
     safe fn proxy_on_response_headers(id: u32, count: usize, end: bool) -> u32;
     safe fn proxy_on_response_trailers(id: u32, count: usize) -> u32;
     safe fn proxy_on_log(id: u32);
@@ -137,6 +139,21 @@ impl Proxy {
         proxy
     }
 
+    /// Another plugin in the same VM.
+    pub fn beside(&self, config: &str) -> Self {
+        self.beside_at(500_000, config)
+    }
+
+    /// The same, with contexts that begin so far behind the first plugin's.
+    pub fn beside_at(&self, distance: u32, config: &str) -> Self {
+        let root = self.root + distance;
+        proxy_on_context_create(root, 0);
+        assert!(proxy_on_vm_start(root, 0));
+        let other = Self { root, last_context: root };
+        other.configure(config);
+        other
+    }
+
     /// Hands over a configuration; whatever it is, it must be taken.
     pub fn configure(&self, config: &str) {
         host(|host| host.config = config.into());
@@ -159,12 +176,21 @@ impl Proxy {
     }
 
     pub fn raw_request(&mut self, headers: Pairs) -> Exchange {
+        self.begin(headers, true)
+    }
+
+    /// A request of which only the headers are there yet.
+    pub fn upload(&mut self, headers: &[(&str, &str)]) -> Exchange {
+        self.begin(headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(), false)
+    }
+
+    fn begin(&mut self, headers: Pairs, is_whole: bool) -> Exchange {
         self.last_context += 1;
         host(|host| host.request = headers);
         let exchange = Exchange(self.last_context);
         proxy_on_context_create(exchange.0, self.root);
         let count = host(|host| host.request.len());
-        assert_eq!(proxy_on_request_headers(exchange.0, count, true), CONTINUE);
+        assert_eq!(proxy_on_request_headers(exchange.0, count, is_whole), CONTINUE);
         exchange
     }
 
@@ -208,6 +234,24 @@ impl Exchange {
         self
     }
 
+    /// A part of the request's body.
+    pub fn sends(&self, is_last: bool) -> &Self {
+        assert_eq!(proxy_on_request_body(self.0, 10, is_last), CONTINUE);
+        self
+    }
+
+    /// A part of the answer's body.
+    pub fn body(&self, is_last: bool) -> &Self {
+        assert_eq!(proxy_on_response_body(self.0, 10, is_last), CONTINUE);
+        self
+    }
+
+    /// It is over in a cluster's chain, where nothing is logged.
+    pub fn end_unlogged(&self) {
+        assert!(proxy_on_done(self.0));
+        proxy_on_delete(self.0);
+    }
+
     pub fn trailers(&self, trailers: &[(&str, &str)]) -> &Self {
         host(|host| host.trailers = trailers.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect());
         assert_eq!(proxy_on_response_trailers(self.0, trailers.len()), CONTINUE);
@@ -238,9 +282,13 @@ pub fn set_end(flags: u64, attempts: Option<u64>) {
 
 /// All values of the decision header in the request at hand.
 pub fn decision_headers() -> Vec<String> {
-    let is_decision = |(name, _): &&(Vec<u8>, Vec<u8>)| name == b"x-serin-upstream";
+    request_headers("x-serin-upstream")
+}
+
+/// All values of a header in the request at hand.
+pub fn request_headers(name: &str) -> Vec<String> {
     host(|host| {
-        let found = host.request.iter().filter(is_decision);
+        let found = host.request.iter().filter(|(known, _)| known == name.as_bytes());
         found.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
     })
 }

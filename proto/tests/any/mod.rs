@@ -5,6 +5,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use rollout::cookie::{CookieSpec, IssuedCookie, SameSite};
 use rollout::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
 use rollout::matching::{MatchRule, Pattern, StringMatch};
 use rollout::names::{CanaryId, Upstream};
@@ -92,7 +93,7 @@ fn fuse() -> impl Strategy<Value = FusePlan> {
 }
 
 fn stratum() -> impl Strategy<Value = Stratum<CanaryId>> {
-    let placements = [Placement::Drawn, Placement::Sticky, Placement::Forced];
+    let placements = [Placement::Drawn, Placement::Sticky, Placement::Forced, Placement::Mirrored];
     (canary(), any::<u64>(), select(&Version::ALL[..]), select(placements.to_vec()), any::<u32>()).prop_map(
         |(canary, epoch, version, placement, slot)| Stratum {
             canary,
@@ -146,11 +147,12 @@ fn split() -> impl Strategy<Value = Split> {
     let key = prop_oneof![
         "[a-z0-9-]{1,20}".prop_map(StickyKey::Header),
         "[a-zA-Z0-9_]{1,20}".prop_map(StickyKey::Cookie),
+        cookie().prop_map(StickyKey::IssuedCookie),
         Just(StickyKey::ClientAddress),
     ];
     (
         upstream(),
-        0..=WHOLE_PPM,
+        (0..=WHOLE_PPM, 0..=WHOLE_PPM),
         vec(rule(), 0..4),
         option::of(key),
         ".{0,40}",
@@ -158,15 +160,26 @@ fn split() -> impl Strategy<Value = Split> {
         option::of(any::<u64>()),
         option::of(fuse()),
     )
-        .prop_map(|(canary, weight_ppm, rules, sticky, salt, slot_ms, limit, fuse)| Split {
+        .prop_map(|(canary, (weight_ppm, mirror_ppm), rules, sticky, salt, slot_ms, limit, fuse)| Split {
             canary,
             weight: WeightPpm::new(weight_ppm).unwrap(),
+            mirror: WeightPpm::new(mirror_ppm).unwrap(),
             rules,
             sticky,
             salt,
             slot: Millis(slot_ms),
             latency_limit: limit.map(Micros),
             fuse,
+        })
+}
+
+fn cookie() -> impl Strategy<Value = IssuedCookie> {
+    let flags = any::<(bool, bool, bool)>();
+    let same_site = option::of(select(SameSite::ALL.to_vec()));
+    ("[!#a-zA-Z0-9_-]{1,20}", 1u32..1 << 31, option::of("[a-z0-9.-]{1,20}"), "/[ -:<-~]{0,20}", flags, same_site)
+        .prop_map(|(name, max_age_s, domain, path, (http_only, secure, partitioned), same_site)| {
+            let spec = CookieSpec { name, max_age_s, domain, path, http_only, secure, partitioned, same_site };
+            IssuedCookie::new(spec).unwrap()
         })
 }
 

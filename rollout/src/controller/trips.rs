@@ -2,11 +2,12 @@
 
 use super::Controller;
 use crate::canary::Canary;
-use crate::events::{Command, Output};
+use crate::events::Output;
 use crate::fleet::Conn;
 use crate::names::CanaryId;
-use crate::release::{Note, Phase};
+use crate::release::Note;
 use crate::report::Trip;
+use crate::telling;
 use crate::time::Millis;
 
 impl Controller {
@@ -20,11 +21,11 @@ impl Controller {
             let is_of_release = trip.epoch >= canary.evidence.since() && canary.phase.run().is_some();
             if is_news && is_of_release {
                 let Trip { test, events, trials, .. } = *trip;
-                let event = canary.record(Note::FuseTripped { node: peer.node.clone(), test, events, trials }, now);
-                out.stored.push(Command::Announce(trip.canary.clone(), Box::new(event)));
+                let note = Note::FuseTripped { node: peer.node.clone(), test, events, trials };
+                out.stored.extend(telling::noted(canary, note, now));
             }
             // A later entry arms it anyway, once the worker has heard of it.
-            if trip.epoch >= canary.epoch && is_armable(canary) {
+            if trip.epoch >= canary.epoch && canary.is_splitting() {
                 canary.rearming.plan(now);
             }
         }
@@ -37,20 +38,14 @@ impl Controller {
         let mut armed: Vec<CanaryId> = Vec::new();
         for canary in self.canaries.values_mut().filter(is_due) {
             let id = canary.plan.id.clone();
-            let is_armed = is_armable(canary) && self.fleet.tripped(&id).is_some();
+            let is_armed = canary.is_splitting() && self.fleet.tripped(&id).is_some();
             canary.rearming.done(is_armed);
             if is_armed {
                 canary.continue_above(canary.epoch);
-                let event = canary.record(Note::Rearmed, now);
-                out.stored.push(Command::Announce(id.clone(), Box::new(event)));
+                out.stored.extend(telling::noted(canary, Note::Rearmed, now));
                 armed.push(id);
             }
         }
         armed.iter().for_each(|id| self.push(id, false, out));
     }
-}
-
-/// Whether its entry has a split that may be issued again.
-const fn is_armable(canary: &Canary) -> bool {
-    matches!(canary.phase, Phase::Progressing(_) | Phase::Paused(_) | Phase::Promoting(..))
 }

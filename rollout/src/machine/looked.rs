@@ -1,53 +1,99 @@
 //! A release that advances on certificate is looked at after every report, and when a deadline of its step has come.
 
-use super::{Step, abort, advance, noted, promote, unchanged, with_run};
+use super::asked::{ask, silent};
+use super::{Given, Step, abort, held, is_returning, moved, noted, unchanged};
+use crate::asking::Purpose;
 use crate::certificate::{Certificate, CertificateVerdict, Otherwise};
-use crate::plan::{Advance, Plan};
+use crate::plan::Advance;
 use crate::release::{Cause, Hold, Note, Phase, Proof, Run};
 use crate::time::Millis;
 
-/// Leaves the step when it is proven; says so, waits for a person or gives up when that takes longer than the plan allows.
-pub(super) fn looked(plan: &Plan, phase: &Phase, verdict: CertificateVerdict, hold: Option<Hold>, now: Millis) -> Step {
-    let Advance::Certificate(certificate) = &plan.advance else { return unchanged(phase) };
-    let (Phase::Progressing(run) | Phase::Paused(run) | Phase::Promoting(run, _)) = phase else {
-        return unchanged(phase);
-    };
-    let run = Run { check_at: certificate.next_look(run.step_at, verdict.dwell, now), ..run.clone() };
-    if run.step == 0 || !matches!(phase, Phase::Progressing(_)) {
-        return unchanged(&with_run(phase, run));
+/// Leaves the step when it is proven and everybody agrees; says so, waits for a person or gives up when that takes longer
+/// than the plan allows.
+pub(super) fn looked(
+    given: Given<'_>,
+    phase: &Phase,
+    verdict: CertificateVerdict,
+    hold: Option<Hold>,
+    now: Millis,
+) -> Step {
+    let Advance::Certificate(certificate) = &given.plan.advance else { return unchanged(phase) };
+    let Some(run) = phase.judged() else { return unchanged(phase) };
+    if is_returning(phase) {
+        return if now >= run.check_at {
+            moved::returned(given.plan, &Run { check_at: now.plus(given.plan.interval), ..run.clone() }, now)
+        } else {
+            unchanged(phase)
+        };
+    }
+    let is_asked = Purpose::Check.calls(given.plan);
+    let mut run = Run { check_at: next_look(certificate, run, &verdict, is_asked, now), ..run.clone() };
+    if run.step == 0 || matches!(phase, Phase::Promoting(..)) {
+        return unchanged(&phase.with_run(run));
+    }
+    if let Some(asking) = &run.asking {
+        return if now >= asking.until { silent(given, phase, &run, now) } else { unchanged(&phase.with_run(run)) };
+    }
+    if is_asked && now >= run.round_at {
+        run.agreed.clear();
+        if let Some(step) = ask(given, &phase.with_run(run.clone()), Purpose::Check, now) {
+            return step;
+        }
+    }
+    if matches!(phase, Phase::Paused(_)) {
+        return unchanged(&phase.with_run(run));
     }
     if !verdict.is_certified() {
-        return unproven(certificate, run, verdict, hold, now);
+        return unproven(certificate, phase, run, verdict, hold, now);
     }
-    let may_leave = hold.is_none() && now.since(run.step_at) >= verdict.dwell;
-    if !may_leave {
-        return held(run, hold);
+    let dwell = verdict.dwell.max(given.plan.stage(run.step).dwell);
+    let is_awaited = matches!(run.hold, Some(Hold::Approval { .. })) && now < run.gate_at;
+    if is_awaited && hold.is_none() {
+        return unchanged(&phase.with_run(run));
     }
-    let (run, proof) = (Run { hold: None, ..run }, Some(Proof::Certificate(verdict)));
-    if run.step >= plan.last_step() { promote(plan, &run, None, proof, now) } else { advance(plan, &run, proof, now) }
+    if hold.is_some() || now.since(run.step_at) < dwell || (is_asked && !run.agreed.contains(&Purpose::Check)) {
+        return held(phase, run, hold);
+    }
+    moved::leave(given, &phase.with_run(run.clone()), &run, Proof::Certificate(verdict), now)
 }
 
-fn unproven(certificate: &Certificate, run: Run, verdict: CertificateVerdict, hold: Option<Hold>, now: Millis) -> Step {
+/// When to look next although no report comes: for the certificate, a question's end, the next check of hooks and
+/// metrics, or to ask for an approval again.
+fn next_look(
+    certificate: &Certificate,
+    run: &Run,
+    verdict: &CertificateVerdict,
+    is_asked: bool,
+    now: Millis,
+) -> Millis {
+    let next = certificate.next_look(run.step_at, verdict.dwell, now);
+    let later = |at: &Millis| *at > now;
+    if let Some(asking) = &run.asking {
+        return Some(asking.until).filter(later).map_or(next, |until| next.min(until));
+    }
+    let round = Some(run.round_at).filter(|_| is_asked).filter(later);
+    let gate = Some(run.gate_at).filter(|_| matches!(run.hold, Some(Hold::Approval { .. }))).filter(later);
+    round.into_iter().chain(gate).fold(next, Millis::min)
+}
+
+fn unproven(
+    certificate: &Certificate,
+    phase: &Phase,
+    run: Run,
+    verdict: CertificateVerdict,
+    hold: Option<Hold>,
+    now: Millis,
+) -> Step {
     let (patience, why) = match verdict.requests() {
         0 => (certificate.no_data, Hold::NoTraffic),
         _ => (certificate.undecided, Hold::Undecided),
     };
     if now.since(run.step_at) < patience.after {
-        return held(run, hold);
+        return held(phase, run, hold);
     }
     match patience.then {
-        Otherwise::Hold => held(run, hold.or(Some(why))),
+        Otherwise::Hold => held(phase, run, hold.or(Some(why))),
         Otherwise::Pause => noted(Phase::Paused(Run { hold: Some(why.clone()), ..run }), Note::Held(why)),
         Otherwise::Fail => abort(&run, Cause::Undecided { after: patience.after, verdict }, now),
-    }
-}
-
-/// Stands where it stands; why is said once.
-fn held(run: Run, hold: Option<Hold>) -> Step {
-    let is_news = hold != run.hold;
-    let phase = Phase::Progressing(Run { hold: hold.clone(), ..run });
-    match hold {
-        Some(hold) if is_news => noted(phase, Note::Held(hold)),
-        _ => unchanged(&phase),
     }
 }

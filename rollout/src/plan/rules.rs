@@ -1,15 +1,19 @@
 //! The rules that a plan keeps, each in the manifest's terms.
 
 use super::{
-    Advance, Check, MAX_INTERVAL, MAX_ITEMS, MIN_INTERVAL, Metric, PlanError, Promotion, Spec, Strategy, ThresholdRange,
+    Advance, Check, MAX_INTERVAL, MAX_ITEMS, MIN_INTERVAL, Metric, Outside, PlanError, Promotion, Spec, Strategy,
+    ThresholdRange,
 };
 use crate::certificate::certifiable;
 use crate::gates::{Gates, Rule};
+use crate::outside::{Hook, HookTarget};
 use crate::table::WeightPpm;
 use crate::time::Millis;
 
 /// Most failures that may be taken as one event; more would blind the gates.
 const MAX_CLUSTER: u32 = 1000;
+/// Most retries of one call.
+const MAX_RETRIES: u32 = 100;
 
 /// Every rule that a spec breaks.
 pub(super) fn broken(spec: &Spec) -> Vec<PlanError> {
@@ -20,6 +24,8 @@ pub(super) fn broken(spec: &Spec) -> Vec<PlanError> {
     spec.checks.iter().enumerate().for_each(|(n, check)| rules.check(n, check));
     rules.gates(&spec.gates);
     rules.advance(spec);
+    rules.course(spec);
+    rules.outside(spec);
     rules.0
 }
 
@@ -90,12 +96,7 @@ impl Rules {
             self.broken("spec.analysis.threshold", 0, "must be at least 1: the failed check of this number rolls back");
         }
         if let Promotion::Copy { hook: Some(hook) } = &spec.promotion {
-            if hook.timeout == Millis(0) || hook.timeout > MAX_INTERVAL {
-                self.broken("spec.promotion.hook.timeout", millis(hook.timeout), "must be from 1ms to 24h");
-            }
-            if !(hook.url.starts_with("http://") || hook.url.starts_with("https://")) {
-                self.broken("spec.promotion.hook.url", &hook.url, "must begin with http:// or https://");
-            }
+            self.hook("spec.promotion.hook", hook);
         }
     }
 
@@ -170,6 +171,80 @@ impl Rules {
         if let Strategy::Iterations(count) = spec.strategy {
             let rule = "counts intervals, which advance: certificate does not have; use advance: interval";
             self.broken("spec.analysis.iterations", count, rule);
+        }
+    }
+
+    fn course(&mut self, spec: &Spec) {
+        const FIELD: &str = "spec.analysis";
+        let course = &spec.course;
+        let phases = [
+            ("waiting", course.deadlines.waiting),
+            ("progressing", course.deadlines.progressing),
+            ("waitingPromotion", course.deadlines.waiting_promotion),
+            ("promoting", course.deadlines.promoting),
+        ];
+        for (phase, after) in phases.into_iter().filter_map(|(phase, after)| Some((phase, after?))) {
+            self.span(&format!("{FIELD}.deadlines.{phase}"), after);
+        }
+        if let Some(bake) = course.bake {
+            self.span(&format!("{FIELD}.bakeTime"), bake);
+        }
+        for (n, stop) in course.stops.iter().enumerate().filter(|(_, stop)| stop.dwell > MAX_INTERVAL) {
+            self.broken(format!("{FIELD}.steps[{n}].dwell"), millis(stop.dwell), "must be at most 24h");
+        }
+        for (field, share) in [("mirrorWeight", course.mirror), ("stepWeightPromotion", course.promotion_step)] {
+            if share == Some(WeightPpm::ZERO) {
+                self.broken(format!("{FIELD}.{field}"), 0, "must be greater than 0");
+            }
+        }
+    }
+
+    fn outside(&mut self, spec: &Spec) {
+        let Outside { hooks, metrics, alerts, .. } = &spec.outside;
+        for (length, field) in [
+            (hooks.len(), "spec.analysis.webhooks"),
+            (metrics.len(), "spec.analysis.metrics"),
+            (alerts.len(), "spec.analysis.alerts"),
+        ] {
+            if length > MAX_ITEMS {
+                self.broken(field, length, format!("items are too many; at most {MAX_ITEMS}"));
+            }
+        }
+        for (n, hook) in hooks.iter().enumerate() {
+            let field = format!("spec.analysis.webhooks[{n}]");
+            self.hook(&field, hook);
+            if hooks.iter().take(n).any(|other| other.name == hook.name && other.target == HookTarget::Gate) {
+                self.broken(
+                    format!("{field}.name"),
+                    &hook.name,
+                    "is the name of a gate above it; gates need names of their own",
+                );
+            }
+        }
+        for (n, metric) in metrics.iter().enumerate() {
+            self.span(&format!("spec.analysis.metrics[{n}].interval"), metric.window);
+        }
+    }
+
+    fn hook(&mut self, field: &str, hook: &Hook) {
+        match &hook.target {
+            HookTarget::Gate if !hook.kind.is_approval() => {
+                let rule = "cannot be a gate; gates are for confirm-rollout, confirm-traffic-increase, \
+                            confirm-promotion and rollback";
+                self.broken(format!("{field}.type"), hook.kind.name(), rule);
+            }
+            HookTarget::Gate => {}
+            HookTarget::Call(call) => {
+                if call.timeout == Millis(0) || call.timeout > MAX_INTERVAL {
+                    self.broken(format!("{field}.timeout"), millis(call.timeout), "must be from 1ms to 24h");
+                }
+                if call.retries > MAX_RETRIES {
+                    self.broken(format!("{field}.retries"), call.retries, format!("must be at most {MAX_RETRIES}"));
+                }
+                if !(call.url.starts_with("http://") || call.url.starts_with("https://")) {
+                    self.broken(format!("{field}.url"), &call.url, "must begin with http:// or https://");
+                }
+            }
         }
     }
 

@@ -33,6 +33,8 @@ pub(crate) fn spec() -> Spec {
         gates: Gates { gates: Vec::new(), alpha: 0.01, max_cluster: 1, sample_ratio: None },
         advance: Advance::Interval,
         promotion: Promotion::Copy { hook: None },
+        course: Course::default(),
+        outside: Outside::default(),
         unsupported: vec![],
     }
 }

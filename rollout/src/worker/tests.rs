@@ -12,6 +12,7 @@ fn worker() -> Worker {
     let split = Split {
         canary: Upstream::parse("web-canary").unwrap(),
         weight: WeightPpm::WHOLE,
+        mirror: WeightPpm::ZERO,
         rules: vec![],
         sticky: None,
         salt: String::new(),
@@ -30,6 +31,7 @@ fn worker() -> Worker {
     let settings = Settings {
         has_agent: false,
         decision_header: "x-serin-upstream".into(),
+        mirror_header: "x-serin-mirror".into(),
         lease: Millis(60_000),
         default_upstreams: BTreeMap::new(),
         fixed: vec![Entry { canary: id, epoch: Epoch(0), routing: Some(routing) }],

@@ -1,8 +1,10 @@
 //! The agent's end of the fleet: what it hears, what it wants done, and the people who ask it for something.
 
+use rollout::asking::Heard;
 use rollout::controller::{Command, Event};
 use rollout::fleet::Conn;
-use rollout::release::{Awaiting, HistoryEvent, Note};
+use rollout::outside::HookKind;
+use rollout::release::{Awaiting, HistoryEvent, Hold, Note};
 use rollout::report::{ToAgent, ToWorker};
 use rollout::table::Entry;
 use rollout::time::{Micros, Millis};
@@ -14,6 +16,9 @@ use crate::schedule::Happening;
 
 /// How long a person waits before trying an agent that is away again.
 const TRY_AGAIN: Millis = Millis(1_000);
+
+/// How long hooks and metric servers take to answer.
+const ANSWERED_WITHIN: Millis = Millis(50);
 
 impl Fleet<'_> {
     pub(super) fn agent_gets(&mut self, conn: Conn, message: ToAgent) {
@@ -77,14 +82,30 @@ impl Fleet<'_> {
                     self.agent.close(conn);
                     self.stream_breaks(conn);
                 }
-                Command::CallHook { canary, release, .. } => {
-                    let answer = Event::HookFinished { canary, release, result: Ok(()) };
-                    let at = Micros(self.now.0 + self.scenario.promotion_takes.0 * 1000);
-                    self.schedule.plan(at, Happening::HookAnswers(Box::new(answer)));
+                Command::CallHook { canary, call, hook, .. } => {
+                    // Everybody outside agrees, and nobody asks to roll back: the simulation is about the traffic.
+                    let heard = match hook.kind {
+                        HookKind::Rollback => Heard::Hook(Err("no reason to".into())),
+                        _ => Heard::Hook(Ok(())),
+                    };
+                    self.outside_answers(Event::Heard { canary, call, heard }, hook.kind == HookKind::Promotion);
                 }
+                Command::Query { canary, call, metric } => {
+                    let value = metric.range.min.or(metric.range.max).unwrap_or_default();
+                    let heard = Heard::Metric(Ok(value));
+                    self.outside_answers(Event::Heard { canary, call, heard }, false);
+                }
+                Command::TellHook { .. } | Command::Alert { .. } => {}
                 Command::Announce(_, event) => self.announced(&event),
             }
         }
+    }
+
+    /// A promotion takes the time it takes; all else a moment.
+    fn outside_answers(&mut self, answer: Event, is_promotion: bool) {
+        let takes = if is_promotion { self.scenario.promotion_takes } else { ANSWERED_WITHIN };
+        let at = Micros(self.now.0 + takes.0 * 1000);
+        self.schedule.plan(at, Happening::HookAnswers(Box::new(answer)));
     }
 
     fn leaves(&mut self, entry: &Entry) {
@@ -94,7 +115,14 @@ impl Fleet<'_> {
     }
 
     fn announced(&mut self, event: &HistoryEvent) {
-        if let Note::Promoting { awaiting: Some(Awaiting::Confirmation { .. }), .. } = &event.note {
+        let awaits_person = match &event.note {
+            Note::Promoting { awaiting: Some(Awaiting::Confirmation { .. }), .. }
+            | Note::Waiting { .. }
+            | Note::WaitingPromotion { .. } => true,
+            Note::Held(hold) => matches!(hold, Hold::Approval { .. } | Hold::Stop),
+            _ => false,
+        };
+        if awaits_person {
             let at = Micros(self.now.0 + self.scenario.promotion_takes.0 * 1000);
             self.schedule.plan(at, Happening::PersonActs);
         }

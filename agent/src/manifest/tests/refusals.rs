@@ -203,12 +203,12 @@ fn unknown_and_missing_fields_are_named_with_the_likely_one() {
         (
             "    stepWeights: [10, 20, 30]\n",
             "",
-            "f.yaml:6:3: spec.analysis: must have one of stepWeight, stepWeights or iterations",
+            "f.yaml:6:3: spec.analysis: must have one of stepWeight, stepWeights, steps or iterations",
         ),
         (
             "threshold: 3",
             "threshold: 3\n    iterations: 3",
-            "f.yaml:9:17: spec.analysis.iterations: 3 stands beside stepWeights; keep only one of stepWeight, stepWeights and iterations",
+            "f.yaml:9:17: spec.analysis.iterations: 3 stands beside stepWeights; keep only one of stepWeight, stepWeights, steps and iterations",
         ),
         ("metadata: {name: web,", "metadata: {", "f.yaml:3:1: metadata.name: is missing; it is required"),
         (
@@ -219,7 +219,7 @@ fn unknown_and_missing_fields_are_named_with_the_likely_one() {
         (
             "serin.dev/v1alpha1",
             "serin.dev/v2",
-            "f.yaml:1:13: apiVersion: \"serin.dev/v2\" has no Canary that is read here; use flagger.app/v1beta1 or, for a Canary, serin.dev/v1alpha1",
+            "f.yaml:1:13: apiVersion: \"serin.dev/v2\" has no Canary that is read here; use flagger.app/v1beta1 or serin.dev/v1alpha1",
         ),
         (
             "metadata: {",

@@ -45,6 +45,7 @@ pub(crate) struct Api {
 pub(crate) fn options(dir: &Path) -> Options {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     Options {
+        secrets: None,
         canaries: dir.join("canaries"),
         data: dir.join("data"),
         grpc: any,
@@ -55,6 +56,7 @@ pub(crate) fn options(dir: &Path) -> Options {
         insecure: false,
         records_mib: 16,
         records_per_canary: 5,
+        flagger_metrics: false,
     }
 }
 

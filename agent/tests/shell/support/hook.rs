@@ -54,6 +54,11 @@ impl HookServer {
         Arc::new(Self { address, calls: Mutex::new(calls), reply, task })
     }
 
+    /// Where it stands.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// A manifest whose promotion calls this server.
     pub(crate) fn manifest(&self, timeout: Duration) -> String {
         manifest(&format!("http://{}/promote?key=s3cret", self.address), timeout)

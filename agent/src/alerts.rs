@@ -1,0 +1,141 @@
+//! Tells people: alerts to chats and webhooks, in the background, in order, with patience; whoever sends never waits.
+//!
+//! - `queue`: one queue for each receiver. `delivery`: one message to one receiver.
+//! - `attachments` (Slack, Discord, Rocket.Chat), `teams`, `gchat`, `webhook`: what each receiver reads.
+
+mod attachments;
+mod delivery;
+mod gchat;
+mod queue;
+mod teams;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::registry::Registry;
+use rollout::names::CanaryId;
+use rollout::outside::{Alert, Receiver, ReceiverKind, Severity};
+use rollout::time::Millis;
+
+use crate::secrets::Secrets;
+use queue::Queues;
+
+/// Longest text of a message, in characters: the least that any receiver takes, with room for what escaping adds.
+const MAX_TEXT_CHARS: usize = 2000;
+/// Longest name or value of a field, in characters.
+const MAX_FIELD_CHARS: usize = 500;
+/// Most fields; Discord takes 25.
+const MAX_FIELDS: usize = 20;
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// Of which canary.
+    pub canary: CanaryId,
+    /// How grave.
+    pub severity: Severity,
+    /// What happened, in one sentence.
+    pub text: String,
+    /// Names and values beside it, in this order.
+    pub fields: Vec<(String, String)>,
+    /// When it happened, Unix time.
+    pub at: Millis,
+}
+
+/// What became of messages.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Accepted by their receivers.
+    pub sent: AtomicU64,
+    /// Refused, or given up after all attempts.
+    pub failed: AtomicU64,
+    /// Pushed out of a full queue by newer ones.
+    pub dropped: AtomicU64,
+}
+
+/// Sends alerts. Clones share their queues.
+#[derive(Clone, Debug)]
+pub(crate) struct Alerts {
+    queues: Arc<Queues>,
+}
+
+impl Alerts {
+    /// Ready to send; addresses and tokens come from these secrets.
+    pub(crate) fn new(secrets: Secrets) -> Self {
+        Self::with_limits(secrets, queue::LIMITS)
+    }
+
+    fn with_limits(secrets: Secrets, limits: queue::Limits) -> Self {
+        Self { queues: Arc::new(Queues::new(secrets, limits)) }
+    }
+
+    /// Puts a message into the queue of an alert's receiver, if the alert takes so grave a one. Returns at once. What is
+    /// queued is in memory only: a crash loses it. Needs a tokio runtime.
+    pub(crate) fn send(&self, alert: &Alert, message: Message) {
+        if alert.takes(message.severity) {
+            Queues::push(&self.queues, &alert.receiver, &alert.name, message.fitted());
+        }
+    }
+
+    /// Waits until everything queued is sent or given up, but not longer than this: before the agent stops.
+    pub(crate) async fn drain(&self, most: Duration) {
+        let _ = tokio::time::timeout(most, self.queues.idle()).await;
+    }
+
+    /// For the metrics page.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let Counters { sent, failed, dropped } = self.counters();
+        let counts = [
+            ("agent_alerts_sent", "Alerts that their receivers accepted", sent),
+            ("agent_alerts_failed", "Alerts that were refused, or given up after all attempts", failed),
+            ("agent_alerts_dropped", "Alerts pushed out of a full queue by newer ones", dropped),
+        ];
+        for (name, help, count) in counts {
+            registry.register(name, help, ConstCounter::new(count.load(Ordering::Relaxed)));
+        }
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.queues.counters
+    }
+}
+
+impl Message {
+    /// Cut to what every receiver takes: one that is too long would be refused as a whole.
+    fn fitted(mut self) -> Self {
+        cut(&mut self.text, MAX_TEXT_CHARS);
+        self.fields.truncate(MAX_FIELDS);
+        for (name, value) in &mut self.fields {
+            cut(name, MAX_FIELD_CHARS);
+            cut(value, MAX_FIELD_CHARS);
+        }
+        self
+    }
+
+    /// `NAME.NAMESPACE`, as Flagger names a canary in its alerts.
+    fn subject(&self) -> String {
+        format!("{}.{}", self.canary.name(), self.canary.namespace())
+    }
+}
+
+fn cut(text: &mut String, most: usize) {
+    if let Some((at, _)) = text.char_indices().nth(most) {
+        text.truncate(at);
+        text.push('…');
+    }
+}
+
+/// What is posted to a receiver that stands at this address.
+fn body(receiver: &Receiver, address: &reqwest::Url, message: &Message) -> serde_json::Value {
+    match receiver.kind {
+        ReceiverKind::Slack | ReceiverKind::Discord | ReceiverKind::Rocket => attachments::body(receiver, message),
+        ReceiverKind::MsTeams => teams::body(address, message),
+        ReceiverKind::GChat => gchat::body(message),
+        ReceiverKind::Webhook => webhook::body(message),
+    }
+}

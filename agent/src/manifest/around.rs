@@ -1,0 +1,30 @@
+//! What surrounds the analysis and is named in it: the other documents, and the names that queries may use.
+
+use rollout::plan::Flavour;
+
+use super::catalogue::Catalogue;
+use super::choices::Choices;
+
+/// Flagger's own default, where `query` stands in a metric and `metricsServer` nowhere.
+pub(super) const METRICS_SERVER: &str = "http://prometheus:9090";
+
+/// What surrounds it.
+pub(super) struct Around<'a> {
+    pub(super) flavour: Flavour,
+    pub(super) choices: &'a Choices,
+    pub(super) catalogue: &'a Catalogue,
+    /// The canary's name.
+    pub(super) name: String,
+    /// The canary's namespace.
+    pub(super) namespace: String,
+    /// `targetRef.name`, or the service's.
+    pub(super) target: String,
+    /// The service's name.
+    pub(super) service: String,
+    /// `ingressRef.name`.
+    pub(super) ingress: String,
+    /// `routeRef.name`.
+    pub(super) route: String,
+    /// `metricsServer`.
+    pub(super) metrics_server: Option<String>,
+}

@@ -1,0 +1,131 @@
+//! Performs the engine's commands to the world outside the proxies: hooks are called, metric servers asked, alerts sent,
+//! each in a task of its own; answers come back as events. Nothing here decides anything.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rollout::asking::{CallId, Heard};
+use rollout::controller::{Command, Event, Payload as Said, Told};
+use rollout::names::{CanaryId, Revision};
+use rollout::outside::{Alert, Hook, HookCall, HookKind, HookTarget, Severity};
+use rollout::plan::ExternalMetric;
+use rollout::time::Millis;
+
+use crate::alerts::{Alerts, Message};
+use crate::engine::Handle;
+use crate::hooks::{Caller, Payload};
+use crate::metrics::Calls;
+use crate::providers::{self, Providers};
+use crate::secrets::Secrets;
+
+/// How long queued alerts may take when the agent stops.
+const DRAIN_WITHIN: Duration = Duration::from_secs(3);
+
+/// The ways out.
+#[derive(Clone, Debug)]
+pub(crate) struct Outside {
+    caller: Caller,
+    alerts: Alerts,
+    providers: Providers,
+    calls: Calls,
+}
+
+impl Outside {
+    /// Ready to call.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub(crate) fn new(secrets: Secrets) -> Result<Self, reqwest::Error> {
+        let (caller, providers) = (Caller::new(secrets.clone())?, Providers::new(secrets.clone())?);
+        Ok(Self { caller, alerts: Alerts::new(secrets), providers, calls: Calls::default() })
+    }
+
+    /// For the metrics page.
+    pub(crate) fn alerts(&self) -> &Alerts {
+        &self.alerts
+    }
+
+    /// For the metrics page.
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// Performs a command, if it is about the outside.
+    pub(crate) fn perform(&self, command: Command, handle: &Handle) {
+        match command {
+            Command::CallHook { canary, call, hook, payload } => {
+                self.call(handle.clone(), canary, call, hook, &payload);
+            }
+            Command::Query { canary, call, metric } => self.query(handle.clone(), canary, call, *metric),
+            Command::TellHook { canary, hook, payload } => self.tell(&canary, hook, &payload),
+            Command::Alert { canary, alert, revision, told } => self.alert(canary, &alert, revision, told),
+            Command::Send(..) | Command::Push(_) | Command::Close(_) | Command::Announce(..) => {}
+        }
+    }
+
+    /// Sends what is still queued.
+    pub(crate) async fn drain(&self) {
+        self.alerts.drain(DRAIN_WITHIN).await;
+    }
+
+    fn call(&self, handle: Handle, canary: CanaryId, call: CallId, hook: Hook, said: &Said) {
+        let HookTarget::Call(target) = hook.target else { return };
+        let mut payload = payload(&canary, &target, said);
+        if hook.kind == HookKind::Promotion {
+            let own = [("revision", payload.checksum.clone()), ("release", said.release.0.to_string())];
+            for (key, value) in own {
+                payload.metadata.entry(key.into()).or_insert(value);
+            }
+        }
+        let (caller, calls) = (self.caller.clone(), self.calls.clone());
+        tokio::spawn(async move {
+            let since = Instant::now();
+            let answer = caller.call(&hook.name, &target, &payload).await;
+            calls.hook(&canary, &hook.name, answer.is_ok(), since.elapsed());
+            let heard = Heard::Hook(answer);
+            // When the loop is gone there is nobody to tell: the next life of the agent asks again.
+            let _ = handle.event(Event::Heard { canary, call, heard }).await;
+        });
+    }
+
+    fn query(&self, handle: Handle, canary: CanaryId, call: CallId, metric: ExternalMetric) {
+        let (providers, calls) = (self.providers.clone(), self.calls.clone());
+        tokio::spawn(async move {
+            let now = Millis(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64));
+            let since = Instant::now();
+            let answer = providers.query(&metric.provider, &metric.query, metric.window, now).await;
+            let provider = providers::name(metric.provider.kind);
+            calls.query(&canary, &metric.name, provider, &answer, since.elapsed());
+            let heard = Heard::Metric(answer);
+            let _ = handle.event(Event::Heard { canary, call, heard }).await;
+        });
+    }
+
+    fn tell(&self, canary: &CanaryId, hook: Hook, said: &Said) {
+        let HookTarget::Call(target) = hook.target else { return };
+        let payload = payload(canary, &target, said);
+        let (caller, calls, canary) = (self.caller.clone(), self.calls.clone(), canary.clone());
+        tokio::spawn(async move {
+            let since = Instant::now();
+            let answer = caller.call(&hook.name, &target, &payload).await;
+            calls.hook(&canary, &hook.name, answer.is_ok(), since.elapsed());
+            if let Err(error) = answer {
+                tracing::warn!(%canary, hook = hook.name, error, "a hook was not told");
+            }
+        });
+    }
+
+    fn alert(&self, canary: CanaryId, alert: &Alert, revision: Option<Revision>, told: Told) {
+        let Told { at, severity, message } = told;
+        let fields = revision.map(|revision| ("Revision".to_owned(), revision.to_string())).into_iter().collect();
+        self.alerts.send(alert, Message { canary, severity, text: message, fields, at });
+    }
+}
+
+fn payload(canary: &CanaryId, target: &HookCall, said: &Said) -> Payload {
+    let checksum = said.revision.as_ref().map_or("", |revision| revision.as_str());
+    let payload = Payload::new(canary, said.phase, checksum, target);
+    match &said.told {
+        Some(Told { at, severity, message }) => payload.with_event(message, *severity > Severity::Info, *at),
+        None => payload,
+    }
+}

@@ -1,0 +1,260 @@
+//! One query on its way: what every vendor's request and answer have in common, limits and secrecy above all.
+
+use base64::prelude::{BASE64_STANDARD as STANDARD, Engine};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use rollout::outside::{Blind, Provider, SecretRef};
+use rollout::time::Millis;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::secrets::{Secret, SecretError, Secrets};
+
+/// Longest answer.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+/// Longest part of an answer that goes into a reason.
+const MAX_EXCERPT_CHARS: usize = 300;
+/// Longest part of a refusal's body that is looked at.
+const MAX_REFUSAL_BYTES: usize = 64 << 10;
+/// A text shorter than this is not looked for: it would hide half of the reason and is no secret.
+const MIN_HIDDEN_BYTES: usize = 4;
+/// How many windows are asked for where the newest point is taken: vendors are late.
+const WINDOWS: u64 = 10;
+
+/// One query and what it may use.
+pub(super) struct Call<'a> {
+    client: &'a Client,
+    secrets: &'a Secrets,
+    /// Looks up a variable of the environment.
+    pub(super) environment: fn(&str) -> Option<String>,
+    pub(super) provider: &'a Provider,
+    /// The template rendered.
+    pub(super) query: &'a str,
+    /// The metric's interval.
+    pub(super) window: Millis,
+    /// Unix time.
+    pub(super) now: Millis,
+    /// What must not appear in a reason.
+    hidden: Vec<String>,
+}
+
+/// That it could not be had, and why.
+pub(super) fn failed(reason: impl Into<String>) -> Blind {
+    Blind::Failed(reason.into())
+}
+
+/// The one series of an answer.
+pub(super) fn only<T>(series: impl IntoIterator<Item = T>) -> Result<T, Blind> {
+    let mut series = series.into_iter();
+    let first = series.next().ok_or(Blind::NoValue)?;
+    match series.count() {
+        0 => Ok(first),
+        more => Err(failed(format!("answered {} series where one is needed: aggregate them in the query", more + 1))),
+    }
+}
+
+/// A number written as text.
+pub(super) fn number(text: &str) -> Result<f64, Blind> {
+    text.trim().parse().map_err(|_| failed(format!("answered {:?}, which is no number", excerpt(text))))
+}
+
+/// A JSON number, also one written as text (`"NaN"`, a 64-bit integer); `None` for null.
+pub(super) fn optional_number(value: &Value) -> Result<Option<f64>, Blind> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Number(value) => Ok(value.as_f64()),
+        Value::String(text) => number(text).map(Some),
+        other => Err(failed(format!("answered {}, which is no number", excerpt(&other.to_string())))),
+    }
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(
+        client: &'a Client,
+        secrets: &'a Secrets,
+        environment: fn(&str) -> Option<String>,
+        provider: &'a Provider,
+        query: &'a str,
+        window: Millis,
+        now: Millis,
+    ) -> Self {
+        let hidden = provider.headers.values().flatten().cloned().collect();
+        Self { client, secrets, environment, provider, query, window, now, hidden }
+    }
+
+    /// Where a window of ten intervals begins, Unix time.
+    pub(super) fn since(&self) -> Millis {
+        Millis(self.now.0.saturating_sub(self.window.0.saturating_mul(WINDOWS)))
+    }
+
+    /// One key of the provider's secret.
+    pub(super) fn secret(&mut self, key: &str) -> Result<String, Blind> {
+        let value = self.secrets.value(self.reference(key)?, key);
+        self.taken(value)
+    }
+
+    /// One key of the provider's secret, if it has it.
+    pub(super) fn optional(&mut self, key: &str) -> Result<Option<String>, Blind> {
+        let Some(secret) = &self.provider.secret else { return Ok(None) };
+        let value = self.secrets.optional(secret, key).transpose();
+        value.map(|value| self.taken(value)).transpose()
+    }
+
+    fn reference(&self, key: &str) -> Result<&'a SecretRef, Blind> {
+        self.provider.secret.as_ref().ok_or_else(|| failed(format!("needs a secret (secretRef) with the key {key}")))
+    }
+
+    fn taken(&mut self, value: Result<Secret, SecretError>) -> Result<String, Blind> {
+        let value = value.map_err(|error| failed(error.to_string()))?.reveal().to_owned();
+        self.hide(&value);
+        Ok(value)
+    }
+
+    /// Keeps a text out of every reason.
+    pub(super) fn hide(&mut self, text: &str) {
+        self.hidden.push(text.to_owned());
+    }
+
+    /// A reason without what must not appear in it.
+    pub(super) fn without_secrets(&self, reason: &str) -> String {
+        let mut hidden: Vec<_> = self.hidden.iter().filter(|text| text.len() >= MIN_HIDDEN_BYTES).collect();
+        // A secret may be part of another.
+        hidden.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        hidden.into_iter().fold(reason.to_owned(), |reason, text| reason.replace(text.as_str(), "…"))
+    }
+
+    /// `path` below the provider's address, or below `default` where it has none. A query of the address is kept.
+    pub(super) fn url(&mut self, default: Option<&str>, path: &str) -> Result<Url, Blind> {
+        let address = self.provider.address.as_deref().filter(|address| !address.trim().is_empty()).or(default);
+        let address = address.ok_or_else(|| failed("needs spec.provider.address"))?;
+        let mut url = Url::parse(address.trim()).map_err(|error| failed(format!("spec.provider.address: {error}")))?;
+        // Splunk's address may be a web socket's, as for Flagger; the same server speaks HTTP.
+        let scheme = match url.scheme() {
+            "http" | "ws" => "http",
+            "https" | "wss" => "https",
+            _ => return Err(failed("spec.provider.address must begin with http:// or https://")),
+        };
+        url.set_scheme(scheme).map_err(|()| failed("spec.provider.address: cannot be an address of HTTP"))?;
+        let values: Vec<_> = url.query_pairs().map(|(_, value)| value.into_owned()).collect();
+        self.hidden.extend(values);
+        self.hidden.extend(url.query().into_iter().chain(url.password()).map(str::to_owned));
+        let path = format!("{}{path}", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        Ok(url)
+    }
+
+    /// A request with the provider's headers.
+    pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        let headers = self.provider.headers.iter();
+        let headers = headers.flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+        headers.fold(self.client.request(method, url), |request, (name, value)| request.header(name, value))
+    }
+
+    /// A request to somebody other than the provider: without its headers.
+    pub(super) fn plain(&self, method: Method, url: Url) -> RequestBuilder {
+        self.client.request(method, url)
+    }
+
+    /// A request with the secret's `token`, or its `username` and `password`; without a secret as it is.
+    pub(super) fn authorized(&mut self, request: RequestBuilder) -> Result<RequestBuilder, Blind> {
+        if self.provider.secret.is_none() {
+            return Ok(request);
+        }
+        if let Some(token) = self.optional("token")? {
+            return Ok(request.bearer_auth(token));
+        }
+        match (self.optional("username")?, self.optional("password")?) {
+            (Some(username), Some(password)) => {
+                self.hide(&STANDARD.encode(format!("{username}:{password}")));
+                Ok(request.basic_auth(username, Some(password)))
+            }
+            _ => Err(failed("the secret has neither token nor username and password")),
+        }
+    }
+
+    /// The answer, read as JSON.
+    pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Blind> {
+        parsed(&self.text(request).await?)
+    }
+
+    /// The whole answer of a request that was granted.
+    pub(super) async fn text(&self, request: RequestBuilder) -> Result<String, Blind> {
+        self.text_until(request, |_| false).await
+    }
+
+    /// The answer as far as `complete` calls it complete; the end of what is sent ends it anyway.
+    pub(super) async fn text_until(
+        &self,
+        request: RequestBuilder,
+        complete: impl Fn(&[u8]) -> bool,
+    ) -> Result<String, Blind> {
+        let answer = request.send().await.map_err(broken)?;
+        let status = answer.status();
+        if status.is_success() {
+            let body = read(answer, complete).await?;
+            return String::from_utf8(body).map_err(|_| failed("answered something that is no UTF-8 text"));
+        }
+        let body = read(answer, |body| body.len() >= MAX_REFUSAL_BYTES).await.unwrap_or_default();
+        Err(self.refused(status, &String::from_utf8_lossy(&body)))
+    }
+
+    fn refused(&self, status: StatusCode, body: &str) -> Blind {
+        let code = status.as_u16();
+        if status.is_redirection() {
+            return failed(format!(
+                "redirects ({code}), which is not followed: set spec.provider.address to the place"
+            ));
+        }
+        // Most vendors answer JSON, and most of it is not for people.
+        let said = serde_json::from_str::<Value>(body).ok().and_then(|body| message(&body));
+        // First hidden, then cut: half a secret is one too.
+        let said = excerpt(&self.without_secrets(said.as_deref().unwrap_or(body)));
+        failed(format!("answered {code} {said}").trim_end())
+    }
+}
+
+/// JSON as an answer has it.
+pub(super) fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, Blind> {
+    serde_json::from_str(text).map_err(|error| failed(format!("its answer is not what was expected: {error}")))
+}
+
+/// The beginning of a text, as it can stand in one line.
+pub(super) fn excerpt(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(MAX_EXCERPT_CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+async fn read(mut answer: Response, complete: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, Blind> {
+    let mut body = Vec::new();
+    while !complete(&body)
+        && let Some(chunk) = answer.chunk().await.map_err(broken)?
+    {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(failed("answered more than 1 MiB"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// What a vendor's error says, where one of the usual places has it.
+fn message(body: &Value) -> Option<String> {
+    let places = ["/error/message", "/error_description", "/message", "/Message", "/error", "/errors/0"];
+    places.iter().find_map(|place| body.pointer(place)?.as_str()).map(str::to_owned)
+}
+
+/// A request that got no whole answer. Without its URL, whose query may hold a secret.
+fn broken(error: reqwest::Error) -> Blind {
+    let error = error.without_url();
+    // reqwest's own text stops at "error sending request"; the reason is in the causes.
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    failed(text)
+}

@@ -1,0 +1,178 @@
+//! Amazon CloudWatch: `GetMetricData`, signed (Signature Version 4).
+//!
+//! Credentials are keys: those of the secret, without a secret those of the environment. Roles that have to be asked
+//! for first (IRSA's web identity, EKS pod identity, an instance's profile) are not.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use reqwest::{Method, Url};
+use rollout::outside::Blind;
+use rollout::time::Millis;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::call::{Call, failed, optional_number};
+
+/// Most points of one answer, as Flagger asks for.
+const MAX_POINTS: u32 = 20;
+/// What is signed besides the address and the body.
+const HEADERS: [(&str, &str); 2] =
+    [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", "GraniteServiceVersion20100801.GetMetricData")];
+
+/// The newest value of the last ten windows. The query is a list of MetricDataQuery, of which one returns data.
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+    let region = call.provider.region.as_deref().map(str::trim).unwrap_or_default();
+    if region.is_empty() || !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        return Err(failed("needs spec.provider.region, such as eu-central-1"));
+    }
+    let keys = keys(call)?;
+    let queries: Value = serde_json::from_str(call.query).map_err(|error| failed(format!("the query: {error}")))?;
+    if !queries.is_array() {
+        return Err(failed("the query must be a JSON list of MetricDataQuery"));
+    }
+    let body = json!({
+        "MetricDataQueries": as_aws_writes(queries),
+        "StartTime": call.since().0 / 1000,
+        "EndTime": call.now.0 / 1000,
+        "ScanBy": "TimestampDescending",
+        "MaxDatapoints": MAX_POINTS,
+    })
+    .to_string();
+    let url = call.url(Some(&endpoint(region)), "/")?;
+    let signed = signed(&url, &body, region, keys, call.now)?;
+    let mut request = call.request(Method::POST, url);
+    for (name, value) in HEADERS.into_iter().chain(signed.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
+        request = request.header(name, value);
+    }
+    let answer: Answer = call.json(request.body(body)).await?;
+    newest(&answer)
+}
+
+fn endpoint(region: &str) -> String {
+    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("https://monitoring.{region}.{domain}")
+}
+
+fn keys(call: &mut Call<'_>) -> Result<Credentials, Blind> {
+    let (id, key, token) = if call.provider.secret.is_some() {
+        let (id, key) = (call.secret("aws_access_key_id")?, call.secret("aws_secret_access_key")?);
+        (id, key, call.optional("aws_session_token")?)
+    } else {
+        let variable = |name| (call.environment)(name).filter(|value| !value.is_empty());
+        let (Some(id), Some(key)) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) else {
+            return Err(failed(
+                "needs a secret with aws_access_key_id and aws_secret_access_key, or AWS_ACCESS_KEY_ID and \
+                AWS_SECRET_ACCESS_KEY in the agent's environment; IAM roles are not assumed",
+            ));
+        };
+        let token = variable("AWS_SESSION_TOKEN");
+        call.hide(&id);
+        call.hide(&key);
+        token.iter().for_each(|token| call.hide(token));
+        (id, key, token)
+    };
+    Ok(Credentials::new(id, key, token, None, "serin"))
+}
+
+/// The headers that the signature adds.
+fn signed(url: &Url, body: &str, region: &str, keys: Credentials, now: Millis) -> Result<Vec<(String, String)>, Blind> {
+    let wrong = |error: &dyn std::fmt::Display| failed(format!("cannot sign the request: {error}"));
+    let identity = keys.into();
+    let parameters = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name("monitoring")
+        .time(UNIX_EPOCH + Duration::from_millis(now.0))
+        .settings(SigningSettings::default())
+        .build()
+        .map_err(|error| wrong(&error))?
+        .into();
+    let request = SignableRequest::new("POST", url.as_str(), HEADERS.into_iter(), SignableBody::Bytes(body.as_bytes()));
+    let signed = sign(request.map_err(|error| wrong(&error))?, &parameters).map_err(|error| wrong(&error))?;
+    let (instructions, _signature) = signed.into_parts();
+    Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// Field names begin with a capital letter. Flagger's documentation writes them small, which Go reads as well.
+fn as_aws_writes(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let capital = |name: String| {
+                let mut rest = name.chars();
+                rest.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(rest).collect::<String>()
+            };
+            fields.into_iter().map(|(name, value)| (capital(name), as_aws_writes(value))).collect::<Map<_, _>>().into()
+        }
+        Value::Array(items) => items.into_iter().map(as_aws_writes).collect(),
+        other => other,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default)]
+    metric_data_results: Vec<Series>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Series {
+    /// Newest first, as asked for.
+    #[serde(default)]
+    values: Vec<Value>,
+    #[serde(default)]
+    status_code: String,
+}
+
+fn newest(answer: &Answer) -> Result<f64, Blind> {
+    let series = match answer.metric_data_results.as_slice() {
+        [] => return Err(Blind::NoValue),
+        [series] => series,
+        more => {
+            let count = more.len();
+            return Err(failed(format!(
+                "answered {count} series where one is needed: give all others returnData: false"
+            )));
+        }
+    };
+    if ["InternalError", "Forbidden"].contains(&series.status_code.as_str()) {
+        return Err(failed(format!("answered {}", series.status_code)));
+    }
+    optional_number(series.values.first().unwrap_or(&Value::Null))?.ok_or(Blind::NoValue)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What botocore 1.44.5 makes of the same request, time and keys (AWS's documented example keys).
+    #[test]
+    fn the_signature_is_that_of_amazons_own_client() {
+        assert_eq!(endpoint("cn-north-1"), "https://monitoring.cn-north-1.amazonaws.com.cn");
+        let url = Url::parse(&endpoint("eu-central-1")).unwrap();
+        let keys = |token: Option<&str>| {
+            let key = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+            Credentials::new("AKIDEXAMPLE", key, token.map(str::to_owned), None, "test")
+        };
+        for (token, signature) in [
+            (None, "b0ab23be9316220807bd68356f72b2b6d47af71eadaff43402ed0657ccd1c44f"),
+            (Some("session"), "5213e42d4696f83cd420d4cb34c2a7f94c9e1adea3acef20f92ddabc9f0d0938"),
+        ] {
+            let headers = signed(&url, "{\"a\": 1}", "eu-central-1", keys(token), Millis(1_767_323_045_678)).unwrap();
+            let header = |name: &str| headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+            let names = if token.is_some() { ";x-amz-security-token;x-amz-target" } else { ";x-amz-target" };
+            assert_eq!(
+                header("authorization").unwrap(),
+                format!(
+                    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260102/eu-central-1/monitoring/aws4_request, \
+                    SignedHeaders=content-type;host;x-amz-date{names}, Signature={signature}"
+                )
+            );
+            assert_eq!((header("x-amz-date"), header("x-amz-security-token")), (Some("20260102T030405Z"), token));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Datadog: the metrics query API, v1.
+
+use reqwest::Method;
+use rollout::outside::Blind;
+use serde::Deserialize;
+
+use super::call::{Call, only};
+
+/// The site US1; for any other the address is given.
+const ADDRESS: &str = "https://api.datadoghq.com";
+
+/// `/api/v1/query` over ten windows. The newest point that is not null counts, where Flagger takes the oldest, which
+/// says how the canary was ten windows ago. Its bucket may still fill: roll up in the query where that matters.
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+    let (api_key, application_key) = (call.secret("datadog_api_key")?, call.secret("datadog_application_key")?);
+    let mut url = call.url(Some(ADDRESS), "/api/v1/query")?;
+    let (from, to) = (call.since().0 / 1000, call.now.0 / 1000);
+    url.query_pairs_mut()
+        .append_pair("query", call.query.trim())
+        .append_pair("from", &from.to_string())
+        .append_pair("to", &to.to_string());
+    let request = call.request(Method::GET, url);
+    let request = request.header("DD-API-KEY", api_key).header("DD-APPLICATION-KEY", application_key);
+    let answer: Answer = call.json(request).await?;
+    if let Some(error) = answer.error.filter(|error| !error.is_empty()) {
+        return Err(Blind::Failed(error));
+    }
+    let points = only(answer.series)?.pointlist;
+    let newest = points.iter().filter_map(|(at, value)| Some((*at, (*value)?))).max_by(|a, b| a.0.total_cmp(&b.0));
+    newest.map(|(_, value)| value).ok_or(Blind::NoValue)
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    /// Given with status 200 when the query is not understood.
+    error: Option<String>,
+    #[serde(default)]
+    series: Vec<Series>,
+}
+
+#[derive(Deserialize)]
+struct Series {
+    /// Unix milliseconds and the value there.
+    pointlist: Vec<(f64, Option<f64>)>,
+}

@@ -1,0 +1,46 @@
+//! Graphite: the render API. The query is what stands behind `/render?`, as in Flagger (`target=...&from=-5min`).
+
+use reqwest::{Method, Url};
+use rollout::outside::Blind;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+use serde_json::Value;
+
+use super::call::{Call, failed, only, optional_number};
+
+/// `/render` with `format=json`. Where the query names no `from`, ten windows are asked for: Graphite's own default is
+/// a day, and a point of yesterday says nothing of this canary.
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+    let mut url = call.url(None, "/render")?;
+    let query = call.query.split_whitespace().collect::<Vec<_>>().join(" ");
+    let asked = Url::parse(&format!("http://query/?{query}")).map_err(|error| failed(format!("query: {error}")))?;
+    let pairs: Vec<_> = asked.query_pairs().filter(|(key, _)| key != "format").collect();
+    if !pairs.iter().any(|(key, _)| key == "target") {
+        return Err(failed("the query has no target=...: it must be what stands behind /render?"));
+    }
+    let trimmed = pairs.iter().map(|(key, value)| (key, value.trim()));
+    url.query_pairs_mut().extend_pairs(trimmed).append_pair("format", "json");
+    if !pairs.iter().any(|(key, _)| key == "from") {
+        url.query_pairs_mut().append_pair("from", &(call.since().0 / 1000).to_string());
+    }
+    let request = call.request(Method::GET, url);
+    let request = call.authorized(request)?;
+    let series: Vec<Series> = call.json(request).await?;
+    let last = only(series)?.datapoints.into_iter().rev().find_map(|Point(value)| value);
+    last.ok_or(Blind::NoValue)
+}
+
+#[derive(Deserialize)]
+struct Series {
+    datapoints: Vec<Point>,
+}
+
+/// `[value, time]`; some servers write the value as text, all write null where there is none.
+struct Point(Option<f64>);
+
+impl<'de> Deserialize<'de> for Point {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (value, _at) = <(Value, Value)>::deserialize(from)?;
+        optional_number(&value).map(Self).map_err(|_| D::Error::custom("a datapoint's value must be a number or null"))
+    }
+}

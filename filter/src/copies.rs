@@ -1,0 +1,152 @@
+//! A copy of a request, from the moment it reaches the canary's cluster to its end: measured here, because no filter of a
+//! listener ever sees what a copy is answered. The counts go to the engine that routes: both plugins live in one VM.
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, MapType};
+use rollout::exchange::Ticket;
+use rollout::names::Upstream;
+use rollout::worker::CopyEnd;
+
+use crate::host;
+use crate::http::pairs;
+use crate::shell::Shell;
+
+thread_local! {
+    /// The routing plugins of this VM; each worker thread has a VM of its own.
+    static ROUTERS: RefCell<Vec<Weak<RefCell<Shell>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Makes a routing plugin's engine known to those that measure copies.
+pub(crate) fn announce(shell: &Rc<RefCell<Shell>>) {
+    ROUTERS.with_borrow_mut(|routers| {
+        routers.retain(|router| router.strong_count() > 0);
+        routers.push(Rc::downgrade(shell));
+    });
+}
+
+/// The newest first: after a change of configuration the one before may live on until its last request has ended.
+fn routers() -> Vec<Rc<RefCell<Shell>>> {
+    ROUTERS.with_borrow(|routers| routers.iter().rev().filter_map(Weak::upgrade).collect())
+}
+
+/// The state of one request in a cluster; of those that are no copies nothing is kept.
+pub(crate) struct Copy {
+    upstream: Upstream,
+    open: Option<(Rc<RefCell<Shell>>, Ticket)>,
+    /// Whether the user's request has come to its end, and whether its answer has.
+    is_sent: bool,
+    is_answered: bool,
+    is_answer_unreadable: bool,
+}
+
+impl Copy {
+    /// A request that sets off for an upstream.
+    pub(crate) const fn new(upstream: Upstream) -> Self {
+        Self { upstream, open: None, is_sent: false, is_answered: false, is_answer_unreadable: false }
+    }
+}
+
+impl HttpContext for Copy {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        self.is_sent = end_of_stream;
+        self.open = routers().into_iter().find_map(|router| {
+            let ticket = start(&mut *router.try_borrow_mut().ok()?, &self.upstream)?;
+            Some((router, ticket))
+        });
+        Action::Continue
+    }
+
+    fn on_http_request_body(&mut self, _size: usize, end_of_stream: bool) -> Action {
+        self.is_sent |= end_of_stream;
+        Action::Continue
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        self.is_sent = true;
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        self.is_answered = end_of_stream;
+        let Some((router, ticket)) = &mut self.open else { return Action::Continue };
+        let read = host::headers(MapType::HttpResponseHeaders);
+        match pairs(&read).map(|headers| ticket.response_headers(&headers)) {
+            Ok(false) => {}
+            Ok(true) => {
+                if let Ok(mut shell) = router.try_borrow_mut() {
+                    let now = shell.now();
+                    shell.worker.stream_answered(ticket, now);
+                }
+            }
+            Err(_) => self.is_answer_unreadable = true,
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, _size: usize, end_of_stream: bool) -> Action {
+        self.is_answered |= end_of_stream;
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        self.is_answered = true;
+        if let Some((_, ticket)) = self.open.as_mut().filter(|(_, ticket)| ticket.is_grpc()) {
+            let read = host::headers(MapType::HttpResponseTrailers);
+            match pairs(&read) {
+                Ok(trailers) => ticket.response_trailers(&trailers),
+                Err(_) => self.is_answer_unreadable = true,
+            }
+        }
+        Action::Continue
+    }
+}
+
+impl Context for Copy {
+    /// In a cluster's chain of filters the proxy logs nothing, so this is the end.
+    fn on_done(&mut self) -> bool {
+        let end = match (self.is_answered, self.is_sent) {
+            (true, _) => CopyEnd::Whole,
+            (false, true) => CopyEnd::Broken,
+            (false, false) => CopyEnd::Unsent,
+        };
+        if let Some((router, ticket)) = self.open.take()
+            && let Ok(mut shell) = router.try_borrow_mut()
+        {
+            let end = (!self.is_answer_unreadable).then_some(end);
+            finish(&mut shell, &ticket, end);
+        }
+        true
+    }
+}
+
+/// A copy is known by the header that made it: it names this cluster, and users' own requests to it never carry it.
+fn start(shell: &mut Shell, upstream: &Upstream) -> Option<Ticket> {
+    if !shell.worker.is_mirroring() {
+        return None;
+    }
+    let read = host::headers(MapType::HttpRequestHeaders);
+    let headers = pairs(&read).ok()?;
+    let is_copy = |(name, value): &host::Pair<'_>| {
+        *name == shell.mirror_header.as_bytes() && *value == upstream.as_str().as_bytes()
+    };
+    if !headers.iter().any(is_copy) {
+        return None;
+    }
+    let now = shell.now();
+    shell.worker.start_copy(upstream, now)
+}
+
+/// How it ended, or `None` when its answer could not be read.
+fn finish(shell: &mut Shell, ticket: &Ticket, end: Option<CopyEnd>) {
+    let now = shell.now();
+    let Some(end) = end else {
+        return shell.worker.lose(ticket, now);
+    };
+    let finished = shell.worker.finish_copy(ticket, end, now);
+    let canary = shell.worker.canary(finished.canary);
+    shell.stats.finished(&finished, canary);
+    shell.press(now);
+}

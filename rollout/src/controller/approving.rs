@@ -1,0 +1,79 @@
+//! Stored gates: a person opens or closes one, and what waits for it is looked at, at once.
+
+use super::Controller;
+use crate::approvals::Approval;
+use crate::canary::Canary;
+use crate::events::{Done, Output, Refused};
+use crate::machine::Input;
+use crate::names::CanaryId;
+use crate::outside::{Hook, HookKind};
+use crate::release::{Actor, Cause, Note, ReleaseId};
+use crate::telling;
+use crate::time::Millis;
+
+impl Controller {
+    pub(super) fn open_gate(
+        &mut self,
+        id: &CanaryId,
+        gate: &str,
+        approval: Approval,
+        now: Millis,
+        out: &mut Output,
+    ) -> Result<Done, Refused> {
+        let canary = self.with_gate(id, gate)?;
+        let Approval { revision, actor, reason, at, expires_at } = approval.clone();
+        let expires_after = expires_at.map(|end| end.since(at));
+        canary.approvals.expire(now);
+        canary.approvals.open(gate, approval);
+        let note = Note::GateOpened { gate: gate.into(), revision, expires_after, actor, reason };
+        let done = self.gate_moved(id, note, now, out)?;
+        let rolls_back = |hook: &Hook| hook.name == gate && hook.kind == HookKind::Rollback;
+        if self.canaries.get(id).is_some_and(|canary| canary.plan.outside.hooks.iter().any(rolls_back)) {
+            // Refused where there is nothing to roll back (any more): then only the gate is open.
+            let is_done = self.input(id, Input::Abort(Cause::Rollback { name: gate.into() }), now, out).is_ok();
+            if is_done && let Some(canary) = self.canaries.get_mut(id) {
+                // Left open it would roll back the next attempt at the same revision too.
+                canary.approvals.close(gate);
+            }
+        }
+        Ok(self.canaries.get(id).map_or(done, done_with))
+    }
+
+    pub(super) fn close_gate(
+        &mut self,
+        id: &CanaryId,
+        gate: &str,
+        actor: Actor,
+        reason: String,
+        now: Millis,
+        out: &mut Output,
+    ) -> Result<Done, Refused> {
+        let canary = self.with_gate(id, gate)?;
+        canary.approvals.close(gate);
+        self.gate_moved(id, Note::GateClosed { gate: gate.into(), actor, reason }, now, out)
+    }
+
+    /// The canary, if its plan has such a gate.
+    fn with_gate(&mut self, id: &CanaryId, gate: &str) -> Result<&mut Canary, Refused> {
+        let canary = self.canaries.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
+        let known: Vec<&str> = canary.gates().collect();
+        if known.contains(&gate) {
+            return Ok(canary);
+        }
+        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+        Err(Refused::UnknownGate { canary: id.clone(), gate: gate.into(), known })
+    }
+
+    /// A gate was opened or closed: told, and what waits for it is looked at, at once.
+    fn gate_moved(&mut self, id: &CanaryId, note: Note, now: Millis, out: &mut Output) -> Result<Done, Refused> {
+        let canary = self.canaries.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
+        out.stored.extend(telling::noted(canary, note, now));
+        canary.hurry(now);
+        self.check_due(now, out);
+        self.canaries.get(id).map(done_with).ok_or_else(|| Refused::Unknown(id.clone()))
+    }
+}
+
+fn done_with(canary: &Canary) -> Done {
+    Done { release: ReleaseId(canary.releases), phase: canary.phase.name() }
+}

@@ -1,0 +1,131 @@
+//! From a request to release to the first traffic: accepted, approved, prepared.
+
+use super::asked::ask;
+use super::{Effect, Given, Refusal, Step, abort, first_look, held, moved, noted, refuse, then, unchanged};
+use crate::asking::Purpose;
+use crate::names::{Actor, ReleaseId, Revision};
+use crate::release::{Cause, Hold, Note, Phase, Run};
+use crate::table::WeightPpm;
+use crate::time::Millis;
+
+pub(super) struct Asked {
+    pub(super) release: ReleaseId,
+    pub(super) revision: Revision,
+    pub(super) actor: Actor,
+    pub(super) reason: String,
+    pub(super) accept_unsupported: bool,
+}
+
+pub(super) fn start(given: Given<'_>, phase: &Phase, asked: Asked, now: Millis) -> Result<Step, Refusal> {
+    if phase.gives_way_to(&asked.revision) {
+        return started(given, phase, asked, now);
+    }
+    // Asking twice is harmless, and the second time may bring the acceptance.
+    let accepts = |run: &Run| asked.accept_unsupported && run.hold == Some(Hold::Unsupported);
+    match phase {
+        Phase::Progressing(run) if accepts(run) => Ok(accept(given, run, asked.actor, now)),
+        Phase::Paused(run) if accepts(run) => {
+            refuse("accept what is unsupported", phase, "it would take traffic; `serin resume` it first")
+        }
+        Phase::Promoting(run, _) if run.revision != asked.revision => {
+            refuse("release", phase, "wait for it to end, or abort it first")
+        }
+        Phase::Finalising(..) => refuse("release", phase, "wait for it to end"),
+        _ => Ok(unchanged(phase)),
+    }
+}
+
+fn started(given: Given<'_>, phase: &Phase, asked: Asked, now: Millis) -> Result<Step, Refusal> {
+    // What the primary runs already is no change; in the middle of a release it means: take the other one back.
+    if given.promoted == Some(&asked.revision) {
+        let reverted = Cause::Reverted { actor: asked.actor };
+        return Ok(phase.run().map_or_else(|| unchanged(phase), |run| abort(run, reverted, now)));
+    }
+    let mut begun = begin(given, asked, now);
+    if let Some(run) = phase.run() {
+        begun.notes.insert(0, Note::Superseded { revision: run.revision.clone() });
+    }
+    Ok(begun)
+}
+
+pub(super) fn retry(
+    given: Given<'_>,
+    phase: &Phase,
+    release: ReleaseId,
+    by: (Actor, String),
+    now: Millis,
+) -> Result<Step, Refusal> {
+    match phase.ended() {
+        Some(ended) => {
+            let (actor, reason) = by;
+            let revision = ended.revision.clone();
+            let asked = Asked { release, revision, actor, reason, accept_unsupported: false };
+            Ok(begin(given, asked, now))
+        }
+        None if phase.run().is_some() => refuse("retry", phase, "the release goes on; `serin abort` it first"),
+        None => refuse("retry", phase, "there was no release yet; `serin release` begins one"),
+    }
+}
+
+fn begin(given: Given<'_>, asked: Asked, now: Millis) -> Step {
+    let Asked { release, revision, actor, reason, accept_unsupported } = asked;
+    let run = Run {
+        release,
+        revision: revision.clone(),
+        actor: actor.clone(),
+        started_at: now,
+        phase_at: now,
+        step: 0,
+        weight: None,
+        failed_checks: 0,
+        blind_checks: 0,
+        step_at: now,
+        check_at: first_look(given.plan, now),
+        round: 0,
+        asking: None,
+        agreed: Vec::new(),
+        round_at: now.plus(given.plan.interval),
+        gate_at: now,
+        accepted_by: None,
+        hold: None,
+        tripped: None,
+    };
+    let mut step = noted(Phase::Progressing(run.clone()), Note::Started { revision, actor: actor.clone(), reason });
+    step.effects.push(Effect::BeginEvidence);
+    let next = if given.plan.unsupported.is_empty() {
+        enter(given, &run, now)
+    } else if accept_unsupported {
+        accept(given, &run, actor, now)
+    } else {
+        held(&Phase::Progressing(run.clone()), run, Some(Hold::Unsupported))
+    };
+    then(step, next)
+}
+
+fn accept(given: Given<'_>, run: &Run, actor: Actor, now: Millis) -> Step {
+    let run = Run { accepted_by: Some(actor.clone()), hold: None, ..run.clone() };
+    let items = given.plan.unsupported.len();
+    let accepted = noted(Phase::Progressing(run.clone()), Note::Accepted { actor, items });
+    then(accepted, enter(given, &run, now))
+}
+
+/// As far as nothing stands in its way: approved, prepared, first step.
+pub(super) fn enter(given: Given<'_>, run: &Run, now: Millis) -> Step {
+    if let Some(step) = ask(given, &Phase::Waiting(run.clone()), Purpose::Rollout, now) {
+        return step;
+    }
+    if given.plan.course.skip_analysis {
+        let skipped = noted(Phase::Progressing(run.clone()), Note::AnalysisSkipped);
+        return then(skipped, moved::promote(given.plan, run, None, None, now));
+    }
+    let phase = Phase::Progressing(run.clone());
+    if let Some(step) = ask(given, &phase, Purpose::PreRollout, now) {
+        return step;
+    }
+    if given.plan.stage(1).weight > WeightPpm::ZERO
+        && let Some(step) = ask(given, &phase, Purpose::Increase, now)
+    {
+        return step;
+    }
+    moved::advance(given.plan, run, None, now)
+}

@@ -1,0 +1,78 @@
+//! A tick: threshold checks, the hooks and metrics that go with them, and what a passed check allows.
+
+use super::asked::{ask, silent};
+use super::begun::enter;
+use super::{Given, Step, abort, held, is_returning, moved, noted, unchanged};
+use crate::asking::Purpose;
+use crate::judge::{Answer, Verdict};
+use crate::plan::Plan;
+use crate::release::{Cause, Hold, Note, Phase, Proof, Run};
+use crate::time::Millis;
+
+pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, hold: Option<Hold>, now: Millis) -> Step {
+    let plan = given.plan;
+    let Some(run) = phase.run().filter(|_| !matches!(phase, Phase::Finalising(..))) else { return unchanged(phase) };
+    let run = Run { check_at: now.plus(plan.interval), ..run.clone() };
+    if is_returning(phase) {
+        return moved::returned(plan, &run, now);
+    }
+    if run.step > 0 && verdict.answer == Answer::Fail {
+        return failed(plan, phase, run, verdict, hold, now);
+    }
+    if let Some(asking) = &run.asking {
+        let until = asking.until;
+        return if now >= until {
+            silent(given, phase, &run, now)
+        } else {
+            let check_at = run.check_at.min(until);
+            unchanged(&phase.with_run(Run { check_at, ..run }))
+        };
+    }
+    if run.step == 0 {
+        return unbegun(given, phase, run, hold, now);
+    }
+    let phase = phase.with_run(run.clone());
+    if !matches!(phase, Phase::Promoting(..))
+        && let Some(step) = ask(given, &phase, Purpose::Check, now)
+    {
+        return step;
+    }
+    passed(given, &phase, &run, verdict, hold, now)
+}
+
+/// Before the first traffic nothing is judged; what it waits for is asked for again.
+fn unbegun(given: Given<'_>, phase: &Phase, run: Run, hold: Option<Hold>, now: Millis) -> Step {
+    let is_blocked = run.hold == Some(Hold::Unsupported) || matches!(phase, Phase::Paused(_));
+    match hold {
+        _ if is_blocked => unchanged(&phase.with_run(run)),
+        Some(hold) => held(phase, run, Some(hold)),
+        None => enter(given, &run, now),
+    }
+}
+
+fn failed(plan: &Plan, phase: &Phase, run: Run, verdict: Verdict, hold: Option<Hold>, now: Millis) -> Step {
+    // What kept it from advancing was no traffic; there is some, and it is bad. An open question is moot.
+    let failed = run.failed_checks + 1;
+    let hold = if matches!(phase, Phase::WaitingPromotion(_)) { run.hold.clone() } else { hold };
+    let run = Run { failed_checks: failed, asking: None, agreed: Vec::new(), hold, ..run };
+    if failed >= plan.threshold {
+        return abort(&run, Cause::Checks { failed, verdict }, now);
+    }
+    noted(phase.with_run(run), Note::CheckFailed { failed, threshold: plan.threshold, verdict })
+}
+
+fn passed(given: Given<'_>, phase: &Phase, run: &Run, verdict: Verdict, hold: Option<Hold>, now: Millis) -> Step {
+    let is_moving = matches!(phase, Phase::Progressing(_) | Phase::WaitingPromotion(_));
+    let afresh = Run { agreed: Vec::new(), ..run.clone() };
+    if !is_moving {
+        return unchanged(&phase.with_run(afresh));
+    }
+    let lacks_traffic = verdict.answer == Answer::Undecided && given.plan.is_live(run.step);
+    if let Some(hold) = hold.or(lacks_traffic.then_some(Hold::NoTraffic)) {
+        return held(phase, afresh, Some(hold));
+    }
+    if now < run.step_at.plus(given.plan.stage(run.step).dwell) {
+        return held(phase, afresh, None);
+    }
+    moved::leave(given, phase, run, Proof::Checks(verdict), now)
+}
