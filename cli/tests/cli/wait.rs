@@ -53,7 +53,7 @@ async fn a_promoted_release_exits_0_and_tells_its_way() {
     let told: Vec<&str> = ran.out.lines().collect();
     assert_eq!(told[0], "prod/web: release 3 of v2 is Progressing");
     assert!(told[1].ends_with("  weight 0 -> 5 %: first step"), "{}", ran.out);
-    assert!(told[2].ends_with("  weight 5 -> 10 %: first step"), "{}", ran.out);
+    assert!(told[2].ends_with("  weight 5 -> 10 %: without proof"), "{}", ran.out);
     assert_eq!(told[3..], ["prod/web: promoted: v2 was promoted"]);
 }
 
