@@ -98,13 +98,17 @@ async fn a_canary_that_dies_while_the_agent_is_dead_is_cut_by_the_workers_and_ev
         silence_of_canary(&load, Duration::from_secs(4)).await?;
         assert_eq!(bad_of_canary(&load.samples()), bad);
 
+        // The few bad answers may be too few for the gates: then the agent arms the fuses again, and a canary that is
+        // still dead is cut by what follows.
+        stage.versions.canary.set(|it| *it = dead());
         stage.agent.start_again().await?;
         let status = stage.phase("Failed").await?;
         ensure!(status.message.contains("gate"), "{}", status.message);
         stage.in_sync(WORKERS).await?;
         assert!(trips_noted(&stage).await? >= 1, "{:?}", stage.events().await?);
         let samples = load.stop().await?;
-        assert_eq!(bad_of_canary(&samples), bad);
+        let bad = bad_of_canary(&samples);
+        ensure!((1..=2 * FEW).contains(&bad), "{bad} bad answers");
         stage.totals_as_envoy(samples.count()).await?;
         stage.all_on_primary(50).await
     })
