@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+mod commands;
 mod convert;
 mod describe;
 mod explain;
@@ -33,7 +34,7 @@ use std::process::ExitCode;
 use anstyle::AnsiColor;
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command};
+use commands::{Cli, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {

@@ -9,21 +9,7 @@ use super::catalogue::Template;
 use super::choices::url;
 use super::reader::{Item, Log, Map};
 
-/// Flagger's types, and those that only our own kind has.
-pub(super) const METRIC_TYPES: &[&str] = &[
-    "prometheus",
-    "influxdb",
-    "datadog",
-    "externalmetrics",
-    "stackdriver",
-    "cloudwatch",
-    "newrelic",
-    "graphite",
-    "dynatrace",
-    "keptn",
-    "splunk",
-];
-/// The same with ours.
+/// Types of metric servers; Flagger's are all but the last.
 pub(super) const OWN_METRIC_TYPES: &[&str] = &[
     "prometheus",
     "influxdb",
@@ -38,10 +24,18 @@ pub(super) const OWN_METRIC_TYPES: &[&str] = &[
     "splunk",
     "http",
 ];
-/// Flagger's types of receivers.
-pub(super) const ALERT_TYPES: &[&str] = &["slack", "msteams", "discord", "rocket", "gchat"];
-/// The same with ours.
+pub(super) const METRIC_TYPES: &[&str] = all_but_last(OWN_METRIC_TYPES);
+/// Types of receivers; Flagger's are all but the last.
 pub(super) const OWN_ALERT_TYPES: &[&str] = &["slack", "msteams", "discord", "rocket", "gchat", "webhook"];
+pub(super) const ALERT_TYPES: &[&str] = all_but_last(OWN_ALERT_TYPES);
+
+const fn all_but_last(types: &'static [&'static str]) -> &'static [&'static str] {
+    match types.split_last() {
+        Some((_, others)) => others,
+        None => types,
+    }
+}
+
 /// Flagger's channel where none is given.
 const CHANNEL: &str = "general";
 /// Who speaks where nobody is named: Flagger's own default, and ours.

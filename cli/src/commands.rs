@@ -1,0 +1,238 @@
+//! Every command with its examples and what comes after it. `--help` is the manual.
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::args::{DescribeArgs, ExplainArgs, GetArgs, ProxiesArgs, ReasonArgs, ReleaseArgs, ReplayArgs, ValidateArgs};
+use crate::serve::ServeArgs;
+
+const OVERVIEW: &str = "\
+A first session:
+  serin validate canaries/                              are the manifests right?
+  serin agent --canaries canaries --data state          start the agent
+  serin get                                             what it manages
+  serin release web --revision v2 --wait                begin a release, wait for its end
+  serin describe web                                    what happened, and by how much
+  serin explain web                                     why it is where it is, and how far from a verdict
+
+Exit codes:
+  0   done; with `release --wait`: promoted
+  1   refused, not found, or with `release --wait`: aborted
+  2   `release --wait`: held until a person acts, or timed out
+  64  the command line is wrong
+  69  the agent cannot be reached, or cannot answer now
+  77  the agent wants another token";
+
+const EXPLAINED: &str = "\
+Examples:
+  serin explain web
+  serin explain web -n prod
+  serin explain prod/web -o json      for programs: the API's JSON
+
+How to read it, from the top:
+  The first line is the answer. The table below it sets the versions side by side; its last rows are the gates.
+  DIFFERENCE is canary minus primary in percentage points. Its interval holds with 95 % at every moment at once,
+  so looking often does not make it wrong.
+  E-VALUE is the evidence against the canary: so much would be seen of a healthy one with odds of at most 1 in
+  that. A gate trips alone at NEEDS; THERE is how far it has come. What speaks for the canary makes it fall.
+  A certificate is the same the other way round: evidence, from this step's requests alone, that the canary is
+  within its limits. GOOD ONES TO GO is how many more requests it takes if none of them is bad.
+  Clusters: failures that may be one event (one user's, one call's) count as one.
+  Strata: the counts apart by table entry, version and how a request came to its version.
+
+After the release has ended this is its last verdict; requests that ended later count in the versions only.
+
+Next: `serin describe web` tells what happened before; `serin promote web` or `serin abort web --reason TEXT` decide.";
+
+/// Canary releases decided inside the proxy: start the agent, begin releases, watch and cut them.
+#[derive(Debug, Parser)]
+#[command(name = "serin", version, after_help = OVERVIEW, disable_help_subcommand = true)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// When to use colour: by itself only on a terminal, and never with NO_COLOR.
+    #[command(flatten)]
+    pub(crate) color: colorchoice_clap::Color,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the agent: judges the canaries of a directory, and steers the proxies that connect
+    #[command(after_help = crate::serve::EXAMPLES)]
+    Agent(ServeArgs),
+    /// Run load tools for webhooks, so that a canary has traffic to be judged by
+    #[command(after_help = crate::load::EXAMPLES)]
+    Loadtester(crate::load::LoadArgs),
+    /// Begin a release: bring a revision through a canary, step by step
+    #[command(after_help = "\
+Examples:
+  serin release web --revision v2
+  serin release prod/web --revision sha-4f2a91 --wait --timeout 1h     in a pipeline
+
+With --wait, the exit code is the verdict: 0 promoted, 1 aborted, 2 held until a person acts, or timed out.
+A timed-out release goes on; nothing is undone by giving up the wait.
+
+Next: `serin get web -w` follows it, `serin abort web --reason TEXT` cuts it at once.")]
+    Release(ReleaseArgs),
+    /// Show canaries: phase, weight, how far they are from the next step and from a cut, success rate, latency
+    #[command(after_help = "\
+Examples:
+  serin get                    every canary
+  serin get web -w             one, live
+  serin get -n prod -o wide    one namespace, with counts, epoch and workers
+  serin get web -o json        for programs: the API's JSON
+
+PROVEN is how far the step's certificate has come, TO CUT how far the evidence for a cut; where checks decide too,
+the failed ones before it, of those that roll back.
+
+Next: `serin explain web` tells why, `serin describe web` what happened.")]
+    Get(GetArgs),
+    /// Tell one canary's whole story: state, versions side by side, events with their reasons
+    #[command(after_help = "\
+Examples:
+  serin describe web
+  serin describe prod/web --events 200
+
+Next: `serin promote web` if you are convinced early, `serin abort web --reason TEXT` if you are not.")]
+    Describe(DescribeArgs),
+    /// Explain a verdict: what is held against the canary, how much evidence there is, and how much is needed
+    #[command(after_help = EXPLAINED)]
+    Explain(ExplainArgs),
+    /// Cut a release: all traffic to the primary, at once
+    #[command(after_help = "\
+Example:
+  serin abort web --reason 'checkout errors, see INC-42'
+
+Next: `serin describe web`; a new `serin release` starts from the first step.")]
+    Abort(ReasonArgs),
+    /// Promote a release now, without waiting for the rest of its analysis
+    #[command(after_help = "\
+Example:
+  serin promote web --reason 'load test looks fine'
+
+Next: the primary must be brought to the new version: `serin get web -w` shows what is waited for.")]
+    Promote(ReasonArgs),
+    /// Say that the primary runs the new version, so that traffic may return to it
+    #[command(after_help = "\
+Example, once the new version is deployed to the primary upstream:
+  serin confirm web
+
+Next: `serin get web -w` until the phase is Succeeded.")]
+    Confirm(ReasonArgs),
+    /// Stop a release from advancing; a bad canary is still cut
+    #[command(after_help = "\
+Example:
+  serin pause web --reason 'over lunch'
+
+Next: `serin resume web` goes on from the same step.")]
+    Pause(ReasonArgs),
+    /// Let a paused release go on
+    #[command(after_help = "\
+Example:
+  serin resume web
+
+Next: `serin get web -w` follows it.")]
+    Resume(ReasonArgs),
+    /// Go on to the next step without its proof or approval
+    #[command(after_help = "\
+Examples:
+  serin skip web --reason 'the change board said yes on the phone'
+
+What is skipped: in Waiting the approval to begin, at a step its proof and dwell, in WaitingPromotion the approval to
+promote. Gates go on judging: a bad canary is still cut.
+
+Next: `serin get web -w` follows it.")]
+    Skip(ReasonArgs),
+    /// Give the canary another share of the traffic, and stay there
+    #[command(after_help = "\
+Example:
+  serin set-weight web --weight 25 --reason 'a quarter over the weekend'
+
+The release is paused at that weight and still judged.
+
+Next: `serin resume web` goes on to the first step above that weight.")]
+    SetWeight(crate::verbs::WeightArgs),
+    /// Begin the release that ended last once more, with the same revision
+    #[command(after_help = "\
+Example, after what failed it was mended elsewhere:
+  serin retry web --reason 'database is back'
+
+Next: `serin get web -w` follows it.")]
+    Retry(ReasonArgs),
+    /// List, open and close stored gates: approvals that a release waits for
+    #[command(after_help = crate::gate::EXAMPLES)]
+    Gate {
+        /// What to do.
+        #[command(subcommand)]
+        what: crate::gate::What,
+    },
+    /// Check Canary manifests here, without an agent
+    #[command(after_help = "\
+Examples:
+  serin validate web-canary.yaml
+  serin validate canaries/            every .yaml and .yml file in it
+  serin validate -r deploy/           also those in its folders
+  kustomize build . | serin validate -
+
+A directory, a stream, and files that are named together are sets: the MetricTemplates and
+AlertProviders that a Canary names must be there. A single file may name what is elsewhere.
+
+Exit code 0 when nothing was refused. Other kinds and Helm templates are skipped, with the reason.
+Warnings name what loads but does not act as its writer may expect.
+
+Next: put the file into the agent's --canaries directory; it is read at once.")]
+    Validate(ValidateArgs),
+    /// Write Flagger's manifests in Serin's own form, with the same meaning
+    #[command(after_help = crate::convert::EXAMPLES)]
+    Convert(crate::convert::ConvertArgs),
+    /// Print the JSON Schema of a kind of manifest, for editors and pipelines
+    #[command(hide = true)]
+    Schema(crate::convert::SchemaArgs),
+    /// Play releases of a Canary in virtual time: when is it cut, what do users get, how long until it is promoted?
+    #[command(after_help = crate::simulate::EXAMPLES)]
+    Simulate(crate::simulate::SimulateArgs),
+    /// Show the workers (one per Envoy thread): which table each has in force, and how it splits
+    #[command(after_help = "\
+Example:
+  serin proxies
+
+LAG is the time since the worker last reported; SPLIT the canary's share of the requests that it placed by weight.
+A worker that is not in sync still routes by an older table; one that is not connected keeps it for its lease.")]
+    Proxies(ProxiesArgs),
+    /// Judge a recorded release again, under the same settings or others
+    #[command(after_help = "\
+Examples:
+  serin replay web                        the latest release as it was judged
+  serin replay web -f stricter.yaml       would these settings have cut it, and when?
+  serin replay web --list                 which releases are recorded
+  serin replay prod/web --release 3 --save web-3.jsonl
+  serin replay --record web-3.jsonl -f stricter.yaml        without an agent
+
+An example: release 3 failed 0.8 % of its requests and was promoted at a limit of 1 %. Copy its manifest, write
+`min: 99.5` under request-success-rate, and `serin replay web --release 3 -f copy.yaml` tells whether gates and checks
+with that limit would have cut it, after how many requests, and how near they came if not.
+
+What is judged again is the evidence that was recorded, event by event, by the code that judges a running release.
+Requests went where history sent them. So weights and steps of the other settings change nothing; what would have come
+after an earlier cut is not known, and neither is what came after the recorded release ended: `never` means never as far
+as the record goes. Another latency limit is judged from histograms, to 0.8 %.
+
+The agent keeps records within --records-mib and --records-per-canary; the oldest go first.
+
+Next: put the settings that you like into the manifest; the next release takes them.")]
+    Replay(ReplayArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  serin completion bash > /etc/bash_completion.d/serin
+  serin completion zsh > \"${fpath[1]}/_serin\"")]
+    Completion {
+        /// For which shell.
+        shell: Shell,
+    },
+    /// Print the version of this program and of the protocol it speaks with proxies
+    Version,
+}
