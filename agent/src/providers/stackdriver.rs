@@ -82,7 +82,9 @@ struct Token {
 /// A JSON Web Token, signed with the account's key (RS256; RFC 7523): rustls has the signing already.
 fn assertion(key: &Key, now: Millis) -> Result<String, Blind> {
     let wrong = |what: &dyn std::fmt::Display| failed(format!("serviceAccountKey, private_key: {what}"));
-    let private = PrivateKeyDer::from_pem_slice(key.private_key.as_bytes()).map_err(|error| wrong(&error))?;
+    // The error would show the line that it does not understand: the whole key where its line breaks are lost.
+    let no_pem = |_| wrong(&"is no PEM; its line breaks may be lost");
+    let private = PrivateKeyDer::from_pem_slice(key.private_key.as_bytes()).map_err(no_pem)?;
     let private = any_supported_type(&private).map_err(|error| wrong(&error))?;
     let signer = private.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]).ok_or_else(|| wrong(&"is no RSA key"))?;
     let seconds = now.0 / 1000;
