@@ -1,14 +1,17 @@
 //! Performs the engine's commands to the world outside the proxies: hooks are called, metric servers asked, alerts sent,
 //! each in a task of its own; answers come back as events. Nothing here decides anything.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rollout::asking::{CallId, Heard};
+use rollout::asking::{CallId, Callee, Heard};
 use rollout::controller::{Command, Event, Payload as Said, Told};
 use rollout::names::{CanaryId, Revision};
 use rollout::outside::{Alert, Hook, HookCall, HookKind, HookTarget, Severity};
 use rollout::plan::ExternalMetric;
 use rollout::time::Millis;
+use tokio::task::AbortHandle;
 
 use crate::alerts::{Alerts, Message};
 use crate::engine::Handle;
@@ -27,7 +30,14 @@ pub(crate) struct Outside {
     alerts: Alerts,
     providers: Providers,
     calls: Calls,
+    under_way: UnderWay,
 }
+
+/// The calls and queries whose answers are awaited. A callee is asked one question at a time, so a new one ends the old.
+#[derive(Clone, Debug, Default)]
+struct UnderWay(Arc<Mutex<Asked>>);
+
+type Asked = BTreeMap<(CanaryId, Callee), (CallId, AbortHandle)>;
 
 impl Outside {
     /// Ready to call.
@@ -36,7 +46,8 @@ impl Outside {
     /// When TLS cannot be set up.
     pub(crate) fn new(secrets: Secrets) -> Result<Self, reqwest::Error> {
         let (caller, providers) = (Caller::new(secrets.clone())?, Providers::new(secrets.clone())?);
-        Ok(Self { caller, alerts: Alerts::new(secrets), providers, calls: Calls::default() })
+        let (alerts, calls, under_way) = (Alerts::new(secrets), Calls::default(), UnderWay::default());
+        Ok(Self { caller, alerts, providers, calls, under_way })
     }
 
     /// For the metrics page.
@@ -56,10 +67,17 @@ impl Outside {
                 self.call(handle.clone(), canary, call, hook, &payload);
             }
             Command::Query { canary, call, metric } => self.query(handle.clone(), canary, call, *metric),
+            Command::EndCalls { canary, calls } => calls.iter().for_each(|call| self.under_way.end(&canary, *call)),
             Command::TellHook { canary, hook, payload } => self.tell(&canary, hook, &payload),
             Command::Alert { canary, alert, revision, told } => self.alert(canary, &alert, revision, told),
             Command::Send(..) | Command::Push(_) | Command::Close(_) | Command::Announce(..) => {}
         }
+    }
+
+    /// Whether no call or query is under way.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.under_way.calls().is_empty()
     }
 
     /// Sends what is still queued.
@@ -77,7 +95,7 @@ impl Outside {
             }
         }
         let (caller, calls) = (self.caller.clone(), self.calls.clone());
-        tokio::spawn(async move {
+        self.under_way.begin(canary.clone(), call, async move {
             let since = Instant::now();
             let answer = caller.call(&hook.name, &target, &payload).await;
             calls.hook(&canary, &hook.name, answer.is_ok(), since.elapsed());
@@ -89,7 +107,7 @@ impl Outside {
 
     fn query(&self, handle: Handle, canary: CanaryId, call: CallId, metric: ExternalMetric) {
         let (providers, calls) = (self.providers.clone(), self.calls.clone());
-        tokio::spawn(async move {
+        self.under_way.begin(canary.clone(), call, async move {
             let now = Millis(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64));
             let since = Instant::now();
             let answer = providers.query(&metric.provider, &metric.query, metric.window, now).await;
@@ -118,6 +136,39 @@ impl Outside {
         let Told { at, severity, message } = told;
         let fields = revision.map(|revision| ("Revision".to_owned(), revision.to_string())).into_iter().collect();
         self.alerts.send(alert, Message { canary, severity, text: message, fields, at });
+    }
+}
+
+impl UnderWay {
+    fn begin(&self, canary: CanaryId, call: CallId, asking: impl Future<Output = ()> + Send + 'static) {
+        let (all, of) = (self.clone(), canary.clone());
+        // Under the lock: a call that ends at once must find itself.
+        let mut calls = self.calls();
+        let task = tokio::spawn(async move {
+            asking.await;
+            all.forget(&of, call);
+        });
+        if let Some((_, former)) = calls.insert((canary, call.callee), (call, task.abort_handle())) {
+            former.abort();
+        }
+    }
+
+    /// Whatever it is about to do, another attempt above all, it does not.
+    fn end(&self, canary: &CanaryId, call: CallId) {
+        if let Some(task) = self.forget(canary, call) {
+            task.abort();
+        }
+    }
+
+    fn forget(&self, canary: &CanaryId, call: CallId) -> Option<AbortHandle> {
+        let key = (canary.clone(), call.callee);
+        let mut calls = self.calls();
+        let is_this = calls.get(&key).is_some_and(|(known, _)| *known == call);
+        if is_this { calls.remove(&key).map(|(_, task)| task) } else { None }
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Asked> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Engine 2: all that the agent thinks. It composes fleet, canaries, judge and machine; it decides nothing itself.
 //!
 //! State = fold of the journalled events: `handle` is deterministic. What it returns is split by what it must wait for.
-//! `urgent` commands go out at once: they only reduce canary traffic, or say nothing that a crash could make untrue.
+//! `urgent` commands go out at once: they only reduce canary traffic, end what nobody waits for, or say nothing that a
+//! crash could make untrue.
 //! `stored` ones wait until the event is on disk, so that nobody acts on what a restart would not remember.
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ const MAX_REMEMBERED: usize = 4096;
 mod approving;
 mod connecting;
 mod trips;
+mod withdrawing;
 
 /// The engine. It serialises whole: a snapshot is a shorter journal.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -287,6 +289,7 @@ impl Controller {
         let Some(canary) = self.canaries.get_mut(id) else {
             return Ok(());
         };
+        let calls_before = withdrawing::open(canary, &input);
         let taken = step(canary.given(), &canary.phase, input, now)?;
         if let Some(run) = taken.phase.run() {
             canary.releases = canary.releases.max(run.release.0);
@@ -303,6 +306,7 @@ impl Controller {
             canary.follow(plan);
         }
         self.push(id, is_cut, out);
+        self.end_calls(id, calls_before, out);
         // Traffic moves before anybody is called or told.
         out.stored.extend(calls.into_iter().chain(told));
         Ok(())

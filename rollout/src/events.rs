@@ -195,6 +195,13 @@ pub enum Command {
         /// What to ask.
         metric: Box<ExternalMetric>,
     },
+    /// End these calls and queries, whether under way or still to be made: nobody waits for them any more.
+    EndCalls {
+        /// Whose.
+        canary: CanaryId,
+        /// Which.
+        calls: Vec<CallId>,
+    },
     /// Call a hook whose answer changes nothing.
     TellHook {
         /// Whose.

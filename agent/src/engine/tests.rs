@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use rollout::names::Revision;
+use rollout::release::Phase;
 use rollout::report::{Report, ToWorker};
 use rollout::time::Millis;
 use tokio::time::timeout;
 
 use super::*;
-use crate::journal::tests::{Disk, asked, declared, hello, release};
+use crate::journal::tests::{Disk, asked, declared, declared_with, hello, release, web};
+use crate::post::listener::{Listener, Reply};
 use crate::secrets::Secrets;
 
 /// A loop on a disk of the test's, one stream to it, and the switch that stops it.
@@ -16,6 +19,7 @@ struct Rig {
     handle: Handle,
     messages: mpsc::Receiver<ToWorker>,
     cut: oneshot::Receiver<Cut>,
+    outside: Outside,
     stop: watch::Sender<bool>,
     running: tokio::task::JoinHandle<()>,
 }
@@ -28,14 +32,15 @@ impl Rig {
         let disk = Disk::new();
         let (journal, recovered) = disk.journal().unwrap();
         let clock = Clock::start(Millis(0));
-        let (engine, handle) = Engine::new(recovered, journal, clock, Outside::new(Secrets::default()).unwrap());
+        let outside = Outside::new(Secrets::default()).unwrap();
+        let (engine, handle) = Engine::new(recovered, journal, clock, outside.clone());
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(engine.run(stopped));
         let (sender, messages) = mpsc::channel(room);
         let (cut_sender, cut) = oneshot::channel();
         handle.event(declared()).await.unwrap();
         handle.connected(CONN, hello(1), Outbox { messages: sender, cut: cut_sender }).await.unwrap();
-        Self { disk, handle, messages, cut, stop, running }
+        Self { disk, handle, messages, cut, outside, stop, running }
     }
 
     async fn next(&mut self) -> ToWorker {
@@ -57,6 +62,14 @@ impl Rig {
     async fn ask(&self, event: Event) -> Result<Result<Done, Refused>, Stopped> {
         let Event::Asked(canary, verb) = event else { unreachable!() };
         self.handle.ask(canary, verb).await
+    }
+
+    /// Waits until the canary is so.
+    async fn until(&self, is_so: fn(&Phase) -> bool) {
+        let look =
+            move |controller: &Controller, _| controller.canary(&web()).is_some_and(|canary| is_so(&canary.phase));
+        let seen = async { while !self.handle.read(look).await.unwrap() {} };
+        timeout(Duration::from_secs(20), seen).await.expect("deadline: the canary");
     }
 
     async fn refuse(&self) {
@@ -105,6 +118,26 @@ async fn without_a_disk_a_cut_leaves_and_nothing_else_until_it_is_back() {
     assert_eq!(rig.next().await, ToWorker::Ack(1));
     while !splits(&rig.next().await) {}
     assert_eq!(asking.await.unwrap().unwrap().unwrap().release.0, 2);
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_the_disk_is_not_made_once_its_release_is_cut() {
+    let server = Listener::start([Reply::status(200)]).await;
+    let rig = Rig::start(64).await;
+    let hook = format!("  promotion: {{ mode: copy, hook: {{ name: deploy, url: \"{}\" }} }}\n", server.url("/"));
+    rig.handle.event(declared_with(&hook)).await.unwrap();
+    rig.ask(asked(release)).await.unwrap().unwrap();
+    rig.refuse().await;
+    let handle = rig.handle.clone();
+    let promote = Verb::Promote { actor: Revision::parse("ann").unwrap(), reason: String::new() };
+    let asking = tokio::spawn(async move { handle.ask(web(), promote).await });
+    rig.until(|phase| matches!(phase, Phase::Promoting(..))).await;
+    rig.ask(asked(|actor| Verb::Abort { actor, reason: String::new() })).await.unwrap().unwrap();
+    rig.disk.heal();
+    // The answer waits behind the call; a call that was made would be under way now.
+    asking.await.unwrap().unwrap().unwrap();
+    assert!(rig.outside.is_idle(), "deploy was called for a release that is cut");
+    assert_eq!(server.count(), 0);
 }
 
 #[tokio::test]
