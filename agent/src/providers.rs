@@ -99,9 +99,8 @@ impl Providers {
             Ok(value) if value.is_nan() => Err(Blind::NoValue),
             Ok(value) => Ok(value.clamp(f64::MIN, f64::MAX)),
             Err(Blind::NoValue) => Err(Blind::NoValue),
-            Err(Blind::Failed(reason)) => {
-                Err(failed(format!("{}: {}", name(provider.kind), call.without_secrets(&reason))))
-            }
+            // Whatever a server said and whoever repeats it: here it becomes fit to be journalled and told to people.
+            Err(Blind::Failed(reason)) => Err(failed(format!("{}: {}", name(provider.kind), call.clean(&reason)))),
         }
     }
 }

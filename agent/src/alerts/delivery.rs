@@ -118,8 +118,8 @@ fn place(receiver: &Receiver, secrets: &Secrets) -> Result<Place, Refused> {
 }
 
 async fn slack_said_yes(answer: Response, hidden: &Hidden) -> Result<(), Refused> {
-    let text = post::start(answer, MAX_SLACK_BYTES).await;
-    match serde_json::from_str::<SlackAnswer>(&text) {
+    let start = post::start(answer, MAX_SLACK_BYTES).await;
+    match serde_json::from_str::<SlackAnswer>(&start.text) {
         Ok(SlackAnswer { ok: false, error }) => {
             let again =
                 matches!(error.as_str(), "ratelimited" | "internal_error" | "fatal_error" | "service_unavailable");

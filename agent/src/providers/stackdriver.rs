@@ -46,6 +46,7 @@ async fn token(call: &mut Call<'_>) -> Result<String, Blind> {
             })?;
             let url =
                 Url::parse(&key.token_uri).map_err(|error| failed(format!("serviceAccountKey, token_uri: {error}")))?;
+            call.hide(&key.private_key);
             let assertion = assertion(&key, call.now)?;
             call.hide(&assertion);
             call.plain(Method::POST, url).form(&[("grant_type", GRANT), ("assertion", &assertion)])
