@@ -204,7 +204,10 @@ fn first_look(plan: &Plan, now: Millis) -> Millis {
 
 /// Stands where it stands; why is said once.
 fn held(phase: &Phase, run: Run, hold: Option<Hold>) -> Step {
-    let is_news = hold != run.hold;
+    let is_news = match (&hold, &run.hold) {
+        (Some(hold), Some(before)) => !hold.repeats(before),
+        _ => true,
+    };
     let phase = phase.with_run(Run { hold: hold.clone(), ..run });
     match hold {
         Some(hold) if is_news => noted(phase, Note::Held(hold)),

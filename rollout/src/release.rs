@@ -1,8 +1,10 @@
 //! What a release is and what is said of it: the words shared by the state machine, the journal, the API and the CLI.
 
+use std::mem::{Discriminant, discriminant};
+
 use serde::{Deserialize, Serialize};
 
-use crate::asking::{Asking, Objection, Purpose};
+use crate::asking::{Asking, Objection, Purpose, Why};
 use crate::gates::Action;
 pub use crate::names::{Actor, ReleaseId};
 use crate::names::{Revision, Upstream};
@@ -90,6 +92,24 @@ pub enum Hold {
         /// Whose.
         node: String,
     },
+}
+
+impl Hold {
+    /// Whether it says the same as another one: who refused and how, whatever the words of a hook that answers something
+    /// new at every call, and in whatever order the answers came.
+    pub fn repeats(&self, other: &Self) -> bool {
+        let (Self::Approval { purpose, refused }, Self::Approval { purpose: before, refused: others }) = (self, other)
+        else {
+            return self == other;
+        };
+        purpose == before && said(refused) == said(others)
+    }
+}
+
+fn said(refused: &[Objection]) -> Vec<(&str, Discriminant<Why>)> {
+    let mut said: Vec<_> = refused.iter().map(|one| (one.name.as_str(), discriminant(&one.why))).collect();
+    said.sort_by_key(|(name, _)| *name);
+    said
 }
 
 /// What ends a wait for the primary to be brought to the new version.

@@ -127,9 +127,9 @@ fn waiting(into: fn(Run) -> Phase, phase: &Phase, run: Run, purpose: Purpose, re
     if matches!(phase, Phase::Paused(_)) {
         return unchanged(&phase.with_run(run));
     }
-    let hold = Some(Hold::Approval { purpose, refused: refused.clone() });
-    let is_news = hold != run.hold;
-    let phase = into(Run { hold, ..run });
+    let hold = Hold::Approval { purpose, refused: refused.clone() };
+    let is_news = !run.hold.as_ref().is_some_and(|before| hold.repeats(before));
+    let phase = into(Run { hold: Some(hold), ..run });
     if !is_news {
         return unchanged(&phase);
     }
