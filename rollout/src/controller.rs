@@ -32,6 +32,7 @@ const MAX_REMEMBERED: usize = 4096;
 
 mod approving;
 mod connecting;
+mod reduced;
 mod trips;
 mod withdrawing;
 
@@ -101,18 +102,6 @@ impl Controller {
     /// The workers.
     pub const fn fleet(&self) -> &Fleet {
         &self.fleet
-    }
-
-    /// The same without all other canaries and their history: what the record of a release begins with. Canaries do not
-    /// act on each other, so it goes on as the whole would.
-    pub fn only(&self, id: &CanaryId) -> Self {
-        let mut canaries: BTreeMap<CanaryId, Canary> = BTreeMap::new();
-        if let Some(canary) = self.canaries.get(id) {
-            let mut canary = canary.clone();
-            canary.history.clear();
-            canaries.insert(id.clone(), canary);
-        }
-        Self { canaries, fleet: self.fleet.only(id), ..Self::default() }
     }
 
     fn declare(&mut self, plan: Plan, now: Millis, out: &mut Output) {
