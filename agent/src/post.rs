@@ -161,10 +161,12 @@ impl Start {
     }
 }
 
-/// A client that follows no redirect: a POST would arrive there as a GET, and a secret at someone else's.
+/// A client that follows no redirect: a POST would arrive there as a GET, and a secret at someone else's. It keeps no
+/// connection: calls are seldom, so one that was kept would often be closed by then, and the call lost.
 pub(crate) fn client() -> ClientBuilder {
     let agent = concat!("serin/", env!("CARGO_PKG_VERSION"));
-    ClientBuilder::new().user_agent(agent).redirect(Policy::none()).connect_timeout(Duration::from_secs(10))
+    let builder = ClientBuilder::new().user_agent(agent).redirect(Policy::none()).pool_max_idle_per_host(0);
+    builder.connect_timeout(Duration::from_secs(10))
 }
 
 /// Reads an address; the text about a wrong one does not show it.

@@ -22,7 +22,7 @@ const MAX_SLACK_BYTES: usize = 64 << 10;
 pub(super) struct Delivery {
     secrets: Secrets,
     timeout: Duration,
-    /// One for each proxy: setting up TLS takes its time, and connections are kept.
+    /// One for each proxy: setting up TLS takes its time.
     clients: Mutex<BTreeMap<Option<String>, Client>>,
 }
 
