@@ -282,8 +282,8 @@ impl Engine {
         }
     }
 
-    /// At the end: what is stored is recorded, and then the journal shortened. What is not stored by then stays in the
-    /// journal for the next life, if the disk takes it at all.
+    /// At the end: what is stored is recorded, told, and then the journal shortened. What is not stored by then stays in
+    /// the journal for the next life, if the disk takes it at all.
     async fn record_stored(&mut self) {
         let (last, mut stored) = (self.journal.last_number(), self.journal.stored());
         let settled = stored.wait_for(|stored| stored.through >= last || stored.failing.is_some());
@@ -295,14 +295,15 @@ impl Engine {
                 Deferred::Shorten(shortening) if number <= through => {
                     self.archive.through(number, || shortening.queue());
                 }
-                Deferred::Record(_) | Deferred::Shorten(_) => {}
-                kept @ (Deferred::Command(_) | Deferred::Answer(..)) => self.waiting.push(number, kept),
+                // The next life sends and calls again what follows from its state; what happened it does not tell again.
+                Deferred::Command(command) if number <= through && tells(&command) => self.perform(*command),
+                Deferred::Command(_) | Deferred::Record(_) | Deferred::Shorten(_) => {}
+                answer @ Deferred::Answer(..) => self.waiting.push(number, answer),
             }
         }
     }
 
-    /// At the end: whoever asked for what is on disk may rely on it. All else that waited follows from the journal in
-    /// the agent's next life.
+    /// At the end: whoever asked for what is on disk may rely on it.
     fn answer_stored(&mut self) {
         let through = self.handle.stored.borrow().through;
         for (number, deferred) in self.waiting.drain() {
@@ -358,6 +359,11 @@ impl Engine {
             Err(error) => tracing::error!(%error, "no snapshot could be made; the journal goes on growing"),
         }
     }
+}
+
+/// Whether it says what happened, rather than what is.
+const fn tells(command: &Command) -> bool {
+    matches!(command, Command::TellHook { .. } | Command::Alert { .. } | Command::Announce(..))
 }
 
 #[cfg(test)]

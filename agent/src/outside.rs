@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rollout::asking::{CallId, Callee, Heard};
 use rollout::controller::{Command, Event, Payload as Said, Told};
 use rollout::names::{CanaryId, Revision};
-use rollout::outside::{Alert, Hook, HookCall, HookKind, HookTarget, Severity};
+use rollout::outside::{Alert, Hook, HookCall, HookTarget};
 use rollout::plan::ExternalMetric;
 use rollout::time::Millis;
 use tokio::task::AbortHandle;
@@ -18,10 +18,14 @@ use crate::engine::Handle;
 use crate::hooks::{Caller, Payload};
 use crate::metrics::Calls;
 use crate::providers::{self, Providers};
+use crate::queues::Queues;
 use crate::secrets::Secrets;
 
-/// How long queued alerts may take when the agent stops.
+/// How long alerts and what hooks are told may take when the agent stops.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);
+
+/// What may wait for one hook that is told; a further one pushes out the oldest.
+const MAX_UNTOLD: usize = 64;
 
 /// The ways out.
 #[derive(Clone, Debug)]
@@ -31,6 +35,15 @@ pub(crate) struct Outside {
     providers: Providers,
     calls: Calls,
     under_way: UnderWay,
+    told: Arc<Queues<(CanaryId, String), Telling>>,
+}
+
+/// What a hook whose answer changes nothing is still to be told.
+#[derive(Debug)]
+struct Telling {
+    hook_name: String,
+    target: HookCall,
+    payload: Payload,
 }
 
 /// The calls and queries whose answers are awaited. A callee is asked one question at a time, so a new one ends the old.
@@ -47,7 +60,8 @@ impl Outside {
     pub(crate) fn new(secrets: Secrets) -> Result<Self, reqwest::Error> {
         let (caller, providers) = (Caller::new(secrets.clone())?, Providers::new(secrets.clone())?);
         let (alerts, calls, under_way) = (Alerts::new(secrets), Calls::default(), UnderWay::default());
-        Ok(Self { caller, alerts, providers, calls, under_way })
+        let told = Arc::new(Queues::new(MAX_UNTOLD));
+        Ok(Self { caller, alerts, providers, calls, under_way, told })
     }
 
     /// For the metrics page.
@@ -64,11 +78,11 @@ impl Outside {
     pub(crate) fn perform(&self, command: Command, handle: &Handle) {
         match command {
             Command::CallHook { canary, call, hook, payload } => {
-                self.call(handle.clone(), canary, call, hook, &payload);
+                self.call(handle.clone(), canary, call, hook, payload);
             }
             Command::Query { canary, call, metric } => self.query(handle.clone(), canary, call, *metric),
             Command::EndCalls { canary, calls } => calls.iter().for_each(|call| self.under_way.end(&canary, *call)),
-            Command::TellHook { canary, hook, payload } => self.tell(&canary, hook, &payload),
+            Command::TellHook { canary, hook, payload } => self.tell(&canary, hook, payload),
             Command::Alert { canary, alert, revision, told } => self.alert(canary, &alert, revision, told),
             Command::Send(..) | Command::Push(_) | Command::Close(_) | Command::Announce(..) => {}
         }
@@ -82,18 +96,21 @@ impl Outside {
 
     /// Sends what is still queued.
     pub(crate) async fn drain(&self) {
-        self.alerts.drain(DRAIN_WITHIN).await;
+        self.drain_within(DRAIN_WITHIN).await;
     }
 
-    fn call(&self, handle: Handle, canary: CanaryId, call: CallId, hook: Hook, said: &Said) {
-        let HookTarget::Call(target) = hook.target else { return };
-        let mut payload = payload(&canary, &target, said);
-        if hook.kind == HookKind::Promotion {
-            let own = [("revision", payload.checksum.clone()), ("release", said.release.0.to_string())];
-            for (key, value) in own {
-                payload.metadata.entry(key.into()).or_insert(value);
-            }
+    async fn drain_within(&self, most: Duration) {
+        let all = futures::future::join(self.alerts.idle(), self.told.idle());
+        if tokio::time::timeout(most, all).await.is_err() {
+            tracing::warn!(
+                "hooks or receivers of alerts are too slow: what they were not told before the stop is lost"
+            );
         }
+    }
+
+    fn call(&self, handle: Handle, canary: CanaryId, call: CallId, hook: Hook, said: Said) {
+        let HookTarget::Call(target) = hook.target else { return };
+        let payload = Payload::new(&canary, said);
         let (caller, calls) = (self.caller.clone(), self.calls.clone());
         self.under_way.begin(canary.clone(), call, async move {
             let since = Instant::now();
@@ -118,18 +135,27 @@ impl Outside {
         });
     }
 
-    fn tell(&self, canary: &CanaryId, hook: Hook, said: &Said) {
+    /// One after the other, so that a hook hears of events in their order.
+    fn tell(&self, canary: &CanaryId, hook: Hook, said: Said) {
         let HookTarget::Call(target) = hook.target else { return };
-        let payload = payload(canary, &target, said);
-        let (caller, calls, canary) = (self.caller.clone(), self.calls.clone(), canary.clone());
-        tokio::spawn(async move {
-            let since = Instant::now();
-            let answer = caller.call(&hook.name, &target, &payload).await;
-            calls.hook(&canary, &hook.name, answer.is_ok(), since.elapsed());
-            if let Err(error) = answer {
-                tracing::warn!(%canary, hook = hook.name, error, "a hook was not told");
+        let payload = Payload::new(canary, said);
+        let telling = Telling { hook_name: hook.name.clone(), target, payload };
+        let (caller, calls, of) = (self.caller.clone(), self.calls.clone(), canary.clone());
+        let deliver = move |Telling { hook_name, target, payload }| {
+            let (caller, calls, canary) = (caller.clone(), calls.clone(), of.clone());
+            async move {
+                let since = Instant::now();
+                let answer = caller.call(&hook_name, &target, &payload).await;
+                calls.hook(&canary, &hook_name, answer.is_ok(), since.elapsed());
+                if let Err(error) = answer {
+                    tracing::warn!(%canary, hook = hook_name, error, "a hook was not told");
+                }
             }
-        });
+        };
+        if Queues::push(&self.told, (canary.clone(), hook.name.clone()), telling, deliver).is_some() {
+            let why = "it is too slow, and newer events push out the oldest";
+            tracing::warn!(%canary, hook = hook.name, why, "a hook was not told");
+        }
     }
 
     fn alert(&self, canary: CanaryId, alert: &Alert, revision: Option<Revision>, told: Told) {
@@ -172,11 +198,5 @@ impl UnderWay {
     }
 }
 
-fn payload(canary: &CanaryId, target: &HookCall, said: &Said) -> Payload {
-    let checksum = said.revision.as_ref().map_or("", |revision| revision.as_str());
-    let payload = Payload::new(canary, said.phase, checksum, target);
-    match &said.told {
-        Some(Told { at, severity, message }) => payload.with_event(message, *severity > Severity::Info, *at),
-        None => payload,
-    }
-}
+#[cfg(test)]
+mod tests;

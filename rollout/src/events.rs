@@ -1,5 +1,7 @@
 //! The words between the agent's shell and its engine: what happens, and what must be done about it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -151,8 +153,8 @@ pub struct Payload {
     pub release: ReleaseId,
     /// What it brings; Flagger's checksum.
     pub revision: Option<Revision>,
-    /// What happened, for hooks that are told of events.
-    pub told: Option<Told>,
+    /// What is sent beside: the hook's own, and what its kind adds.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// One event in words.

@@ -171,6 +171,23 @@ async fn a_stop_answers_what_is_stored() {
 }
 
 #[tokio::test]
+async fn a_stop_tells_what_is_stored_and_was_not_told_yet() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = Listener::start([Reply::status(200)]).await;
+    let (journal, recovered) = Disk::new().journal().unwrap();
+    let outside = Outside::new(Secrets::default()).unwrap();
+    let (mut engine, handle) = Engine::new(recovered, journal, Clock::start(Millis(0)), outside);
+    let mut watcher = handle.watch();
+    let hook = format!("    webhooks: [{{ name: events, type: event, url: \"{}\" }}]\n", server.url("/"));
+    engine.happened(declared_with(&hook), None);
+    // The stop comes before the loop hears that this is stored.
+    engine.record_stored().await;
+    engine.outside.drain().await;
+    assert_eq!(server.count(), 1);
+    watcher.try_recv().unwrap();
+}
+
+#[tokio::test]
 async fn a_full_outbox_cuts_its_stream() {
     let rig = Rig::start(3).await;
     for _ in 0..4 {
