@@ -11,6 +11,8 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{ClientBuilder, RequestBuilder, Response, StatusCode, Url};
 
+use crate::secrets::Secrets;
+
 #[cfg(test)]
 pub(crate) mod listener;
 
@@ -176,6 +178,21 @@ pub(crate) fn address(text: &str) -> Result<Url, Refused> {
         return Err(Refused::finally("its address must begin with http:// or https:// and name a host"));
     }
     Ok(url)
+}
+
+/// Reads what a request needs of secrets, in the time that the request may take.
+pub(crate) async fn prepared<T: Send + 'static>(
+    secrets: &Secrets,
+    most: Duration,
+    read: impl FnOnce(&Secrets) -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    match tokio::time::timeout(most, secrets.elsewhere(read)).await {
+        Ok(read) => read.map_err(|error| Refused::finally(error.to_string()))?,
+        Err(_) => {
+            let why = format!("timed out: its secret could not be read within {} s", most.as_secs_f32());
+            Err(Refused { again: true, ..Refused::finally(why) })
+        }
+    }
 }
 
 /// Sends one request; any 2xx is accepted.

@@ -47,10 +47,9 @@ impl Delivery {
 
     /// Sends a message once.
     pub(super) async fn attempt(&self, receiver: &Receiver, message: &Message) -> Result<(), Refused> {
-        let (secrets, of) = (self.secrets.clone(), receiver.clone());
-        // Secrets are files, and a file system may be slow.
-        let found = tokio::task::spawn_blocking(move || place(&of, &secrets)).await;
-        let Place { address, token } = found.map_err(|error| Refused::finally(error.to_string()))??;
+        let of = receiver.clone();
+        let found = post::prepared(&self.secrets, self.timeout, move |secrets| place(&of, secrets)).await;
+        let Place { address, token } = found?;
         let mut hidden = Hidden::of(&address);
         if let Some(proxy) = receiver.proxy.as_deref().and_then(|proxy| Url::parse(proxy).ok()) {
             hidden.merge(&Hidden::of(&proxy));

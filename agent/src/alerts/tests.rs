@@ -13,6 +13,7 @@ use super::queue::Limits;
 use super::*;
 use crate::post::Pace;
 use crate::post::listener::{Listener, Reply, nobody};
+use crate::secrets::stuck::Stuck;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const QUICK: Limits = Limits {
@@ -342,6 +343,18 @@ async fn what_is_said_of_a_failure_shows_no_address() {
     assert!(refused(&receiver).await.starts_with("on-call: it has no address: it needs spec.address or"));
     receiver.secret = secret();
     assert!(refused(&receiver).await.contains("secret prod/chat is needed, but the agent was started without"));
+}
+
+#[tokio::test]
+async fn a_secret_that_hangs_is_a_timeout() {
+    let folder = tempfile::tempdir().unwrap();
+    let _stuck = Stuck::at(folder.path().join("prod/chat/address"));
+    let delivery = delivery::Delivery::new(Secrets::new(Some(folder.path().into())), Duration::from_millis(100));
+    let receiver = Receiver { secret: secret(), ..alert(ReceiverKind::Rocket, "http://127.0.0.1:1".into()).receiver };
+    let attempt = message(Severity::Info, "x");
+    let refused = timeout(Duration::from_secs(10), delivery.attempt(&receiver, &attempt));
+    let refused = refused.await.expect("deadline: the attempt").unwrap_err();
+    assert!(refused.again && refused.why.contains("could not be read within 0.1 s"), "{refused:?}");
 }
 
 #[tokio::test]

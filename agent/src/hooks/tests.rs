@@ -19,6 +19,7 @@ use super::*;
 use crate::post::Pace;
 use crate::post::listener::{Listener, Received, Reply, nobody};
 use crate::secrets::Secrets;
+use crate::secrets::stuck::Stuck;
 
 const PACE: Pace = Pace { first: Duration::from_millis(20), most: Duration::from_millis(200) };
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -249,6 +250,20 @@ async fn what_a_server_repeats_of_our_secrets_is_cut_out() {
     let wrong = HookCall { url: "hooks.example/s3cret".into(), headers: None, ..hook };
     let error = call(&caller, &wrong).await.unwrap_err();
     assert!(error.starts_with("check: its address") && !error.contains("s3cret"), "{error}");
+}
+
+#[tokio::test]
+async fn a_secret_that_hangs_is_a_timeout() {
+    let folder = tempfile::tempdir().unwrap();
+    let _stuck = Stuck::at(folder.path().join("prod/hook/authorization"));
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let caller = Caller::with_pace(Secrets::new(Some(folder.path().into())), PACE).unwrap();
+    let headers = Some(SecretRef { namespace: "prod".into(), name: "hook".into() });
+    let hook = HookCall { headers, timeout: Millis(100), retries: 1, ..hook(format!("http://{}/", nobody())) };
+    let payload = payload(&hook);
+    let refused = timeout(Duration::from_secs(10), caller.call("check", &hook, &payload));
+    let error = refused.await.expect("deadline: the call").unwrap_err();
+    assert_eq!(error, "check: timed out: its secret could not be read within 0.1 s");
 }
 
 #[tokio::test]

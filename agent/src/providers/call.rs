@@ -1,8 +1,10 @@
 //! One query on its way: what every vendor's request and answer have in common, limits and secrecy above all.
 
+use std::collections::BTreeMap;
+
 use base64::prelude::{BASE64_STANDARD as STANDARD, Engine};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
-use rollout::outside::{Blind, Provider, SecretRef};
+use rollout::outside::{Blind, Provider};
 use rollout::time::Millis;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -20,7 +22,10 @@ const WINDOWS: u64 = 10;
 /// One query and what it may use.
 pub(super) struct Call<'a> {
     client: &'a Client,
-    secrets: &'a Secrets,
+    /// Uses no proxy.
+    direct: &'a Client,
+    /// The keys of the provider's secret, or why each cannot be had.
+    keys: BTreeMap<String, Result<Secret, SecretError>>,
     /// Looks up a variable of the environment.
     pub(super) environment: fn(&str) -> Option<String>,
     pub(super) provider: &'a Provider,
@@ -66,8 +71,7 @@ pub(super) fn optional_number(value: &Value) -> Result<Option<f64>, Blind> {
 
 impl<'a> Call<'a> {
     pub(super) fn new(
-        client: &'a Client,
-        secrets: &'a Secrets,
+        [client, direct]: [&'a Client; 2],
         environment: fn(&str) -> Option<String>,
         provider: &'a Provider,
         query: &'a str,
@@ -76,7 +80,7 @@ impl<'a> Call<'a> {
     ) -> Self {
         let mut hidden = Hidden::default();
         provider.headers.values().flatten().for_each(|value| hidden.add(value));
-        Self { client, secrets, environment, provider, query, window, now, hidden }
+        Self { client, direct, keys: BTreeMap::new(), environment, provider, query, window, now, hidden }
     }
 
     /// Where a window of ten intervals begins, Unix time.
@@ -84,27 +88,29 @@ impl<'a> Call<'a> {
         Millis(self.now.0.saturating_sub(self.window.0.saturating_mul(WINDOWS)))
     }
 
+    /// Reads the provider's secret: what [`Call::secret`] and [`Call::optional`] have.
+    pub(super) async fn read_secret(&mut self, secrets: &Secrets) -> Result<(), Blind> {
+        let Some(secret) = self.provider.secret.clone() else { return Ok(()) };
+        let keys = secrets.elsewhere(move |secrets| secrets.each(&secret)).await.and_then(|keys| keys);
+        self.keys = keys.map_err(|error| failed(error.to_string()))?;
+        Ok(())
+    }
+
     /// One key of the provider's secret.
     pub(super) fn secret(&mut self, key: &str) -> Result<String, Blind> {
-        let value = self.secrets.value(self.reference(key)?, key);
-        self.taken(value)
+        let missing = match &self.provider.secret {
+            Some(secret) => SecretError::Key { name: format!("{}/{}", secret.namespace, secret.name), key: key.into() },
+            None => return Err(failed(format!("needs a secret (secretRef) with the key {key}"))),
+        };
+        self.optional(key)?.ok_or_else(|| failed(missing.to_string()))
     }
 
     /// One key of the provider's secret, if it has it.
     pub(super) fn optional(&mut self, key: &str) -> Result<Option<String>, Blind> {
-        let Some(secret) = &self.provider.secret else { return Ok(None) };
-        let value = self.secrets.optional(secret, key).transpose();
-        value.map(|value| self.taken(value)).transpose()
-    }
-
-    fn reference(&self, key: &str) -> Result<&'a SecretRef, Blind> {
-        self.provider.secret.as_ref().ok_or_else(|| failed(format!("needs a secret (secretRef) with the key {key}")))
-    }
-
-    fn taken(&mut self, value: Result<Secret, SecretError>) -> Result<String, Blind> {
-        let value = value.map_err(|error| failed(error.to_string()))?.reveal().to_owned();
+        let Some(value) = self.keys.get(key) else { return Ok(None) };
+        let value = value.as_ref().map_err(|error| failed(error.to_string()))?.reveal().to_owned();
         self.hide(&value);
-        Ok(value)
+        Ok(Some(value))
     }
 
     /// Keeps a text out of every reason.
@@ -145,6 +151,11 @@ impl<'a> Call<'a> {
     /// A request to somebody other than the provider: without its headers.
     pub(super) fn plain(&self, method: Method, url: Url) -> RequestBuilder {
         self.client.request(method, url)
+    }
+
+    /// A request to the machine's own service, which no proxy knows: without the provider's headers.
+    pub(super) fn local(&self, method: Method, url: Url) -> RequestBuilder {
+        self.direct.request(method, url)
     }
 
     /// A request with the secret's `token`, or its `username` and `password`; without a secret as it is.

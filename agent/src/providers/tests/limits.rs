@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::usual::{ALL, SECRET, good, usual};
-use super::{Asked, Reply, Scene, Server, reason};
+use super::{Asked, Providers, Reply, Scene, Server, providers, reason};
+use crate::secrets::stuck::Stuck;
 
 /// Makes something else of a good answer.
 type Spoil = fn(String) -> String;
@@ -148,6 +149,22 @@ async fn who_does_not_listen_breaks_off_or_says_nothing_is_named_without_the_url
     let nobody = reason(scene.ask(query).await);
     assert!(nobody.contains("onnection refused") && !nobody.contains(SECRET), "{nobody}");
     assert!(!nobody.contains(&format!("http://{address}")), "{nobody}");
+}
+
+#[tokio::test]
+async fn a_secret_that_hangs_delays_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let _stuck = Stuck::at(folder.path().join("prod/metrics/token"));
+    let (mut scene, query) = usual(ProviderKind::Prometheus, "http://127.0.0.1:1");
+    scene.providers = Providers { timeout: Duration::from_millis(100), ..providers(folder.path()) };
+    assert_eq!(reason(scene.ask(query).await), "prometheus: no answer within 0.1 s");
+}
+
+#[tokio::test]
+async fn a_key_that_is_missing_is_named() {
+    let scene = Scene::new(ProviderKind::Dynatrace, "http://127.0.0.1:1", &[("token", "x")]);
+    let missing = reason(scene.ask("x").await);
+    assert_eq!(missing, "dynatrace: secret prod/metrics has no key \"dynatrace_token\"");
 }
 
 #[tokio::test]
