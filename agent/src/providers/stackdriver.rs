@@ -55,7 +55,7 @@ async fn token(call: &mut Call<'_>) -> Result<String, Blind> {
             let host = (call.environment)("GCE_METADATA_HOST").unwrap_or_else(|| METADATA.to_owned());
             let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
             let url = Url::parse(&url).map_err(|error| failed(format!("GCE_METADATA_HOST: {error}")))?;
-            call.plain(Method::GET, url).header("Metadata-Flavor", "Google")
+            call.local(Method::GET, url).header("Metadata-Flavor", "Google")
         }
     };
     let granted = call.json::<Token>(request).await.map_err(|blind| match blind {

@@ -104,11 +104,16 @@ async fn without_a_key_the_machines_own_account_is_asked() {
     let mut scene = Scene::new(ProviderKind::Stackdriver, &server.url(), &[("project", "my-project")]);
     scene.providers.environment = |name| (name == "GCE_METADATA_HOST").then(|| HOST.get().cloned().unwrap());
     scene.provider.headers.insert("X-Key".into(), vec!["for the provider alone".into()]);
+    // Where the environment names a proxy, the vendor is asked through it, and the machine itself is not.
+    let proxy = Server::answering(google(&series(&[&point(r#"{"doubleValue":3}"#, "2026-01-02T03:04:00Z")]))).await;
+    let through = reqwest::Proxy::http(proxy.url()).unwrap();
+    scene.providers.client = reqwest::Client::builder().proxy(through).build().unwrap();
     assert_eq!(scene.ask("fetch x").await, Ok(3.0));
     let asked = server.asked().await;
     assert_eq!(asked.line(), "GET /computeMetadata/v1/instance/service-accounts/default/token");
     assert_eq!((asked.header("metadata-flavor"), asked.headers.contains_key("x-key")), ("Google", false));
-    assert_eq!(server.asked().await.header("x-key"), "for the provider alone");
+    assert_eq!(proxy.asked().await.header("x-key"), "for the provider alone");
+    assert!(server.was_not_asked().await && proxy.was_not_asked().await);
 }
 
 #[tokio::test]
