@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::journal::{Journal, Recovered, Stored};
 use crate::outside::Outside;
 
+mod ending;
 mod waiting;
 
 use waiting::{Deferred, Waiting};
@@ -32,10 +33,10 @@ const MAX_WAITING: usize = 1024;
 pub(crate) const MAX_OUTBOX: usize = 2048;
 /// Events after which the journal is shortened by a snapshot.
 const SNAPSHOT_EVERY: usize = 20_000;
+/// Events that wait in memory for a disk that refuses or hangs; then a snapshot takes their place.
+const MAX_BEHIND: u64 = 100_000;
 /// How long the answer to an abort waits for a disk that neither stores nor refuses.
 const ABORT_ANSWERED_WITHIN: Duration = Duration::from_secs(1);
-/// How long the end waits for what is queued to be stored.
-const STORED_WITHIN: Duration = Duration::from_secs(10);
 /// Announcements that a slow watcher may lag behind.
 const MAX_LAG: usize = 1024;
 
@@ -174,6 +175,8 @@ pub(crate) struct Engine {
     inputs: mpsc::Receiver<Input>,
     outboxes: HashMap<Conn, Outbox>,
     waiting: Waiting,
+    /// [`MAX_BEHIND`].
+    max_behind: u64,
 }
 
 impl Engine {
@@ -186,8 +189,19 @@ impl Engine {
         let outboxes = HashMap::new();
         let waiting = Waiting::default();
         let own = handle.clone();
-        let engine =
-            Self { controller, recorder, archive, journal, clock, outside, handle: own, inputs, outboxes, waiting };
+        let engine = Self {
+            controller,
+            recorder,
+            archive,
+            journal,
+            clock,
+            outside,
+            handle: own,
+            inputs,
+            outboxes,
+            waiting,
+            max_behind: MAX_BEHIND,
+        };
         (engine, handle)
     }
 
@@ -262,7 +276,9 @@ impl Engine {
         for addition in additions {
             self.waiting.push(number, Deferred::Record(Box::new(addition)));
         }
-        if self.journal.since_snapshot() >= SNAPSHOT_EVERY {
+        if self.journal.behind() >= self.max_behind {
+            self.abridge();
+        } else if self.journal.since_snapshot() >= SNAPSHOT_EVERY && !self.waiting.shortens() {
             self.shorten();
         }
     }
@@ -278,39 +294,6 @@ impl Engine {
                 }
                 Deferred::Record(addition) => self.archive.add(number, *addition),
                 Deferred::Shorten(shortening) => self.archive.through(number, || shortening.queue()),
-            }
-        }
-    }
-
-    /// At the end: what is stored is recorded, told, and then the journal shortened. What is not stored by then stays in
-    /// the journal for the next life, if the disk takes it at all.
-    async fn record_stored(&mut self) {
-        let (last, mut stored) = (self.journal.last_number(), self.journal.stored());
-        let settled = stored.wait_for(|stored| stored.through >= last || stored.failing.is_some());
-        let _ = timeout(STORED_WITHIN, settled).await;
-        let through = self.handle.stored.borrow().through;
-        for (number, deferred) in self.waiting.drain() {
-            match deferred {
-                Deferred::Record(addition) if number <= through => self.archive.add(number, *addition),
-                Deferred::Shorten(shortening) if number <= through => {
-                    self.archive.through(number, || shortening.queue());
-                }
-                // The next life sends and calls again what follows from its state; what happened it does not tell again.
-                Deferred::Command(command) if number <= through && tells(&command) => self.perform(*command),
-                Deferred::Command(_) | Deferred::Record(_) | Deferred::Shorten(_) => {}
-                answer @ Deferred::Answer(..) => self.waiting.push(number, answer),
-            }
-        }
-    }
-
-    /// At the end: whoever asked for what is on disk may rely on it.
-    fn answer_stored(&mut self) {
-        let through = self.handle.stored.borrow().through;
-        for (number, deferred) in self.waiting.drain() {
-            if let Deferred::Answer(answer, reply) = deferred
-                && number <= through
-            {
-                let _ = answer.send(reply);
             }
         }
     }
@@ -353,17 +336,30 @@ impl Engine {
         }
     }
 
+    /// The disk refuses for long: what it would have to hold is kept as one snapshot, so that memory does not run out.
+    fn abridge(&mut self) {
+        self.release();
+        match self.journal.abridge(&self.controller) {
+            Ok(true) => {
+                let lacking = self.waiting.abridge();
+                tracing::warn!(
+                    events = self.max_behind,
+                    ?lacking,
+                    "not stored for too long: a snapshot takes their place"
+                );
+                lacking.into_iter().for_each(|(from, to)| self.archive.lacks(from, to));
+            }
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "no snapshot could be made; what is not stored goes on growing"),
+        }
+    }
+
     fn shorten(&mut self) {
         match self.journal.snapshot(&self.controller) {
             Ok(shortening) => self.waiting.push(self.journal.last_number(), Deferred::Shorten(shortening)),
             Err(error) => tracing::error!(%error, "no snapshot could be made; the journal goes on growing"),
         }
     }
-}
-
-/// Whether it says what happened, rather than what is.
-const fn tells(command: &Command) -> bool {
-    matches!(command, Command::TellHook { .. } | Command::Alert { .. } | Command::Announce(..))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use rollout::time::Millis;
 use tokio::time::timeout;
 
 use super::*;
+use crate::archive::Limits;
 use crate::journal::tests::{Disk, asked, declared, declared_with, hello, release, web};
 use crate::post::listener::{Listener, Reply};
 use crate::secrets::Secrets;
@@ -185,6 +186,50 @@ async fn a_stop_tells_what_is_stored_and_was_not_told_yet() {
     engine.outside.drain().await;
     assert_eq!(server.count(), 1);
     watcher.try_recv().unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_for_long_costs_one_snapshot_and_no_more_memory() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (disk, dir) = (Disk::new(), tempfile::tempdir().unwrap());
+    let archive = Archive::open(dir.path().into(), Limits { bytes: 1 << 20, per_canary: 5 });
+    let (journal, recovered) = disk.journal_with(archive).unwrap();
+    let outside = Outside::new(Secrets::default()).unwrap();
+    let (mut engine, handle) = Engine::new(recovered, journal, Clock::start(Millis(0)), outside);
+    engine.max_behind = 1_000;
+    for event in [declared(), Event::Connected(CONN, hello(1)), asked(release)] {
+        engine.happened(event, None);
+    }
+    let last = engine.journal.last_number();
+    let mut stored = handle.stored.clone();
+    let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == last));
+    all.await.expect("deadline: stored").unwrap();
+    engine.release();
+    disk.fail_after(0);
+    let mut most = 0;
+    for number in 1..=50_000 {
+        let report = Report { number, strata: vec![], positions: vec![], trips: vec![] };
+        engine.happened(Event::Reported(CONN, report), None);
+        most = most.max(engine.waiting.len());
+    }
+    assert!(most < 3_000, "{most} things waited");
+    assert!(engine.journal.behind() < 1_000);
+    // All the same nothing is lost but the record.
+    disk.heal();
+    let last = engine.journal.last_number();
+    let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == last));
+    all.await.expect("deadline: stored").unwrap();
+    engine.release();
+    engine.happened(Event::Timer, None);
+    engine.record_stored().await;
+    let records = engine.archive.list(web()).await;
+    assert!(records[0].cut_short.is_some(), "{records:?}");
+    let Engine { controller, mut journal, archive, .. } = engine;
+    archive.close().await;
+    journal.close().await;
+    let (_journal, recovered) = disk.journal().unwrap();
+    assert!(recovered.replayed < 10_000, "{} events were stored one by one", recovered.replayed);
+    assert_eq!(recovered.controller, controller);
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! What the loop keeps back until the disk has what it follows from, in the order of the events.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use rollout::asking::CallId;
 use rollout::controller::{Command, Done, Refused};
 use rollout::names::CanaryId;
 use rollout::record::Addition;
+use rollout::report::ToWorker;
 use tokio::sync::oneshot;
 
 use crate::journal::Shortening;
@@ -20,22 +21,61 @@ pub(super) enum Deferred {
 
 /// All that waits, each with the number of its event.
 #[derive(Default)]
-pub(super) struct Waiting(VecDeque<(u64, Deferred)>);
+pub(super) struct Waiting {
+    deferred: VecDeque<(u64, Deferred)>,
+    shortenings: usize,
+}
 
 impl Waiting {
     /// Waits behind all that waits already.
     pub(super) fn push(&mut self, number: u64, deferred: Deferred) {
-        self.0.push_back((number, deferred));
+        self.shortenings += usize::from(matches!(deferred, Deferred::Shorten(_)));
+        self.deferred.push_back((number, deferred));
     }
 
     /// The first, if its event is stored by now.
     pub(super) fn next(&mut self, through: u64) -> Option<(u64, Deferred)> {
-        self.0.pop_front_if(|(number, _)| *number <= through)
+        let next = self.deferred.pop_front_if(|(number, _)| *number <= through);
+        self.shortenings -= usize::from(matches!(next, Some((_, Deferred::Shorten(_)))));
+        next
     }
 
     /// All, whether it is stored or not.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (u64, Deferred)> + use<> {
-        std::mem::take(&mut self.0).into_iter()
+        std::mem::take(self).deferred.into_iter()
+    }
+
+    /// How much that is.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.deferred.len()
+    }
+
+    /// Whether the journal is to be shortened.
+    pub(super) const fn shortens(&self) -> bool {
+        self.shortenings > 0
+    }
+
+    /// Takes out what comes with every report: what the records were to get, and every confirmation but each stream's last.
+    /// Nothing is lost but the records, which lack the events between these numbers.
+    pub(super) fn abridge(&mut self) -> Option<(u64, u64)> {
+        let (mut lacking, mut acknowledged) = (None, HashSet::new());
+        let mut kept: VecDeque<_> = std::mem::take(self).deferred.into_iter().rev().collect();
+        kept.retain(|(number, deferred)| match deferred {
+            Deferred::Record(_) => {
+                let last = lacking.map_or(*number, |(_, last)| last);
+                lacking = Some((*number, last));
+                false
+            }
+            Deferred::Shorten(_) => false,
+            Deferred::Command(command) => match &**command {
+                Command::Send(conn, ToWorker::Ack(_)) => acknowledged.insert(*conn),
+                _ => true,
+            },
+            Deferred::Answer(..) => true,
+        });
+        self.deferred = kept.into_iter().rev().collect();
+        lacking
     }
 
     /// Takes calls out that are not wanted any more.
@@ -46,6 +86,6 @@ impl Waiting {
             }
             _ => false,
         };
-        self.0.retain(|(_, deferred)| !matches!(deferred, Deferred::Command(command) if is_ended(command)));
+        self.deferred.retain(|(_, deferred)| !matches!(deferred, Deferred::Command(command) if is_ended(command)));
     }
 }
