@@ -33,8 +33,11 @@ const MAX_REMEMBERED: usize = 4096;
 mod approving;
 mod connecting;
 mod reduced;
+mod siblings;
 mod trips;
 mod withdrawing;
+
+use siblings::Standing;
 
 /// The engine. It serialises whole: a snapshot is a shorter journal.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -70,6 +73,7 @@ impl Controller {
             Event::Adopted(conn, canary, epoch) => self.adopted(conn, canary, epoch, now),
             Event::Asked(id, verb) => self.ask(&id, verb, now, &mut out),
             Event::Heard { canary, call, heard } => self.hear(&canary, call, heard, now, &mut out),
+            Event::Sibling(id, news) => self.sibling(&id, news, now, &mut out),
             Event::Timer => {
                 self.check_due(now, &mut out);
                 self.rearm_due(now, &mut out);
@@ -208,7 +212,7 @@ impl Controller {
             return Some(Hold::Suspended);
         }
         let upstream = canary.canary();
-        let serving = self.fleet.serving_by_default(id, upstream, now);
+        let serving = self.fleet.serving_by_default(canary.service(), upstream, now);
         serving
             .map(|peer| Hold::DefaultUpstream { node: peer.node.clone(), upstream: upstream.clone() })
             .or_else(|| self.fleet.tripped(id).map(|peer| Hold::Fuse { node: peer.node.clone() }))
@@ -231,14 +235,18 @@ impl Controller {
     }
 
     fn asked(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) -> Result<Done, Refused> {
-        let canary = self.canaries.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
+        if matches!(verb, Verb::Release { .. } | Verb::Retry { .. }) {
+            self.may_begin_beside(id)?;
+        }
+        let unknown = self.unknown(id);
+        let canary = self.canaries.get_mut(id).ok_or(unknown)?;
         let input = match verb {
             Verb::Release { revision, actor, accept_unsupported } => {
                 may_begin(canary.latest_plan(), "release", &canary.phase)?;
                 // A release that takes a running one's place is the next one, and follows the plan that waits for it.
                 let waiting = canary.next_plan.take_if(|_| canary.phase.gives_way_to(&revision));
                 let (primary, upstream) = canary.roles_under(waiting.as_ref().unwrap_or(&canary.plan));
-                if let Some(peer) = self.fleet.serving_by_default(id, upstream, now) {
+                if let Some(peer) = self.fleet.serving_by_default(canary.service(), upstream, now) {
                     let (node, upstream, instead) = (peer.node.clone(), upstream.clone(), primary.clone());
                     canary.next_plan = waiting.or(canary.next_plan.take());
                     return Err(Refused::DefaultUpstream { node, upstream, instead });
@@ -284,6 +292,7 @@ impl Controller {
             canary.releases = canary.releases.max(run.release.0);
         }
         let is_cut = canary.phase.run().is_some() && matches!(taken.phase, Phase::Failed(..));
+        let standing = Standing::of(&canary.phase);
         canary.workers = self.fleet.expected(now);
         let (events, asked) = canary.take(taken, now);
         let told: Vec<Command> = events.iter().flat_map(|event| telling::tell(canary, event)).collect();
@@ -296,6 +305,7 @@ impl Controller {
         }
         self.push(id, is_cut, out);
         self.end_calls(id, calls_before, out);
+        self.tell_siblings(id, standing, now, out);
         // Traffic moves before anybody is called or told.
         out.stored.extend(calls.into_iter().chain(told));
         Ok(())
