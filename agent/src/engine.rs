@@ -19,7 +19,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::archive::Archive;
 use crate::clock::Clock;
-use crate::journal::{Journal, Recovered, Stored};
+use crate::journal::{Behind, Journal, Recovered, Stored};
 use crate::outside::Outside;
 
 mod ending;
@@ -33,8 +33,8 @@ const MAX_WAITING: usize = 1024;
 pub(crate) const MAX_OUTBOX: usize = 2048;
 /// Events after which the journal is shortened by a snapshot.
 const SNAPSHOT_EVERY: usize = 20_000;
-/// Events that wait in memory for a disk that refuses or hangs; then a snapshot takes their place.
-const MAX_BEHIND: u64 = 100_000;
+/// What waits in memory for a disk that refuses or hangs; then a snapshot takes its place.
+const MAX_BEHIND: Behind = Behind { events: 100_000, bytes: 256 << 20 };
 /// How long the answer to an abort waits for a disk that neither stores nor refuses.
 const ABORT_ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 /// Announcements that a slow watcher may lag behind.
@@ -176,7 +176,7 @@ pub(crate) struct Engine {
     outboxes: HashMap<Conn, Outbox>,
     waiting: Waiting,
     /// [`MAX_BEHIND`].
-    max_behind: u64,
+    max_behind: Behind,
 }
 
 impl Engine {
@@ -276,7 +276,8 @@ impl Engine {
         for addition in additions {
             self.waiting.push(number, Deferred::Record(Box::new(addition)));
         }
-        if self.journal.behind() >= self.max_behind {
+        let (behind, most) = (self.journal.behind(), self.max_behind);
+        if behind.events >= most.events || behind.bytes >= most.bytes {
             self.abridge();
         } else if self.journal.since_snapshot() >= SNAPSHOT_EVERY && !self.waiting.shortens() {
             self.shorten();
@@ -342,11 +343,7 @@ impl Engine {
         match self.journal.abridge(&self.controller) {
             Ok(true) => {
                 let lacking = self.waiting.abridge();
-                tracing::warn!(
-                    events = self.max_behind,
-                    ?lacking,
-                    "not stored for too long: a snapshot takes their place"
-                );
+                tracing::warn!(?lacking, "too much is not stored: a snapshot takes its place in memory");
                 lacking.into_iter().for_each(|(from, to)| self.archive.lacks(from, to));
             }
             Ok(false) => {}

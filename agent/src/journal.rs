@@ -7,7 +7,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -115,7 +115,24 @@ enum Task {
     Snapshot { through: u64, bytes: Vec<u8> },
 }
 
+/// How much waits in memory to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// Events that are not stored.
+    pub(crate) events: u64,
+    /// Bytes of those that the thread has not taken.
+    pub(crate) bytes: u64,
+}
+
 impl Task {
+    /// What an event takes of memory.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Append { bytes, .. } => bytes.len() as u64,
+            Self::Snapshot { .. } => 0,
+        }
+    }
+
     /// The last event that it stores.
     const fn number(&self) -> u64 {
         match self {
@@ -157,6 +174,8 @@ pub(crate) struct Journal {
     inbox: Inbox,
     /// What comes up to this number is in a snapshot that is to be stored.
     abridged: u64,
+    /// See [`Behind::bytes`].
+    queued_bytes: Arc<AtomicU64>,
     stored: watch::Receiver<Stored>,
     closing: Arc<AtomicBool>,
     last_number: u64,
@@ -198,7 +217,9 @@ impl Journal {
         let inbox: Inbox = Arc::new(Mutex::new(inbox));
         let (report, stored) = watch::channel(Stored { through: last_number, failing: None });
         let closing = Arc::new(AtomicBool::new(false));
-        let writer = Writer { open, database: Some(database), closing: Arc::clone(&closing), report };
+        let queued_bytes = Arc::new(AtomicU64::new(0));
+        let (to_close, queued) = (Arc::clone(&closing), Arc::clone(&queued_bytes));
+        let writer = Writer { open, database: Some(database), closing: to_close, queued_bytes: queued, report };
         let taken = Arc::clone(&inbox);
         thread::Builder::new()
             .name("journal".into())
@@ -210,7 +231,9 @@ impl Journal {
             })
             .map_err(JournalError::Thread)?;
         let (last_at, since_snapshot) = (recovered.last_at, recovered.replayed);
-        Ok((Self { tasks, inbox, abridged: 0, stored, closing, last_number, last_at, since_snapshot }, recovered))
+        let journal =
+            Self { tasks, inbox, abridged: 0, queued_bytes, stored, closing, last_number, last_at, since_snapshot };
+        Ok((journal, recovered))
     }
 
     /// Queues an event; returns its number, which [`Journal::stored`] reaches when it is on disk.
@@ -222,6 +245,8 @@ impl Journal {
         self.last_number += 1;
         self.last_at = at;
         self.since_snapshot += 1;
+        // Before the thread may take it.
+        self.queued_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         // The thread ends only with this sender, so a failed send cannot be.
         let _ = self.tasks.send(Task::Append { number: self.last_number, bytes });
         Ok(self.last_number)
@@ -247,15 +272,17 @@ impl Journal {
         // Held only by a thread that waits for events, or takes them.
         let Ok(inbox) = inbox.try_lock() else { return Ok(false) };
         let shortening = self.snapshot(controller)?;
-        inbox.try_iter().for_each(drop);
+        let dropped: u64 = inbox.try_iter().map(|task| task.bytes()).sum();
+        self.queued_bytes.fetch_sub(dropped, Ordering::Relaxed);
         shortening.queue();
         self.abridged = self.last_number;
         Ok(true)
     }
 
-    /// Events that were appended and are not stored; of those in a snapshot that is to be stored, none.
-    pub(crate) fn behind(&self) -> u64 {
-        self.last_number - self.stored.borrow().through.max(self.abridged)
+    /// What was appended and is not stored; of what is in a snapshot that is to be stored, nothing.
+    pub(crate) fn behind(&self) -> Behind {
+        let events = self.last_number - self.stored.borrow().through.max(self.abridged);
+        Behind { events, bytes: self.queued_bytes.load(Ordering::Relaxed) }
     }
 
     /// The number of the last appended event.

@@ -190,13 +190,18 @@ async fn a_stop_tells_what_is_stored_and_was_not_told_yet() {
 
 #[tokio::test]
 async fn a_disk_that_refuses_for_long_costs_one_snapshot_and_no_more_memory() {
+    refused_for_long(Behind { events: 1_000, bytes: u64::MAX }).await;
+    refused_for_long(Behind { events: u64::MAX, bytes: 100_000 }).await;
+}
+
+async fn refused_for_long(most_behind: Behind) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (disk, dir) = (Disk::new(), tempfile::tempdir().unwrap());
     let archive = Archive::open(dir.path().into(), Limits { bytes: 1 << 20, per_canary: 5 });
     let (journal, recovered) = disk.journal_with(archive).unwrap();
     let outside = Outside::new(Secrets::default()).unwrap();
     let (mut engine, handle) = Engine::new(recovered, journal, Clock::start(Millis(0)), outside);
-    engine.max_behind = 1_000;
+    engine.max_behind = most_behind;
     for event in [declared(), Event::Connected(CONN, hello(1)), asked(release)] {
         engine.happened(event, None);
     }
@@ -207,13 +212,15 @@ async fn a_disk_that_refuses_for_long_costs_one_snapshot_and_no_more_memory() {
     engine.release();
     disk.fail_after(0);
     let mut most = 0;
-    for number in 1..=50_000 {
+    for number in 1..=30_000 {
         let report = Report { number, strata: vec![], positions: vec![], trips: vec![] };
         engine.happened(Event::Reported(CONN, report), None);
         most = most.max(engine.waiting.len());
     }
-    assert!(most < 3_000, "{most} things waited");
-    assert!(engine.journal.behind() < 1_000);
+    // Two for each report, and the thread may have taken a batch.
+    assert!(most < 15_000, "{most} things waited");
+    let behind = engine.journal.behind();
+    assert!(behind.events < most_behind.events && behind.bytes < most_behind.bytes, "{behind:?}");
     // All the same nothing is lost but the record.
     disk.heal();
     let last = engine.journal.last_number();

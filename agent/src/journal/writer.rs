@@ -1,6 +1,6 @@
 //! The journal's thread: commits what has queued up, and tries again while the disk refuses.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(super) struct Writer {
     /// None since an error, until it could be opened again.
     pub(super) database: Option<Database>,
     pub(super) closing: Arc<AtomicBool>,
+    /// Of what it has not taken.
+    pub(super) queued_bytes: Arc<AtomicU64>,
     pub(super) report: watch::Sender<Stored>,
 }
 
@@ -37,6 +39,7 @@ impl Writer {
         while let Some(first) = next.take() {
             let most = if catches_up { usize::MAX } else { MAX_BATCH };
             let batch: Vec<Task> = std::iter::once(first).chain(inbox().try_iter().take(most - 1)).collect();
+            self.queued_bytes.fetch_sub(batch.iter().map(Task::bytes).sum(), Ordering::Relaxed);
             let mut wait = FIRST_RETRY;
             let mut has_failed = false;
             while let Err(error) = self.try_commit(&batch) {
