@@ -6,7 +6,7 @@ mod parallel;
 mod situation;
 mod summary;
 
-use agent::manifest;
+use agent::manifest::{self, Document};
 use rollout::plan::Plan;
 
 use crate::failure::{self, Failure};
@@ -48,7 +48,7 @@ fn plan(args: &SimulateArgs) -> Result<Plan, Failure> {
         Some(wanted) => *wanted == plan.id.to_string() || wanted == plan.id.name(),
         None => true,
     };
-    let plans: Vec<&Plan> = loaded.documents.iter().flat_map(|document| document.plans()).collect();
+    let plans: Vec<&Plan> = loaded.documents.iter().flat_map(Document::plans).collect();
     let names = || plans.iter().map(|plan| text::clean(plan.id.as_str())).collect::<Vec<_>>().join(", ");
     let mut wanted = plans.iter().filter(named);
     match (wanted.next(), wanted.next(), &args.canary) {
