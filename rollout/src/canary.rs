@@ -15,7 +15,7 @@ use crate::names::{Revision, Upstream};
 use crate::outside::{Hook, HookTarget};
 use crate::plan::{Advance, Plan, Promotion};
 use crate::rearm::{Rearming, fuse_plan, shares};
-use crate::release::{Awaiting, HistoryEvent, Note, Phase, ReleaseId, Run};
+use crate::release::{Awaiting, HistoryEvent, Hold, Note, Phase, ReleaseId, Run};
 use crate::table::{Entry, Epoch, Routing, Split, WeightPpm};
 use crate::time::Millis;
 
@@ -138,9 +138,9 @@ impl Canary {
         Entry { canary: self.plan.id.clone(), epoch: self.epoch, routing: self.issued.clone() }
     }
 
-    /// What the machine's next step stands on.
-    pub fn given(&self) -> Given<'_> {
-        Given { plan: &self.plan, approvals: &self.approvals, promoted: self.promoted.as_ref() }
+    /// What the machine's next step stands on; `hold` is why it may not advance.
+    pub fn given<'a>(&'a self, hold: Option<&'a Hold>) -> Given<'a> {
+        Given { plan: &self.plan, approvals: &self.approvals, promoted: self.promoted.as_ref(), hold }
     }
 
     /// Takes one step's outcome: phase, effects, history. Returns the events to announce and who is to be asked.

@@ -203,8 +203,7 @@ impl Controller {
         let verdict = self.canaries.get_mut(id).and_then(|canary| canary.certify().cloned());
         let is_looked_at = verdict.is_some();
         if let Some(verdict) = verdict {
-            let hold = self.hold(id, now);
-            let _ = self.input(id, Input::Looked(verdict, hold), now, out);
+            let _ = self.input(id, Input::Looked(verdict), now, out);
         }
         is_looked_at
     }
@@ -284,10 +283,11 @@ impl Controller {
 
     /// Runs the machine for one canary and does what follows.
     fn input(&mut self, id: &CanaryId, input: Input, now: Millis, out: &mut Output) -> Result<(), Refusal> {
+        let hold = self.hold(id, now);
         let Some(canary) = self.canaries.get_mut(id) else {
             return Ok(());
         };
-        let taken = step(canary.given(), &canary.phase, input, now)?;
+        let taken = step(canary.given(hold.as_ref()), &canary.phase, input, now)?;
         if let Some(run) = taken.phase.run() {
             canary.releases = canary.releases.max(run.release.0);
         }
@@ -350,8 +350,7 @@ impl Controller {
             let Some(verdict) = self.canaries.get(&id).map(|canary| judge(&canary.plan, &canary.evidence, now)) else {
                 continue;
             };
-            let hold = self.hold(&id, now);
-            let _ = self.input(&id, Input::Checked(verdict, hold), now, out);
+            let _ = self.input(&id, Input::Checked(verdict), now, out);
         }
     }
 

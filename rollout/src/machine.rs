@@ -39,10 +39,10 @@ pub enum Input {
     },
     /// The release that ended last, once more under this number.
     Retry(ReleaseId, Actor, String),
-    /// A check is due and says this; `hold` is a reason to stand still that the checks do not know.
-    Checked(Verdict, Option<Hold>),
-    /// This step's requests prove this, in a release that advances on certificate; `hold` as above.
-    Looked(CertificateVerdict, Option<Hold>),
+    /// A check is due and says this.
+    Checked(Verdict),
+    /// This step's requests prove this, in a release that advances on certificate.
+    Looked(CertificateVerdict),
     /// A gate has tripped.
     Tripped(GatesVerdict),
     /// Somebody who was asked in this round answered.
@@ -74,6 +74,8 @@ pub struct Given<'a> {
     pub approvals: &'a Approvals,
     /// What the primary runs, as far as it is known.
     pub promoted: Option<&'a Revision>,
+    /// A reason to stand still that neither checks nor hooks know.
+    pub hold: Option<&'a Hold>,
 }
 
 /// What the controller must do besides keeping the new phase.
@@ -123,8 +125,8 @@ pub fn step(given: Given<'_>, phase: &Phase, input: Input, now: Millis) -> Resul
             begun::start(given, phase, asked, now)?
         }
         Input::Retry(release, actor, reason) => begun::retry(given, phase, release, (actor, reason), now)?,
-        Input::Checked(verdict, hold) => checked::checked(given, phase, verdict, hold, now),
-        Input::Looked(verdict, hold) => looked::looked(given, phase, verdict, hold, now),
+        Input::Checked(verdict) => checked::checked(given, phase, verdict, now),
+        Input::Looked(verdict) => looked::looked(given, phase, verdict, now),
         Input::Tripped(verdict) => tripped(phase, verdict, now),
         Input::Heard(round, callee, heard) => asked::heard(given, phase, round, callee, heard, now),
         Input::Abort(cause) => verbs::aborted(given.plan, phase, cause, now)?,

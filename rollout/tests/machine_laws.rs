@@ -107,9 +107,9 @@ fn heard() -> impl Strategy<Value = Heard> {
     ]
 }
 
-fn given(plan: &Plan) -> Given<'_> {
+fn given<'a>(plan: &'a Plan, hold: Option<&'a Hold>) -> Given<'a> {
     static CLOSED: std::sync::LazyLock<Approvals> = std::sync::LazyLock::new(Approvals::default);
-    Given { plan, approvals: &CLOSED, promoted: None }
+    Given { plan, approvals: &CLOSED, promoted: None, hold }
 }
 
 fn tripped(action: Action) -> GatesVerdict {
@@ -153,10 +153,8 @@ fn inputs() -> impl Strategy<Value = Input> {
         2 => (1u64..5, 0..3, any::<bool>()).prop_map(|(release, revision, accept_unsupported)| Input::Start {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("bob"), accept_unsupported,
         }),
-        4 => (answers, prop::option::of(holds())).prop_map(|(answer, hold)| Input::Checked(verdict(answer), hold)),
-        4 => (0.0f64..6.0, 0u64..3, prop::option::of(holds())).prop_map(|(ln_e, requests, hold)| {
-            Input::Looked(certificate(ln_e, requests), hold)
-        }),
+        4 => answers.prop_map(|answer| Input::Checked(verdict(answer))),
+        4 => (0.0f64..6.0, 0u64..3).prop_map(|(ln_e, requests)| Input::Looked(certificate(ln_e, requests))),
         1 => causes.prop_map(Input::Abort),
         1 => Just(Input::Promote(word("bob"), "now".into())),
         1 => Just(Input::Retry(ReleaseId(5), word("bob"), String::new())),
@@ -173,9 +171,14 @@ fn inputs() -> impl Strategy<Value = Input> {
 
 /// The canary after one input, as the controller keeps it: what it was before if the input was refused.
 fn after(plan: &Plan, phase: &Phase, input: Input, now: Millis) -> Canary {
+    after_held(plan, None, phase, input, now)
+}
+
+/// The same while something holds every release.
+fn after_held(plan: &Plan, hold: Option<&Hold>, phase: &Phase, input: Input, now: Millis) -> Canary {
     let mut canary = Canary::new(plan.clone(), Epoch(4));
     canary.phase = phase.clone();
-    if let Ok(taken) = step(given(plan), phase, input, now) {
+    if let Ok(taken) = step(given(plan, hold), phase, input, now) {
         canary.take(taken, now);
     }
     canary
@@ -227,7 +230,7 @@ proptest! {
     #[test]
     fn a_failed_check_is_never_forgiven(plan in plans(), phase in phases(), hold in prop::option::of(holds())) {
         let Some(run) = phase.run().filter(|run| takes_traffic(&phase) && run.step > 0).cloned() else { return Ok(()) };
-        let failing = after(&plan, &phase, Input::Checked(verdict(Answer::Fail), hold), NOW);
+        let failing = after_held(&plan, hold.as_ref(), &phase, Input::Checked(verdict(Answer::Fail)), NOW);
         match failing.phase.run() {
             None => {
                 prop_assert!(run.failed_checks + 1 >= plan.threshold);
@@ -243,24 +246,29 @@ proptest! {
     }
 
     #[test]
-    fn more_traffic_needs_a_passed_check_or_a_certificate_or_a_start(plan in plans(), phase in phases(), input in inputs()) {
+    fn more_traffic_needs_a_passed_check_or_a_certificate_or_a_start(
+        plan in plans(), phase in phases(), input in inputs(), hold in prop::option::of(holds()),
+    ) {
         let before = { let mut canary = Canary::new(plan.clone(), Epoch(4)); canary.phase = phase.clone(); canary.weight() };
         let is_moving = matches!(phase, Phase::Progressing(_) | Phase::WaitingPromotion(_));
         let is_begun = phase.run().is_some_and(|run| run.step > 0);
         let may_grow = match &input {
-            Input::Start { .. } | Input::Retry(..) | Input::Skip(..) | Input::SetWeight(..) | Input::Resume(..) => true,
+            // Whoever passes these on has asked whether anything holds the release.
+            Input::Start { .. } | Input::Retry(..) => true,
+            Input::Skip(..) | Input::SetWeight(..) if is_begun => true,
+            Input::Resume(..) | Input::Skip(..) if !is_begun => hold.is_none(),
             // The last approval before the first traffic; also of a silence that a tick ends.
-            Input::Heard(..) | Input::Checked(..) if !is_begun => true,
-            Input::Checked(verdict, hold) => {
+            Input::Heard(..) | Input::Checked(..) if !is_begun => hold.is_none(),
+            Input::Checked(verdict) => {
                 is_moving && verdict.answer == Answer::Pass && hold.is_none()
             }
-            Input::Looked(verdict, hold) => {
+            Input::Looked(verdict) => {
                 let has_dwelt = phase.run().is_some_and(|run| NOW.since(run.step_at) >= verdict.dwell);
                 is_moving && verdict.is_certified() && hold.is_none() && has_dwelt
             }
             _ => false,
         };
-        let grown = after(&plan, &phase, input, NOW).weight() > before;
+        let grown = after_held(&plan, hold.as_ref(), &phase, input, NOW).weight() > before;
         prop_assert!(!grown || may_grow);
     }
 
@@ -282,8 +290,8 @@ proptest! {
         let answer = [Answer::Pass, Answer::Fail, Answer::Undecided][answer];
         for phase in [Phase::Progressing(run.clone()), Phase::Paused(run)] {
             let input = match plan.advance {
-                Advance::Interval => Input::Checked(verdict(answer), None),
-                Advance::Certificate(_) => Input::Looked(certificate(ln_e, 5), None),
+                Advance::Interval => Input::Checked(verdict(answer)),
+                Advance::Certificate(_) => Input::Looked(certificate(ln_e, 5)),
             };
             let phase = after(&plan, &phase, input, NOW).phase;
             prop_assert!(phase.run().is_none_or(|run| run.check_at > NOW), "a due check would be due for ever");
@@ -292,7 +300,7 @@ proptest! {
 
     #[test]
     fn the_revision_is_promoted_once_and_roles_change_only_by_swap(plan in plans(), phase in phases(), input in inputs()) {
-        let Ok(taken) = step(given(&plan), &phase, input, NOW) else { return Ok(()) };
+        let Ok(taken) = step(given(&plan, None), &phase, input, NOW) else { return Ok(()) };
         let count = |wanted: &dyn Fn(&Effect) -> bool| taken.effects.iter().filter(|effect| wanted(effect)).count();
         let swaps = count(&|effect| *effect == Effect::SwapRoles);
         let promoted = count(&|effect| matches!(effect, Effect::Promoted(_)));

@@ -118,7 +118,7 @@ fn agreed(given: Given<'_>, phase: &Phase, mut run: Run, purpose: Purpose, now: 
     }
     // Before the first step it goes on by itself, unless a person holds it; later a check moves it.
     let may_enter = run.step == 0 && !matches!(phase, Phase::Paused(_));
-    if may_enter { then(step, enter(given, &run, now)) } else { step }
+    if may_enter { then(step, enter(given, &Phase::Progressing(run.clone()), &run, now)) } else { step }
 }
 
 /// An approval is refused: the release waits in a phase of its own, which is said once.

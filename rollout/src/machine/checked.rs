@@ -9,8 +9,8 @@ use crate::plan::Plan;
 use crate::release::{Cause, Hold, Note, Phase, Proof, Run};
 use crate::time::Millis;
 
-pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, hold: Option<Hold>, now: Millis) -> Step {
-    let plan = given.plan;
+pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, now: Millis) -> Step {
+    let (plan, hold) = (given.plan, given.hold.cloned());
     let Some(run) = phase.run().filter(|_| !matches!(phase, Phase::Finalising(..))) else { return unchanged(phase) };
     let run = Run { check_at: now.plus(plan.interval), ..run.clone() };
     if is_returning(phase) {
@@ -29,7 +29,7 @@ pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, hold: O
         };
     }
     if run.step == 0 {
-        return unbegun(given, phase, run, hold, now);
+        return unbegun(given, phase, run, now);
     }
     let phase = phase.with_run(run.clone());
     if !matches!(phase, Phase::Promoting(..))
@@ -41,13 +41,9 @@ pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, hold: O
 }
 
 /// Before the first traffic nothing is judged; what it waits for is asked for again.
-fn unbegun(given: Given<'_>, phase: &Phase, run: Run, hold: Option<Hold>, now: Millis) -> Step {
+fn unbegun(given: Given<'_>, phase: &Phase, run: Run, now: Millis) -> Step {
     let is_blocked = run.hold == Some(Hold::Unsupported) || matches!(phase, Phase::Paused(_));
-    match hold {
-        _ if is_blocked => unchanged(&phase.with_run(run)),
-        Some(hold) => held(phase, run, Some(hold)),
-        None => enter(given, &run, now),
-    }
+    if is_blocked { unchanged(&phase.with_run(run)) } else { enter(given, phase, &run, now) }
 }
 
 fn failed(plan: &Plan, phase: &Phase, run: Run, verdict: Verdict, hold: Option<Hold>, now: Millis) -> Step {

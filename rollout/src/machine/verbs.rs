@@ -92,7 +92,8 @@ pub(super) fn resume(
     if run.step > 0 || run.hold.is_some() || run.asking.is_some() {
         return Ok(resumed);
     }
-    Ok(then(resumed, enter(given, &run, now)))
+    let entered = enter(given, &resumed.phase, &run, now);
+    Ok(then(resumed, entered))
 }
 
 /// The greatest step that a share set by hand has reached; the next one is the first beyond it.
@@ -147,7 +148,7 @@ pub(super) fn skip(
             let run = skipped(run);
             let first = noted(Phase::Progressing(run.clone()), note);
             let second = if run.step == 0 {
-                enter(given, &run, now)
+                enter(given, &first.phase, &run, now)
             } else if run.step >= given.plan.last_step() {
                 moved::promote(given.plan, &run, None, None, now)
             } else {

@@ -1,0 +1,85 @@
+//! What people do between two checks, and what happens while the agent is away, as tables that a person can review. See
+//! `fixture/walk.rs`.
+//!
+//! `UPDATE=1 cargo test -p rollout --test by_hand` rewrites them after a change that is meant.
+
+#![cfg(test)]
+
+mod fixture;
+
+use rollout::asking::Heard;
+use rollout::certificate::Otherwise;
+use rollout::controller::{Event, Verb};
+use rollout::matching::{MatchRule, StringMatch};
+use rollout::outside::HookKind;
+use rollout::plan::{Deadlines, Plan, Promotion, Spec, Strategy};
+use rollout::release::Actor;
+use rollout::status;
+use rollout::time::Millis;
+
+use fixture::walk::{BAD, GOOD, NONE, Walk};
+use fixture::{call, gate, id, on_certificate, percent, upstream, word};
+
+const YES: Heard = Heard::Hook(Ok(()));
+
+fn by(make: impl FnOnce(Actor, String) -> Verb) -> Verb {
+    make(word("ana"), "so".into())
+}
+
+fn open_for(gate: &str, revision: Option<&str>) -> Verb {
+    let (gate, revision) = (gate.into(), revision.map(word));
+    by(|actor, reason| Verb::OpenGate { gate, revision, expires_after: None, actor, reason })
+}
+
+fn open(gate: &str) -> Verb {
+    open_for(gate, None)
+}
+
+fn close(gate: &str) -> Verb {
+    by(|actor, reason| Verb::CloseGate { gate: gate.into(), actor, reason })
+}
+
+fn set(share: u32) -> Verb {
+    by(|actor, reason| Verb::SetWeight { weight: percent(share), actor, reason })
+}
+
+fn retry() -> Verb {
+    by(|actor, reason| Verb::Retry { actor, reason })
+}
+
+fn resume() -> Verb {
+    by(|actor, reason| Verb::Resume { actor, reason })
+}
+
+fn skip() -> Verb {
+    by(|actor, reason| Verb::Skip { actor, reason })
+}
+
+fn abort() -> Verb {
+    by(|actor, reason| Verb::Abort { actor, reason })
+}
+
+fn to_half(spec: &mut Spec) {
+    spec.strategy = Strategy::Steps([50].map(percent).to_vec());
+}
+
+#[test]
+fn the_first_traffic_is_held_back_whoever_allows_it() {
+    let board = |spec: &mut Spec| spec.outside.hooks = vec![call("board", HookKind::ConfirmRollout)];
+    let mut walk = Walk::new("held_before_traffic", board);
+    walk.release("v2");
+    walk.declare(|spec| {
+        board(spec);
+        spec.course.suspend = true;
+    });
+    walk.answers("board", YES);
+    walk.ask("skip", skip());
+    walk.ask("pause", by(|actor, reason| Verb::Pause { actor, reason }));
+    walk.ask("resume", resume());
+    walk.declare(board);
+    walk.hello(|said| said.default_upstreams.push((id("web"), upstream("web-canary"))));
+    walk.timer();
+    walk.ask("skip", skip());
+    walk.hello(|_| ());
+    walk.timer();
+}
