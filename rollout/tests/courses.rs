@@ -277,6 +277,7 @@ fn analysis_is_skipped_when_the_manifest_says_so() {
     });
     walk.release("v2");
     walk.ask("open board", open("board"));
+    walk.timer();
     walk.ask("confirm", Verb::Confirm { actor: word("ana"), reason: String::new() });
 }
 

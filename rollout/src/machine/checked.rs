@@ -42,7 +42,9 @@ pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, now: Mi
 
 /// Before the first traffic nothing is judged; what it waits for is asked for again.
 fn unbegun(given: Given<'_>, phase: &Phase, run: Run, now: Millis) -> Step {
-    let is_blocked = run.hold == Some(Hold::Unsupported) || matches!(phase, Phase::Paused(_));
+    // Promoted without analysis it waits for the primary, and is promoted once.
+    let is_waiting = matches!(phase, Phase::Paused(_) | Phase::Promoting(..));
+    let is_blocked = run.hold == Some(Hold::Unsupported) || is_waiting;
     if is_blocked { unchanged(&phase.with_run(run)) } else { enter(given, phase, &run, now) }
 }
 
