@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actions::REPORT_EVERY;
 use crate::approvals::Approvals;
-use crate::asking::Callee;
+use crate::asking::{Callee, Why};
 use crate::certificate::CertificateVerdict;
 use crate::evidence::Evidence;
 use crate::gates::GatesVerdict;
@@ -207,11 +207,17 @@ impl Canary {
         self.plan.outside.hooks.iter().filter(is_gate).map(|hook| hook.name.as_str())
     }
 
-    /// Makes what is waited for due now.
-    pub fn hurry(&mut self, now: Millis) {
-        if let Some(run) = self.phase.run().filter(|run| run.asking.is_none()) {
-            self.phase = self.phase.with_run(Run { check_at: now, round_at: now, gate_at: now, ..run.clone() });
-        }
+    /// Makes what waits for this stored gate due now; whether anything does.
+    pub fn hurry(&mut self, gate: &str, now: Millis) -> bool {
+        let waits = |run: &&Run| match &run.hold {
+            Some(Hold::Approval { refused, .. }) => {
+                refused.iter().any(|objection| objection.name == gate && objection.why == Why::Closed)
+            }
+            _ => false,
+        };
+        let Some(run) = self.phase.run().filter(|run| run.asking.is_none()).filter(waits) else { return false };
+        self.phase = self.phase.with_run(Run { gate_at: now, ..run.clone() });
+        true
     }
 
     /// Whether the entry in force sends, or copies, requests to the canary.

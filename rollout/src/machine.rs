@@ -41,6 +41,8 @@ pub enum Input {
     Retry(ReleaseId, Actor, String),
     /// A check is due and says this.
     Checked(Verdict),
+    /// A stored gate that it waits for was opened between two checks; one would say this now.
+    Opened(Verdict),
     /// This step's requests prove this, in a release that advances on certificate.
     Looked(CertificateVerdict),
     /// A gate has tripped.
@@ -126,6 +128,7 @@ pub fn step(given: Given<'_>, phase: &Phase, input: Input, now: Millis) -> Resul
         }
         Input::Retry(release, actor, reason) => begun::retry(given, phase, release, (actor, reason), now)?,
         Input::Checked(verdict) => checked::checked(given, phase, verdict, now),
+        Input::Opened(verdict) => checked::opened(given, phase, verdict, now),
         Input::Looked(verdict) => looked::looked(given, phase, verdict, now),
         Input::Tripped(verdict) => tripped(phase, verdict, now),
         Input::Heard(round, callee, heard) => asked::heard(given, phase, round, callee, heard, now),

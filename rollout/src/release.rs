@@ -45,7 +45,7 @@ pub struct Run {
     pub asking: Option<Asking>,
     /// What was agreed to on this step.
     pub agreed: Vec<Purpose>,
-    /// On certificate: when hooks and metrics are asked again for the next check.
+    /// When hooks and metrics are asked again for the next check; until then what they agreed to holds.
     pub round_at: Millis,
     /// On certificate: when an approval that was refused is asked for again.
     pub gate_at: Millis,

@@ -64,6 +64,53 @@ fn to_half(spec: &mut Spec) {
 }
 
 #[test]
+fn a_gate_that_moves_is_no_check() {
+    let mut walk = Walk::new("gate_is_no_check", |spec| {
+        spec.outside.hooks = ["owner", "board"].map(|name| gate(name, HookKind::ConfirmPromotion)).to_vec();
+    });
+    walk.release("v2");
+    walk.report(GOOD);
+    walk.ask("close owner", close("owner"));
+    walk.ask("open owner", open("owner"));
+    walk.ask("close owner", close("owner"));
+    walk.check(BAD);
+    for _ in 0..2 {
+        walk.ask("open owner", open("owner"));
+        walk.ask("close owner", close("owner"));
+    }
+    for _ in 0..4 {
+        walk.check(GOOD);
+    }
+    walk.ask("open owner", open("owner"));
+    walk.ask("open owner again", open("owner"));
+    walk.check(BAD);
+    walk.ask("open board", open("board"));
+    walk.check(GOOD);
+}
+
+#[test]
+fn whoever_waits_for_a_gate_goes_on_at_once() {
+    let mut walk = Walk::new("gate_opened", |spec| {
+        let more = gate("more", HookKind::ConfirmTrafficIncrease);
+        spec.outside.hooks = vec![more, call("load", HookKind::Rollout)];
+    });
+    walk.release("v2");
+    walk.ask("open more", open("more"));
+    walk.ask("close more", close("more"));
+    walk.check(GOOD);
+    walk.answers("load", YES);
+    walk.ask("open more", open("more"));
+    walk.ask("close more", close("more"));
+    walk.check(GOOD);
+    walk.answers("load", YES);
+    walk.check(GOOD);
+    walk.answers("load", Heard::Hook(Err("status 500".into())));
+    walk.ask("open more", open("more"));
+    walk.check(GOOD);
+    walk.answers("load", YES);
+}
+
+#[test]
 fn the_first_traffic_is_held_back_whoever_allows_it() {
     let board = |spec: &mut Spec| spec.outside.hooks = vec![call("board", HookKind::ConfirmRollout)];
     let mut walk = Walk::new("held_before_traffic", board);

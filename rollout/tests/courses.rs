@@ -185,7 +185,6 @@ fn blue_green_with_a_mirrored_stage() {
         walk.answers("load", YES);
     }
     walk.ask("open owner", open("owner"));
-    walk.answers("load", YES);
     walk.check(GOOD);
     walk.answers("load", YES);
 }

@@ -153,7 +153,8 @@ fn inputs() -> impl Strategy<Value = Input> {
         2 => (1u64..5, 0..3, any::<bool>()).prop_map(|(release, revision, accept_unsupported)| Input::Start {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("bob"), accept_unsupported,
         }),
-        4 => answers.prop_map(|answer| Input::Checked(verdict(answer))),
+        4 => answers.clone().prop_map(|answer| Input::Checked(verdict(answer))),
+        2 => answers.prop_map(|answer| Input::Opened(verdict(answer))),
         4 => (0.0f64..6.0, 0u64..3).prop_map(|(ln_e, requests)| Input::Looked(certificate(ln_e, requests))),
         1 => causes.prop_map(Input::Abort),
         1 => Just(Input::Promote(word("bob"), "now".into())),
@@ -258,9 +259,12 @@ proptest! {
             Input::Skip(..) | Input::SetWeight(..) if is_begun => true,
             Input::Resume(..) | Input::Skip(..) if !is_begun => hold.is_none(),
             // The last approval before the first traffic; also of a silence that a tick ends.
-            Input::Heard(..) | Input::Checked(..) if !is_begun => hold.is_none(),
-            Input::Checked(verdict) => {
-                is_moving && verdict.answer == Answer::Pass && hold.is_none()
+            Input::Heard(..) | Input::Checked(..) | Input::Opened(..) if !is_begun => hold.is_none(),
+            Input::Checked(verdict) | Input::Opened(verdict) => {
+                // Where nobody sends requests there, hooks alone are asked.
+                let is_dark = phase.run().is_some_and(|run| !plan.is_live(run.step));
+                let is_good = verdict.answer == Answer::Pass || (is_dark && verdict.answer == Answer::Undecided);
+                is_moving && is_good && hold.is_none()
             }
             Input::Looked(verdict) => {
                 let has_dwelt = phase.run().is_some_and(|run| NOW.since(run.step_at) >= verdict.dwell);
@@ -270,6 +274,18 @@ proptest! {
         };
         let grown = after_held(&plan, hold.as_ref(), &phase, input, NOW).weight() > before;
         prop_assert!(!grown || may_grow);
+    }
+
+    #[test]
+    fn a_gate_that_opens_is_no_check(plan in plans(), phase in phases(), answer in 0usize..3) {
+        let answer = [Answer::Pass, Answer::Fail, Answer::Undecided][answer];
+        let after = after(&plan, &phase, Input::Opened(verdict(answer)), NOW).phase;
+        let counted = |phase: &Phase| phase.run().map(|run| (run.step, run.failed_checks, run.blind_checks, run.check_at));
+        let goes_on = counted(&after).map(|(step, ..)| step) != counted(&phase).map(|(step, ..)| step);
+        let asks = after.run().is_some_and(|run| run.asking.is_some() || run.step == 0);
+        let is_promoted = matches!(after, Phase::Promoting(..) | Phase::Finalising(..));
+        prop_assert!(goes_on || asks || is_promoted || counted(&after) == counted(&phase), "{after:?}");
+        prop_assert!(!matches!(after, Phase::Failed(..)) || after == phase);
     }
 
     #[test]

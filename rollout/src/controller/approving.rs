@@ -1,9 +1,10 @@
-//! Stored gates: a person opens or closes one, and what waits for it is looked at, at once.
+//! Stored gates: a person opens or closes one, and what waits for it goes on at once.
 
 use super::Controller;
 use crate::approvals::Approval;
 use crate::canary::Canary;
 use crate::events::{Done, Output, Refused};
+use crate::judge::judge;
 use crate::machine::Input;
 use crate::names::CanaryId;
 use crate::outside::{Hook, HookKind};
@@ -26,7 +27,11 @@ impl Controller {
         canary.approvals.expire(now);
         canary.approvals.open(gate, approval);
         let note = Note::GateOpened { gate: gate.into(), revision, expires_after, actor, reason };
-        let done = self.gate_moved(id, note, now, out)?;
+        out.stored.extend(telling::noted(canary, note, now));
+        if canary.hurry(gate, now) && !self.look(id, now, out) {
+            let verdict = self.canaries.get(id).map(|canary| judge(&canary.plan, &canary.evidence, now));
+            let _ = verdict.map(|verdict| self.input(id, Input::Opened(verdict), now, out));
+        }
         let rolls_back = |hook: &Hook| hook.name == gate && hook.kind == HookKind::Rollback;
         if self.canaries.get(id).is_some_and(|canary| canary.plan.outside.hooks.iter().any(rolls_back)) {
             // Refused where there is nothing to roll back (any more): then only the gate is open.
@@ -36,7 +41,7 @@ impl Controller {
                 canary.approvals.close(gate);
             }
         }
-        Ok(self.canaries.get(id).map_or(done, done_with))
+        self.canaries.get(id).map(done_with).ok_or_else(|| Refused::Unknown(id.clone()))
     }
 
     pub(super) fn close_gate(
@@ -50,7 +55,8 @@ impl Controller {
     ) -> Result<Done, Refused> {
         let canary = self.with_gate(id, gate)?;
         canary.approvals.close(gate);
-        self.gate_moved(id, Note::GateClosed { gate: gate.into(), actor, reason }, now, out)
+        out.stored.extend(telling::noted(canary, Note::GateClosed { gate: gate.into(), actor, reason }, now));
+        Ok(done_with(canary))
     }
 
     /// The canary, if its plan has such a gate.
@@ -62,15 +68,6 @@ impl Controller {
         }
         let known = if known.is_empty() { "none".into() } else { known.join(", ") };
         Err(Refused::UnknownGate { canary: id.clone(), gate: gate.into(), known })
-    }
-
-    /// A gate was opened or closed: told, and what waits for it is looked at, at once.
-    fn gate_moved(&mut self, id: &CanaryId, note: Note, now: Millis, out: &mut Output) -> Result<Done, Refused> {
-        let canary = self.canaries.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
-        out.stored.extend(telling::noted(canary, note, now));
-        canary.hurry(now);
-        self.check_due(now, out);
-        self.canaries.get(id).map(done_with).ok_or_else(|| Refused::Unknown(id.clone()))
     }
 }
 

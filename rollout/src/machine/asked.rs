@@ -93,7 +93,8 @@ fn concluded(given: Given<'_>, phase: &Phase, mut run: Run, now: Millis) -> Step
     }
     run = Run { check_at: next, round_at: next, gate_at: next, ..run };
     if run.step > 0 {
-        run.agreed.clear();
+        // Whose approval is awaited has passed its check: it holds until the next.
+        run.agreed.retain(|agreed| *agreed == Purpose::Check && purpose != Purpose::Check);
     }
     match purpose {
         Purpose::PreRollout | Purpose::Check => objected(given.plan, phase, run, refused, now),
@@ -107,9 +108,8 @@ fn concluded(given: Given<'_>, phase: &Phase, mut run: Run, now: Millis) -> Step
 fn agreed(given: Given<'_>, phase: &Phase, mut run: Run, purpose: Purpose, now: Millis) -> Step {
     run.agreed.push(purpose);
     run.check_at = now;
-    if purpose == Purpose::Check {
-        run.round_at = now.plus(given.plan.interval);
-    }
+    // Counted from the last answer: a slow one must not end what was agreed to before it.
+    run.round_at = now.plus(given.plan.interval);
     let was_awaited = matches!(&run.hold, Some(Hold::Approval { purpose: held, .. }) if *held == purpose);
     let mut step = unchanged(&phase.with_run(run.clone()));
     if was_awaited {

@@ -31,6 +31,9 @@ pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, now: Mi
     if run.step == 0 {
         return unbegun(given, phase, run, now);
     }
+    // What hooks and metrics agreed to at the check before is over.
+    let is_next = now >= run.round_at;
+    let run = if is_next { Run { agreed: Vec::new(), round_at: run.check_at, ..run } } else { run };
     let phase = phase.with_run(run.clone());
     if !matches!(phase, Phase::Promoting(..))
         && let Some(step) = ask(given, &phase, Purpose::Check, now)
@@ -38,6 +41,29 @@ pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, now: Mi
         return step;
     }
     passed(given, &phase, &run, verdict, hold, now)
+}
+
+/// A gate that it waits for was opened: it goes on if the last check agreed and its requests are still good. This is no
+/// check itself: what speaks against the canary now is left to the next one, which comes when it would have.
+pub(super) fn opened(given: Given<'_>, phase: &Phase, verdict: Verdict, now: Millis) -> Step {
+    let Some(run) = phase.run().filter(|run| run.asking.is_none()) else { return unchanged(phase) };
+    let mut step = if run.step == 0 {
+        unbegun(given, phase, run.clone(), now)
+    } else {
+        let is_moving = matches!(phase, Phase::Progressing(_) | Phase::WaitingPromotion(_));
+        let is_unseen = verdict.answer == Answer::Undecided && !given.plan.is_live(run.step);
+        let is_good = (verdict.answer == Answer::Pass || is_unseen) && given.hold.is_none();
+        let is_agreed = run.agreed.contains(&Purpose::Check) || !Purpose::Check.calls(given.plan);
+        if !(is_moving && is_good && is_agreed) {
+            return unchanged(phase);
+        }
+        moved::leave(given, phase, run, Proof::Checks(verdict), now)
+    };
+    if let Some(after) = step.phase.run().filter(|after| matches!(after.hold, Some(Hold::Approval { .. }))) {
+        let Run { check_at, round_at, gate_at, .. } = *run;
+        step.phase = step.phase.with_run(Run { check_at, round_at, gate_at, ..after.clone() });
+    }
+    step
 }
 
 /// Before the first traffic nothing is judged; what it waits for is asked for again.
