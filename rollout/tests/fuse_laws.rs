@@ -187,13 +187,29 @@ fn what_lease_or_fuse_send_to_primary_was_placed_by_nobody() {
 
 #[test]
 fn requests_of_an_earlier_epoch_do_not_trip_the_next() {
-    let mut alone = Alone::welcomed(vec![]);
-    alone.adopt(entry(4, None));
-    (0..100).for_each(|_| assert!(alone.request(true, None)));
-    alone.adopt(entry(6, None));
-    alone.now.0 += 1_000_000;
-    alone.tick();
-    assert_eq!(alone.trips(), []);
+    let ways = [false, true].map(|first| [false, true].map(|cut| [false, true].map(|next| (first, cut, next))));
+    for (has_fuse, is_cut, is_next) in ways.into_iter().flatten().flatten() {
+        let mut alone = Alone::welcomed(vec![]);
+        let mut first = entry(4, None);
+        first.routing.as_mut().unwrap().split.as_mut().unwrap().fuse.take_if(|_| !has_fuse);
+        alone.adopt(first);
+        (0..100).for_each(|_| assert!(alone.request(true, None)));
+        let cut = |entry: &mut Entry| entry.routing.as_mut().unwrap().split = None;
+        let name = |entry: &mut Entry| entry.routing.as_mut().unwrap().split.as_mut().unwrap().salt = "next".into();
+        let [mut without, mut next] = [5, 6].map(|epoch| entry(epoch, None));
+        if is_cut {
+            cut(&mut without);
+            alone.adopt(without);
+        }
+        if is_next {
+            name(&mut next);
+        }
+        alone.adopt(next);
+        (0..5).for_each(|_| assert!(alone.request(true, Some(b"200"))));
+        alone.now.0 += 1_000_000;
+        alone.tick();
+        assert_eq!(alone.trips(), [], "with a fuse: {has_fuse}; after a cut: {is_cut}; in the next release: {is_next}");
+    }
 }
 
 #[test]
