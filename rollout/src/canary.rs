@@ -15,7 +15,7 @@ use crate::names::{Revision, Upstream};
 use crate::outside::{Hook, HookTarget};
 use crate::plan::{Advance, Plan, Promotion};
 use crate::rearm::{Rearming, fuse_plan, shares};
-use crate::release::{Awaiting, HistoryEvent, Hold, Note, Phase, ReleaseId, Run};
+use crate::release::{Awaiting, Cause, HistoryEvent, Hold, Note, Phase, ReleaseId, Run};
 use crate::table::{Entry, Epoch, Routing, Split, WeightPpm};
 use crate::time::Millis;
 
@@ -153,6 +153,12 @@ impl Canary {
             self.step_since = self.epoch.next();
             self.certificate = None;
         }
+        if let Phase::Failed(_, Cause::Rollback { name }) = &self.phase
+            && steps[0].is_some()
+        {
+            // Left open it would roll back the next attempt at the same revision too.
+            self.approvals.close(name);
+        }
         let mut notes = step.notes;
         let mut asked = Vec::new();
         for effect in step.effects {
@@ -183,6 +189,11 @@ impl Canary {
             self.history.pop_front();
         }
         event
+    }
+
+    /// Whether the last release ended, and not on the primary: then it may be tried once more.
+    pub fn may_retry(&self) -> bool {
+        self.phase.ended().is_some_and(|ended| self.promoted.as_ref() != Some(&ended.revision))
     }
 
     /// Who it is that a question went to, where that is a hook.

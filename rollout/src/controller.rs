@@ -13,7 +13,7 @@ use crate::asking::{CallId, Heard};
 use crate::canary::Canary;
 use crate::fleet::{Conn, Fleet};
 use crate::judge::judge;
-use crate::machine::{FINALISE_WITHIN, Input, Refusal, due, may_begin, step};
+use crate::machine::{FINALISE_WITHIN, Input, Refusal, asked_again, due, may_begin, step};
 use crate::names::CanaryId;
 use crate::plan::Plan;
 use crate::release::{Cause, Hold, Note, Phase, ReleaseId};
@@ -31,6 +31,7 @@ const MAX_REMEMBERED: usize = 4096;
 
 mod approving;
 mod connecting;
+mod serving;
 mod trips;
 
 /// The engine. It serialises whole: a snapshot is a shorter journal.
@@ -233,8 +234,8 @@ impl Controller {
 
     fn ask(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) {
         let answer = self.asked(id, verb, now, out);
-        out.reply_at_once =
-            answer.is_err() || self.canaries.get(id).is_some_and(|c| matches!(c.phase, Phase::Failed(..)));
+        // A cut is in force with those who heard of it, whatever a crash forgets; nothing else is.
+        out.reply_at_once = answer.is_err() || out.urgent.iter().any(|it| matches!(it, Command::Push(_)));
         out.reply = Some(answer);
     }
 
@@ -245,11 +246,9 @@ impl Controller {
                 may_begin(canary.latest_plan(), "release", &canary.phase)?;
                 // A release that takes a running one's place is the next one, and follows the plan that waits for it.
                 let waiting = canary.next_plan.take_if(|_| canary.phase.gives_way_to(&revision));
-                let (primary, upstream) = canary.roles_under(waiting.as_ref().unwrap_or(&canary.plan));
-                if let Some(peer) = self.fleet.serving_by_default(id, upstream, now) {
-                    let (node, upstream, instead) = (peer.node.clone(), upstream.clone(), primary.clone());
+                if let Some(refused) = serving::refused(&self.fleet, canary, waiting.as_ref(), now) {
                     canary.next_plan = waiting.or(canary.next_plan.take());
-                    return Err(Refused::DefaultUpstream { node, upstream, instead });
+                    return Err(refused);
                 }
                 if let Some(plan) = waiting {
                     canary.follow(plan);
@@ -260,6 +259,9 @@ impl Controller {
             Verb::Abort { actor, reason } => Input::Abort(Cause::Asked { actor, reason }),
             Verb::Retry { actor, reason } => {
                 may_begin(canary.latest_plan(), "retry", &canary.phase)?;
+                if let Some(refused) = serving::refused(&self.fleet, canary, None, now).filter(|_| canary.may_retry()) {
+                    return Err(refused);
+                }
                 Input::Retry(ReleaseId(canary.releases + 1), actor, reason)
             }
             Verb::Promote { actor, reason } => Input::Promote(actor, reason),
@@ -372,10 +374,12 @@ impl Controller {
         }
     }
 
-    /// Streams are gone; whoever was asked and whose answer was never stored is asked again.
+    /// Streams are gone; whoever was asked and whose answer was never stored is asked again. How long the agent was away
+    /// speaks against nobody.
     fn restart(&mut self, now: Millis, out: &mut Output) {
         self.fleet.disconnect_all(now);
-        for canary in self.canaries.values() {
+        for canary in self.canaries.values_mut() {
+            canary.phase = asked_again(&canary.plan, &canary.phase, now);
             out.stored.extend(telling::ask(canary, &canary.unanswered()));
         }
     }

@@ -20,6 +20,8 @@ mod looked;
 mod moved;
 mod verbs;
 
+pub use asked::asked_again;
+
 /// How long Finalising waits for workers that do not confirm; their lease ends the canary's share anyway.
 pub const FINALISE_WITHIN: Millis = Millis(10_000);
 

@@ -111,6 +111,62 @@ fn whoever_waits_for_a_gate_goes_on_at_once() {
 }
 
 #[test]
+fn a_red_button_is_pressed_once_and_for_one_revision() {
+    let mut walk = Walk::new("red_button", |spec| spec.outside.hooks = vec![gate("red-button", HookKind::Rollback)]);
+    walk.release("v2");
+    walk.check(GOOD);
+    walk.ask("press for v9", open_for("red-button", Some("v9")));
+    walk.check(GOOD);
+    walk.ask("press", open("red-button"));
+    walk.ask("retry", retry());
+    walk.check(GOOD);
+    walk.ask("abort", abort());
+    walk.ask("press beforehand", open("red-button"));
+    walk.release("v3");
+    walk.check(GOOD);
+    walk.ask("retry", retry());
+    walk.check(GOOD);
+}
+
+#[test]
+fn a_question_outlives_the_agents_absence() {
+    let mut walk = Walk::new("restart_in_question", |spec| {
+        spec.outside.hooks = vec![call("load", HookKind::Rollout)];
+        spec.threshold = 1;
+    });
+    walk.release("v2");
+    walk.check(GOOD);
+    walk.now = walk.now.plus(Millis::from_secs(120));
+    walk.happen("agent restarts", Event::Restarted);
+    walk.hello(|_| ());
+    walk.check(GOOD);
+    walk.answers("load", YES);
+    walk.check(GOOD);
+    walk.now = walk.now.plus(Millis::from_secs(120));
+    walk.happen("agent restarts", Event::Restarted);
+    for _ in 0..8 {
+        walk.timer();
+    }
+}
+
+#[test]
+fn a_retry_is_held_to_what_a_release_is() {
+    let mut walk = Walk::new("retry", |spec| {
+        to_half(spec);
+        spec.promotion = Promotion::Swap;
+    });
+    walk.release("v2");
+    walk.ask("abort", abort());
+    walk.hello(|said| said.default_upstreams.push((id("web"), upstream("web-canary"))));
+    walk.ask("retry", retry());
+    walk.hello(|_| ());
+    walk.ask("retry", retry());
+    walk.check(GOOD);
+    walk.worker_adopts();
+    walk.ask("retry", retry());
+}
+
+#[test]
 fn the_first_traffic_is_held_back_whoever_allows_it() {
     let board = |spec: &mut Spec| spec.outside.hooks = vec![call("board", HookKind::ConfirmRollout)];
     let mut walk = Walk::new("held_before_traffic", board);
@@ -129,4 +185,34 @@ fn the_first_traffic_is_held_back_whoever_allows_it() {
     walk.ask("skip", skip());
     walk.hello(|_| ());
     walk.timer();
+}
+
+#[test]
+fn a_gate_and_a_call_never_share_a_name() {
+    for kinds in [[true, true], [true, false], [false, true], [false, false]] {
+        let mut spec = fixture::spec("web");
+        let hook = |is_gate| if is_gate { gate("x", HookKind::Rollback) } else { call("x", HookKind::Rollback) };
+        spec.outside.hooks = kinds.map(hook).to_vec();
+        let broken = Plan::new(spec).err().into_iter().flatten().map(|error| error.field).collect::<Vec<_>>();
+        let expected: &[&str] = if kinds == [false, false] { &[] } else { &["spec.analysis.webhooks[1].name"] };
+        assert_eq!(broken, expected, "{kinds:?}");
+    }
+}
+
+#[test]
+fn a_slow_approval_does_not_end_what_the_check_agreed_to() {
+    let mut walk = Walk::new("slow_approval", |spec| {
+        on_certificate(spec, Otherwise::Hold, Otherwise::Hold);
+        spec.outside.hooks = vec![call("load", HookKind::Rollout), call("more", HookKind::ConfirmTrafficIncrease)];
+    });
+    walk.release("v2");
+    walk.answers("more", YES);
+    for _ in 0..10 {
+        walk.report([300, 0, 0]);
+    }
+    walk.answers("load", YES);
+    for _ in 0..12 {
+        walk.report([300, 0, 0]);
+    }
+    walk.answers("more", YES);
 }

@@ -117,16 +117,20 @@ fn a_slow_hook_delays_no_cut() {
     });
     walk.release("v2");
     walk.check(GOOD);
-    walk.check(BAD);
     walk.check(GOOD);
     walk.check(BAD);
+    walk.answers("load", YES);
+    walk.check(GOOD);
+    let asked_at = walk.now;
+    walk.check(BAD);
+    assert_eq!(walk.now.since(asked_at), Millis::from_secs(10), "an interval after it was asked");
 }
 
 #[test]
 fn a_silent_hook_counts_as_a_refusal() {
     let mut walk = Walk::new("silent_hook", |spec| spec.outside.hooks = vec![call("load", HookKind::Rollout)]);
     walk.release("v2");
-    for _ in 0..6 {
+    for _ in 0..24 {
         walk.timer();
     }
 }

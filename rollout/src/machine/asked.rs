@@ -35,15 +35,29 @@ pub(super) fn ask(given: Given<'_>, phase: &Phase, purpose: Purpose, now: Millis
     if open.is_empty() && refused.is_empty() {
         return None;
     }
-    let until = open.iter().map(|callee| patience(given.plan, *callee)).max().unwrap_or_default();
-    let asking = Asking { purpose, open: open.clone(), refused, until: now.plus(until) };
-    let run = Run { round: run.round + 1, check_at: asking.until, asking: Some(asking), ..run.clone() };
+    let asking = Asking { purpose, refused, until: silence(given.plan, &open, now), open: open.clone() };
+    let run = Run { round: run.round + 1, ..waits(run, asking) };
     if open.is_empty() {
         return Some(concluded(given, phase, run, now));
     }
     let mut step = unchanged(&phase.with_run(run));
     step.effects.push(Effect::Ask(open));
     Some(step)
+}
+
+/// The agent was away and asks those who have not answered again: they have as long as before.
+pub fn asked_again(plan: &Plan, phase: &Phase, now: Millis) -> Phase {
+    let Some(run) = phase.run() else { return phase.clone() };
+    let Some(asking) = run.asking.clone() else { return phase.clone() };
+    let until = silence(plan, &asking.open, now);
+    phase.with_run(waits(run, Asking { until, ..asking }))
+}
+
+/// With an open question. Before the first traffic there is nothing to look at meanwhile; after it the checks go on: a
+/// bad canary does not wait for a slow answer.
+fn waits(run: &Run, asking: Asking) -> Run {
+    let check_at = if run.step == 0 { asking.until } else { run.check_at.min(asking.until) };
+    Run { check_at, asking: Some(asking), ..run.clone() }
 }
 
 /// An answer. One that is not awaited (any more) changes nothing.
@@ -198,6 +212,11 @@ fn hook_of(plan: &Plan, callee: Callee) -> Option<&Hook> {
         Callee::Hook(n) => plan.outside.hooks.get(n),
         Callee::Metric(_) | Callee::Promotion => None,
     }
+}
+
+/// When those who are asked now and have not answered by then count as silent.
+fn silence(plan: &Plan, open: &[Callee], now: Millis) -> Millis {
+    now.plus(open.iter().map(|callee| patience(plan, *callee)).max().unwrap_or_default())
 }
 
 fn patience(plan: &Plan, callee: Callee) -> Millis {

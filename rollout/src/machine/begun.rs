@@ -56,6 +56,9 @@ pub(super) fn retry(
     now: Millis,
 ) -> Result<Step, Refusal> {
     match phase.ended() {
+        Some(ended) if given.promoted == Some(&ended.revision) => {
+            refuse("retry", phase, "it is promoted; `serin release` another revision")
+        }
         Some(ended) => {
             let (actor, reason) = by;
             let revision = ended.revision.clone();
