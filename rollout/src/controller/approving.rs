@@ -7,8 +7,8 @@ use crate::events::{Done, Output, Refused};
 use crate::judge::judge;
 use crate::machine::Input;
 use crate::names::CanaryId;
-use crate::outside::{Hook, HookKind};
-use crate::release::{Actor, Cause, Note, ReleaseId};
+use crate::outside::{Hook, HookKind, HookTarget};
+use crate::release::{Actor, Cause, Note, ReleaseId, Run};
 use crate::telling;
 use crate::time::Millis;
 
@@ -28,18 +28,15 @@ impl Controller {
         canary.approvals.open(gate, approval);
         let note = Note::GateOpened { gate: gate.into(), revision, expires_after, actor, reason };
         out.stored.extend(telling::noted(canary, note, now));
-        if canary.hurry(gate, now) && !self.look(id, now, out) {
+        let rolls_back =
+            |hook: &Hook| hook.name == gate && hook.kind == HookKind::Rollback && hook.target == HookTarget::Gate;
+        let is_meant = |run: &Run| canary.approvals.of(gate, &run.revision, now).is_some();
+        if canary.plan.outside.hooks.iter().any(rolls_back) && canary.phase.run().is_some_and(is_meant) {
+            // Refused where there is nothing to roll back any more: then only the gate is open.
+            let _ = self.input(id, Input::Abort(Cause::Rollback { name: gate.into() }), now, out);
+        } else if canary.hurry(gate, now) && !self.look(id, now, out) {
             let verdict = self.canaries.get(id).map(|canary| judge(&canary.plan, &canary.evidence, now));
             let _ = verdict.map(|verdict| self.input(id, Input::Opened(verdict), now, out));
-        }
-        let rolls_back = |hook: &Hook| hook.name == gate && hook.kind == HookKind::Rollback;
-        if self.canaries.get(id).is_some_and(|canary| canary.plan.outside.hooks.iter().any(rolls_back)) {
-            // Refused where there is nothing to roll back (any more): then only the gate is open.
-            let is_done = self.input(id, Input::Abort(Cause::Rollback { name: gate.into() }), now, out).is_ok();
-            if is_done && let Some(canary) = self.canaries.get_mut(id) {
-                // Left open it would roll back the next attempt at the same revision too.
-                canary.approvals.close(gate);
-            }
         }
         self.canaries.get(id).map(done_with).ok_or_else(|| Refused::Unknown(id.clone()))
     }
