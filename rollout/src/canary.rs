@@ -320,9 +320,10 @@ impl Canary {
     /// Looks at what this step's requests prove; `None` where checks advance the release, or none is on.
     pub fn certify(&mut self) -> Option<&CertificateVerdict> {
         let Advance::Certificate(certificate) = &self.plan.advance else { return None };
-        let takes_requests = self.weight() > WeightPpm::ZERO || !self.plan.rules.is_empty();
-        // Copied requests prove nothing about users' own.
-        self.phase.judged().filter(|run| run.step > 0 && takes_requests)?;
+        // Copied requests prove nothing about users' own. A share of nothing, set by a person, proves nothing either.
+        let is_shared = |run: &Run| self.plan.stage(run.step).weight.max(self.weight()) > WeightPpm::ZERO;
+        let takes_requests = |run: &&Run| is_shared(run) || !self.plan.rules.is_empty();
+        self.phase.judged().filter(|run| run.step > 0).filter(takes_requests)?;
         self.certificate = Some(certificate.judge(&self.plan.gates, &self.evidence.canary_since(self.step_since)));
         self.certificate.as_ref()
     }

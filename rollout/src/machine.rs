@@ -143,7 +143,9 @@ pub fn step(given: Given<'_>, phase: &Phase, input: Input, now: Millis) -> Resul
         Input::Skip(actor, reason) => verbs::skip(given, phase, actor, reason, now)?,
         Input::Settled(unheard) => moved::settled(phase, unheard, now),
     };
-    if step.phase.name() != phase.name()
+    let is_begun = |phase: &Phase| phase.run().is_some_and(|run| run.step > 0);
+    // What Progressing may take is counted from the first traffic.
+    if (step.phase.name() != phase.name() || is_begun(&step.phase) && !is_begun(phase))
         && let Some(run) = step.phase.run()
     {
         step.phase = step.phase.with_run(Run { phase_at: now, ..run.clone() });
@@ -165,7 +167,7 @@ pub fn due(plan: &Plan, phase: &Phase) -> Option<(Millis, Millis)> {
     let Deadlines { waiting, progressing, waiting_promotion, promoting } = plan.course.deadlines;
     let (run, after) = match phase {
         Phase::Waiting(run) => (run, waiting?),
-        Phase::Progressing(run) => (run, progressing?),
+        Phase::Progressing(run) if run.step > 0 => (run, progressing?),
         Phase::WaitingPromotion(run) => (run, waiting_promotion?),
         // Once the primary runs the new version, there is no way back that time could ask for.
         Phase::Promoting(run, Awaiting::Hook | Awaiting::Confirmation { .. }) => (run, promoting?),

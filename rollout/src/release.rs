@@ -33,7 +33,7 @@ pub struct Run {
     pub failed_checks: u32,
     /// Checks at which a metric server had no value; not forgiven either, but counted apart.
     pub blind_checks: u32,
-    /// When the phase began.
+    /// When the phase began; in Progressing, when it got its first traffic.
     pub phase_at: Millis,
     /// When the step was taken, or gone on with after a pause.
     pub step_at: Millis,

@@ -54,7 +54,7 @@ pub(crate) fn tell(canary: &Canary, event: &HistoryEvent) -> Vec<Command> {
         payload: payload(canary, (hook.kind == HookKind::Event).then(|| told.clone())),
     });
     let is_alerting = is_alerting(&event.note) && !is_muted(canary, &event.note);
-    let alerts = outside.alerts.iter().filter(|alert| is_alerting && severity >= alert.severity);
+    let alerts = outside.alerts.iter().filter(|alert| is_alerting && alert.takes(severity));
     let alerts = alerts.map(|alert| Command::Alert {
         canary: canary.plan.id.clone(),
         alert: alert.clone(),

@@ -188,6 +188,107 @@ fn the_first_traffic_is_held_back_whoever_allows_it() {
 }
 
 #[test]
+fn iterations_go_on_after_a_share_that_a_person_set() {
+    let mut walk = Walk::new("iterations_by_hand", |spec| {
+        spec.strategy = Strategy::Iterations(3);
+        let headers = vec![("x-beta".into(), StringMatch::Present)];
+        spec.rules = vec![MatchRule { headers, ..MatchRule::default() }];
+    });
+    walk.release("v2");
+    walk.check(GOOD);
+    walk.ask("set weight 5", set(5));
+    walk.ask("resume", resume());
+    for _ in 0..2 {
+        walk.check(GOOD);
+    }
+}
+
+#[test]
+fn after_a_share_that_a_person_set_the_next_is_the_first_that_is_greater() {
+    let mut walk = Walk::new("next_is_greater", |_| ());
+    walk.release("v2");
+    walk.ask("set weight 25", set(25));
+    walk.ask("skip", skip());
+    walk.ask("set weight 5", set(5));
+    walk.ask("resume", resume());
+    walk.check(GOOD);
+    walk.ask("set weight 15", set(15));
+    walk.ask("resume", resume());
+    walk.check(GOOD);
+    walk.ask("set weight 35", set(35));
+    walk.ask("resume", resume());
+    walk.check(GOOD);
+}
+
+#[test]
+fn a_share_of_nothing_proves_nothing() {
+    let mut walk = Walk::new("certificate_at_zero", |spec| {
+        on_certificate(spec, Otherwise::Hold, Otherwise::Hold);
+        spec.checks.iter_mut().for_each(|check| check.window = Millis::from_secs(600));
+    });
+    walk.release("v2");
+    walk.report(GOOD);
+    walk.ask("set weight 0", set(0));
+    walk.ask("resume", resume());
+    for _ in 0..3 {
+        walk.timer();
+    }
+}
+
+#[test]
+fn all_traffic_is_given_only_with_the_approval_to_promote() {
+    let mut walk = Walk::new("bake_is_approved", |spec| {
+        to_half(spec);
+        spec.course.bake = Some(Millis::from_secs(15));
+        spec.outside.hooks = vec![call("owner", HookKind::ConfirmPromotion)];
+    });
+    walk.release("v2");
+    walk.check(GOOD);
+    walk.answers("owner", Heard::Hook(Err("not before ten".into())));
+    walk.ask("set weight 100", set(100));
+    walk.ask("resume", resume());
+    walk.check(GOOD);
+    walk.answers("owner", YES);
+    for _ in 0..2 {
+        walk.check(GOOD);
+    }
+}
+
+#[test]
+fn a_deadline_of_progress_runs_from_the_first_traffic() {
+    let mut walk = Walk::new("deadline_of_progress", |spec| {
+        to_half(spec);
+        spec.course.deadlines = Deadlines { progressing: Some(Millis::from_secs(30)), ..Deadlines::default() };
+        spec.outside.hooks = vec![gate("more", HookKind::ConfirmTrafficIncrease)];
+    });
+    walk.release("v2");
+    for _ in 0..4 {
+        walk.timer();
+    }
+    walk.ask("open more", open("more"));
+    for _ in 0..3 {
+        walk.check(NONE);
+    }
+}
+
+#[test]
+fn a_gate_is_shown_open_if_the_next_release_would_find_it_so() {
+    let mut walk = Walk::new("gate_shown", |spec| {
+        to_half(spec);
+        spec.outside.hooks = vec![gate("board", HookKind::ConfirmRollout)];
+    });
+    let shown = |walk: &Walk| status::stored_gates(walk.controller.canary(&id("web")).unwrap(), walk.now)[0].open;
+    walk.ask("open board beforehand", open("board"));
+    assert!(shown(&walk), "for whichever comes next");
+    walk.release("v2");
+    assert!(shown(&walk), "for the one in progress");
+    walk.ask("abort", abort());
+    assert!(!shown(&walk), "it is bound to what has ended");
+    walk.release("v3");
+    assert!(!shown(&walk));
+}
+
+#[test]
 fn a_gate_and_a_call_never_share_a_name() {
     for kinds in [[true, true], [true, false], [false, true], [false, false]] {
         let mut spec = fixture::spec("web");

@@ -70,7 +70,7 @@ fn holds() -> impl Strategy<Value = Hold> {
 prop_compose! {
     fn runs()(
         release in 1u64..4, revision in 0..3, step in 0usize..=3, failed_checks in 0u32..5,
-        (step_at, check_at) in (0u64..50_000, 0u64..100_000), hold in prop::option::of(holds()),
+        (step_at, check_at) in (0u64..50_000, 0u64..100_000), set in prop::option::weighted(0.3, 0u32..=60), hold in prop::option::of(holds()),
         asking in prop::option::weighted(0.4, (purposes(), callees(), any::<bool>())),
     ) -> Run {
         let step = if hold == Some(Hold::Unsupported) { 0 } else { step };
@@ -80,7 +80,7 @@ prop_compose! {
         });
         Run {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("ana"), started_at: Millis(1),
-            step, weight: None, failed_checks, blind_checks: 0, phase_at: Millis(1), step_at: Millis(step_at),
+            step, weight: set.filter(|_| step > 0).map(percent), failed_checks, blind_checks: 0, phase_at: Millis(1), step_at: Millis(step_at),
             check_at: Millis(check_at), round: 1, asking, agreed: vec![], round_at: Millis(check_at), gate_at: Millis(step_at),
             accepted_by: None, hold, tripped: None,
         }
@@ -129,7 +129,7 @@ fn phases() -> impl Strategy<Value = Phase> {
         1 => Just(Phase::Initialized),
         4 => runs().prop_map(Phase::Progressing),
         2 => runs().prop_map(Phase::Paused),
-        1 => runs().prop_map(|run| Phase::Waiting(Run { step: 0, ..run })),
+        1 => runs().prop_map(|run| Phase::Waiting(Run { step: 0, weight: None, ..run })),
         2 => runs().prop_map(|run| Phase::WaitingPromotion(Run { step: run.step.max(1), ..run })),
         3 => (runs(), waits).prop_map(|(run, awaiting)| Phase::Promoting(run, awaiting)),
         2 => (runs(), 0u64..100_000).prop_map(|(run, deadline)| Phase::Finalising(run, Millis(deadline))),
@@ -201,7 +201,8 @@ proptest! {
 
     #[test]
     fn every_phase_answers_every_input_and_keeps_the_plan(plan in plans(), phase in phases(), input in inputs()) {
-        let set = if let Input::SetWeight(weight, ..) = &input { *weight } else { WeightPpm::ZERO };
+        let before = phase.run().and_then(|run| run.weight).unwrap_or(WeightPpm::ZERO);
+        let set = if let Input::SetWeight(weight, ..) = &input { before.max(*weight) } else { before };
         let mut canary = after(&plan, &phase, input, NOW);
         prop_assert!(canary.phase.run().is_none_or(|run| run.step <= plan.last_step()), "{:?}", canary.phase);
         prop_assert!(canary.weight() <= greatest(&plan).max(set));
@@ -277,11 +278,22 @@ proptest! {
     }
 
     #[test]
+    fn whoever_goes_on_without_proof_gives_no_less(plan in plans(), phase in phases()) {
+        let of = |phase: &Phase| { let mut canary = Canary::new(plan.clone(), Epoch(4)); canary.phase = phase.clone(); canary.weight() };
+        let is_on = |phase: &Phase| matches!(phase, Phase::Progressing(_) | Phase::Paused(_) | Phase::WaitingPromotion(_));
+        for input in [Input::Skip(word("bob"), "now".into()), Input::Opened(verdict(Answer::Pass)), Input::Checked(verdict(Answer::Pass))] {
+            let after = after(&plan, &phase, input, NOW).phase;
+            prop_assert!(!is_on(&phase) || !is_on(&after) || of(&after) >= of(&phase), "{after:?}");
+        }
+    }
+
+    #[test]
     fn a_gate_that_opens_is_no_check(plan in plans(), phase in phases(), answer in 0usize..3) {
         let answer = [Answer::Pass, Answer::Fail, Answer::Undecided][answer];
         let after = after(&plan, &phase, Input::Opened(verdict(answer)), NOW).phase;
         let counted = |phase: &Phase| phase.run().map(|run| (run.step, run.failed_checks, run.blind_checks, run.check_at));
-        let goes_on = counted(&after).map(|(step, ..)| step) != counted(&phase).map(|(step, ..)| step);
+        let stands = |phase: &Phase| phase.run().map(|run| (run.step, run.step_at));
+        let goes_on = stands(&after) != stands(&phase);
         let asks = after.run().is_some_and(|run| run.asking.is_some() || run.step == 0);
         let is_promoted = matches!(after, Phase::Promoting(..) | Phase::Finalising(..));
         prop_assert!(goes_on || asks || is_promoted || counted(&after) == counted(&phase), "{after:?}");

@@ -30,7 +30,7 @@ impl Controller {
         out.stored.extend(telling::noted(canary, note, now));
         let rolls_back =
             |hook: &Hook| hook.name == gate && hook.kind == HookKind::Rollback && hook.target == HookTarget::Gate;
-        let is_meant = |run: &Run| canary.approvals.of(gate, &run.revision, now).is_some();
+        let is_meant = |run: &Run| canary.approvals.of(gate, Some(&run.revision), now).is_some();
         if canary.plan.outside.hooks.iter().any(rolls_back) && canary.phase.run().is_some_and(is_meant) {
             // Refused where there is nothing to roll back any more: then only the gate is open.
             let _ = self.input(id, Input::Abort(Cause::Rollback { name: gate.into() }), now, out);

@@ -22,7 +22,7 @@ pub(super) fn ask(given: Given<'_>, phase: &Phase, purpose: Purpose, now: Millis
     for callee in purpose.callees(given.plan) {
         match hook_of(given.plan, callee).map(|hook| (hook, &hook.target)) {
             Some((hook, HookTarget::Gate)) => {
-                let is_open = given.approvals.of(&hook.name, &run.revision, now).is_some();
+                let is_open = given.approvals.of(&hook.name, Some(&run.revision), now).is_some();
                 match (hook.kind, is_open) {
                     (HookKind::Rollback, true) => return Some(roll_back(run, hook, now)),
                     (HookKind::Rollback, false) | (_, true) => {}
