@@ -30,8 +30,6 @@ pub struct Canary {
     pub plan: Plan,
     /// The plan for the next release, when the manifest changed during one.
     pub next_plan: Option<Plan>,
-    /// Whether its manifest is gone; it ends with its release.
-    pub withdrawn: bool,
     /// Where it stands.
     pub phase: Phase,
     /// Whether primary and canary have exchanged upstreams.
@@ -76,7 +74,6 @@ impl Canary {
         Self {
             plan,
             next_plan: None,
-            withdrawn: false,
             phase: Phase::Initialized,
             swapped: false,
             promoted: None,
@@ -238,7 +235,16 @@ impl Canary {
 
     /// Issues a new entry if the routing that follows from plan and phase is not the one in force.
     pub fn issue(&mut self, is_cut: bool) -> Option<Entry> {
-        let routing = self.routing();
+        let routing = Routing { scope: self.plan.scope.clone(), primary: self.primary().clone(), split: self.split() };
+        self.issue_routing(Some(routing), is_cut)
+    }
+
+    /// Issues the last entry, after which its requests are none of ours; its manifest is gone.
+    pub fn withdraw(&mut self) -> Option<Entry> {
+        self.issue_routing(None, false)
+    }
+
+    fn issue_routing(&mut self, routing: Option<Routing>, is_cut: bool) -> Option<Entry> {
         if routing == self.issued {
             return None;
         }
@@ -273,13 +279,6 @@ impl Canary {
     pub fn continue_above(&mut self, epoch: Epoch) {
         self.epoch = self.epoch.max(epoch);
         self.issued = None;
-    }
-
-    fn routing(&self) -> Option<Routing> {
-        if self.withdrawn {
-            return None;
-        }
-        Some(Routing { scope: self.plan.scope.clone(), primary: self.primary().clone(), split: self.split() })
     }
 
     fn split(&self) -> Option<Split> {

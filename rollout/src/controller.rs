@@ -124,7 +124,6 @@ impl Controller {
             self.canaries.insert(id.clone(), canary);
             return self.push(&id, false, out);
         };
-        canary.withdrawn = false;
         if canary.plan == plan {
             canary.next_plan = None;
             return self.push(&id, false, out);
@@ -146,13 +145,9 @@ impl Controller {
         if self.canaries.get(id).is_some_and(|canary| canary.phase.run().is_some()) {
             let _ = self.input(id, Input::Abort(Cause::Withdrawn), now, out);
         }
-        if let Some(canary) = self.canaries.get_mut(id) {
-            canary.withdrawn = true;
-            self.push(id, false, out);
-        }
-        if let Some(canary) = self.canaries.remove(id)
-            && self.remembered.len() < MAX_REMEMBERED
-        {
+        let Some(mut canary) = self.canaries.remove(id) else { return };
+        out.stored.extend(canary.withdraw().map(|entry| Command::Push(Box::new(entry))));
+        if self.remembered.len() < MAX_REMEMBERED {
             self.remembered.insert(id.clone(), Remembered { epoch: canary.epoch, releases: canary.releases });
         }
     }
