@@ -288,6 +288,13 @@ proptest! {
     }
 
     #[test]
+    fn what_holds_the_release_before_does_not_hold_a_new_one(plan in plans(), hold in holds(), is_accepted in any::<bool>()) {
+        let input = || Input::Start { release: ReleaseId(1), revision: word("v9"), actor: word("bob"), accept_unsupported: is_accepted };
+        let [held, free] = [Some(&hold), None].map(|hold| after_held(&plan, hold, &Phase::Initialized, input(), NOW).phase);
+        prop_assert_eq!(held, free);
+    }
+
+    #[test]
     fn a_gate_that_opens_is_no_check(plan in plans(), phase in phases(), answer in 0usize..3) {
         let answer = [Answer::Pass, Answer::Fail, Answer::Undecided][answer];
         let after = after(&plan, &phase, Input::Opened(verdict(answer)), NOW).phase;

@@ -95,9 +95,10 @@ fn begin(given: Given<'_>, asked: Asked, now: Millis) -> Step {
     };
     let mut step = noted(Phase::Progressing(run.clone()), Note::Started { revision, actor: actor.clone(), reason });
     step.effects.push(Effect::BeginEvidence);
+    // Whoever asks sees to it that nothing holds it; what a worker's fuse says is about the release before.
+    let given = Given { hold: None, ..given };
     let next = if given.plan.unsupported.is_empty() {
-        // Whoever asks sees to it that nothing holds it; what a worker's fuse says is about the release before.
-        enter(Given { hold: None, ..given }, &step.phase, &run, now)
+        enter(given, &step.phase, &run, now)
     } else if accept_unsupported {
         accept(given, &run, actor, now)
     } else {
