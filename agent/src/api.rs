@@ -141,8 +141,12 @@ impl From<Stopped> for Failure {
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Unknown(_) | Refused::UnknownGate { .. } => Self::NotFound(refused.to_string()),
-            Refused::Phase(_) | Refused::DefaultUpstream { .. } => Self::Conflict(refused.to_string()),
+            Refused::Unknown(_) | Refused::Several { .. } | Refused::UnknownGate { .. } => {
+                Self::NotFound(refused.to_string())
+            }
+            Refused::Phase(_) | Refused::DefaultUpstream { .. } | Refused::Sibling { .. } => {
+                Self::Conflict(refused.to_string())
+            }
         }
     }
 }
@@ -170,18 +174,16 @@ async fn canary(State(api): State<Api>, path: CanaryPath) -> Result<Json<status:
 
 async fn events(State(api): State<Api>, path: CanaryPath) -> Result<Json<Value>, Failure> {
     let id = parse_id(path)?;
-    let unknown = Refused::Unknown(id.clone());
-    let items = api.handle.read(move |controller, _| controller.canary(&id).map(status::events)).await?;
-    Ok(Json(json!({ "items": items.ok_or(unknown)? })))
+    let items = api.handle.read(move |controller, _| controller.known(&id).map(status::events)).await?;
+    Ok(Json(json!({ "items": items? })))
 }
 
 async fn explain(State(api): State<Api>, path: CanaryPath) -> Result<Json<Explanation>, Failure> {
     let id = parse_id(path)?;
-    let unknown = Refused::Unknown(id.clone());
     let look = move |controller: &rollout::controller::Controller, now| {
-        controller.canary(&id).map(|canary| explanation::explain(canary, now))
+        controller.known(&id).map(|canary| explanation::explain(canary, now))
     };
-    Ok(Json(api.handle.read(look).await?.ok_or(unknown)?))
+    Ok(Json(api.handle.read(look).await??))
 }
 
 async fn workers(State(api): State<Api>) -> Result<Json<Value>, Failure> {
@@ -228,11 +230,10 @@ fn sse(kind: &str, data: &impl serde::Serialize) -> Sse {
 }
 
 async fn status_of(handle: &Handle, id: CanaryId) -> Result<status::CanaryStatus, Failure> {
-    let unknown = Refused::Unknown(id.clone());
     let look = move |controller: &rollout::controller::Controller, now| {
-        controller.canary(&id).map(|canary| status::canary(controller, canary, now))
+        controller.known(&id).map(|canary| status::canary(controller, canary, now))
     };
-    Ok(handle.read(look).await?.ok_or(unknown)?)
+    Ok(handle.read(look).await??)
 }
 
 async fn ready(State(api): State<Api>) -> Result<&'static str, Failure> {

@@ -33,7 +33,7 @@ pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
     if list.items.is_empty() {
         output::remark("no canaries here: put a Canary manifest into the agent's --canaries directory");
     }
-    output::print(&printer.once(&list, matches!(subject, Subject::One(_)))?)
+    output::print(&printer.once(&list, matches!(subject, Subject::One(_)) && list.items.len() == 1)?)
 }
 
 /// `serin proxies`.
@@ -66,6 +66,16 @@ async fn fetch(client: &Client, subject: &Subject, format: Format) -> Result<Lis
     match subject {
         Subject::One(id) => {
             let found = client.canary(id).await;
+            if matches!(found, Err(Failure::NotFound(_))) {
+                let mut list: Listing = decode(client.canaries().await?, format)?;
+                let is_version = |canary: &CanaryStatus| {
+                    canary.namespace == id.namespace() && target::names_version(&canary.name, id.name())
+                };
+                list.items.retain(is_version);
+                if !list.items.is_empty() {
+                    return Ok(list);
+                }
+            }
             let body = target::explain(client, id, found).await?;
             Ok(Listing { items: vec![decode(body, format)?], problems: Vec::new() })
         }

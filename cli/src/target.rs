@@ -29,6 +29,11 @@ pub(crate) async fn resolve(client: &Client, args: &CanaryArgs) -> Result<Canary
     }
 }
 
+/// Whether a canary's name is that of one of several versions of `service`.
+pub(crate) fn names_version(canary: &str, service: &str) -> bool {
+    canary.strip_prefix(service).is_some_and(|rest| rest.starts_with('.'))
+}
+
 /// Puts a suggestion into the agent's "not found".
 pub(crate) async fn explain<T>(client: &Client, id: &CanaryId, result: Result<T, Failure>) -> Result<T, Failure> {
     match result {
@@ -77,6 +82,15 @@ async fn known(client: &Client) -> Result<Vec<CanaryId>, Failure> {
 
 fn choose(name: &str, known: &[CanaryId]) -> Choice {
     let mut same: Vec<&CanaryId> = known.iter().filter(|id| id.name() == name).collect();
+    if same.is_empty() {
+        // Several versions have a name in common that is none of theirs; its namespace can be found all the same.
+        same = known.iter().filter(|id| names_version(id.name(), name)).collect();
+        same.dedup_by_key(|id| id.namespace());
+        return match same.as_slice() {
+            [only] => CanaryId::new(only.namespace(), name).map_or(Choice::None, Choice::One),
+            _ => Choice::None,
+        };
+    }
     match (same.pop(), same.as_slice()) {
         (None, _) => Choice::None,
         (Some(only), []) => Choice::One(only.clone()),
@@ -89,6 +103,12 @@ fn choose(name: &str, known: &[CanaryId]) -> Choice {
 }
 
 fn not_known(id: &CanaryId, known: &[CanaryId]) -> Failure {
+    let own =
+        known.iter().filter(|known| known.namespace() == id.namespace() && names_version(known.name(), id.name()));
+    let versions: Vec<String> = own.map(ToString::to_string).collect();
+    if !versions.is_empty() {
+        return Failure::NotFound(format!("canary {id} has several versions; name one: {}", versions.join(", ")));
+    }
     // By name alone: the right name in another namespace is the likeliest slip of all.
     let likeness = |other: &CanaryId| strsim::jaro_winkler(id.name(), other.name());
     let mut alike: Vec<&CanaryId> = known.iter().filter(|other| likeness(other) >= ALIKE).collect();
@@ -137,6 +157,15 @@ mod tests {
             panic!("web is ambiguous");
         };
         assert_eq!(ids, ["default/web", "prod/web"]);
+    }
+
+    #[test]
+    fn the_name_that_versions_share_finds_their_namespace() {
+        let known = ids(&["prod/web.blue", "prod/web.green", "test/website"]);
+        assert!(matches!(choose("web", &known), Choice::One(id) if id.as_str() == "prod/web"));
+        assert!(matches!(choose("web", &ids(&["prod/web.blue", "test/web.blue"])), Choice::None));
+        let said = not_known(&CanaryId::parse("prod/web").unwrap(), &known).to_string();
+        assert_eq!(said, "canary prod/web has several versions; name one: prod/web.blue, prod/web.green");
     }
 
     #[test]

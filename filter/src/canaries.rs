@@ -117,7 +117,12 @@ fn fixed_entry(at: &str, raw: RawCanary) -> Result<Entry, ConfigError> {
     };
     let hosts = raw.hosts.map(|hosts| hosts.iter().map(|host| host.to_ascii_lowercase()).collect());
     let routing = Routing {
-        scope: Scope { hosts: hosts.unwrap_or(scope.hosts), path_prefix: raw.path_prefix.unwrap_or(scope.path_prefix) },
+        // Several versions at once are the agent's business: their lanes must fit each other.
+        scope: Scope {
+            hosts: hosts.unwrap_or(scope.hosts),
+            path_prefix: raw.path_prefix.unwrap_or(scope.path_prefix),
+            lane: None,
+        },
         primary: upstream("primary", raw.primary)?,
         split: Some(split),
     };

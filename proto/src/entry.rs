@@ -1,7 +1,8 @@
 //! Entries: how one canary's traffic is routed, with every rule that keeps a worker's time and memory bounded.
 
+use rollout::lane::Lane;
 use rollout::matching::{MatchRule, Pattern, StringMatch};
-use rollout::names::MAX_NAME_BYTES;
+use rollout::names::{CanaryId, MAX_NAME_BYTES};
 use rollout::table::{Entry, Routing, Scope, Split, StickyKey, WeightPpm};
 use rollout::time::{Micros, Millis};
 
@@ -35,7 +36,11 @@ pub(crate) fn decode_entry(entry: v1::Entry) -> Result<Entry, WireError> {
 
 fn encode_routing(routing: &Routing) -> v1::Routing {
     v1::Routing {
-        scope: Some(v1::Scope { hosts: routing.scope.hosts.clone(), path_prefix: routing.scope.path_prefix.clone() }),
+        scope: Some(v1::Scope {
+            hosts: routing.scope.hosts.clone(),
+            path_prefix: routing.scope.path_prefix.clone(),
+            lane: routing.scope.lane.as_ref().map(encode_lane),
+        }),
         primary: routing.primary.as_str().into(),
         split: routing.split.as_ref().map(encode_split),
     }
@@ -68,7 +73,18 @@ fn decode_scope(scope: v1::Scope) -> Result<Scope, WireError> {
     if !path_prefix.starts_with('/') {
         return Err(WireError::text("path_prefix", &path_prefix, "does not begin with /"));
     }
-    Ok(Scope { hosts: scope.hosts, path_prefix })
+    let lane = scope.lane.map(|lane| decode_lane(&lane).map_err(|error| error.within("lane"))).transpose()?;
+    Ok(Scope { hosts: scope.hosts, path_prefix, lane })
+}
+
+fn encode_lane(lane: &Lane) -> v1::Lane {
+    v1::Lane { of: lane.of().as_str().into(), from_ppm: lane.from().ppm(), to_ppm: lane.to().ppm() }
+}
+
+fn decode_lane(lane: &v1::Lane) -> Result<Lane, WireError> {
+    let of = CanaryId::parse(&lane.of).map_err(|error| WireError::text("of", &lane.of, error))?;
+    let (from, to) = (decode_share("from_ppm", lane.from_ppm)?, decode_share("to_ppm", lane.to_ppm)?);
+    Lane::new(of, from, to).map_err(|_| WireError::number("to_ppm", lane.to_ppm, "does not lie behind from_ppm"))
 }
 
 fn encode_split(split: &Split) -> v1::Split {

@@ -12,7 +12,7 @@ use refusal::{down, refusal, says};
 fn entry(edit: impl FnOnce(&mut v1::Routing, &mut v1::Split)) -> String {
     let mut split = v1::Split { canary: "web-canary".into(), slot_ms: 100, ..v1::Split::default() };
     let mut routing = v1::Routing {
-        scope: Some(v1::Scope { hosts: vec!["web".into()], path_prefix: "/".into() }),
+        scope: Some(v1::Scope { hosts: vec!["web".into()], path_prefix: "/".into(), lane: None }),
         primary: "web-primary".into(),
         split: None,
     };
@@ -65,6 +65,20 @@ fn an_entry_keeps_its_ranges() {
     says(&entry(|_, split| split.salt = "x".repeat(1025)), "entry.routing.split.salt", "1025 bytes");
     says(&down(to_worker::Message::Ack(v1::Ack { number: 0 })), "ack.number", "from 1");
     says(&down(to_worker::Message::Welcome(v1::Welcome { protocol: None })), "welcome.protocol", "required");
+}
+
+#[test]
+fn a_lane_keeps_its_ends() {
+    let lane = |of: &str, from_ppm, to_ppm| {
+        let lane = v1::Lane { of: of.into(), from_ppm, to_ppm };
+        entry(|routing, _| routing.scope.as_mut().unwrap().lane = Some(lane))
+    };
+    assert!(lane("prod/web", 0, 1_000_000).starts_with("accepted"));
+    let at = |field: &str| format!("entry.routing.scope.lane.{field}");
+    says(&lane("web", 0, 1), &at("of"), "namespace/name");
+    says(&lane("prod/web", 1_000_001, 1), &at("from_ppm"), "1000000");
+    says(&lane("prod/web", 0, u32::MAX), &at("to_ppm"), "1000000");
+    says(&lane("prod/web", 500_000, 500_000), &at("to_ppm"), "behind from_ppm");
 }
 
 #[test]

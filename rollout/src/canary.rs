@@ -11,7 +11,7 @@ use crate::certificate::CertificateVerdict;
 use crate::evidence::Evidence;
 use crate::gates::GatesVerdict;
 use crate::machine::{self, Effect, Given, Step};
-use crate::names::{Revision, Upstream};
+use crate::names::{CanaryId, Revision, Upstream};
 use crate::outside::{Hook, HookTarget};
 use crate::plan::{Advance, Plan, Promotion};
 use crate::rearm::{Rearming, fuse_plan, shares};
@@ -99,6 +99,11 @@ impl Canary {
         self.next_plan.as_ref().unwrap_or(&self.plan)
     }
 
+    /// The name by which proxies know its traffic.
+    pub fn service(&self) -> &CanaryId {
+        self.plan.scope.service(&self.plan.id)
+    }
+
     /// The upstream that is primary now.
     pub fn primary(&self) -> &Upstream {
         if self.swapped { &self.plan.canary } else { &self.plan.primary }
@@ -125,7 +130,7 @@ impl Canary {
         self.swapped && plan.canary == *self.primary()
     }
 
-    /// The canary's share as the plan and phase mean it.
+    /// The canary's share of its service's traffic, as the plan and phase mean it.
     pub fn weight(&self) -> WeightPpm {
         self.phase.judged().map_or(WeightPpm::ZERO, |run| machine::weight(&self.plan, run))
     }
@@ -145,7 +150,7 @@ impl Canary {
         let steps = [&self.phase, &step.phase].map(|phase| phase.run().map(|run| (run.release, run.step)));
         self.phase = step.phase;
         if steps[0] != steps[1] {
-            self.slot = slot_length(self.evidence.per_second(now), self.weight());
+            self.slot = slot_length(self.evidence.per_second(now), self.plan.scope.within(self.weight()));
             self.share_fuse(steps[0].map(|(release, _)| release));
             self.step_since = self.epoch.next();
             self.certificate = None;
@@ -287,7 +292,7 @@ impl Canary {
         let is_live = self.weight() > WeightPpm::ZERO || self.plan.is_live(run.step);
         (run.step > 0 && is_live).then(|| Split {
             canary: self.canary().clone(),
-            weight: self.weight(),
+            weight: self.plan.scope.within(self.weight()),
             mirror: self.plan.stage(run.step).mirror,
             rules: self.plan.rules.clone(),
             sticky: self.plan.sticky.clone(),

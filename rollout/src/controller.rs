@@ -32,7 +32,10 @@ const MAX_REMEMBERED: usize = 4096;
 mod approving;
 mod connecting;
 mod serving;
+mod siblings;
 mod trips;
+
+use siblings::Standing;
 
 /// The engine. It serialises whole: a snapshot is a shorter journal.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -68,6 +71,7 @@ impl Controller {
             Event::Adopted(conn, canary, epoch) => self.adopted(conn, canary, epoch, now),
             Event::Asked(id, verb) => self.ask(&id, verb, now, &mut out),
             Event::Heard { canary, call, heard } => self.hear(&canary, call, heard, now, &mut out),
+            Event::Sibling(id, news) => self.sibling(&id, news, now, &mut out),
             Event::Timer => {
                 self.check_due(now, &mut out);
                 self.rearm_due(now, &mut out);
@@ -102,16 +106,18 @@ impl Controller {
         &self.fleet
     }
 
-    /// The same without all other canaries and their history: what the record of a release begins with. Canaries do not
-    /// act on each other, so it goes on as the whole would.
+    /// The same without all other canaries and their history: what the record of a release begins with. What another
+    /// version of the same service does to it is an event of its own, so it goes on as the whole would.
     pub fn only(&self, id: &CanaryId) -> Self {
         let mut canaries: BTreeMap<CanaryId, Canary> = BTreeMap::new();
+        let mut service = id;
         if let Some(canary) = self.canaries.get(id) {
+            service = canary.service();
             let mut canary = canary.clone();
             canary.history.clear();
             canaries.insert(id.clone(), canary);
         }
-        Self { canaries, fleet: self.fleet.only(id), ..Self::default() }
+        Self { canaries, fleet: self.fleet.only(id, service), ..Self::default() }
     }
 
     fn declare(&mut self, plan: Plan, now: Millis, out: &mut Output) {
@@ -212,7 +218,7 @@ impl Controller {
             return Some(Hold::Suspended);
         }
         let upstream = canary.canary();
-        let serving = self.fleet.serving_by_default(id, upstream, now);
+        let serving = self.fleet.serving_by_default(canary.service(), upstream, now);
         serving
             .map(|peer| Hold::DefaultUpstream { node: peer.node.clone(), upstream: upstream.clone() })
             .or_else(|| self.fleet.tripped(id).map(|peer| Hold::Fuse { node: peer.node.clone() }))
@@ -230,12 +236,17 @@ impl Controller {
     fn ask(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) {
         let answer = self.asked(id, verb, now, out);
         // A cut is in force with those who heard of it, whatever a crash forgets; nothing else is.
-        out.reply_at_once = answer.is_err() || out.urgent.iter().any(|it| matches!(it, Command::Push(_)));
+        let is_cut = |command: &Command| matches!(command, Command::Push(entry) if entry.canary == *id);
+        out.reply_at_once = answer.is_err() || out.urgent.iter().any(is_cut);
         out.reply = Some(answer);
     }
 
     fn asked(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) -> Result<Done, Refused> {
-        let canary = self.canaries.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
+        if matches!(verb, Verb::Release { .. } | Verb::Retry { .. }) {
+            self.may_begin_beside(id)?;
+        }
+        let unknown = self.unknown(id);
+        let canary = self.canaries.get_mut(id).ok_or(unknown)?;
         let input = match verb {
             Verb::Release { revision, actor, accept_unsupported } => {
                 may_begin(canary.latest_plan(), "release", &canary.phase)?;
@@ -289,6 +300,7 @@ impl Controller {
             canary.releases = canary.releases.max(run.release.0);
         }
         let is_cut = canary.phase.run().is_some() && matches!(taken.phase, Phase::Failed(..));
+        let standing = Standing::of(&canary.phase);
         canary.workers = self.fleet.expected(now);
         let (events, asked) = canary.take(taken, now);
         let told: Vec<Command> = events.iter().flat_map(|event| telling::tell(canary, event)).collect();
@@ -300,6 +312,7 @@ impl Controller {
             canary.follow(plan);
         }
         self.push(id, is_cut, out);
+        self.tell_siblings(id, standing, now, out);
         // Traffic moves before anybody is called or told.
         out.stored.extend(calls.into_iter().chain(told));
         Ok(())

@@ -41,10 +41,31 @@ pub enum Event {
         /// What was heard.
         heard: Heard,
     },
+    /// To a canary, news of another version of the same service. Nobody sends it: it follows from the other's events, and
+    /// stands in records alone.
+    Sibling(CanaryId, News),
     /// A deadline that [`Controller::deadline`](crate::controller::Controller::deadline) named has come.
     Timer,
     /// The agent starts again on this journal.
     Restarted,
+}
+
+/// What another version of the same service does to the primary that all of them share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum News {
+    /// It is becoming the primary.
+    Promoting {
+        /// Its canary's name.
+        version: String,
+        /// What it brings.
+        revision: Revision,
+    },
+    /// The primary runs this now.
+    Promoted {
+        /// What.
+        revision: Revision,
+    },
 }
 
 /// What a person or pipeline may ask of a canary.
@@ -225,6 +246,24 @@ pub enum Refused {
     /// No such canary.
     #[error("canary {0} is not known; `serin get` lists those that are")]
     Unknown(CanaryId),
+    /// The name stands for several.
+    #[error("canary {service} has several versions; name one: {versions}")]
+    Several {
+        /// What was asked for.
+        service: CanaryId,
+        /// Their names.
+        versions: String,
+    },
+    /// Another version of the same service is becoming the primary.
+    #[error(
+        "cannot release: {version} is {phase}, and changes the primary that both are compared with; wait for its end"
+    )]
+    Sibling {
+        /// Which.
+        version: CanaryId,
+        /// Its phase.
+        phase: &'static str,
+    },
     /// Not in this phase.
     #[error(transparent)]
     Phase(#[from] Refusal),
@@ -269,6 +308,8 @@ pub struct Output {
     pub urgent: Vec<Command>,
     /// To be done when the event is stored.
     pub stored: Vec<Command>,
+    /// What it meant for other versions of the same service. Done already; their records keep it.
+    pub followed: Vec<Event>,
     /// The answer, for [`Event::Asked`].
     pub reply: Option<Result<Done, Refused>>,
     /// Whether the answer may be given before the event is stored: it refuses, or the release is cut already.

@@ -173,6 +173,7 @@ pub fn cause(cause: &Cause) -> String {
             "proxy {node} has a later table than this agent's journal; only a cut leaves before it is stored, so the agent \
              stopped between cutting this release and recording it"
         ),
+        Cause::NotChosen { version, revision } => format!("{version} is promoted instead, with {revision}"),
         Cause::Withdrawn => "its manifest was removed".into(),
     }
 }

@@ -13,7 +13,6 @@ use crate::gates::{GateFinding, GatesVerdict};
 use crate::headline::headline;
 use crate::ratio::Ratio;
 use crate::status::{self, VersionStatus};
-use crate::table::WeightPpm;
 use crate::tally::PerVersion;
 use crate::time::Millis;
 
@@ -272,7 +271,7 @@ fn certified(finding: &CertificateFinding, verdict: &CertificateVerdict, max_clu
 fn strata(canary: &Canary) -> Vec<StratumExplanation> {
     let strata = canary.evidence.strata().map(|(epoch, version, placement, counts)| StratumExplanation {
         epoch: epoch.0,
-        weight_percent: canary.evidence.weight(epoch).map(WeightPpm::percent),
+        weight_percent: canary.evidence.weight(epoch).map(|weight| canary.plan.scope.of_all(weight).percent()),
         version: version.name().into(),
         placement: placement.name().into(),
         requests: counts.started,

@@ -49,10 +49,10 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Where its routes send a canary's requests when the filter sets no header.
-    pub fn default_upstream(&self, canary: &CanaryId) -> String {
-        let configured = self.default_upstreams.get(canary).map(ToString::to_string);
-        configured.unwrap_or_else(|| format!("{}-primary", canary.name()))
+    /// Where its routes send a service's requests when the filter sets no header.
+    pub fn default_upstream(&self, service: &CanaryId) -> String {
+        let configured = self.default_upstreams.get(service).map(ToString::to_string);
+        configured.unwrap_or_else(|| format!("{}-primary", service.name()))
     }
 
     /// An entry is in force; a fuse that had tripped under an earlier one is armed again.
@@ -153,11 +153,11 @@ impl Fleet {
         self.workers.get(&incarnation)
     }
 
-    /// The same workers, as far as they concern one canary.
-    pub fn only(&self, canary: &CanaryId) -> Self {
+    /// The same workers, as far as they concern one canary of a service.
+    pub fn only(&self, canary: &CanaryId, service: &CanaryId) -> Self {
         let mut fleet = self.clone();
         for peer in fleet.workers.values_mut() {
-            peer.default_upstreams.retain(|id, _| id == canary);
+            peer.default_upstreams.retain(|id, _| id == service);
             peer.adopted.retain(|id, _| id == canary);
             peer.placed.retain(|id, _| id == canary);
             peer.tripped.retain(|id, _| id == canary);
@@ -177,11 +177,11 @@ impl Fleet {
 
     /// A live or expected worker whose routes serve `upstream` by default. A worker that is away is not expected once its
     /// proxy is back with others: they say what its routes are now.
-    pub fn serving_by_default(&self, canary: &CanaryId, upstream: &Upstream, now: Millis) -> Option<&Peer> {
+    pub fn serving_by_default(&self, service: &CanaryId, upstream: &Upstream, now: Millis) -> Option<&Peer> {
         let back: BTreeSet<&str> = self.live().map(|peer| peer.node.as_str()).filter(|node| !node.is_empty()).collect();
         let is_expected = |peer: &Peer| now.since(peer.heard_at) <= EXPECTED_FOR && !back.contains(peer.node.as_str());
         let known = |peer: &&Peer| peer.conn.is_some() || is_expected(peer);
-        self.workers.values().filter(known).find(|peer| peer.default_upstream(canary) == upstream.as_str())
+        self.workers.values().filter(known).find(|peer| peer.default_upstream(service) == upstream.as_str())
     }
 
     /// Workers that are live or expected back.

@@ -28,6 +28,8 @@ pub mod fuse;
 
 pub mod cookie;
 
+pub mod lane;
+
 pub mod table;
 
 pub mod route;

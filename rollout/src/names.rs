@@ -56,6 +56,19 @@ impl CanaryId {
         &self.0
     }
 
+    /// The canary of one of several versions that share this name: `prod/web` gives `prod/web.green`.
+    ///
+    /// # Errors
+    /// As [`CanaryId::new`].
+    pub fn version(&self, version: &str) -> Result<Self, NameError> {
+        Self::new(self.namespace(), &format!("{}.{version}", self.name()))
+    }
+
+    /// Whether it is `other`, or has the name of a version of it.
+    pub fn is_under(&self, other: &Self) -> bool {
+        self.as_str().strip_prefix(other.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+
     /// The part before the slash.
     pub fn namespace(&self) -> &str {
         self.0.split_once('/').map_or("", |(namespace, _)| namespace)

@@ -1,7 +1,8 @@
 //! One release's share of the journal: all that a replay needs, and nothing of other canaries.
 //!
-//! A record is an [`Opening`], the state just before the release was asked for, and the [`Line`]s that followed. Canaries
-//! do not act on each other, so folding the lines onto the opening gives what the whole journal gave.
+//! A record is an [`Opening`], the state just before the release was asked for, and the [`Line`]s that followed. What
+//! another version of the same service did to it is a line of its own, so folding the lines onto the opening gives what
+//! the whole journal gave.
 
 use std::collections::BTreeMap;
 
@@ -135,6 +136,10 @@ impl Recorder {
         let mut additions: Vec<Addition> =
             self.running.iter().filter_map(|(id, release)| Some(line(id, *release, now, about(&event, id)?))).collect();
         let output = controller.handle(event, now);
+        for event in &output.followed {
+            let concerned = self.running.iter().filter_map(|(id, release)| Some((id, *release, about(event, id)?)));
+            additions.extend(concerned.map(|(id, release, event)| line(id, release, now, event)));
+        }
         self.running.retain(|id, release| {
             let closing = closing(controller, id, *release);
             let ended = closing.clone().map(|ended| Line { at: now, event: None, ended: Some(ended) });
@@ -174,11 +179,12 @@ pub fn about(event: &Event, id: &CanaryId) -> Option<Event> {
         Event::Withdrawn(other)
         | Event::Adopted(_, other, _)
         | Event::Asked(other, _)
+        | Event::Sibling(other, _)
         | Event::Heard { canary: other, .. } => is_own(other).then(|| event.clone()),
         Event::Connected(conn, hello) => {
             let adopted = hello.adopted.iter().filter(|(other, _)| is_own(other)).cloned().collect();
             let default_upstreams =
-                hello.default_upstreams.iter().filter(|(other, _)| is_own(other)).cloned().collect();
+                hello.default_upstreams.iter().filter(|(other, _)| id.is_under(other)).cloned().collect();
             let trips = hello.trips.iter().filter(|trip| is_own(&trip.canary)).cloned().collect();
             Some(Event::Connected(*conn, Hello { adopted, default_upstreams, trips, ..hello.clone() }))
         }

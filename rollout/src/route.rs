@@ -5,9 +5,14 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher13;
 
 use crate::cookie::{CookieId, IssuedCookie, MAX_VALUE_BYTES};
+use crate::lane::point_ppm;
 use crate::matching::Request;
-use crate::table::{Routing, Split, StickyKey, Version, WHOLE_PPM, WeightPpm};
+use crate::table::{Routing, Split, StickyKey, Version, WeightPpm};
 use serde::{Deserialize, Serialize};
+
+mod lanes;
+
+pub use self::lanes::{Lot, draw_lot};
 
 /// How a request came to its version; only the randomised ones may be compared with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,8 +98,7 @@ fn side(split: &Split, point: u64) -> Version {
 }
 
 fn is_below(share: WeightPpm, point: u64) -> bool {
-    let ppm = (u128::from(point) * u128::from(WHOLE_PPM)) >> 64;
-    ppm < u128::from(share.ppm())
+    point_ppm(point) < share.ppm()
 }
 
 fn sticky_value<'a>(key: &StickyKey, request: Request<'a>) -> Option<&'a [u8]> {

@@ -13,7 +13,7 @@ use crate::gates::{GateFinding, GatesVerdict};
 use crate::outcome::FailureClass;
 use crate::plan::Advance;
 use crate::release::{HistoryEvent, Note, Phase, Run};
-use crate::table::{Epoch, Version};
+use crate::table::{Epoch, Version, WeightPpm};
 use crate::tally::{Counts, PerVersion};
 use crate::time::Millis;
 
@@ -214,7 +214,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         revision: revision(&canary.phase),
         promoted_revision: canary.promoted.as_ref().map(ToString::to_string),
         weight_percent: canary.weight().percent(),
-        observed_percent: share(under_epoch.primary.started, under_epoch.canary.started),
+        observed_percent: share(canary, under_epoch.primary.started, under_epoch.canary.started),
         step: run.map_or(0, |run| run.step),
         steps: canary.plan.last_step(),
         failed_checks: run.map_or(0, |run| run.failed_checks),
@@ -285,7 +285,7 @@ fn worker_canaries(controller: &Controller, peer: &Peer) -> Vec<WorkerCanary> {
             epoch: epoch.0,
             in_sync: epoch >= canary.epoch,
             requests: primary.saturating_add(on_canary),
-            observed_percent: share(primary, on_canary),
+            observed_percent: share(canary, primary, on_canary),
         }
     });
     managed.collect()
@@ -334,8 +334,7 @@ pub(crate) fn revision(phase: &Phase) -> Option<String> {
 }
 
 fn without_agent(canary: &Canary, fleet: &Fleet) -> String {
-    let id = &canary.plan.id;
-    let upstreams: BTreeSet<String> = fleet.live().map(|peer| peer.default_upstream(id)).collect();
+    let upstreams: BTreeSet<String> = fleet.live().map(|peer| peer.default_upstream(canary.service())).collect();
     let mut upstreams = upstreams.into_iter();
     match (upstreams.next(), upstreams.next()) {
         (None, _) => "not known: no live worker".into(),
@@ -384,7 +383,9 @@ fn version_status(version: Version, upstream: &str, counts: &Counts) -> VersionS
     }
 }
 
-fn share(primary: u64, on_canary: u64) -> Option<f64> {
+/// Of all the service's traffic; what one lane of it showed stands for that lane's part.
+fn share(canary: &Canary, primary: u64, on_canary: u64) -> Option<f64> {
     let all = primary.saturating_add(on_canary);
-    (all > 0).then(|| on_canary as f64 * 100.0 / all as f64)
+    let whole = canary.plan.scope.of_all(WeightPpm::WHOLE).percent();
+    (all > 0).then(|| on_canary as f64 * whole / all as f64)
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cookie::IssuedCookie;
 use crate::fuse::FusePlan;
+use crate::lane::Lane;
 use crate::matching::MatchRule;
 use crate::names::{CanaryId, Upstream};
 use crate::time::{Micros, Millis};
@@ -86,6 +87,9 @@ pub struct Scope {
     pub hosts: Vec<String>,
     /// String prefix of the path, as in Envoy's and Istio's routes.
     pub path_prefix: String,
+    /// Which part of that traffic, where several versions are tried at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Lane>,
 }
 
 impl Scope {
@@ -93,7 +97,23 @@ impl Scope {
     pub fn of_service(id: &CanaryId) -> Self {
         let (name, namespace) = (id.name(), id.namespace());
         let hosts = ["", ".svc", ".svc.cluster.local"].map(|tail| format!("{name}.{namespace}{tail}"));
-        Self { hosts: [name.to_owned()].into_iter().chain(hosts).collect(), path_prefix: "/".into() }
+        Self { hosts: [name.to_owned()].into_iter().chain(hosts).collect(), path_prefix: "/".into(), lane: None }
+    }
+
+    /// The canary that a manifest or a proxy's configuration names where it means this traffic: of several versions the
+    /// one whose name they share, else `own`.
+    pub fn service<'a>(&'a self, own: &'a CanaryId) -> &'a CanaryId {
+        self.lane.as_ref().map_or(own, Lane::of)
+    }
+
+    /// What share of this traffic a share of all the service's is.
+    pub fn within(&self, weight: WeightPpm) -> WeightPpm {
+        self.lane.as_ref().map_or(weight, |lane| lane.within(weight))
+    }
+
+    /// What share of all the service's traffic a share of this is.
+    pub fn of_all(&self, weight: WeightPpm) -> WeightPpm {
+        self.lane.as_ref().map_or(weight, |lane| lane.of_all(weight))
     }
 }
 
@@ -103,7 +123,7 @@ impl Scope {
 pub struct Split {
     /// Where the canary's share goes.
     pub canary: Upstream,
-    /// The canary's share of what no rule places.
+    /// The canary's share of what no rule places, within its scope (and lane).
     pub weight: WeightPpm,
     /// Share of the primary's requests that the canary gets a copy of.
     #[serde(default)]
@@ -157,6 +177,17 @@ pub enum Adoption {
     Full,
 }
 
+/// A canary in whose scope a request falls.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Its entry.
+    pub entry: &'a Entry,
+    /// The part of it that routes.
+    pub routing: &'a Routing,
+    /// All canaries of the host that was looked up.
+    ids: &'a [CanaryId],
+}
+
 /// All entries in force, found by host and path.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -197,22 +228,38 @@ impl Table {
         self.entries.values()
     }
 
-    /// The canary in whose scope a request falls: the most exact host, then the longest path prefix. Allocates nothing,
-    /// for it runs for every request.
-    pub fn find(&self, authority: &[u8], path: &[u8]) -> Option<(&Entry, &Routing)> {
+    /// The canary in whose scope a request falls: the most exact host, then the longest path prefix; of several in lanes
+    /// any one. Allocates nothing, for it runs for every request.
+    pub fn find(&self, authority: &[u8], path: &[u8]) -> Option<Found<'_>> {
         let mut buffer = [0; MAX_HOST_BYTES];
         let host = host_of(authority, &mut buffer);
-        let within = |ids: Option<&Vec<CanaryId>>| {
-            let fitting = ids?.iter().filter_map(|id| self.entries.get(id)).filter_map(|entry| {
-                let routing = entry.routing.as_ref()?;
-                path.starts_with(routing.scope.path_prefix.as_bytes()).then_some((entry, routing))
-            });
-            fitting.max_by_key(|(_, routing)| routing.scope.path_prefix.len())
-        };
         let mut suffixes = std::iter::successors(parent_of(host), |suffix| parent_of(suffix));
-        within(self.by_host.get(host))
-            .or_else(|| suffixes.find_map(|suffix| within(self.by_suffix.get(suffix))))
-            .or_else(|| within(self.by_host.get(b"*".as_slice())))
+        self.narrowest(self.by_host.get(host), path)
+            .or_else(|| suffixes.find_map(|suffix| self.narrowest(self.by_suffix.get(suffix), path)))
+            .or_else(|| self.narrowest(self.by_host.get(b"*".as_slice()), path))
+    }
+
+    fn narrowest<'a>(&'a self, ids: Option<&'a Vec<CanaryId>>, path: &[u8]) -> Option<Found<'a>> {
+        let ids = ids?;
+        let fitting = ids.iter().filter_map(|id| self.entries.get(id)).filter_map(|entry| {
+            let routing = entry.routing.as_ref()?;
+            path.starts_with(routing.scope.path_prefix.as_bytes()).then_some(Found { entry, routing, ids })
+        });
+        // Lanes before a canary without: a proxy's own table may still name the service as a whole.
+        fitting
+            .max_by_key(|Found { routing: Routing { scope, .. }, .. }| (scope.path_prefix.len(), scope.lane.is_some()))
+    }
+
+    /// All versions that share a found one's traffic, itself among them.
+    pub fn beside<'a>(&'a self, found: &Found<'a>) -> impl Iterator<Item = (&'a Entry, &'a Routing)> + use<'a> {
+        let Found { routing: Routing { scope, .. }, ids, .. } = *found;
+        let service = scope.lane.as_ref().map(Lane::of);
+        ids.iter().filter_map(|id| self.entries.get(id)).filter_map(move |entry| {
+            let routing = entry.routing.as_ref()?;
+            let is_beside =
+                routing.scope.lane.as_ref().map(Lane::of) == service && routing.scope.path_prefix == scope.path_prefix;
+            is_beside.then_some((entry, routing))
+        })
     }
 
     /// Whether any split in force is sticky by the client's address; only then need a shell ask for it.
@@ -268,103 +315,4 @@ fn parent_of(host: &[u8]) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn entry(name: &str, epoch: u64, hosts: &[&str], path_prefix: &str) -> Entry {
-        let scope = Scope { hosts: hosts.iter().map(ToString::to_string).collect(), path_prefix: path_prefix.into() };
-        let routing = Routing { scope, primary: Upstream::parse(&format!("{name}-primary")).unwrap(), split: None };
-        Entry { canary: CanaryId::new("prod", name).unwrap(), epoch: Epoch(epoch), routing: Some(routing) }
-    }
-
-    fn found(table: &Table, host: &str, path: &str) -> Option<String> {
-        table.find(host.as_bytes(), path.as_bytes()).map(|(entry, _)| entry.canary.name().to_owned())
-    }
-
-    #[test]
-    fn the_most_exact_scope_wins() {
-        let mut table = Table::default();
-        table.adopt(entry("any", 1, &["*"], "/"));
-        table.adopt(entry("sub", 1, &["*.example.com"], "/"));
-        table.adopt(entry("web", 1, &["web", "app.example.com"], "/"));
-        table.adopt(entry("cart", 1, &["web"], "/cart"));
-        for (host, path, expected) in [
-            ("web", "/", "web"),
-            ("WEB:8080", "/x", "web"),
-            ("web", "/cart/1", "cart"),
-            ("app.example.com", "/", "web"),
-            ("a.b.example.com:443", "/", "sub"),
-            ("[::1]:80", "/", "any"),
-            ("", "/", "any"),
-            ("\u{fffd}", "/", "any"),
-            ("A.EXAMPLE.COM", "/", "sub"),
-            ("example.com", "/", "any"),
-            (".example.com", "/", "sub"),
-            ("web:", "/", "web"),
-            (&"a.".repeat(200), "/", "any"),
-        ] {
-            assert_eq!(found(&table, host, path).as_deref(), Some(expected), "{host}{path}");
-        }
-    }
-
-    #[test]
-    fn a_withdrawn_canary_is_out_of_scope_and_its_epoch_remembered() {
-        let mut table = Table::default();
-        table.adopt(entry("web", 3, &["web"], "/"));
-        let id = CanaryId::new("prod", "web").unwrap();
-        table.adopt(Entry { canary: id.clone(), epoch: Epoch(4), routing: None });
-        assert_eq!(found(&table, "web", "/"), None);
-        assert_eq!(table.adopt(entry("web", 4, &["web"], "/")), Adoption::Stale);
-        assert_eq!(table.adopt(entry("web", 5, &["web"], "/")), Adoption::Adopted);
-        assert_eq!(found(&table, "web", "/").as_deref(), Some("web"));
-    }
-
-    #[test]
-    fn the_clients_address_is_needed_only_while_a_split_is_sticky_by_it() {
-        let mut table = Table::default();
-        let mut sticky = entry("web", 1, &["web"], "/");
-        sticky.routing.as_mut().unwrap().split = Some(Split {
-            canary: Upstream::parse("web-canary").unwrap(),
-            weight: WeightPpm::ZERO,
-            mirror: WeightPpm::ZERO,
-            rules: vec![],
-            sticky: Some(StickyKey::ClientAddress),
-            salt: String::new(),
-            slot: Millis(100),
-            latency_limit: None,
-            fuse: None,
-        });
-        table.adopt(entry("cart", 1, &["cart"], "/"));
-        assert!(!table.needs_client_address());
-        table.adopt(sticky);
-        assert!(table.needs_client_address());
-        table.adopt(entry("web", 2, &["web"], "/"));
-        assert!(!table.needs_client_address());
-    }
-
-    #[test]
-    fn the_table_is_bounded() {
-        let mut table = Table::default();
-        for n in 0..MAX_CANARIES {
-            assert_eq!(table.adopt(entry(&format!("c{n}"), 1, &["x"], "/")), Adoption::Adopted);
-        }
-        assert_eq!(table.adopt(entry("more", 1, &["x"], "/")), Adoption::Full);
-    }
-
-    proptest! {
-        #[test]
-        fn any_order_with_repeats_ends_at_the_greatest_epoch(epochs in prop::collection::vec(1u64..50, 1..40)) {
-            let mut table = Table::default();
-            let mut greatest = 0;
-            for &epoch in &epochs {
-                let adopted = table.adopt(entry("web", epoch, &["web"], "/")) == Adoption::Adopted;
-                prop_assert_eq!(adopted, epoch > greatest);
-                greatest = greatest.max(epoch);
-            }
-            let id = CanaryId::new("prod", "web").unwrap();
-            prop_assert_eq!(table.get(&id).map(|e| e.epoch), Some(Epoch(greatest)));
-        }
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use crate::matching::Request;
 use crate::names::{CanaryId, Upstream};
 use crate::outcome::{HUNG, Outcome};
 use crate::report::{Courier, ToAgent, ToWorker, Trip};
-use crate::route::{Placement, Route, is_mirrored, route};
+use crate::route::{Lot, Placement, Route, draw_lot, is_mirrored, route};
 use crate::table::{Adoption, Entry, Epoch, Split, Table, Version, WeightPpm};
 use crate::tally::{Slot, Stratum, Tally};
 use crate::time::{Micros, Millis};
@@ -80,11 +80,12 @@ impl Worker {
         let unset = |name: &str| if request.first(name).is_some() { HeaderEdit::Remove } else { HeaderEdit::Leave };
         let (unset, unmirrored) = (unset(&self.settings.decision_header), unset(&self.settings.mirror_header));
         let authority = request.first(":authority").unwrap_or_default();
-        let Some((entry, routing)) = self.table.find(authority, request.path()) else {
+        let Some(found) = self.table.find(authority, request.path()) else {
             return Decision { header: unset, mirror: unmirrored, set_cookie: None, counted: None };
         };
+        let Lot { entry, routing, is_stray, issued: lanes_cookie } = draw_lot(&self.table, found, request, draw);
         // Placed by nobody's draw: counted as such, it would look as if the split were wrong.
-        let is_cut = routing.split.is_some() && self.is_cut(entry, now.to_millis());
+        let is_cut = is_stray || (routing.split.is_some() && self.is_cut(entry, now.to_millis()));
         let Route { version, placement, issued } = if is_cut {
             Route { version: Version::Primary, placement: Placement::Forced, issued: None }
         } else {
@@ -102,8 +103,9 @@ impl Worker {
             (Version::Canary, Some(split)) => &split.canary,
             _ => &routing.primary,
         };
-        let header = if self.is_default(&entry.canary, upstream) { unset } else { HeaderEdit::Set(upstream.clone()) };
-        let set_cookie = issued.map(|(cookie, id)| cookie.set_cookie(id));
+        let service = routing.scope.service(&entry.canary);
+        let header = if self.is_default(service, upstream) { unset } else { HeaderEdit::Set(upstream.clone()) };
+        let set_cookie = issued.or(lanes_cookie).map(|(cookie, id)| cookie.set_cookie(id));
         let limit = routing.split.as_ref().and_then(|split| split.latency_limit).unwrap_or(HUNG);
         let slot = match (version, placement) {
             // No test asks for their slots; told apart they would crowd out those of the failures before a trip.
@@ -270,11 +272,13 @@ impl Worker {
         self.fuses.tripped()
     }
 
-    /// The canary's share now in force, per canary; zero once the lease is over, or while its fuse is tripped.
+    /// The canary's share of its service's traffic now in force, per canary; zero once the lease is over, or while its
+    /// fuse is tripped.
     pub fn weights(&self, now: Millis) -> impl Iterator<Item = (&CanaryId, Epoch, WeightPpm)> {
         self.table.entries().map(move |entry| {
-            let split = entry.routing.as_ref().and_then(|routing| routing.split.as_ref());
-            let weight = split.filter(|_| !self.is_cut(entry, now)).map_or(WeightPpm::ZERO, |s| s.weight);
+            let split = entry.routing.as_ref().and_then(|routing| Some((&routing.scope, routing.split.as_ref()?)));
+            let split = split.filter(|_| !self.is_cut(entry, now));
+            let weight = split.map_or(WeightPpm::ZERO, |(scope, split)| scope.of_all(split.weight));
             (&entry.canary, entry.epoch, weight)
         })
     }
@@ -340,10 +344,10 @@ impl Worker {
         self.is_lease_over(entry, now) || number.is_some_and(|number| self.fuses.is_tripped(*number))
     }
 
-    fn is_default(&self, canary: &CanaryId, upstream: &Upstream) -> bool {
-        match self.settings.default_upstreams.get(canary) {
+    fn is_default(&self, service: &CanaryId, upstream: &Upstream) -> bool {
+        match self.settings.default_upstreams.get(service) {
             Some(default) => default == upstream,
-            None => upstream.as_str().strip_suffix("-primary") == Some(canary.name()),
+            None => upstream.as_str().strip_suffix("-primary") == Some(service.name()),
         }
     }
 

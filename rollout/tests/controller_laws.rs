@@ -20,7 +20,8 @@ use rollout::time::Millis;
 
 use fixture::world::{World, replay, round_trip};
 use fixture::{
-    call, counts, gate, hello, hook, id, metric, on_certificate, percent, plan, report, trip, unsupported, word,
+    call, counts, gate, hello, hook, id, in_lane, metric, on_certificate, percent, plan, report, trip, unsupported,
+    word,
 };
 
 const NAMES: [&str; 2] = ["web", "cart"];
@@ -48,7 +49,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let (canary, peer) = (0..NAMES.len(), 0..PEERS);
     let traffic = prop::sample::select(vec![[100, 0, 0], [50, 50, 0], [50, 0, 50], [0, 0, 0]]);
     let op = prop_oneof![
-        2 => (canary.clone(), 0u8..13).prop_map(|(canary, variant)| Op::Declare(canary, variant)),
+        2 => (canary.clone(), 0u8..16).prop_map(|(canary, variant)| Op::Declare(canary, variant)),
         1 => canary.clone().prop_map(Op::Withdraw),
         4 => peer.clone().prop_map(Op::Connect),
         1 => peer.clone().prop_map(Op::Disconnect),
@@ -98,6 +99,11 @@ fn variant(canary: usize, variant: u8) -> Plan {
         }
         11 => spec.course.skip_analysis = true,
         12 => spec.course.suspend = true,
+        13..=14 => in_lane(spec, canary),
+        15 => {
+            in_lane(spec, canary);
+            spec.outside.hooks = vec![gate("winner", HookKind::ConfirmPromotion)];
+        }
         _ => {}
     })
 }

@@ -82,7 +82,7 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
 }
 
 const NOTES: usize = 30;
-const CAUSES: usize = 11;
+const CAUSES: usize = 12;
 const HOLDS: usize = 8;
 
 fn of_note(note: &Note) -> usize {
@@ -133,6 +133,7 @@ fn of_cause(cause: &Cause) -> usize {
         Cause::Reverted { .. } => 8,
         Cause::LostCut { .. } => 9,
         Cause::Withdrawn => 10,
+        Cause::NotChosen { .. } => 11,
     }
 }
 

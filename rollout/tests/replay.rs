@@ -22,7 +22,7 @@ use rollout::table::{Epoch, Version};
 use rollout::tally::{Counts, Slot, Stratum};
 use rollout::time::{Micros, Millis};
 
-use fixture::{cases, hello, id, plan, word};
+use fixture::{cases, hello, id, in_lane, plan, word};
 
 const NAMES: [&str; 2] = ["web", "cart"];
 
@@ -283,7 +283,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => Just(Op::Again),
         4 => (0u64..12_000).prop_map(Op::Wait),
         4 => (canary.clone(), 0u8..6, 0u8..3).prop_map(|(canary, verb, revision)| Op::Ask(canary, verb, revision)),
-        1 => (canary.clone(), 0u8..6).prop_map(|(canary, variant)| Op::Declare(canary, variant)),
+        1 => (canary.clone(), 0u8..12).prop_map(|(canary, variant)| Op::Declare(canary, variant)),
         1 => canary.clone().prop_map(Op::Withdraw),
         1 => prop::option::of(canary).prop_map(Op::Reconnect),
         1 => Just(Op::Restart),
@@ -317,8 +317,11 @@ fn play(scene: &mut Scene, op: &Op) {
         Op::Declare(canary, variant) => {
             let action = [Some(Action::Abort), Some(Action::Pause), None][usize::from(variant % 3)];
             let mut spec = Spec::from(gated(NAMES[canary], action));
-            if variant >= 3 && action.is_some() {
+            if variant % 6 >= 3 && action.is_some() {
                 spec.advance = Advance::Certificate(Certificate::USUAL);
+            }
+            if variant >= 6 {
+                in_lane(&mut spec, canary);
             }
             scene.happen(Event::Declared(Box::new(Plan::new(spec).unwrap())));
         }
@@ -343,8 +346,9 @@ type Seen = Vec<(CanaryId, ReleaseId, Option<Phase>)>;
 proptest! {
     #![proptest_config(cases(96))]
     #[test]
-    fn a_record_folds_to_what_the_whole_journal_folds_to(ops in ops()) {
-        let mut scene = Scene::new(NAMES.map(|name| gated(name, Some(Action::Abort))));
+    fn a_record_folds_to_what_the_whole_journal_folds_to(ops in ops(), variant in prop::sample::select(vec![0u8, 6])) {
+        let mut scene = Scene::new([]);
+        [0, 1].into_iter().for_each(|canary| play(&mut scene, &Op::Declare(canary, variant)));
         let mut seen: Seen = vec![];
         scene.release("web", "v1");
         scene.release("cart", "v1");

@@ -53,6 +53,7 @@ async fn a_query_is_measured_by_a_real_server_and_what_it_cannot_measure_is_blin
         let query = |name: &str| {
             let values = Values {
                 name,
+                version: "canary",
                 namespace: "prod",
                 target: name,
                 service: name,

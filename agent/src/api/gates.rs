@@ -23,10 +23,9 @@ const MAX_EXPIRES_SECONDS: u64 = 90 * 86_400;
 /// `GET …/gates`.
 pub(super) async fn list(State(api): State<Api>, path: CanaryPath) -> Result<Json<Value>, Failure> {
     let id = parse_id(path)?;
-    let unknown = Refused::Unknown(id.clone());
     let look =
-        move |controller: &Controller, now| controller.canary(&id).map(|canary| status::stored_gates(canary, now));
-    let items = api.handle.read(look).await?.ok_or(unknown)?;
+        move |controller: &Controller, now| controller.known(&id).map(|canary| status::stored_gates(canary, now));
+    let items = api.handle.read(look).await??;
     Ok(Json(json!({ "items": items })))
 }
 
@@ -101,15 +100,14 @@ async fn meant(
     };
     let Which { name, namespace } = which(headers, body)?;
     let id = parse_id(Ok(Path((namespace, name))))?;
-    let unknown = Refused::Unknown(id.clone());
     let asked = id.clone();
     let found = api.handle.read(move |controller, now| {
-        let canary = controller.canary(&asked)?;
+        let canary = controller.known(&asked)?;
         let gates = status::stored_gates(canary, now).into_iter();
         let fitting = gates.filter(|gate| (gate.kind == HookKind::Rollback.name()) == wants_rollback);
-        Some((fitting.collect::<Vec<_>>(), canary.phase.run().map(|run| run.revision.clone())))
+        Ok::<_, Refused>((fitting.collect::<Vec<_>>(), canary.phase.run().map(|run| run.revision.clone())))
     });
-    let (gates, revision) = found.await?.ok_or(unknown)?;
+    let (gates, revision) = found.await??;
     let what = if wants_rollback { "stored rollback gate" } else { "stored gate" };
     match gates.as_slice() {
         [gate] => Ok((id, revision, gate.gate.clone(), gate.open)),

@@ -11,7 +11,7 @@ use rollout::time::Millis;
 use super::around::Around;
 use super::metrics::Read;
 use super::reader::{Item, Log, MAX_ITEMS, Map};
-use super::{advance, affinity, alerts, course, gates, metrics, passive, rules, webhooks};
+use super::{advance, affinity, alerts, course, gates, metrics, passive, rules, versions, webhooks};
 
 /// Flagger's interval where none is given.
 const INTERVAL: Millis = Millis::from_secs(60);
@@ -47,6 +47,9 @@ pub(super) fn read(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Optio
     let blind_limit = if flavour == Flavour::Serin { fields.take("metricsBlindLimit", log) } else { None };
     let matched = fields.take("match", log);
     let rules = matched.as_ref().map(|item| rules::read(item, flavour, log)).unwrap_or_default();
+    if let Some(item) = matched.as_ref().filter(|_| around.has_versions) {
+        versions::refuse_shared(item, log);
+    }
     let Ways { strategy, stops, has_steps } = strategy(&mut fields, matched.as_ref(), flavour, log);
     let metrics = fields.take("metrics", log).map(|item| metrics::read(&item, around, log)).unwrap_or_default();
     let checks: Vec<Check> = metrics.checks.iter().map(|read| read.check.clone()).collect();

@@ -9,12 +9,17 @@ use super::choices::Choices;
 pub(super) const METRICS_SERVER: &str = "http://prometheus:9090";
 
 /// What surrounds it.
+#[derive(Clone)]
 pub(super) struct Around<'a> {
     pub(super) flavour: Flavour,
-    pub(super) choices: &'a Choices,
+    pub(super) choices: &'a Choices<'a>,
     pub(super) catalogue: &'a Catalogue,
     /// The canary's name.
     pub(super) name: String,
+    /// The version's name; `canary` where there are not several.
+    pub(super) version: String,
+    /// Whether there are several versions.
+    pub(super) has_versions: bool,
     /// The canary's namespace.
     pub(super) namespace: String,
     /// `targetRef.name`, or the service's.

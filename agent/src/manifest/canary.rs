@@ -14,6 +14,7 @@ use super::passive;
 use super::reader::{Item, Log, Map};
 use super::service::{self, Service};
 use super::shape::{Shape, check};
+use super::versions;
 use super::webhooks::named;
 
 /// What the document's head says.
@@ -38,13 +39,15 @@ const ADVICE: &[(&str, &str)] = &[
         "is a field of serin.dev/v1alpha1; here use the annotations serin.dev/promotion and serin.dev/promotion-hook",
     ),
     ("sticky", "is a field of serin.dev/v1alpha1; here use the annotation serin.dev/sticky"),
+    ("versions", "is a field of serin.dev/v1alpha1; Flagger has one canary at a time"),
+    ("winner", "is a field of serin.dev/v1alpha1; Flagger has one canary at a time"),
     ("gates", "is a field of serin.dev/v1alpha1; here use the annotation serin.dev/gates"),
 ];
 
 const OWN_ADVICE: &[(&str, &str)] = &[("gates", "stands in analysis: write spec.analysis.gates")];
 
-/// Reads `spec`. `None` when a problem was logged.
-pub(super) fn plan(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log: &mut Log) -> Option<Plan> {
+/// Reads `spec`: one plan, or one for each version. `None` when a problem was logged.
+pub(super) fn plans(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log: &mut Log) -> Option<Vec<Plan>> {
     let mut spec = spec.map(log)?;
     let target = target(&mut spec, head.flavour, log);
     let service = service::read(&mut spec, head.flavour, log);
@@ -53,6 +56,14 @@ pub(super) fn plan(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log:
         Flavour::Flagger => choices::from_annotations(&head.annotations, log),
         Flavour::Serin => choices::from_spec(&mut spec, &head.annotations, namespace, log),
     };
+    let versions = match head.flavour {
+        Flavour::Flagger => None,
+        Flavour::Serin => versions::read(&mut spec, log),
+    };
+    let has_versions = versions.is_some();
+    if let Some(item) = choices.canary_at.as_ref().filter(|_| has_versions) {
+        versions::refuse_shared(item, log);
+    }
     let switches = switches(&mut spec, log);
     let named = service.as_ref().and_then(|service| service.name.clone()).or_else(|| target.clone());
     let named = named.unwrap_or_else(|| name.to_owned());
@@ -62,6 +73,8 @@ pub(super) fn plan(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log:
         choices: &choices,
         catalogue,
         name: name.to_owned(),
+        version: "canary".into(),
+        has_versions,
         namespace: namespace.to_owned(),
         target: target.unwrap_or_else(|| named.clone()),
         ingress: reference(&mut spec, "ingressRef", passive::INGRESS, log),
@@ -69,10 +82,15 @@ pub(super) fn plan(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log:
         metrics_server: metrics_server.as_ref().and_then(|item| url(item, log)),
         service: named,
     };
-    let analysis = match spec.need("analysis", log) {
-        Some(item) => analysis::read(&item, &around, log),
-        None => None,
+    let analysis_item = spec.need("analysis", log);
+    let analysis = analysis_item.as_ref().and_then(|item| analysis::read(item, &around, log));
+    // What is wrong with it was told with the first reading.
+    let metrics = |version: &str| {
+        let around = Around { version: version.to_owned(), ..around.clone() };
+        let read = analysis_item.as_ref().and_then(|item| analysis::read(item, &around, &mut Log::new("")));
+        read.map(|analysis| analysis.outside.metrics).unwrap_or_default()
     };
+    let versions = versions.map(|versions| versions.with_metrics(metrics));
     if let Some(item) = metrics_server {
         unused_server(&item, analysis.as_ref(), log);
     }
@@ -82,7 +100,17 @@ pub(super) fn plan(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log:
     let name = around.service;
     let mut analysis = analysis?;
     analysis.course = switches.of(analysis.course);
-    meant(head, &name, service?, choices, analysis, log)
+    let common = meant(head, &name, service?, choices, &mut analysis, log)?;
+    let specs = match versions.map(|versions| versions.specs(&common, &name)) {
+        None => vec![common],
+        Some(Ok(specs)) => specs,
+        Some(Err((field, rule))) => {
+            log.plan_error(PlanError { field: field.into(), value: String::new(), rule });
+            return None;
+        }
+    };
+    let plans = specs.into_iter().map(|spec| checked(spec, &analysis, log)).collect::<Option<Vec<Plan>>>()?;
+    log.problems.is_empty().then_some(plans)
 }
 
 /// The built-in metrics are not asked for; only a query in a metric is.
@@ -107,43 +135,47 @@ fn reference(spec: &mut Map<'_>, key: &'static str, shape: Shape, log: &mut Log)
     name.and_then(|item| item.text(&mut unread)).unwrap_or_default()
 }
 
-/// Puts the parts together and applies the plan's own rules, in the document's terms.
+/// Puts the parts together.
 fn meant(
     head: &Head<'_>,
     name: &str,
     service: Service,
-    choices: Choices,
-    analysis: Analysis,
+    choices: Choices<'_>,
+    analysis: &mut Analysis,
     log: &mut Log,
-) -> Option<Plan> {
+) -> Option<Spec> {
     let id = head.id.clone()?;
     let scope = scope(&id, name, service.hosts, service.path_prefix, log)?;
     let upstream = |role: &str| Upstream::parse(&format!("{name}-{role}")).ok();
-    let spec = Spec {
+    Some(Spec {
         flavour: head.flavour,
         scope,
         primary: choices.primary.or_else(|| upstream("primary"))?,
         canary: choices.canary.or_else(|| upstream("canary"))?,
-        rules: analysis.rules,
-        gates: analysis.gates,
+        rules: std::mem::take(&mut analysis.rules),
+        gates: analysis.gates.clone(),
         advance: analysis.advance,
-        sticky: analysis.sticky.map(lower_header),
-        strategy: analysis.strategy,
+        sticky: analysis.sticky.take().map(lower_header),
+        strategy: analysis.strategy.clone(),
         interval: analysis.interval,
         threshold: analysis.threshold,
-        checks: analysis.checks,
-        course: analysis.course,
-        outside: analysis.outside,
+        checks: std::mem::take(&mut analysis.checks),
+        course: std::mem::take(&mut analysis.course),
+        outside: std::mem::take(&mut analysis.outside),
         promotion: choices.promotion,
         unsupported: log.unsupported.clone(),
         id,
-    };
+    })
+}
+
+/// Applies the plan's own rules, in the document's terms.
+fn checked(spec: Spec, analysis: &Analysis, log: &mut Log) -> Option<Plan> {
     let refused = match Plan::new(spec) {
         Ok(plan) => {
             if let Err(error) = carried(&plan) {
                 log.plan_error(error);
             }
-            return log.problems.is_empty().then_some(plan);
+            return Some(plan);
         }
         Err(refused) => refused,
     };

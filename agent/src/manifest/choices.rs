@@ -26,9 +26,11 @@ pub(super) const ANNOTATIONS: &[&str] = &[
 ];
 
 /// The choices made, or their defaults.
-pub(super) struct Choices {
+pub(super) struct Choices<'a> {
     pub(super) primary: Option<Upstream>,
     pub(super) canary: Option<Upstream>,
+    /// Where the canary's upstream stands in a `serin.dev` document.
+    pub(super) canary_at: Option<Item<'a>>,
     pub(super) promotion: Promotion,
     pub(super) sticky: Option<StickyKey>,
     /// What the gates do when they trip, where `analysis` does not say; `None` turns them off.
@@ -37,11 +39,12 @@ pub(super) struct Choices {
     pub(super) quantile: Option<f64>,
 }
 
-impl Default for Choices {
+impl Default for Choices<'_> {
     fn default() -> Self {
         Self {
             primary: None,
             canary: None,
+            canary_at: None,
             promotion: Promotion::Copy { hook: None },
             sticky: None,
             gates: Some(Action::Abort),
@@ -51,7 +54,7 @@ impl Default for Choices {
 }
 
 /// From a `flagger.app` document's annotations; those of other owners are none of our business.
-pub(super) fn from_annotations(annotations: &[(String, Item<'_>)], log: &mut Log) -> Choices {
+pub(super) fn from_annotations<'a>(annotations: &[(String, Item<'a>)], log: &mut Log) -> Choices<'a> {
     let mut choices = Choices::default();
     let mut swap = None;
     let mut hook = None;
@@ -74,19 +77,20 @@ pub(super) fn from_annotations(annotations: &[(String, Item<'_>)], log: &mut Log
 }
 
 /// From a `serin.dev` document's fields.
-pub(super) fn from_spec(
-    spec: &mut Map<'_>,
-    annotations: &[(String, Item<'_>)],
+pub(super) fn from_spec<'a>(
+    spec: &mut Map<'a>,
+    annotations: &[(String, Item<'a>)],
     namespace: &str,
     log: &mut Log,
-) -> Choices {
+) -> Choices<'a> {
     for (_, item) in annotations.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
         item.refuse(log, "belongs to an annotation for flagger.app manifests; this kind has the field in spec");
     }
     let mut choices = Choices::default();
     if let Some(mut fields) = spec.take("upstreams", log).and_then(|item| item.map(log)) {
         choices.primary = fields.take("primary", log).and_then(|item| upstream(&item, log));
-        choices.canary = fields.take("canary", log).and_then(|item| upstream(&item, log));
+        choices.canary_at = fields.take("canary", log);
+        choices.canary = choices.canary_at.as_ref().and_then(|item| upstream(item, log));
         fields.finish(log, &[]);
     }
     if let Some(mut fields) = spec.take("promotion", log).and_then(|item| item.map(log)) {
@@ -123,7 +127,7 @@ pub(super) fn url(item: &Item<'_>, log: &mut Log) -> Option<String> {
     None
 }
 
-fn upstream(item: &Item<'_>, log: &mut Log) -> Option<Upstream> {
+pub(super) fn upstream(item: &Item<'_>, log: &mut Log) -> Option<Upstream> {
     let text = item.text(log)?;
     parsed(item, Upstream::parse(&text), log)
 }

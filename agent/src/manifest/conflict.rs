@@ -104,8 +104,12 @@ fn claims(files: &[Loaded]) -> Vec<Claim<'_>> {
     let mut claims = Vec::new();
     for (file_at, file) in files.iter().enumerate() {
         for (document_at, document) in file.documents.iter().enumerate() {
-            let (whose, place, plan) = ((file_at, document_at), Place::of(file, document), document.plan());
-            claims.extend(document.canary().map(|id| Claim { whose, place, id, plan }));
+            let (whose, place, plans) = ((file_at, document_at), Place::of(file, document), document.plans());
+            let Some(own) = document.canary() else { continue };
+            let named = plans.iter().map(|plan| &plan.id).filter(|id| *id != own);
+            claims.extend(named.map(|id| Claim { whose, place: place.clone(), id, plan: None }));
+            // All versions have one scope.
+            claims.push(Claim { whose, place, id: own, plan: plans.first() });
         }
     }
     claims
@@ -129,11 +133,16 @@ pub(super) fn overlap(plan: &Plan, place: &Place, theirs: &Plan, other: &Place, 
 
 /// A host that both claim under the same path prefix; one that is not merely a short name, if there is such.
 pub(super) fn shared_host(a: &Plan, b: &Plan) -> Option<String> {
-    if a.scope.path_prefix != b.scope.path_prefix {
+    if a.scope.path_prefix != b.scope.path_prefix || are_siblings(a, b) {
         return None;
     }
     let shared = || a.scope.hosts.iter().filter(|host| b.scope.hosts.contains(host));
     shared().find(|host| !is_short_name(host, a, b)).or_else(|| shared().next()).cloned()
+}
+
+/// Whether they are versions of one service, whose lanes divide its traffic.
+pub(super) fn are_siblings(a: &Plan, b: &Plan) -> bool {
+    a.scope.lane.is_some() && b.scope.lane.is_some() && a.scope.service(&a.id) == b.scope.service(&b.id)
 }
 
 /// Whether a host is only the name that two services of different namespaces have in common: `web` is in either

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rollout::names::CanaryId;
 use rollout::plan::{Plan, Spec};
 
-use super::conflict::{Place, is_short_name, overlap, shared_host, twice};
+use super::conflict::{Place, are_siblings, is_short_name, overlap, shared_host, twice};
 use super::problem::{Position, Problem, Warning};
 use super::set::{Source, read_set, unreadable};
 use super::tree::SyntaxError;
@@ -148,21 +148,14 @@ impl Directory {
 
     /// Each canary's new plan if it has a good one, otherwise the one that holds.
     fn candidates(&self, loaded: &[Loaded], scan: &mut Scan) -> BTreeMap<CanaryId, Candidate> {
-        let mut claims: BTreeMap<&CanaryId, Vec<(Place, Option<&Plan>)>> = BTreeMap::new();
-        for file in loaded {
-            for document in &file.documents {
-                if let Some(id) = document.canary() {
-                    claims.entry(id).or_default().push((Place::of(file, document), document.plan()));
-                }
-            }
-        }
+        let claims = self.claims(loaded, scan);
         let mut candidates = BTreeMap::new();
         for (id, all) in &claims {
             for (n, (place, _)) in all.iter().enumerate() {
                 let other = all.iter().enumerate().find(|(m, _)| *m != n);
                 scan.problems.extend(other.map(|(_, (other, _))| twice(id, place, other)));
             }
-            let held = self.held.get(*id);
+            let held = self.held.get(id);
             let candidate = match all.as_slice() {
                 [(place, Some(plan))] => {
                     let fresh = held.is_none_or(|held| held.plan != **plan);
@@ -171,7 +164,7 @@ impl Directory {
                 [(place, _), ..] => held.map(|held| held.stays(place.clone(), false)),
                 [] => None,
             };
-            candidates.extend(candidate.map(|candidate| ((*id).clone(), candidate)));
+            candidates.extend(candidate.map(|candidate| (id.clone(), candidate)));
         }
         let broken = broken(loaded);
         for (id, held) in self.held.iter().filter(|(id, _)| !claims.contains_key(id)) {
@@ -182,6 +175,35 @@ impl Directory {
             }
         }
         candidates
+    }
+
+    /// Who is defined where, with a plan if it is a good one. A document that is not speaks for the versions that it had.
+    fn claims<'a>(&self, loaded: &'a [Loaded], scan: &mut Scan) -> BTreeMap<CanaryId, Vec<(Place, Option<&'a Plan>)>> {
+        let mut named: BTreeMap<&CanaryId, Vec<(Place, &'a [Plan])>> = BTreeMap::new();
+        for file in loaded {
+            for document in &file.documents {
+                let own = document.canary().map(|id| (id, Place::of(file, document)));
+                own.into_iter().for_each(|(id, place)| named.entry(id).or_default().push((place, document.plans())));
+            }
+        }
+        let mut claims: BTreeMap<CanaryId, Vec<(Place, Option<&Plan>)>> = BTreeMap::new();
+        for (own, all) in named {
+            let is_single = all.len() == 1;
+            for (n, (place, plans)) in all.iter().enumerate() {
+                let other = all.iter().enumerate().find(|(m, _)| *m != n);
+                scan.problems.extend(other.map(|(_, (other, _))| twice(own, place, other)));
+                if let (true, false) = (is_single, plans.is_empty()) {
+                    let good = plans.iter().map(|plan| (plan.id.clone(), (place.clone(), Some(plan))));
+                    good.for_each(|(id, claim)| claims.entry(id).or_default().push(claim));
+                    continue;
+                }
+                let of = |held: &&Held| held.plan.scope.service(&held.plan.id) == own;
+                let held = self.held.values().filter(of).map(|held| held.plan.id.clone());
+                let ids: BTreeSet<CanaryId> = held.chain([own.clone()]).collect();
+                ids.into_iter().for_each(|id| claims.entry(id).or_default().push((place.clone(), None)));
+            }
+        }
+        claims
     }
 
     /// Lets nobody share a scope. What came or changed gives way; each round makes one candidate less fresh, shorter
@@ -241,7 +263,11 @@ fn first_overlap(candidates: &BTreeMap<CanaryId, Candidate>) -> Option<(CanaryId
     for (id, candidate) in candidates {
         for host in &candidate.plan.scope.hosts {
             let before = claimed.insert((host, &candidate.plan.scope.path_prefix), id);
-            if let Some(before) = before.filter(|before| *before != id) {
+            let is_rival = |before: &&CanaryId| {
+                *before != id
+                    && !candidates.get(*before).is_some_and(|other| are_siblings(&other.plan, &candidate.plan))
+            };
+            if let Some(before) = before.filter(is_rival) {
                 return Some((before.clone(), id.clone()));
             }
         }

@@ -85,6 +85,27 @@ pub(super) const OWN_SPEC: &[Field] = &[
         ),
         "What keeps a user on one side.",
     ),
+    field(
+        "versions",
+        Shape::List(
+            &fields(&[
+                required("name", Shape::VersionName, "Its canary is called NAME.VERSION."),
+                field("upstream", Shape::Upstream, "The service's name with the version's by default."),
+                field(
+                    "match",
+                    Shape::List(&Shape::Fields(OWN_RULE, NONE), MOST),
+                    "Who is sent to it whatever its weight.",
+                ),
+            ]),
+            rollout::lane::MAX_VERSIONS,
+        ),
+        "A/B/n: two or more versions, each released, judged and cut on its own, with an equal part of the traffic to be tried in.",
+    ),
+    field(
+        "winner",
+        Shape::Word(super::versions::WINNERS),
+        "Which version is promoted: the one whose stored gate `winner` is opened (default), or the first that is proven.",
+    ),
 ];
 
 const SECRET: Shape = fields(&[required(

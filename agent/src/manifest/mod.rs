@@ -35,6 +35,7 @@ mod set;
 mod shape;
 mod templates;
 mod tree;
+mod versions;
 mod webhooks;
 
 use rollout::names::CanaryId;
@@ -96,8 +97,8 @@ pub struct Document {
 /// What an accepted document means.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// A Canary.
-    Canary(Box<Plan>),
+    /// A Canary: one plan, or one for each of several versions.
+    Canary(Vec<Plan>),
     /// A MetricTemplate, which metrics can name.
     MetricTemplate(Box<Template>),
     /// An AlertProvider, which alerts can name.
@@ -112,10 +113,18 @@ impl Document {
         self.id.as_ref().filter(|_| self.kind == CANARY)
     }
 
-    /// The plan, if it is a valid Canary.
-    pub fn plan(&self) -> Option<&Plan> {
+    /// The plans of a valid Canary: one, or one for each of its versions.
+    pub fn plans(&self) -> &[Plan] {
         match &self.result {
-            Ok(Content::Canary(plan)) => Some(plan),
+            Ok(Content::Canary(plans)) => plans,
+            _ => &[],
+        }
+    }
+
+    /// The plan, if it is a valid Canary without several versions.
+    pub fn plan(&self) -> Option<&Plan> {
+        match self.plans() {
+            [plan] => Some(plan),
             _ => None,
         }
     }
@@ -230,7 +239,7 @@ fn canary(
     let spec = root.need("spec", log);
     root.finish(log, &[]);
     let head = Head { flavour, id, annotations };
-    canary::plan(&spec?, &head, catalogue, log).map(|plan| Content::Canary(Box::new(plan)))
+    canary::plans(&spec?, &head, catalogue, log).map(Content::Canary)
 }
 
 /// What a Canary names.

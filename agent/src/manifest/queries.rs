@@ -60,6 +60,7 @@ pub(super) fn read(
     let (window, written) = window(wanted, log);
     let values = Values {
         name: &around.name,
+        version: &around.version,
         namespace: &around.namespace,
         target: &around.target,
         service: &around.service,

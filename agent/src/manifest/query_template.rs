@@ -13,6 +13,8 @@ use thiserror::Error;
 pub struct Values<'a> {
     /// The canary's name.
     pub name: &'a str,
+    /// The version's name; `canary` where there are not several.
+    pub version: &'a str,
     /// The canary's namespace.
     pub namespace: &'a str,
     /// Name of the target (`targetRef`).
@@ -83,6 +85,7 @@ impl<'a> Action<'a> {
 fn value<'v>(inner: &str, values: &Values<'v>) -> Result<&'v str, String> {
     match inner {
         "name" => Ok(values.name),
+        "version" => Ok(values.version),
         "namespace" => Ok(values.namespace),
         "target" => Ok(values.target),
         "service" => Ok(values.service),
@@ -113,7 +116,7 @@ fn variable(inner: &str) -> Option<&str> {
 
 fn unknown(inner: &str) -> String {
     format!(
-        "{{{{ {inner} }}}} is not known; there are name, namespace, target, service, ingress, route, interval, \
+        "{{{{ {inner} }}}} is not known; there are name, version, namespace, target, service, ingress, route, interval, \
         variables.key and index variables \"key\""
     )
 }
@@ -140,6 +143,7 @@ mod tests {
         let variables = variables.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let values = Values {
             name: "web",
+            version: "green",
             namespace: "prod",
             target: "web-deploy",
             service: "web-svc",
@@ -157,6 +161,7 @@ mod tests {
             ("", ""),
             ("up", "up"),
             ("{{name}}", "web"),
+            ("{{ version }}", "green"),
             ("{{ name }}.{{ namespace }}/{{target}}", "web.prod/web-deploy"),
             ("{{ service }} {{ ingress }} {{ route }}", "web-svc web-ingress web-route"),
             ("rate(x{app=\"{{\tname\n}}\"}[{{ interval }}])", "rate(x{app=\"web\"}[1m])"),
@@ -190,6 +195,7 @@ mod tests {
         let variables = [("a".to_owned(), "{{ name }}".to_owned())].into();
         let values = Values {
             name: "",
+            version: "green",
             namespace: "",
             target: "",
             service: "",

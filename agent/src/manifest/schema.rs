@@ -152,6 +152,7 @@ fn of(shape: Shape) -> Value {
         Shape::Text => json!({ "type": "string" }),
         Shape::Named => pattern("\\S"),
         Shape::Name => pattern("^[A-Za-z0-9._-]{1,253}$"),
+        Shape::VersionName => pattern("^[A-Za-z0-9_-]{1,63}$"),
         Shape::Upstream => pattern("^[A-Za-z0-9._|:/~-]{1,253}$"),
         Shape::Path => pattern("^/"),
         Shape::Word(words) => json!({ "enum": words }),

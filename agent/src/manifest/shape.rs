@@ -11,6 +11,8 @@ pub(super) enum Shape {
     Named,
     /// Part of a canary's id.
     Name,
+    /// The name of one of several versions.
+    VersionName,
     /// An upstream's name.
     Upstream,
     /// A path that begins with /.
@@ -84,7 +86,14 @@ pub(super) const fn required(name: &'static str, shape: Shape, about: &'static s
 /// Checks a value that nobody reads; what is wrong is in the log.
 pub(super) fn check(item: &Item<'_>, shape: Shape, log: &mut Log) {
     match shape {
-        Shape::Text | Shape::Named | Shape::Name | Shape::Upstream | Shape::Path | Shape::Token | Shape::Url => {
+        Shape::Text
+        | Shape::Named
+        | Shape::Name
+        | Shape::VersionName
+        | Shape::Upstream
+        | Shape::Path
+        | Shape::Token
+        | Shape::Url => {
             drop(item.text(log));
         }
         Shape::Word(words) => drop(item.one_of(log, words)),

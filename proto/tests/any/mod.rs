@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use rollout::cookie::{CookieSpec, IssuedCookie, SameSite};
 use rollout::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
+use rollout::lane::Lane;
 use rollout::matching::{MatchRule, Pattern, StringMatch};
 use rollout::names::{CanaryId, Upstream};
 use rollout::outcome::{FailureClass, Outcome};
@@ -138,9 +139,20 @@ fn entry() -> impl Strategy<Value = Entry> {
 
 fn routing() -> impl Strategy<Value = Routing> {
     let host = prop_oneof![Just("*".to_owned()), "(\\*\\.)?[a-z0-9.-]{1,20}"];
-    (vec(host, 1..5), "/[ -~]{0,20}", upstream(), option::of(split())).prop_map(
-        |(hosts, path_prefix, primary, split)| Routing { scope: Scope { hosts, path_prefix }, primary, split },
+    (vec(host, 1..5), "/[ -~]{0,20}", option::weighted(0.3, lane()), upstream(), option::of(split())).prop_map(
+        |(hosts, path_prefix, lane, primary, split)| Routing {
+            scope: Scope { hosts, path_prefix, lane },
+            primary,
+            split,
+        },
     )
+}
+
+fn lane() -> impl Strategy<Value = Lane> {
+    (canary(), 0..WHOLE_PPM, 1..=WHOLE_PPM).prop_map(|(of, from, width)| {
+        let ppm = |ppm: u32| WeightPpm::new(ppm.min(WHOLE_PPM)).unwrap();
+        Lane::new(of, ppm(from), ppm(from + width)).unwrap()
+    })
 }
 
 fn split() -> impl Strategy<Value = Split> {

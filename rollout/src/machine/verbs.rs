@@ -12,6 +12,7 @@ use crate::table::WeightPpm;
 use crate::time::Millis;
 
 const NONE: &str = "no release is in progress";
+const LANE: &str = "that is more than one version's equal part of the traffic, which the others leave it";
 const HOLDS: &str = "the release holds and has not taken traffic; see `serin describe`";
 
 /// In Finalising all traffic is on the new version already: a swap is taken back, a copy cannot be.
@@ -103,6 +104,7 @@ pub(super) fn set_weight(
     reason: String,
 ) -> Result<Step, Refusal> {
     match phase {
+        _ if to > plan.most() => refuse("set the weight", phase, LANE),
         Phase::Progressing(run) | Phase::Paused(run) | Phase::WaitingPromotion(run) if run.step > 0 => {
             let from = weight(plan, run);
             let run = Run { weight: Some(to), hold: None, ..run.clone() };

@@ -95,6 +95,11 @@ impl Plan {
         }
     }
 
+    /// The greatest share that the canary can get: all, or its lane where several versions share the traffic.
+    pub fn most(&self) -> WeightPpm {
+        self.scope.of_all(WeightPpm::WHOLE)
+    }
+
     /// How many stages there are.
     pub fn last_step(&self) -> usize {
         let bake = usize::from(self.course.bake.is_some() && !self.switches());

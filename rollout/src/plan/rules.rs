@@ -25,6 +25,7 @@ pub(super) fn broken(spec: &Spec) -> Vec<PlanError> {
     rules.gates(&spec.gates);
     rules.advance(spec);
     rules.course(spec);
+    rules.lane(spec);
     rules.outside(spec);
     rules.0
 }
@@ -87,6 +88,32 @@ impl Rules {
                 self.broken(format!("{FIELD}[{n}]"), weight.percent(), rule);
             }
             last = *weight;
+        }
+    }
+
+    /// What several versions that share one primary and its traffic cannot have.
+    fn lane(&mut self, spec: &Spec) {
+        let Some(lane) = &spec.scope.lane else { return };
+        let most = lane.width();
+        if let Strategy::Steps(weights) = &spec.strategy {
+            for (n, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > most) {
+                let most = most.percent();
+                let rule = format!("is more than {most} %, an equal part for each of the versions");
+                self.broken(format!("spec.analysis.stepWeights[{n}]"), weight.percent(), rule);
+            }
+        }
+        if matches!(spec.strategy, Strategy::Iterations(_)) && spec.rules.is_empty() {
+            let rule =
+                "without a match would give all traffic to one of several versions; use weights, or a match in each";
+            self.broken("spec.analysis.iterations", "", rule);
+        }
+        if spec.promotion == Promotion::Swap {
+            let rule = "would change the primary under the other versions; only copy can promote one of several";
+            self.broken("spec.promotion.mode", "swap", rule);
+        }
+        if spec.course.bake.is_some() {
+            let rule = "would give all traffic to one of several versions; a longer dwell of the last step can do it";
+            self.broken("spec.analysis.bakeTime", "", rule);
         }
     }
 

@@ -85,6 +85,13 @@ pub enum Cause {
         /// The worker's node.
         node: String,
     },
+    /// Another version of the same service is being promoted.
+    NotChosen {
+        /// Its canary's name.
+        version: String,
+        /// What it brings.
+        revision: Revision,
+    },
     /// The canary's manifest is gone.
     Withdrawn,
 }

@@ -6,12 +6,12 @@ use super::*;
 use crate::cookie::CookieSpec;
 use crate::matching::{MatchRule, StringMatch};
 use crate::names::Upstream;
-use crate::table::Scope;
+use crate::table::{Scope, WHOLE_PPM};
 use crate::time::Millis;
 
 fn routing(weight_ppm: u32, sticky: Option<StickyKey>) -> Routing {
     Routing {
-        scope: Scope { hosts: vec!["*".into()], path_prefix: "/".into() },
+        scope: Scope { hosts: vec!["*".into()], path_prefix: "/".into(), lane: None },
         primary: Upstream::parse("web-primary").unwrap(),
         split: Some(Split {
             canary: Upstream::parse("web-canary").unwrap(),

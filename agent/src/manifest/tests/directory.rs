@@ -14,18 +14,18 @@ fn canary(namespace: &str, name: &str, host: &str) -> String {
     )
 }
 
-fn start() -> (tempfile::TempDir, Directory) {
+pub(super) fn start() -> (tempfile::TempDir, Directory) {
     let folder = tempfile::tempdir().unwrap();
     let directory = Directory::new(folder.path());
     (folder, directory)
 }
 
-fn put(folder: &Path, name: &str, text: &str) {
+pub(super) fn put(folder: &Path, name: &str, text: &str) {
     fs::write(folder.join(name), text).unwrap();
 }
 
 /// What a scan means, in a line: `+` for changed, `-` for removed, `!` for problems.
-fn told(scan: &Scan) -> String {
+pub(super) fn told(scan: &Scan) -> String {
     let changed = scan.changed.iter().map(|plan| format!("+{}", plan.id.name()));
     let removed = scan.removed.iter().map(|id| format!("-{}", id.name()));
     let problems = scan.problems.iter().map(|_| "!".to_owned());

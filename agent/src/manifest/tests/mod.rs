@@ -9,6 +9,7 @@ mod refusals;
 mod rules;
 mod schema;
 mod sets;
+mod versions;
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,7 @@ const AB: &str = include_str!("../../../tests/manifests/ab.yaml");
 const OWN: &str = include_str!("../../../tests/manifests/own.yaml");
 const FULL: &str = include_str!("../../../tests/manifests/full-flagger.yaml");
 const FULL_OWN: &str = include_str!("../../../tests/manifests/full-own.yaml");
+const VERSIONS: &str = include_str!("../../../tests/manifests/versions.yaml");
 const EXAMPLE: &str = include_str!("../../../../envoy-config/standalone/web.yaml");
 
 /// The only Canary of a file that must load.

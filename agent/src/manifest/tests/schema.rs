@@ -46,7 +46,7 @@ fn json_of(node: &Node) -> Json {
 
 /// Every document of ours in every fixture.
 fn documents() -> Vec<Json> {
-    let documents = [WEIGHTED, AB, OWN, EXAMPLE, FULL, FULL_OWN].into_iter().flat_map(Documents::new);
+    let documents = [WEIGHTED, AB, OWN, EXAMPLE, FULL, FULL_OWN, VERSIONS].into_iter().flat_map(Documents::new);
     let ours = |document: &Json| {
         let version = document["apiVersion"].as_str().unwrap_or_default();
         version.starts_with("flagger.app/") || version.starts_with("serin.dev/")
@@ -82,7 +82,7 @@ fn problems(document: &Json) -> Vec<Problem> {
 fn every_fixture_is_taken_by_both() {
     let judges = Judges::new();
     let documents = documents();
-    assert_eq!(documents.len(), 13);
+    assert_eq!(documents.len(), 15);
     for document in &documents {
         assert_eq!(problems(document), [], "{document:#}");
         assert!(judges.schema_takes(document), "{document:#}");
@@ -154,6 +154,10 @@ const MEANING: &[&str] = &[
     "counts intervals",
     "has nothing to certify",
     "has no use when promotion is swap",
+    "has no use without versions",
+    "is more than 50 %, an equal part",
+    "is no version's name",
+    "twice; each needs its own",
     "is also the primary",
     "must begin with /",
     "is no sticky key",

@@ -1,0 +1,285 @@
+//! A/B/n: several versions of one service at once. Each is released, judged and cut on its own; one becomes the primary.
+
+#![cfg(test)]
+
+mod fixture;
+
+use rollout::controller::{Command, Controller, Event, Refused, Verb};
+use rollout::fleet::Conn;
+use rollout::lane::Lane;
+use rollout::names::CanaryId;
+use rollout::outside::HookKind;
+use rollout::plan::{Plan, Promotion, Spec, Strategy};
+use rollout::record::{Added, Recorder};
+use rollout::release::{Cause, Phase};
+use rollout::replay::Replay;
+use rollout::report::{Hello, ToWorker};
+use rollout::table::{Epoch, Scope, Split};
+use rollout::time::Millis;
+
+use fixture::{counts, gate, hello, id, in_lane, percent, plan, report, spec, upstream, word};
+
+/// `web.blue` and `web.green` beside `cart`, which is no version of web's, and one worker.
+struct Shop {
+    controller: Controller,
+    recorder: Recorder,
+    additions: Vec<rollout::record::Addition>,
+    pushed: Vec<(CanaryId, Option<Split>, bool)>,
+    now: Millis,
+    number: u64,
+}
+
+fn version(name: &str, nth: usize, change: impl FnOnce(&mut Spec)) -> Plan {
+    plan(&format!("web.{name}"), |spec| {
+        let lane = Some(Lane::equal(&id("web"), 2)[nth].clone());
+        spec.scope = Scope { lane, ..Scope::of_service(&id("web")) };
+        spec.primary = upstream("web-primary");
+        spec.strategy = Strategy::Steps([10, 40].map(percent).to_vec());
+        change(spec);
+    })
+}
+
+impl Shop {
+    fn new(change: impl Fn(&mut Spec)) -> Self {
+        Self::greeted_by(hello(7, vec![]), change)
+    }
+
+    fn greeted_by(hello: Hello, change: impl Fn(&mut Spec)) -> Self {
+        let (controller, recorder, additions, pushed) = Default::default();
+        let mut shop = Self { controller, recorder, additions, pushed, now: Millis(1_000), number: 0 };
+        for plan in [version("blue", 0, &change), version("green", 1, &change), plan("cart", |_| ())] {
+            shop.happen(Event::Declared(Box::new(plan)));
+        }
+        shop.happen(Event::Connected(Conn(1), hello));
+        shop
+    }
+
+    fn happen(&mut self, event: Event) -> Option<Result<(), Refused>> {
+        let (out, additions) = self.recorder.handle(&mut self.controller, event, self.now);
+        self.additions.extend(additions);
+        for (commands, is_urgent) in [(&out.urgent, true), (&out.stored, false)] {
+            let pushed = commands.iter().filter_map(|command| match command {
+                Command::Push(entry) => Some(&**entry),
+                Command::Send(_, ToWorker::Entry(entry)) => Some(&**entry),
+                _ => None,
+            });
+            let split = pushed.map(|entry| {
+                (entry.canary.clone(), entry.routing.as_ref().and_then(|routing| routing.split.clone()), is_urgent)
+            });
+            self.pushed.extend(split);
+        }
+        out.reply.map(|reply| reply.map(drop))
+    }
+
+    fn ask(&mut self, name: &str, verb: Verb) -> Result<(), Refused> {
+        self.happen(Event::Asked(id(name), verb)).unwrap()
+    }
+
+    fn release(&mut self, name: &str, revision: &str) -> Result<(), Refused> {
+        self.ask(name, Verb::Release { revision: word(revision), actor: word("ana"), accept_unsupported: false })
+    }
+
+    fn promote(&mut self, name: &str) -> Result<(), Refused> {
+        self.ask(name, Verb::Promote { actor: word("ana"), reason: "it sells more".into() })
+    }
+
+    fn confirm(&mut self, name: &str) -> Result<(), Refused> {
+        self.ask(name, Verb::Confirm { actor: word("ana"), reason: String::new() })
+    }
+
+    /// Ten seconds of good answers for these, and the check after them.
+    fn serve(&mut self, names: &[&str]) {
+        self.now = self.now.plus(Millis(9_999));
+        for name in names {
+            self.number += 1;
+            let epoch = self.controller.canary(&id(name)).unwrap().epoch;
+            let report = report(self.number, &id(name), epoch, [counts(90, 0, 0), counts(10, 0, 0)]);
+            self.happen(Event::Reported(Conn(1), report));
+        }
+        self.now = self.now.plus(Millis(1));
+        self.happen(Event::Timer);
+    }
+
+    fn adopt(&mut self, name: &str) {
+        let epoch = self.controller.canary(&id(name)).unwrap().epoch;
+        self.happen(Event::Adopted(Conn(1), id(name), epoch));
+    }
+
+    fn phase(&self, name: &str) -> &Phase {
+        &self.controller.canary(&id(name)).unwrap().phase
+    }
+}
+
+#[test]
+fn each_has_its_own_weight_of_all_traffic_and_the_wire_says_it_of_its_lane() {
+    let mut shop = Shop::new(|_| ());
+    shop.release("web.blue", "b2").unwrap();
+    let (canary, split, _) = shop.pushed.last().unwrap();
+    assert_eq!((canary, split.as_ref().unwrap().weight), (&id("web.blue"), percent(20)), "10 % are a fifth of a half");
+    assert_eq!(shop.controller.canary(&id("web.blue")).unwrap().weight(), percent(10));
+    assert_eq!(shop.phase("web.green").name(), "Initialized");
+    shop.release("web.green", "g2").unwrap();
+    shop.serve(&["web.blue"]);
+    let weights = ["web.blue", "web.green"].map(|name| shop.controller.canary(&id(name)).unwrap().weight());
+    assert_eq!(weights, [percent(40), percent(10)], "green without traffic does not hold blue up");
+}
+
+#[test]
+fn a_bad_version_is_cut_and_the_other_goes_on() {
+    let mut shop = Shop::new(|_| ());
+    shop.release("web.blue", "b2").unwrap();
+    shop.release("web.green", "g2").unwrap();
+    shop.ask("web.blue", Verb::Abort { actor: word("ana"), reason: "slow".into() }).unwrap();
+    assert!(matches!(shop.phase("web.blue"), Phase::Failed(..)));
+    assert_eq!(shop.phase("web.green").name(), "Progressing");
+    shop.serve(&["web.green"]);
+    assert_eq!(shop.controller.canary(&id("web.green")).unwrap().weight(), percent(40));
+}
+
+#[test]
+fn who_is_promoted_ends_the_others_at_once_and_none_begins_until_the_primary_has_changed() {
+    let mut shop = Shop::new(|_| ());
+    for (name, revision) in [("web.blue", "b2"), ("web.green", "g2"), ("cart", "c2")] {
+        shop.release(name, revision).unwrap();
+    }
+    shop.pushed.clear();
+    shop.promote("web.green").unwrap();
+    assert_eq!(shop.phase("web.green").name(), "Promoting");
+    let Phase::Failed(ended, Cause::NotChosen { version, revision }) = shop.phase("web.blue") else {
+        panic!("blue goes on: {:?}", shop.phase("web.blue"))
+    };
+    assert_eq!((ended.revision.as_str(), version.as_str(), revision.as_str()), ("b2", "web.green", "g2"));
+    assert!(shop.pushed.contains(&(id("web.blue"), None, true)), "{:?}", shop.pushed);
+    assert_eq!(shop.phase("cart").name(), "Progressing", "cart is no version of web's");
+    for verb in [shop.release("web.blue", "b3"), shop.ask("web.blue", retry())] {
+        let refused = verb.unwrap_err().to_string();
+        assert!(refused.contains("prod/web.green is Promoting, and changes the primary"), "{refused}");
+    }
+    shop.confirm("web.green").unwrap();
+    shop.adopt("web.green");
+    assert_eq!(shop.phase("web.green").name(), "Succeeded");
+    shop.release("web.blue", "g2").unwrap();
+    assert!(matches!(shop.phase("web.blue"), Phase::Failed(..)), "the primary runs g2 already: nothing begins");
+    shop.release("web.blue", "b3").unwrap();
+    assert_eq!(shop.phase("web.blue").name(), "Progressing");
+}
+
+fn retry() -> Verb {
+    Verb::Retry { actor: word("ana"), reason: String::new() }
+}
+
+#[test]
+fn with_a_winner_gate_the_proven_ones_wait_for_a_persons_choice() {
+    let mut shop = Shop::new(|spec| spec.outside.hooks = vec![gate("winner", HookKind::ConfirmPromotion)]);
+    shop.release("web.blue", "b2").unwrap();
+    shop.release("web.green", "g2").unwrap();
+    (0..2).for_each(|_| shop.serve(&["web.blue", "web.green"]));
+    assert_eq!([shop.phase("web.blue").name(), shop.phase("web.green").name()], ["WaitingPromotion"; 2]);
+    let open = Verb::OpenGate {
+        gate: "winner".into(),
+        revision: None,
+        expires_after: None,
+        actor: word("ana"),
+        reason: "it sells more".into(),
+    };
+    shop.ask("web.blue", open).unwrap();
+    shop.serve(&["web.blue", "web.green"]);
+    assert_eq!([shop.phase("web.blue").name(), shop.phase("web.green").name()], ["Promoting", "Failed"]);
+}
+
+#[test]
+fn of_two_that_are_proven_at_the_same_check_one_is_promoted() {
+    let mut shop = Shop::new(|_| ());
+    shop.release("web.blue", "b2").unwrap();
+    shop.release("web.green", "g2").unwrap();
+    (0..2).for_each(|_| shop.serve(&["web.blue", "web.green"]));
+    assert_eq!([shop.phase("web.blue").name(), shop.phase("web.green").name()], ["Promoting", "Failed"]);
+}
+
+#[test]
+fn the_record_of_a_version_that_was_not_chosen_says_why_without_the_others() {
+    let mut shop = Shop::new(|_| ());
+    shop.release("web.blue", "b2").unwrap();
+    shop.release("web.green", "g2").unwrap();
+    shop.promote("web.green").unwrap();
+    let (mut opening, mut lines) = (None, Vec::new());
+    for addition in shop.additions.iter().filter(|addition| addition.canary == id("web.blue")) {
+        match &addition.what {
+            Added::Opening(it) => opening = Some((**it).clone()),
+            Added::Line(line) => lines.push((**line).clone()),
+        }
+    }
+    let opening = opening.unwrap();
+    assert!(opening.state.canary(&id("web.green")).is_none());
+    let mut replay = Replay::new(opening, None).unwrap();
+    lines.into_iter().for_each(|line| replay.take(line).unwrap());
+    let replayed = replay.finish().unwrap();
+    assert_eq!(replayed.ended.unwrap().message, "web.green is promoted instead, with g2");
+    assert_eq!(replayed.ended_otherwise, None);
+}
+
+#[test]
+fn the_name_that_they_share_names_none_of_them() {
+    let mut shop = Shop::new(|_| ());
+    let refused = shop.release("web", "v2").unwrap_err().to_string();
+    assert_eq!(refused, "canary prod/web has several versions; name one: prod/web.blue, prod/web.green");
+}
+
+#[test]
+fn a_worker_knows_the_traffic_by_the_name_that_they_share() {
+    let mut greeting = hello(7, vec![]);
+    greeting.default_upstreams = vec![(id("web"), upstream("web.blue-canary"))];
+    let mut shop = Shop::greeted_by(greeting, |_| ());
+    let refused = shop.release("web.blue", "b2").unwrap_err().to_string();
+    assert!(refused.contains("sends requests to web.blue-canary by default"), "{refused}");
+    shop.release("web.green", "g2").unwrap();
+}
+
+#[test]
+fn a_share_set_by_hand_cannot_leave_the_lane() {
+    let mut shop = Shop::new(|_| ());
+    shop.release("web.blue", "b2").unwrap();
+    let set = |weight| Verb::SetWeight { weight, actor: word("ana"), reason: String::new() };
+    let refused = shop.ask("web.blue", set(percent(51))).unwrap_err().to_string();
+    assert!(refused.contains("more than one version's equal part"), "{refused}");
+    shop.ask("web.blue", set(percent(50))).unwrap();
+    assert_eq!(
+        shop.controller.canary(&id("web.blue")).unwrap().entry().epoch,
+        shop.controller.canary(&id("web.blue")).unwrap().epoch
+    );
+    assert_eq!(shop.controller.canary(&id("web.blue")).unwrap().weight(), percent(50));
+}
+
+#[test]
+fn what_several_versions_cannot_have_is_refused_by_name() {
+    let refused = |change: &dyn Fn(&mut Spec)| {
+        let mut spec = spec("web");
+        in_lane(&mut spec, 0);
+        change(&mut spec);
+        Plan::new(spec).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    for (rule, change) in [
+        (
+            "stepWeights[1]: 60 is more than 50 %",
+            &(|spec: &mut Spec| {
+                spec.strategy = Strategy::Steps([10, 60].map(percent).to_vec());
+            }) as &dyn Fn(&mut Spec),
+        ),
+        ("spec.promotion.mode: swap would change the primary", &|spec| spec.promotion = Promotion::Swap),
+        ("spec.analysis.iterations: ", &|spec| spec.strategy = Strategy::Iterations(3)),
+        ("spec.analysis.bakeTime: ", &|spec| spec.course.bake = Some(Millis(1))),
+    ] {
+        assert!(refused(change).contains(rule), "{rule} not in {}", refused(change));
+    }
+}
+
+#[test]
+fn epochs_are_each_versions_own() {
+    let mut shop = Shop::new(|_| ());
+    let before = shop.controller.canary(&id("web.green")).unwrap().epoch;
+    shop.release("web.blue", "b2").unwrap();
+    shop.serve(&["web.blue"]);
+    let epochs = ["web.blue", "web.green"].map(|name| shop.controller.canary(&id(name)).unwrap().epoch);
+    assert_eq!(epochs[1], before);
+    assert!(epochs[0] > Epoch(before.0 + 1));
+}
