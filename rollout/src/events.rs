@@ -321,6 +321,6 @@ pub struct Output {
     pub followed: Vec<Event>,
     /// The answer, for [`Event::Asked`].
     pub reply: Option<Result<Done, Refused>>,
-    /// Whether the answer may be given before the event is stored.
+    /// Whether the answer may be given before the event is stored: it refuses, or the release is cut already.
     pub reply_at_once: bool,
 }

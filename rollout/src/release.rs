@@ -35,7 +35,7 @@ pub struct Run {
     pub failed_checks: u32,
     /// Checks at which a metric server had no value; not forgiven either, but counted apart.
     pub blind_checks: u32,
-    /// When the phase began.
+    /// When the phase began; in Progressing, when it got its first traffic.
     pub phase_at: Millis,
     /// When the step was taken, or gone on with after a pause.
     pub step_at: Millis,
@@ -47,7 +47,7 @@ pub struct Run {
     pub asking: Option<Asking>,
     /// What was agreed to on this step.
     pub agreed: Vec<Purpose>,
-    /// On certificate: when hooks and metrics are asked again for the next check.
+    /// When hooks and metrics are asked again for the next check; until then what they agreed to holds.
     pub round_at: Millis,
     /// On certificate: when an approval that was refused is asked for again.
     pub gate_at: Millis,
