@@ -6,9 +6,9 @@
 use rollout::cookie::{CookieSpec, DEFAULT_MAX_AGE_S, IssuedCookie, SameSite};
 use rollout::table::StickyKey;
 
-use super::choices::token;
 use super::reader::{Item, Log, Map};
 use super::shape::{Field, Need, Shape, field, required};
+use super::values::token;
 
 const FIELDS: &[Field] = &[
     required("cookieName", Shape::Token, "The cookie that keeps a user on his version, either one."),

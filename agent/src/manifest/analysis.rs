@@ -11,6 +11,7 @@ use rollout::time::Millis;
 use super::around::Around;
 use super::metrics::Read;
 use super::reader::{Item, Log, MAX_ITEMS, Map};
+use super::values::{percent, ppm};
 use super::{advance, affinity, alerts, course, gates, metrics, passive, rules, versions, webhooks};
 
 /// Flagger's interval where none is given.
@@ -278,26 +279,4 @@ fn listed(item: &Item<'_>, max: Option<&(f64, Item<'_>)>, flavour: Flavour, log:
         }
     }
     Some(steps)
-}
-
-/// 0 to 100, to the precision that a share of traffic has.
-pub(super) fn percent(item: &Item<'_>, flavour: Flavour, log: &mut Log) -> Option<f64> {
-    let value = item.number(log)?;
-    let share = value * 10_000.0;
-    if !(0.0..=100.0).contains(&value) {
-        item.refuse(log, "must be from 0 to 100 percent");
-        return None;
-    }
-    if (share - share.round()).abs() > 1e-6 {
-        item.refuse(log, "has more than four decimals; a share of traffic is counted in millionths");
-        return None;
-    }
-    if flavour == Flavour::Flagger && value.fract() != 0.0 {
-        item.warn(log, "is honoured as it stands; Flagger itself cannot read fractions here");
-    }
-    Some(value)
-}
-
-pub(super) fn ppm(percent: f64) -> Option<WeightPpm> {
-    WeightPpm::new((percent * 10_000.0).round() as u32).ok()
 }

@@ -9,11 +9,12 @@ use rollout::table::{Routing, Scope, Split, StickyKey, WeightPpm};
 use super::analysis::{self, Analysis};
 use super::around::Around;
 use super::catalogue::Catalogue;
-use super::choices::{self, Choices, url};
+use super::choices::{self, Choices};
 use super::passive;
 use super::reader::{Item, Log, Map};
 use super::service::{self, Service};
 use super::shape::{Shape, check};
+use super::values::url;
 use super::versions;
 use super::webhooks::named;
 

@@ -1,8 +1,6 @@
 //! What our own kind adds to Flagger's: upstreams, promotion, stickiness. Fields in `serin.dev` manifests, annotations
 //! in `flagger.app` ones, so that a Flagger user need not change the kind.
 
-use std::fmt::Display;
-
 use rollout::gates::Action;
 use rollout::names::Upstream;
 use rollout::outside::Hook;
@@ -10,6 +8,7 @@ use rollout::plan::Promotion;
 use rollout::table::StickyKey;
 
 use super::reader::{Item, Log, Map, did_you_mean};
+use super::values::{is_token, parsed, token, upstream, url};
 use super::{gates, webhooks};
 
 /// What our annotations begin with.
@@ -115,27 +114,6 @@ fn promotion(swap: bool, hook: Option<(&Item<'_>, Hook)>, log: &mut Log) -> Prom
     }
 }
 
-/// A web address.
-pub(super) fn url(item: &Item<'_>, log: &mut Log) -> Option<String> {
-    let text = item.text(log)?;
-    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    if host.is_some_and(|host| !host.is_empty() && !host.starts_with('/')) && text.chars().all(|c| c.is_ascii_graphic())
-    {
-        return Some(text);
-    }
-    item.refuse(log, "is not a web address; write http://host/path or https://host/path");
-    None
-}
-
-pub(super) fn upstream(item: &Item<'_>, log: &mut Log) -> Option<Upstream> {
-    let text = item.text(log)?;
-    parsed(item, Upstream::parse(&text), log)
-}
-
-fn parsed<T, E: Display>(item: &Item<'_>, result: Result<T, E>, log: &mut Log) -> Option<T> {
-    result.map_err(|error| item.refuse(log, error.to_string())).ok()
-}
-
 fn sticky_text(item: &Item<'_>, text: &str, log: &mut Log) -> Option<StickyKey> {
     match text.split_once(':') {
         Some(("header", name)) if is_token(name) => Some(StickyKey::Header(name.to_owned())),
@@ -161,23 +139,6 @@ fn sticky_fields(item: &Item<'_>, log: &mut Log) -> Option<StickyKey> {
         item.refuse(log, "must name exactly one key: header: NAME, cookie: NAME or clientAddress: true");
     }
     key
-}
-
-/// A header's or cookie's name.
-pub(super) fn token(item: &Item<'_>, log: &mut Log) -> Option<String> {
-    let text = item.text(log)?;
-    if is_token(&text) {
-        return Some(text);
-    }
-    item.refuse(log, "cannot be the name of a header or cookie");
-    None
-}
-
-/// Whether a text can be the name of a header or cookie (RFC 9110's token).
-pub(super) fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 256
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
 }
 
 fn quantile_text(item: &Item<'_>, text: &str, log: &mut Log) -> Option<f64> {

@@ -3,9 +3,9 @@
 use rollout::plan::{Course, Deadlines, Flavour, Promotion, Stop, Strategy};
 use rollout::table::WeightPpm;
 
-use super::analysis::{percent, ppm};
 use super::around::Around;
 use super::reader::{Item, Log, Map};
+use super::values::{percent, ppm};
 
 /// Takes its fields. `stops` came with the strategy.
 pub(super) fn read(

@@ -35,6 +35,7 @@ mod set;
 mod shape;
 mod templates;
 mod tree;
+mod values;
 mod versions;
 mod webhooks;
 

@@ -3,8 +3,8 @@
 use rollout::matching::{MatchRule, Pattern, PatternError, StringMatch};
 use rollout::plan::Flavour;
 
-use super::choices::is_token;
 use super::reader::{Item, Log};
+use super::values::is_token;
 
 const ADVICE: &[(&str, &str)] = &[
     ("withoutHeaders", "is a field of serin.dev/v1alpha1 here; Flagger knows headers, queryParams and sourceLabels"),

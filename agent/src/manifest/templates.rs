@@ -6,8 +6,8 @@ use rollout::outside::{Provider, ProviderKind, Receiver, ReceiverKind, SecretRef
 use rollout::plan::Flavour;
 
 use super::catalogue::Template;
-use super::choices::url;
 use super::reader::{Item, Log, Map};
+use super::values::url;
 
 /// Types of metric servers; Flagger's are all but the last.
 pub(super) const OWN_METRIC_TYPES: &[&str] = &[

@@ -6,9 +6,9 @@ use rollout::names::{CanaryId, NameError, Upstream};
 use rollout::outside::{Hook, HookKind, HookTarget};
 use rollout::plan::{ExternalMetric, Flavour, Spec};
 
-use super::choices::upstream;
 use super::reader::{Item, Log, Map};
 use super::rules;
+use super::values::upstream;
 
 /// The gate behind which proven versions wait for somebody's choice.
 const GATE: &str = "winner";

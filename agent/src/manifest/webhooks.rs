@@ -6,8 +6,8 @@ use rollout::outside::{Hook, HookCall, HookKind, HookTarget, SecretRef};
 use rollout::plan::Flavour;
 use rollout::time::Millis;
 
-use super::choices::url;
 use super::reader::{Item, Log, Map};
+use super::values::url;
 
 /// Flagger's.
 const TIMEOUT: Millis = Millis::from_secs(10);
