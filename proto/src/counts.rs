@@ -28,8 +28,8 @@ use rollout::tally::{Counts, Failures, Slot, Stratum};
 
 use crate::error::{WireError, at_most, each};
 use crate::fuse::{decode_trips, encode_trips};
-use crate::hello::decode_canary;
 use crate::limits::{MAX_CANARIES, MAX_COUNT, MAX_STRATA, MAX_TRIPS};
+use crate::names::decode_canary;
 use crate::v1;
 
 pub(crate) fn encode_report(report: &Report) -> v1::Report {

@@ -9,10 +9,10 @@ use rollout::time::{Micros, Millis};
 use crate::cookie::{decode_cookie, encode_cookie};
 use crate::error::{WireError, at_most, bounded, each};
 use crate::fuse::{decode_fuse, encode_fuse};
-use crate::hello::{decode_canary, decode_epoch, decode_upstream};
 use crate::limits::{
     MAX_CONDITIONS, MAX_HOSTS, MAX_PATH_PREFIX_BYTES, MAX_REGEXES, MAX_RULES, MAX_SALT_BYTES, MAX_SLOT_MS,
 };
+use crate::names::{decode_canary, decode_epoch, decode_upstream};
 use crate::v1;
 
 pub(crate) fn encode_entry(entry: &Entry) -> v1::Entry {

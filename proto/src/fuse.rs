@@ -4,8 +4,8 @@ use rollout::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
 use rollout::report::Trip;
 
 use crate::error::{WireError, at_most, each};
-use crate::hello::{decode_canary, decode_epoch};
 use crate::limits::MAX_COUNT;
+use crate::names::{decode_canary, decode_epoch};
 use crate::v1;
 
 pub(crate) fn encode_fuse(fuse: &FusePlan) -> v1::Fuse {

@@ -1,12 +1,13 @@
 //! A worker's introduction, and the small messages that share its parts.
 
-use rollout::names::{CanaryId, Upstream};
+use rollout::names::CanaryId;
 use rollout::report::{Hello, Incarnation, Protocol};
 use rollout::table::Epoch;
 
 use crate::error::{WireError, at_most, bounded, each};
 use crate::fuse::{decode_trips, encode_trips};
 use crate::limits::{MAX_CANARIES, MAX_TEXT_BYTES};
+use crate::names::{decode_canary, decode_epoch, decode_upstream};
 use crate::v1;
 
 pub(crate) fn encode_hello(hello: &Hello) -> v1::Hello {
@@ -61,20 +62,4 @@ pub(crate) const fn encode_protocol(protocol: Protocol) -> v1::Protocol {
 pub(crate) fn decode_protocol(protocol: Option<v1::Protocol>) -> Result<Protocol, WireError> {
     let v1::Protocol { major, minor } = protocol.ok_or_else(|| WireError::missing("protocol"))?;
     Ok(Protocol { major, minor })
-}
-
-pub(crate) fn decode_canary(text: &str) -> Result<CanaryId, WireError> {
-    CanaryId::parse(text).map_err(|error| WireError::text("canary", text, error))
-}
-
-pub(crate) fn decode_upstream(field: &str, text: &str) -> Result<Upstream, WireError> {
-    Upstream::parse(text).map_err(|error| WireError::text(field, text, error))
-}
-
-/// An epoch that an agent issued; 0 stands for none.
-pub(crate) fn decode_epoch(epoch: u64) -> Result<Epoch, WireError> {
-    if epoch == 0 {
-        return Err(WireError::number("epoch", epoch, "is no epoch; they count from 1"));
-    }
-    Ok(Epoch(epoch))
 }

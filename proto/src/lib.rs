@@ -12,6 +12,7 @@ mod error;
 mod fuse;
 mod hello;
 pub mod limits;
+mod names;
 pub mod wire;
 
 pub use error::WireError;
