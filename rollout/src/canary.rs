@@ -17,6 +17,7 @@ use crate::plan::{Advance, Plan, Promotion};
 use crate::rearm::{Rearming, fuse_plan, shares};
 use crate::release::{Awaiting, HistoryEvent, Note, Phase, ReleaseId, Run};
 use crate::table::{Entry, Epoch, Routing, Split, WeightPpm};
+use crate::tally::Counts;
 use crate::time::Millis;
 
 /// Most events of history kept per canary; the oldest go first.
@@ -311,8 +312,13 @@ impl Canary {
         let takes_requests = self.weight() > WeightPpm::ZERO || !self.plan.rules.is_empty();
         // Copied requests prove nothing about users' own.
         self.phase.judged().filter(|run| run.step > 0 && takes_requests)?;
-        self.certificate = Some(certificate.judge(&self.plan.gates, &self.evidence.canary_since(self.step_since)));
+        self.certificate = Some(certificate.judge(&self.plan.gates, &self.on_step()));
         self.certificate.as_ref()
+    }
+
+    /// Users' requests to the canary on the step that was taken last.
+    pub fn on_step(&self) -> Counts {
+        self.evidence.canary_since(self.step_since)
     }
 }
 
