@@ -114,9 +114,14 @@ impl Directory {
     fn adopt(&mut self, files: &[(String, Result<String, String>)]) -> Scan {
         let loaded = self.load(files);
         let mut scan = Scan::default();
-        let documents = || loaded.iter().flat_map(|file| &file.documents);
-        scan.problems.extend(documents().filter_map(|document| document.result.as_ref().err()).flatten().cloned());
-        scan.warnings.extend(documents().flat_map(|document| document.warnings.clone()));
+        for file in &loaded {
+            let problems = file.documents.iter().filter_map(|document| document.result.as_ref().err()).flatten();
+            match file.aside.filter(|_| !self.holds_from(&file.file)) {
+                Some(reason) => scan.warnings.extend(problems.map(|problem| problem.aside(reason))),
+                None => scan.problems.extend(problems.cloned()),
+            }
+            scan.warnings.extend(file.documents.iter().flat_map(|document| document.warnings.clone()));
+        }
         let mut candidates = self.candidates(&loaded, &mut scan);
         self.settle(&mut candidates, &mut scan);
         self.absent = candidates.iter().filter(|(_, candidate)| candidate.absent).map(|(id, _)| id.clone()).collect();
@@ -129,6 +134,11 @@ impl Directory {
         scan.problems.sort();
         scan.problems.dedup();
         scan
+    }
+
+    /// Whether a canary is held from a file: then a mistake in it is one in a manifest, whatever else it looks like.
+    fn holds_from(&self, file: &str) -> bool {
+        self.held.values().any(|held| held.place.file == file)
     }
 
     fn load(&self, files: &[(String, Result<String, String>)]) -> Vec<Loaded> {
