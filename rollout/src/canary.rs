@@ -326,7 +326,7 @@ impl Canary {
 const MIN_SLOT: Millis = REPORT_EVERY;
 /// Longest slot: what a comparison may lag behind.
 const MAX_SLOT: Millis = Millis(10_000);
-/// Requests expected of the smaller side in one slot; fewer waste information (statistics.md, section 2).
+/// Requests expected of the smaller side in one slot; fewer waste information (docs/statistics.md, section 2).
 const EXPECTED_IN_SLOT: f64 = 5.0;
 
 /// A slot's length for the traffic to be expected: fixed before the slot, from the past alone.

@@ -1,7 +1,7 @@
 //! When a step may be left: every gate that the canary alone decides is certified, on this step's own requests.
 //!
 //! The same primitive with successes for failures. All gates must certify at every step, so no alpha is divided: the chance
-//! to promote a canary that is at its limit throughout is at most `alpha` (statistics.md, section 4). What is pending
+//! to promote a canary that is at its limit throughout is at most `alpha` (docs/statistics.md, section 4). What is pending
 //! counts as no success. Not aborted is not certified: without enough requests a release holds.
 
 use serde::{Deserialize, Serialize};
@@ -208,7 +208,7 @@ mod tests {
         certificate().judge(&gates([Action::Abort; 2]), counts).is_certified()
     }
 
-    /// The requests of statistics.md, section 4: allowed failures -> requests.
+    /// The requests of docs/statistics.md, section 4: allowed failures -> requests.
     #[test]
     fn it_takes_as_many_good_requests_as_the_table_says() {
         for (failed, requests) in [(0, 372), (1, 660), (2, 879), (3, 1073)] {
