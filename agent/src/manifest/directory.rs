@@ -114,15 +114,8 @@ impl Directory {
     fn adopt(&mut self, files: &[(String, Result<String, String>)]) -> Scan {
         let loaded = self.load(files);
         let mut scan = Scan::default();
-        for file in &loaded {
-            let problems = file.documents.iter().filter_map(|document| document.result.as_ref().err()).flatten();
-            match file.aside.filter(|_| !self.holds_from(&file.file)) {
-                Some(reason) => scan.warnings.extend(problems.map(|problem| problem.aside(reason))),
-                None => scan.problems.extend(problems.cloned()),
-            }
-            scan.warnings.extend(file.documents.iter().flat_map(|document| document.warnings.clone()));
-        }
         let mut candidates = self.candidates(&loaded, &mut scan);
+        loaded.iter().for_each(|file| tell(file, &candidates, &mut scan));
         self.settle(&mut candidates, &mut scan);
         self.absent = candidates.iter().filter(|(_, candidate)| candidate.absent).map(|(id, _)| id.clone()).collect();
         scan.removed = self.held.keys().filter(|id| !candidates.contains_key(*id)).cloned().collect();
@@ -134,11 +127,6 @@ impl Directory {
         scan.problems.sort();
         scan.problems.dedup();
         scan
-    }
-
-    /// Whether a canary is held from a file: then a mistake in it is one in a manifest, whatever else it looks like.
-    fn holds_from(&self, file: &str) -> bool {
-        self.held.values().any(|held| held.place.file == file)
     }
 
     fn load(&self, files: &[(String, Result<String, String>)]) -> Vec<Loaded> {
@@ -260,6 +248,19 @@ impl Candidate {
     fn told(&self) -> Self {
         Self { plan: self.plan.clone(), place: self.place.clone(), ..*self }
     }
+}
+
+/// What is wrong in a file and worth saying. Nobody means some files for us, as `serin validate` says too; but where a canary
+/// came from one, or may have before this start, a mistake in it is one in a manifest.
+fn tell(file: &Loaded, candidates: &BTreeMap<CanaryId, Candidate>, scan: &mut Scan) {
+    let is_source = |place: &Place| place.file == file.file || place.line == 0;
+    let aside = file.aside.filter(|_| !candidates.values().any(|candidate| is_source(&candidate.place)));
+    let problems = file.documents.iter().filter_map(|document| document.result.as_ref().err()).flatten();
+    match aside {
+        Some(reason) => scan.warnings.extend(problems.map(|problem| problem.aside(reason))),
+        None => scan.problems.extend(problems.cloned()),
+    }
+    scan.warnings.extend(file.documents.iter().flat_map(|document| document.warnings.clone()));
 }
 
 /// Files in which something is wrong: what is missing from them may be hidden by the mistake.

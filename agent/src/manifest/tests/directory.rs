@@ -79,6 +79,8 @@ fn what_nobody_means_for_us_is_set_aside_unless_a_canary_came_from_it() {
         "{said:?}"
     );
     assert!(said.iter().any(|line| line.contains("notes.yaml:") && line.contains("no word of our kinds")), "{said:?}");
+    let mut restarted = Directory::new(folder.path()).holding(scan.changed);
+    assert_eq!(told(&restarted.scan()), "", "what held before is all there");
     put(folder.path(), "notes.yaml", "kind: Canary\na: [");
     assert_eq!(told(&directory.scan()), "!", "half a manifest");
     put(folder.path(), "notes.yaml", "a: b");
