@@ -1,6 +1,6 @@
 //! Tells people: alerts to chats and webhooks, in the background, in order, with patience; whoever sends never waits.
 //!
-//! - `queue`: one queue for each receiver. `delivery`: one message to one receiver.
+//! - `queue`: a queue for each receiver, its patience. `delivery`: one message to one receiver.
 //! - `attachments` (Slack, Discord, Rocket.Chat), `teams`, `gchat`, `webhook`: what each receiver reads.
 
 mod attachments;
@@ -14,7 +14,6 @@ mod webhook;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
@@ -74,17 +73,15 @@ impl Alerts {
         Self { queues: Arc::new(Queues::new(secrets, limits)) }
     }
 
-    /// Puts a message into the queue of an alert's receiver, if the alert takes so grave a one. Returns at once. What is
-    /// queued is in memory only: a crash loses it. Needs a tokio runtime.
+    /// Puts a message into the queue of an alert's receiver. Returns at once. What is queued is in memory only: a crash
+    /// loses it. Needs a tokio runtime.
     pub(crate) fn send(&self, alert: &Alert, message: Message) {
-        if alert.takes(message.severity) {
-            Queues::push(&self.queues, &alert.receiver, &alert.name, message.fitted());
-        }
+        Queues::push(&self.queues, &alert.receiver, &alert.name, message.fitted());
     }
 
-    /// Waits until everything queued is sent or given up, but not longer than this: before the agent stops.
-    pub(crate) async fn drain(&self, most: Duration) {
-        let _ = tokio::time::timeout(most, self.queues.idle()).await;
+    /// Until everything queued is sent or given up.
+    pub(crate) async fn idle(&self) {
+        self.queues.idle().await;
     }
 
     /// For the metrics page.

@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -17,8 +16,10 @@ use rollout::release::ReleaseId;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+mod gap;
 mod store;
 
+use gap::Gap;
 use store::Store;
 pub(crate) use store::{Info, Limits};
 
@@ -51,8 +52,8 @@ pub(crate) struct Record {
 pub(crate) struct Archive {
     /// None where nothing is recorded.
     jobs: Option<mpsc::SyncSender<Job>>,
-    /// Set when an addition could not be taken.
-    has_gap: Arc<AtomicBool>,
+    /// What could not be taken.
+    gap: Arc<Gap>,
     ended: watch::Receiver<()>,
 }
 
@@ -60,7 +61,7 @@ impl Archive {
     /// Opens or makes the archive in a folder. One that cannot be used is told in the log and does without: records are
     /// worth less than a running agent.
     pub(crate) fn open(folder: PathBuf, limits: Limits) -> Self {
-        let has_gap = Arc::new(AtomicBool::new(false));
+        let gap = Arc::new(Gap::default());
         let (end, ended) = watch::channel(());
         let (jobs, inbox) = mpsc::sync_channel(MAX_WAITING);
         let shown = folder.display().to_string();
@@ -74,21 +75,21 @@ impl Archive {
         if limits.is_none() {
             return Self::off();
         }
-        let gap = Arc::clone(&has_gap);
+        let missing = Arc::clone(&gap);
         let started = thread::Builder::new().name("archive".into()).spawn(move || {
-            work(store, &inbox, &gap);
+            work(store, &inbox, &missing);
             drop(end);
         });
         if let Err(error) = started {
             tracing::error!(%error, "releases are not recorded");
             return Self::off();
         }
-        Self { jobs: Some(jobs), has_gap, ended }
+        Self { jobs: Some(jobs), gap, ended }
     }
 
     /// One that keeps nothing.
     pub(crate) fn off() -> Self {
-        Self { jobs: None, has_gap: Arc::default(), ended: watch::channel(()).1 }
+        Self { jobs: None, gap: Arc::default(), ended: watch::channel(()).1 }
     }
 
     /// The agent starts: what follows are the events of the journal after its snapshot's number, up to its last.
@@ -106,8 +107,13 @@ impl Archive {
         if let Some(jobs) = &self.jobs
             && jobs.try_send(Job::Add { number, addition: Box::new(addition) }).is_err()
         {
-            self.has_gap.store(true, Ordering::Relaxed);
+            self.gap.note(number, number);
         }
+    }
+
+    /// What these events add is not told: the records that they belong to are cut short.
+    pub(crate) fn lacks(&self, from: u64, to: u64) {
+        self.gap.note(from, to);
     }
 
     /// Does `then` when all that was added up to this number is on disk, or given up. Never waits.
@@ -121,7 +127,7 @@ impl Archive {
         };
         if let Some(Job::Through { then, .. }) = refused {
             // The journal must not grow because records cannot be written.
-            self.has_gap.store(true, Ordering::Relaxed);
+            self.gap.note(number, number);
             then();
         }
     }
@@ -167,9 +173,16 @@ impl Archive {
     }
 }
 
-fn work(mut store: Store, inbox: &mpsc::Receiver<Job>, has_gap: &AtomicBool) {
+fn work(mut store: Store, inbox: &mpsc::Receiver<Job>, gap: &Gap) {
     while let Ok(job) = inbox.recv() {
-        if has_gap.swap(false, Ordering::Relaxed) {
+        let reached = match &job {
+            // Several additions may have one number; those before it are all there.
+            Job::Add { number, .. } => gap.reaches(*number),
+            // All with its number are.
+            Job::Through { number, .. } => gap.reaches(number + 1),
+            _ => false,
+        };
+        if reached {
             store.cut_short("the disk is too slow");
         }
         match job {

@@ -3,13 +3,13 @@
 //! Only this file mutates the controller. Urgent commands are performed at once; the others, and what the event adds to
 //! the records of releases, wait in order until the journal says that their event is on disk.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rollout::controller::{Command, Controller, Done, Event, Refused, Verb};
 use rollout::fleet::Conn;
 use rollout::names::CanaryId;
-use rollout::record::{Addition, Recorder};
+use rollout::record::Recorder;
 use rollout::release::HistoryEvent;
 use rollout::report::{Hello, ToWorker};
 use rollout::time::Millis;
@@ -19,8 +19,13 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::archive::Archive;
 use crate::clock::Clock;
-use crate::journal::{Journal, Recovered, Shortening, Stored};
+use crate::journal::{Behind, Journal, Recovered, Stored};
 use crate::outside::Outside;
+
+mod ending;
+mod waiting;
+
+use waiting::{Deferred, Waiting};
 
 /// Inputs that may wait for the loop; beyond it the streams wait, one report each.
 const MAX_WAITING: usize = 1024;
@@ -28,10 +33,10 @@ const MAX_WAITING: usize = 1024;
 pub(crate) const MAX_OUTBOX: usize = 2048;
 /// Events after which the journal is shortened by a snapshot.
 const SNAPSHOT_EVERY: usize = 20_000;
+/// What waits in memory for a disk that refuses or hangs; then a snapshot takes its place.
+const MAX_BEHIND: Behind = Behind { events: 100_000, bytes: 256 << 20 };
 /// How long the answer to an abort waits for a disk that neither stores nor refuses.
 const ABORT_ANSWERED_WITHIN: Duration = Duration::from_secs(1);
-/// How long the end waits for what is queued to be stored.
-const STORED_WITHIN: Duration = Duration::from_secs(10);
 /// Announcements that a slow watcher may lag behind.
 const MAX_LAG: usize = 1024;
 
@@ -169,15 +174,9 @@ pub(crate) struct Engine {
     handle: Handle,
     inputs: mpsc::Receiver<Input>,
     outboxes: HashMap<Conn, Outbox>,
-    waiting: VecDeque<(u64, Deferred)>,
-}
-
-/// What waits for the disk.
-enum Deferred {
-    Command(Box<Command>),
-    Answer(oneshot::Sender<Result<Done, Refused>>, Result<Done, Refused>),
-    Record(Box<Addition>),
-    Shorten(Shortening),
+    waiting: Waiting,
+    /// [`MAX_BEHIND`].
+    max_behind: Behind,
 }
 
 impl Engine {
@@ -188,10 +187,21 @@ impl Engine {
         let (announcements, _) = broadcast::channel(MAX_LAG);
         let handle = Handle { inputs: sender, announcements, stored: journal.stored() };
         let outboxes = HashMap::new();
-        let waiting = VecDeque::new();
+        let waiting = Waiting::default();
         let own = handle.clone();
-        let engine =
-            Self { controller, recorder, archive, journal, clock, outside, handle: own, inputs, outboxes, waiting };
+        let engine = Self {
+            controller,
+            recorder,
+            archive,
+            journal,
+            clock,
+            outside,
+            handle: own,
+            inputs,
+            outboxes,
+            waiting,
+            max_behind: MAX_BEHIND,
+        };
         (engine, handle)
     }
 
@@ -253,18 +263,23 @@ impl Engine {
         };
         let (output, additions) = self.recorder.handle(&mut self.controller, event, now);
         output.urgent.into_iter().for_each(|command| self.perform(command));
-        let deferred = output.stored.into_iter().map(|command| Deferred::Command(Box::new(command)));
-        self.waiting.extend(deferred.map(|command| (number, command)));
+        for command in output.stored {
+            self.waiting.push(number, Deferred::Command(Box::new(command)));
+        }
         if let (Some(answer), Some(reply)) = (answer, output.reply) {
             if output.reply_at_once {
                 tokio::spawn(answer_soon(answer, reply, number, self.journal.stored()));
             } else {
-                self.waiting.push_back((number, Deferred::Answer(answer, reply)));
+                self.waiting.push(number, Deferred::Answer(answer, reply));
             }
         }
-        let additions = additions.into_iter().map(|addition| (number, Deferred::Record(Box::new(addition))));
-        self.waiting.extend(additions);
-        if self.journal.since_snapshot() >= SNAPSHOT_EVERY {
+        for addition in additions {
+            self.waiting.push(number, Deferred::Record(Box::new(addition)));
+        }
+        let (behind, most) = (self.journal.behind(), self.max_behind);
+        if behind.events >= most.events || behind.bytes >= most.bytes {
+            self.abridge();
+        } else if self.journal.since_snapshot() >= SNAPSHOT_EVERY && !self.waiting.shortens() {
             self.shorten();
         }
     }
@@ -272,47 +287,14 @@ impl Engine {
     /// Performs what waited for events that are on disk now.
     fn release(&mut self) {
         let through = self.handle.stored.borrow().through;
-        while self.waiting.front().is_some_and(|(number, _)| *number <= through) {
-            match self.waiting.pop_front() {
-                Some((_, Deferred::Command(command))) => self.perform(*command),
-                Some((_, Deferred::Answer(answer, reply))) => {
+        while let Some((number, deferred)) = self.waiting.next(through) {
+            match deferred {
+                Deferred::Command(command) => self.perform(*command),
+                Deferred::Answer(answer, reply) => {
                     let _ = answer.send(reply);
                 }
-                Some((number, Deferred::Record(addition))) => self.archive.add(number, *addition),
-                Some((number, Deferred::Shorten(shortening))) => self.archive.through(number, || shortening.queue()),
-                None => break,
-            }
-        }
-    }
-
-    /// At the end: what is stored is recorded, and then the journal shortened. What is not stored by then stays in the
-    /// journal for the next life, if the disk takes it at all.
-    async fn record_stored(&mut self) {
-        let (last, mut stored) = (self.journal.last_number(), self.journal.stored());
-        let settled = stored.wait_for(|stored| stored.through >= last || stored.failing.is_some());
-        let _ = timeout(STORED_WITHIN, settled).await;
-        let through = self.handle.stored.borrow().through;
-        for (number, deferred) in std::mem::take(&mut self.waiting) {
-            match deferred {
-                Deferred::Record(addition) if number <= through => self.archive.add(number, *addition),
-                Deferred::Shorten(shortening) if number <= through => {
-                    self.archive.through(number, || shortening.queue());
-                }
-                Deferred::Record(_) | Deferred::Shorten(_) => {}
-                kept @ (Deferred::Command(_) | Deferred::Answer(..)) => self.waiting.push_back((number, kept)),
-            }
-        }
-    }
-
-    /// At the end: whoever asked for what is on disk may rely on it. All else that waited follows from the journal in
-    /// the agent's next life.
-    fn answer_stored(&mut self) {
-        let through = self.handle.stored.borrow().through;
-        for (number, deferred) in self.waiting.drain(..) {
-            if let Deferred::Answer(answer, reply) = deferred
-                && number <= through
-            {
-                let _ = answer.send(reply);
+                Deferred::Record(addition) => self.archive.add(number, *addition),
+                Deferred::Shorten(shortening) => self.archive.through(number, || shortening.queue()),
             }
         }
     }
@@ -325,6 +307,11 @@ impl Engine {
                 conns.into_iter().for_each(|conn| self.send(conn, ToWorker::Entry(entry.clone())));
             }
             Command::Close(conn) => self.cut(conn, Cut::Replaced),
+            Command::EndCalls { canary, calls } => {
+                // Those first that wait for the disk: performed later, they would never be ended.
+                self.waiting.end_calls(&canary, &calls);
+                self.outside.perform(Command::EndCalls { canary, calls }, &self.handle);
+            }
             Command::CallHook { .. } | Command::Query { .. } | Command::TellHook { .. } | Command::Alert { .. } => {
                 self.outside.perform(command, &self.handle);
             }
@@ -350,9 +337,23 @@ impl Engine {
         }
     }
 
+    /// The disk refuses for long: what it would have to hold is kept as one snapshot, so that memory does not run out.
+    fn abridge(&mut self) {
+        self.release();
+        match self.journal.abridge(&self.controller) {
+            Ok(true) => {
+                let lacking = self.waiting.abridge();
+                tracing::warn!(?lacking, "too much is not stored: a snapshot takes its place in memory");
+                lacking.into_iter().for_each(|(from, to)| self.archive.lacks(from, to));
+            }
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "no snapshot could be made; what is not stored goes on growing"),
+        }
+    }
+
     fn shorten(&mut self) {
         match self.journal.snapshot(&self.controller) {
-            Ok(shortening) => self.waiting.push_back((self.journal.last_number(), Deferred::Shorten(shortening))),
+            Ok(shortening) => self.waiting.push(self.journal.last_number(), Deferred::Shorten(shortening)),
             Err(error) => tracing::error!(%error, "no snapshot could be made; the journal goes on growing"),
         }
     }

@@ -7,8 +7,8 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -23,18 +23,19 @@ use tokio::time::timeout;
 
 use crate::archive::{Archive, Limits};
 
+mod writer;
+
+use writer::Writer;
+
 /// Events by number: JSON of [`Record`].
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 /// At most one row: the number of the last event that it contains, and JSON of [`Snapshot`].
 const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
-/// First wait after a failed commit; doubles up to [`LAST_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-const LAST_RETRY: Duration = Duration::from_secs(2);
-/// Most records in one commit.
-const MAX_BATCH: usize = 4096;
 /// Longest wait for the last commit when the agent stops; a disk that hangs must not hang the process.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
+/// What the thread has not taken yet.
+type Inbox = Arc<Mutex<mpsc::Receiver<Task>>>;
 /// How the database is opened, the first time and after each error.
 type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
@@ -114,11 +115,28 @@ enum Task {
     Snapshot { through: u64, bytes: Vec<u8> },
 }
 
+/// How much waits in memory to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// Events that are not stored.
+    pub(crate) events: u64,
+    /// Bytes of those that the thread has not taken.
+    pub(crate) bytes: u64,
+}
+
 impl Task {
-    const fn number(&self) -> Option<u64> {
+    /// What an event takes of memory.
+    fn bytes(&self) -> u64 {
         match self {
-            Self::Append { number, .. } => Some(*number),
-            Self::Snapshot { .. } => None,
+            Self::Append { bytes, .. } => bytes.len() as u64,
+            Self::Snapshot { .. } => 0,
+        }
+    }
+
+    /// The last event that it stores.
+    const fn number(&self) -> u64 {
+        match self {
+            Self::Append { number, .. } | Self::Snapshot { through: number, .. } => *number,
         }
     }
 }
@@ -152,6 +170,12 @@ pub(crate) struct Stored {
 #[derive(Debug)]
 pub(crate) struct Journal {
     tasks: mpsc::Sender<Task>,
+    /// The thread's end of it.
+    inbox: Inbox,
+    /// What comes up to this number is in a snapshot that is to be stored.
+    abridged: u64,
+    /// See [`Behind::bytes`].
+    queued_bytes: Arc<AtomicU64>,
     stored: watch::Receiver<Stored>,
     closing: Arc<AtomicBool>,
     last_number: u64,
@@ -190,20 +214,26 @@ impl Journal {
         let stored = read(&database).map_err(in_database)?;
         let (last_number, recovered) = replay(path, stored, archive)?;
         let (tasks, inbox) = mpsc::channel();
+        let inbox: Inbox = Arc::new(Mutex::new(inbox));
         let (report, stored) = watch::channel(Stored { through: last_number, failing: None });
         let closing = Arc::new(AtomicBool::new(false));
-        let writer = Writer { open, database: Some(database), closing: Arc::clone(&closing), report };
+        let queued_bytes = Arc::new(AtomicU64::new(0));
+        let (to_close, queued) = (Arc::clone(&closing), Arc::clone(&queued_bytes));
+        let writer = Writer { open, database: Some(database), closing: to_close, queued_bytes: queued, report };
+        let taken = Arc::clone(&inbox);
         thread::Builder::new()
             .name("journal".into())
             .spawn(move || {
-                let report = writer.write_all(&inbox);
+                let report = writer.write_all(&taken);
                 // Whoever sees the report end may open the journal again.
                 drop(lock);
                 drop(report);
             })
             .map_err(JournalError::Thread)?;
         let (last_at, since_snapshot) = (recovered.last_at, recovered.replayed);
-        Ok((Self { tasks, stored, closing, last_number, last_at, since_snapshot }, recovered))
+        let journal =
+            Self { tasks, inbox, abridged: 0, queued_bytes, stored, closing, last_number, last_at, since_snapshot };
+        Ok((journal, recovered))
     }
 
     /// Queues an event; returns its number, which [`Journal::stored`] reaches when it is on disk.
@@ -215,6 +245,8 @@ impl Journal {
         self.last_number += 1;
         self.last_at = at;
         self.since_snapshot += 1;
+        // Before the thread may take it.
+        self.queued_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         // The thread ends only with this sender, so a failed send cannot be.
         let _ = self.tasks.send(Task::Append { number: self.last_number, bytes });
         Ok(self.last_number)
@@ -228,6 +260,29 @@ impl Journal {
         let bytes = serde_json::to_vec(&Snapshot { at: self.last_at, controller })?;
         self.since_snapshot = 0;
         Ok(Shortening { tasks: self.tasks.clone(), through: self.last_number, bytes })
+    }
+
+    /// Puts a snapshot in the place of the events that still wait to be written, which the memory of an agent whose disk
+    /// refuses would have no room for. `false` where the thread is about to write them.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub(crate) fn abridge(&mut self, controller: &Controller) -> Result<bool, serde_json::Error> {
+        let inbox = Arc::clone(&self.inbox);
+        // Held only by a thread that waits for events, or takes them.
+        let Ok(inbox) = inbox.try_lock() else { return Ok(false) };
+        let shortening = self.snapshot(controller)?;
+        let dropped: u64 = inbox.try_iter().map(|task| task.bytes()).sum();
+        self.queued_bytes.fetch_sub(dropped, Ordering::Relaxed);
+        shortening.queue();
+        self.abridged = self.last_number;
+        Ok(true)
+    }
+
+    /// What was appended and is not stored; of what is in a snapshot that is to be stored, nothing.
+    pub(crate) fn behind(&self) -> Behind {
+        let events = self.last_number - self.stored.borrow().through.max(self.abridged);
+        Behind { events, bytes: self.queued_bytes.load(Ordering::Relaxed) }
     }
 
     /// The number of the last appended event.
@@ -299,84 +354,6 @@ fn replay(path: &Path, stored: Read, archive: Archive) -> Result<(u64, Recovered
         last_number = number;
     }
     Ok((last_number, Recovered { controller, last_at, replayed, recorder, archive }))
-}
-
-/// The journal's thread.
-struct Writer {
-    open: Open,
-    /// None since an error, until it could be opened again.
-    database: Option<Database>,
-    closing: Arc<AtomicBool>,
-    report: watch::Sender<Stored>,
-}
-
-impl Writer {
-    /// Commits until there is nobody left to write for, then hands back the report.
-    fn write_all(mut self, inbox: &mpsc::Receiver<Task>) -> watch::Sender<Stored> {
-        let mut next = inbox.recv().ok();
-        // After a failure, what gathered meanwhile is committed whole before this journal is called writable again:
-        // whoever hears so may rely on all that was answered while it was not.
-        let mut catches_up = false;
-        while let Some(first) = next.take() {
-            let most = if catches_up { usize::MAX } else { MAX_BATCH };
-            let batch: Vec<Task> = std::iter::once(first).chain(inbox.try_iter().take(most - 1)).collect();
-            let mut wait = FIRST_RETRY;
-            let mut has_failed = false;
-            while let Err(error) = self.try_commit(&batch) {
-                has_failed = true;
-                let error = error.to_string();
-                tracing::error!(%error, "journal cannot be written; until it can, this agent only reduces canary traffic");
-                self.report.send_modify(|stored| stored.failing = Some(error));
-                if self.closing.load(Ordering::Relaxed) {
-                    return self.report;
-                }
-                thread::sleep(wait);
-                wait = (wait * 2).min(LAST_RETRY);
-            }
-            next = inbox.try_recv().ok();
-            catches_up = has_failed && next.is_some();
-            let through = batch.iter().filter_map(Task::number).max();
-            self.report.send_modify(|stored| {
-                stored.through = through.unwrap_or(stored.through);
-                stored.failing.take_if(|_| !catches_up);
-            });
-            next = next.or_else(|| inbox.recv().ok());
-        }
-        self.report
-    }
-
-    /// A commit may have reached the disk although it failed; doing it again changes nothing then.
-    fn try_commit(&mut self, batch: &[Task]) -> Result<(), redb::Error> {
-        let database = match self.database.take() {
-            Some(database) => database,
-            None => (self.open)()?,
-        };
-        commit(&database, batch)?;
-        self.database = Some(database);
-        Ok(())
-    }
-}
-
-fn commit(database: &Database, batch: &[Task]) -> Result<(), redb::Error> {
-    let writing = database.begin_write()?;
-    {
-        let mut events = writing.open_table(EVENTS)?;
-        let mut snapshots = writing.open_table(SNAPSHOT)?;
-        for task in batch {
-            match task {
-                Task::Append { number, bytes } => {
-                    events.insert(number, bytes.as_slice())?;
-                }
-                Task::Snapshot { through, bytes } => {
-                    snapshots.retain(|_, _| false)?;
-                    snapshots.insert(through, bytes.as_slice())?;
-                    events.retain_in(..=*through, |_, _| false)?;
-                }
-            }
-        }
-    }
-    writing.commit()?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! - `engine`: the one loop; only it touches the controller.
 //! - `journal`: what makes the loop's past survive. `archive`: the records of releases that outlive it.
 //! - `fleet`, `codec`: proxies' streams. `api`, `metrics`: people's and programs' way in.
-//! - [`manifest`], `manifests`: Canary YAML. `outside`: `hooks`, `alerts` (both by `post`) and [`providers`].
+//! - [`manifest`], `manifests`: Canary YAML. `outside`: `hooks`, `alerts` (both by `post` and `queues`) and
+//!   [`providers`].
 
 mod alerts;
 mod api;
@@ -21,6 +22,7 @@ mod options;
 mod outside;
 mod post;
 pub mod providers;
+mod queues;
 mod secrets;
 mod tls;
 mod token;

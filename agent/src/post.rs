@@ -1,13 +1,17 @@
 //! What hooks and alerts share: one POST with a clear verdict, how long to wait before the next, and texts about it
-//! that show neither an address nor a secret.
+//! that show neither an address nor a secret. [`Hidden`] is also what keeps metric providers' reasons clean.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use percent_encoding::percent_decode_str;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{ClientBuilder, RequestBuilder, Response, StatusCode, Url};
+
+use crate::secrets::Secrets;
 
 #[cfg(test)]
 pub(crate) mod listener;
@@ -79,12 +83,21 @@ impl Refused {
 }
 
 impl Hidden {
-    /// Whatever of an address may be a secret: all of it, its query, its password, long parts of its path.
+    /// Whatever of an address may be a secret: all of it, its query, long parts of its path, and its password, also as it
+    /// is sent.
     pub(crate) fn of(url: &Url) -> Self {
         let mut hidden = Self::default();
         hidden.add(url.as_str());
         let path = url.path().split('/').filter(|part| part.len() >= MIN_TOKEN_BYTES);
-        path.chain(url.query()).chain(url.password()).for_each(|part| hidden.add(part));
+        path.chain(url.query()).for_each(|part| hidden.add(part));
+        let decoded = |part| percent_decode_str(part).decode_utf8_lossy();
+        let (username, password) = (decoded(url.username()), url.password().map(decoded));
+        // Without a password the user's name is the token.
+        let secret = url.password().or(Some(url.username()));
+        secret.into_iter().chain(password.as_deref().or(Some(&username))).for_each(|part| hidden.add(part));
+        if !username.is_empty() || password.is_some() {
+            hidden.add(&BASE64_STANDARD.encode(format!("{username}:{}", password.as_deref().unwrap_or_default())));
+        }
         for pair in url.query().into_iter().flat_map(|query| query.split('&')) {
             hidden.add(pair.split_once('=').map_or(pair, |(_, value)| value));
         }
@@ -94,7 +107,9 @@ impl Hidden {
 
     /// Hides one more text, and its last word: `Bearer abc` is a secret because of `abc`.
     pub(crate) fn add(&mut self, secret: &str) {
-        let parts = [Some(secret), secret.split_whitespace().next_back()];
+        // As it stands in a cleaned text.
+        let secret = visible(secret);
+        let parts = [Some(secret.as_str()), secret.split_whitespace().next_back()];
         self.0.extend(parts.into_iter().flatten().filter(|part| part.len() >= MIN_HIDDEN_BYTES).map(str::to_owned));
         // The longest first: a part must not be cut out of the whole before the whole is found.
         self.0.sort_by_key(|part| std::cmp::Reverse(part.len()));
@@ -108,19 +123,52 @@ impl Hidden {
 
     /// A text for a message: on one line, without the hidden parts, of bounded length.
     pub(crate) fn clean(&self, text: &str) -> String {
-        let mut text: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+        let mut text = visible(text);
         for part in &self.0 {
             text = text.replace(part, "…");
         }
         text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
         text
     }
+
+    /// The same of a text that was not read to its end: what it ends with may be the first half of a hidden part.
+    pub(crate) fn clean_cut(&self, text: &str) -> String {
+        // Half a character is none.
+        let text = visible(text.trim_end_matches(char::REPLACEMENT_CHARACTER));
+        let halved = |part: &String| {
+            let least = text.len().saturating_sub(part.len());
+            let ends = text.char_indices().map(|(at, _)| at).filter(|at| *at >= least);
+            ends.into_iter().find(|at| text.get(*at..).is_some_and(|end| part.starts_with(end)))
+        };
+        let end = self.0.iter().filter_map(halved).min().filter(|at| text.len() - at >= MIN_HIDDEN_BYTES);
+        match end.and_then(|at| text.get(..at)) {
+            Some(kept) => self.clean(&format!("{kept}…")),
+            None => self.clean(&text),
+        }
+    }
 }
 
-/// A client that follows no redirect: a POST would arrive there as a GET, and a secret at someone else's.
+/// The first bytes of an answer.
+pub(crate) struct Start {
+    /// As text.
+    pub text: String,
+    /// Whether more would have come.
+    pub is_cut: bool,
+}
+
+impl Start {
+    /// For a message.
+    pub(crate) fn clean(&self, hidden: &Hidden) -> String {
+        if self.is_cut { hidden.clean_cut(&self.text) } else { hidden.clean(&self.text) }
+    }
+}
+
+/// A client that follows no redirect: a POST would arrive there as a GET, and a secret at someone else's. It keeps no
+/// connection: calls are seldom, so one that was kept would often be closed by then, and the call lost.
 pub(crate) fn client() -> ClientBuilder {
     let agent = concat!("serin/", env!("CARGO_PKG_VERSION"));
-    ClientBuilder::new().user_agent(agent).redirect(Policy::none()).connect_timeout(Duration::from_secs(10))
+    let builder = ClientBuilder::new().user_agent(agent).redirect(Policy::none()).pool_max_idle_per_host(0);
+    builder.connect_timeout(Duration::from_secs(10))
 }
 
 /// Reads an address; the text about a wrong one does not show it.
@@ -130,6 +178,21 @@ pub(crate) fn address(text: &str) -> Result<Url, Refused> {
         return Err(Refused::finally("its address must begin with http:// or https:// and name a host"));
     }
     Ok(url)
+}
+
+/// Reads what a request needs of secrets, in the time that the request may take.
+pub(crate) async fn prepared<T: Send + 'static>(
+    secrets: &Secrets,
+    most: Duration,
+    read: impl FnOnce(&Secrets) -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    match tokio::time::timeout(most, secrets.elsewhere(read)).await {
+        Ok(read) => read.map_err(|error| Refused::finally(error.to_string()))?,
+        Err(_) => {
+            let why = format!("timed out: its secret could not be read within {} s", most.as_secs_f32());
+            Err(Refused { again: true, ..Refused::finally(why) })
+        }
+    }
 }
 
 /// Sends one request; any 2xx is accepted.
@@ -144,22 +207,27 @@ pub(crate) async fn send(request: RequestBuilder, hidden: &Hidden) -> Result<Res
     }
     let again = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
     let after = retry_after(answer.headers(), SystemTime::now());
-    let why = hidden.clean(&start(answer, MAX_READ_BYTES).await);
+    let why = start(answer, MAX_READ_BYTES).await.clean(hidden);
     Err(Refused { status: Some(status.as_u16()), why, again, after })
 }
 
 /// The first bytes of an answer, or what of them came in a second.
-pub(crate) async fn start(mut answer: Response, most: usize) -> String {
-    let mut text = Vec::new();
+pub(crate) async fn start(mut answer: Response, most: usize) -> Start {
+    let (mut text, mut is_cut) = (Vec::new(), true);
     let read = async {
-        while text.len() < most {
-            let Ok(Some(chunk)) = answer.chunk().await else { break };
-            text.extend_from_slice(&chunk);
+        while text.len() <= most {
+            match answer.chunk().await {
+                Ok(Some(chunk)) => text.extend_from_slice(&chunk),
+                end => {
+                    is_cut = end.is_err();
+                    break;
+                }
+            }
         }
     };
     let _ = tokio::time::timeout(MAX_READ, read).await;
     text.truncate(most);
-    String::from_utf8_lossy(&text).into_owned()
+    Start { text: String::from_utf8_lossy(&text).into_owned(), is_cut }
 }
 
 /// `Retry-After`, in seconds or as a date.
@@ -171,6 +239,10 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     httpdate::parse_http_date(text).ok()?.duration_since(now).ok()
 }
 
+fn visible(text: &str) -> String {
+    text.chars().filter(|c| !is_invisible(*c)).collect()
+}
+
 /// Control characters, and those that turn the direction of a text or its line.
 fn is_invisible(c: char) -> bool {
     c.is_control()
@@ -178,7 +250,7 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// reqwest's own text stops at "error sending request"; the reason is in the causes.
-fn with_causes(error: &dyn Error) -> String {
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -231,8 +303,26 @@ mod tests {
         assert_eq!(hidden.clean("POST /hooks/T0123456789abcdef/x?key=s3cret"), "POST /hooks/…/x?key=…");
         assert_eq!(hidden.clean("Authorization: Bearer xoxb-1; xo\u{0}xb-1"), "Authorization: …; …");
         assert_eq!(hidden.clean("a\r\nb\u{1b}[31m\u{202e}c\u{9b}"), "ab[31mc");
+        assert_eq!(hidden.clean("Basic Ym90OnBhc3Mhd29yZA== pass!word pass%21word"), "Basic … … …");
+        let token = Hidden::of(&Url::parse("https://t0ken-1@h.example/").unwrap());
+        assert_eq!(token.clean("t0ken-1 dDBrZW4tMTo="), "… …");
         assert_eq!(hidden.clean(&"é".repeat(1000)), "é".repeat(256));
         assert!(hidden.clean(&format!("a{}", "é".repeat(1000))).len() == 511);
+    }
+
+    #[test]
+    fn of_a_text_that_is_cut_no_half_of_a_secret_is_shown() {
+        let mut hidden = Hidden::default();
+        let long = "0123456789".repeat(1000);
+        hidden.add(&long);
+        hidden.add("s3cret");
+        for cut in 4..6 {
+            assert_eq!(hidden.clean_cut(&format!("s3cret is not {}", &"s3cret"[..cut])), "… is not …");
+        }
+        assert_eq!(hidden.clean_cut(&format!("no {}", &long[..4096])), "no …");
+        assert_eq!(hidden.clean_cut(&format!("no s3c\u{0}re{}", char::REPLACEMENT_CHARACTER)), "no …");
+        assert_eq!(hidden.clean_cut("nothing of them s3c"), "nothing of them s3c", "too little to tell");
+        assert_eq!(hidden.clean("it is whole: s3cre"), "it is whole: s3cre");
     }
 
     #[test]

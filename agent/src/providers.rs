@@ -15,7 +15,8 @@
 //!
 //! The same for all: more than one series is an error (whichever were picked, half of the canary would go unseen);
 //! nothing, null or NaN is no value; infinity is the greatest number, which lies on the same side of every bound and,
-//! unlike infinity, can be journalled. An answer has at most 1 MiB, all of it arrives within 10 s, redirects are not
+//! unlike infinity, can be journalled. An answer has at most 1 MiB, all of it arrives within 10 s
+//! (in which the secret is read, too), redirects are not
 //! followed (they would carry the credentials to whoever is named there), and no reason shows a secret.
 
 mod call;
@@ -53,6 +54,8 @@ pub struct Providers {
     client: Client,
     /// For servers whose certificate is not to be verified.
     trusting: Client,
+    /// For what is asked without a proxy, whatever the environment says.
+    direct: Client,
     /// Looks up a variable of the environment.
     environment: fn(&str) -> Option<String>,
     timeout: Duration,
@@ -71,6 +74,7 @@ impl Providers {
         Ok(Self {
             secrets,
             client: client().build()?,
+            direct: client().no_proxy().build()?,
             trusting: client().tls_danger_accept_invalid_certs(true).build()?,
             environment: |name| std::env::var(name).ok(),
             timeout: TIMEOUT,
@@ -92,16 +96,19 @@ impl Providers {
     /// free of secrets and of the address's query and password.
     pub async fn query(&self, provider: &Provider, query: &str, window: Millis, now: Millis) -> Result<f64, Blind> {
         let client = if provider.insecure_skip_verify { &self.trusting } else { &self.client };
-        let mut call = Call::new(client, &self.secrets, self.environment, provider, query, window, now);
-        let asked = tokio::time::timeout(self.timeout, ask(&mut call)).await;
+        let mut call = Call::new([client, &self.direct], self.environment, provider, query, window, now);
+        let asking = async {
+            call.read_secret(&self.secrets).await?;
+            ask(&mut call).await
+        };
+        let asked = tokio::time::timeout(self.timeout, asking).await;
         let value = asked.unwrap_or_else(|_| Err(failed(format!("no answer within {} s", self.timeout.as_secs_f32()))));
         match value {
             Ok(value) if value.is_nan() => Err(Blind::NoValue),
             Ok(value) => Ok(value.clamp(f64::MIN, f64::MAX)),
             Err(Blind::NoValue) => Err(Blind::NoValue),
-            Err(Blind::Failed(reason)) => {
-                Err(failed(format!("{}: {}", name(provider.kind), call.without_secrets(&reason))))
-            }
+            // Whatever a server said and whoever repeats it: here it becomes fit to be journalled and told to people.
+            Err(Blind::Failed(reason)) => Err(failed(format!("{}: {}", name(provider.kind), call.clean(&reason)))),
         }
     }
 }

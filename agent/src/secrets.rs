@@ -5,19 +5,25 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rollout::outside::SecretRef;
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 /// Longest value.
 const MAX_BYTES: u64 = 64 << 10;
 /// Most keys of one secret.
 const MAX_KEYS: usize = 64;
 
-/// Where secrets lie, if anywhere.
-#[derive(Clone, Debug, Default)]
+/// Most readings under way: a file system that hangs must not take every thread that may wait for a disk.
+const MAX_READINGS: usize = 16;
+
+/// Where secrets lie, if anywhere. Clones share the threads that read.
+#[derive(Clone, Debug)]
 pub(crate) struct Secrets {
     folder: Option<PathBuf>,
+    readings: Arc<Semaphore>,
 }
 
 /// One value. Its `Debug` shows nothing of it.
@@ -36,6 +42,12 @@ pub(crate) enum SecretError {
     /// Not there, or not readable.
     #[error("secret {name}: {path}: {source}")]
     File { name: String, path: PathBuf, source: std::io::Error },
+    /// It has no such key.
+    #[error("secret {name} has no key {key:?}")]
+    Key { name: String, key: String },
+    /// The reading was broken off.
+    #[error("secrets cannot be read: {0}")]
+    Unread(tokio::task::JoinError),
     /// Too much.
     #[error("secret {0}: a value has at most {MAX_BYTES} bytes, a secret at most {MAX_KEYS} keys")]
     Large(String),
@@ -44,7 +56,27 @@ pub(crate) enum SecretError {
 impl Secrets {
     /// Secrets below a folder.
     pub(crate) fn new(folder: Option<PathBuf>) -> Self {
-        Self { folder }
+        Self { folder, readings: Arc::new(Semaphore::new(MAX_READINGS)) }
+    }
+
+    /// Reads elsewhere than on the runtime's threads: secrets are files, and a file system may be slow, or hang. Whoever
+    /// asks limits how long it waits; dropping this gives up.
+    ///
+    /// # Errors
+    /// When the runtime ends.
+    pub(crate) async fn elsewhere<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, SecretError> {
+        // Never closed. The reading keeps its place until it ends, even when nobody waits for it any more.
+        let place = Arc::clone(&self.readings).acquire_owned().await.ok();
+        let secrets = self.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let value = read(&secrets);
+            drop(place);
+            value
+        });
+        reading.await.map_err(SecretError::Unread)
     }
 
     /// One key's value, white space around it left out.
@@ -63,6 +95,14 @@ impl Secrets {
 
     /// Every key with its value.
     pub(crate) fn all(&self, secret: &SecretRef) -> Result<BTreeMap<String, Secret>, SecretError> {
+        self.each(secret)?.into_iter().map(|(key, value)| Ok((key, value?))).collect()
+    }
+
+    /// Every key with its value, or why that cannot be had.
+    pub(crate) fn each(
+        &self,
+        secret: &SecretRef,
+    ) -> Result<BTreeMap<String, Result<Secret, SecretError>>, SecretError> {
         let (folder, name) = (self.path(secret)?, format!("{}/{}", secret.namespace, secret.name));
         let failed = |source| SecretError::File { name: name.clone(), path: folder.clone(), source };
         let mut values = BTreeMap::new();
@@ -76,7 +116,7 @@ impl Secrets {
             if values.len() >= MAX_KEYS {
                 return Err(SecretError::Large(name));
             }
-            values.insert(key, read(&entry.path(), &name)?);
+            values.insert(key, read(&entry.path(), &name));
         }
         Ok(values)
     }
@@ -85,6 +125,12 @@ impl Secrets {
         let name = format!("{}/{}", secret.namespace, secret.name);
         let folder = self.folder.as_ref().ok_or_else(|| SecretError::NoFolder(name.clone()))?;
         Ok(folder.join(checked(&name, &secret.namespace)?).join(checked(&name, &secret.name)?))
+    }
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        Self::new(None)
     }
 }
 
@@ -119,6 +165,9 @@ fn read(path: &Path, name: &str) -> Result<Secret, SecretError> {
     }
     Ok(Secret(text.trim().to_owned()))
 }
+
+#[cfg(test)]
+pub(crate) mod stuck;
 
 #[cfg(test)]
 mod tests {

@@ -34,7 +34,8 @@ pub(crate) fn server(files: &TlsFiles) -> Result<ServerTlsConfig, TlsFileError> 
     let key = File::read("--grpc-tls-key", &files.key)?;
     let chain = cert.certificates()?;
     let private = PrivateKeyDer::from_pem_slice(&key.pem)
-        .map_err(|error| key.refuse(format!("holds no private key in PEM form: {error}")))?;
+        // The error would show the line that it does not understand: the whole key where its line breaks are lost.
+        .map_err(|_| key.refuse("holds no private key in PEM form; its line breaks may be lost".into()))?;
     CertifiedKey::from_der(chain, private, &default_provider())
         .map_err(|error| key.refuse(format!("does not go with {}: {error}", files.cert.display())))?;
     let config = ServerTlsConfig::new().identity(Identity::from_pem(&cert.pem, &key.pem));
@@ -62,7 +63,8 @@ impl File {
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.pem).collect();
-        let found = found.map_err(|error| self.refuse(format!("is no PEM file: {error}")))?;
+        // As above: a key may stand in the same file.
+        let found = found.map_err(|_| self.refuse("is no PEM file; its line breaks may be lost".into()))?;
         if found.is_empty() {
             return Err(self.refuse("holds no certificate in PEM form".into()));
         }

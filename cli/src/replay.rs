@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
+use agent::manifest::Document;
 use anyhow::Context;
 use rollout::names::CanaryId;
 use rollout::plan::Plan;
@@ -96,7 +97,7 @@ fn none_of(id: &CanaryId) -> String {
 fn plan_of(file: &Path, id: Option<&CanaryId>) -> Result<Plan, Failure> {
     let loaded = validate::load(file)?;
     let shown = text::clean(&file.display().to_string());
-    let plans: Vec<&Plan> = loaded.documents.iter().filter_map(|document| document.plan()).collect();
+    let plans: Vec<&Plan> = loaded.documents.iter().flat_map(Document::plans).collect();
     let own = plans.iter().find(|plan| Some(&plan.id) == id);
     match (own, plans.as_slice()) {
         (Some(plan), _) | (None, [plan]) => Ok((*plan).clone()),

@@ -40,10 +40,10 @@ impl Approvals {
         self.0.remove(gate).is_some()
     }
 
-    /// Who opened a gate for this revision, if it is open now.
-    pub fn of(&self, gate: &str, revision: &Revision, now: Millis) -> Option<&Approval> {
+    /// Who opened a gate for this revision, or for whichever is released next, if it is open now.
+    pub fn of(&self, gate: &str, revision: Option<&Revision>, now: Millis) -> Option<&Approval> {
         let is_valid = |approval: &&Approval| {
-            approval.revision.as_ref().is_none_or(|bound| bound == revision)
+            approval.revision.as_ref().is_none_or(|bound| Some(bound) == revision)
                 && approval.expires_at.is_none_or(|at| now < at)
         };
         self.0.get(gate).filter(is_valid)

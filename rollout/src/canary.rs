@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actions::REPORT_EVERY;
 use crate::approvals::Approvals;
-use crate::asking::Callee;
+use crate::asking::{Callee, Why};
 use crate::certificate::CertificateVerdict;
 use crate::evidence::Evidence;
 use crate::gates::GatesVerdict;
@@ -15,7 +15,7 @@ use crate::names::{CanaryId, Revision, Upstream};
 use crate::outside::{Hook, HookTarget};
 use crate::plan::{Advance, Plan, Promotion};
 use crate::rearm::{Rearming, fuse_plan, shares};
-use crate::release::{Awaiting, HistoryEvent, Note, Phase, ReleaseId, Run};
+use crate::release::{Awaiting, Cause, HistoryEvent, Hold, Note, Phase, ReleaseId, Run};
 use crate::table::{Entry, Epoch, Routing, Split, WeightPpm};
 use crate::tally::Counts;
 use crate::time::Millis;
@@ -31,8 +31,6 @@ pub struct Canary {
     pub plan: Plan,
     /// The plan for the next release, when the manifest changed during one.
     pub next_plan: Option<Plan>,
-    /// Whether its manifest is gone; it ends with its release.
-    pub withdrawn: bool,
     /// Where it stands.
     pub phase: Phase,
     /// Whether primary and canary have exchanged upstreams.
@@ -77,7 +75,6 @@ impl Canary {
         Self {
             plan,
             next_plan: None,
-            withdrawn: false,
             phase: Phase::Initialized,
             swapped: false,
             promoted: None,
@@ -144,9 +141,9 @@ impl Canary {
         Entry { canary: self.plan.id.clone(), epoch: self.epoch, routing: self.issued.clone() }
     }
 
-    /// What the machine's next step stands on.
-    pub fn given(&self) -> Given<'_> {
-        Given { plan: &self.plan, approvals: &self.approvals, promoted: self.promoted.as_ref() }
+    /// What the machine's next step stands on; `hold` is why it may not advance.
+    pub fn given<'a>(&'a self, hold: Option<&'a Hold>) -> Given<'a> {
+        Given { plan: &self.plan, approvals: &self.approvals, promoted: self.promoted.as_ref(), hold }
     }
 
     /// Takes one step's outcome: phase, effects, history. Returns the events to announce and who is to be asked.
@@ -158,6 +155,12 @@ impl Canary {
             self.share_fuse(steps[0].map(|(release, _)| release));
             self.step_since = self.epoch.next();
             self.certificate = None;
+        }
+        if let Phase::Failed(_, Cause::Rollback { name }) = &self.phase
+            && steps[0].is_some()
+        {
+            // Left open it would roll back the next attempt at the same revision too.
+            self.approvals.close(name);
         }
         let mut notes = step.notes;
         let mut asked = Vec::new();
@@ -191,6 +194,11 @@ impl Canary {
         event
     }
 
+    /// Whether the last release ended, and not on the primary: then it may be tried once more.
+    pub fn may_retry(&self) -> bool {
+        self.phase.ended().is_some_and(|ended| self.promoted.as_ref() != Some(&ended.revision))
+    }
+
     /// Who it is that a question went to, where that is a hook.
     pub fn hook(&self, callee: Callee) -> Option<&Hook> {
         match (callee, &self.plan.promotion) {
@@ -213,11 +221,17 @@ impl Canary {
         self.plan.outside.hooks.iter().filter(is_gate).map(|hook| hook.name.as_str())
     }
 
-    /// Makes what is waited for due now.
-    pub fn hurry(&mut self, now: Millis) {
-        if let Some(run) = self.phase.run().filter(|run| run.asking.is_none()) {
-            self.phase = self.phase.with_run(Run { check_at: now, round_at: now, gate_at: now, ..run.clone() });
-        }
+    /// Makes what waits for this stored gate due now; whether anything does.
+    pub fn hurry(&mut self, gate: &str, now: Millis) -> bool {
+        let waits = |run: &&Run| match &run.hold {
+            Some(Hold::Approval { refused, .. }) => {
+                refused.iter().any(|objection| objection.name == gate && objection.why == Why::Closed)
+            }
+            _ => false,
+        };
+        let Some(run) = self.phase.run().filter(|run| run.asking.is_none()).filter(waits) else { return false };
+        self.phase = self.phase.with_run(Run { gate_at: now, ..run.clone() });
+        true
     }
 
     /// Whether the entry in force sends, or copies, requests to the canary.
@@ -227,7 +241,16 @@ impl Canary {
 
     /// Issues a new entry if the routing that follows from plan and phase is not the one in force.
     pub fn issue(&mut self, is_cut: bool) -> Option<Entry> {
-        let routing = self.routing();
+        let routing = Routing { scope: self.plan.scope.clone(), primary: self.primary().clone(), split: self.split() };
+        self.issue_routing(Some(routing), is_cut)
+    }
+
+    /// Issues the last entry, after which its requests are none of ours; its manifest is gone.
+    pub fn withdraw(&mut self) -> Option<Entry> {
+        self.issue_routing(None, false)
+    }
+
+    fn issue_routing(&mut self, routing: Option<Routing>, is_cut: bool) -> Option<Entry> {
         if routing == self.issued {
             return None;
         }
@@ -262,13 +285,6 @@ impl Canary {
     pub fn continue_above(&mut self, epoch: Epoch) {
         self.epoch = self.epoch.max(epoch);
         self.issued = None;
-    }
-
-    fn routing(&self) -> Option<Routing> {
-        if self.withdrawn {
-            return None;
-        }
-        Some(Routing { scope: self.plan.scope.clone(), primary: self.primary().clone(), split: self.split() })
     }
 
     fn split(&self) -> Option<Split> {
@@ -309,9 +325,10 @@ impl Canary {
     /// Looks at what this step's requests prove; `None` where checks advance the release, or none is on.
     pub fn certify(&mut self) -> Option<&CertificateVerdict> {
         let Advance::Certificate(certificate) = &self.plan.advance else { return None };
-        let takes_requests = self.weight() > WeightPpm::ZERO || !self.plan.rules.is_empty();
-        // Copied requests prove nothing about users' own.
-        self.phase.judged().filter(|run| run.step > 0 && takes_requests)?;
+        // Copied requests prove nothing about users' own. A share of nothing, set by a person, proves nothing either.
+        let is_shared = |run: &Run| self.plan.stage(run.step).weight.max(self.weight()) > WeightPpm::ZERO;
+        let takes_requests = |run: &&Run| is_shared(run) || !self.plan.rules.is_empty();
+        self.phase.judged().filter(|run| run.step > 0).filter(takes_requests)?;
         self.certificate = Some(certificate.judge(&self.plan.gates, &self.on_step()));
         self.certificate.as_ref()
     }

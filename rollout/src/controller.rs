@@ -1,7 +1,8 @@
 //! Engine 2: all that the agent thinks. It composes fleet, canaries, judge and machine; it decides nothing itself.
 //!
 //! State = fold of the journalled events: `handle` is deterministic. What it returns is split by what it must wait for.
-//! `urgent` commands go out at once: they only reduce canary traffic, or say nothing that a crash could make untrue.
+//! `urgent` commands go out at once: they only reduce canary traffic, end what nobody waits for, or say nothing that a
+//! crash could make untrue.
 //! `stored` ones wait until the event is on disk, so that nobody acts on what a restart would not remember.
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use crate::asking::{CallId, Heard};
 use crate::canary::Canary;
 use crate::fleet::{Conn, Fleet};
 use crate::judge::judge;
-use crate::machine::{FINALISE_WITHIN, Input, Refusal, due, may_begin, step};
+use crate::machine::{FINALISE_WITHIN, Input, Refusal, asked_again, due, may_begin, step};
 use crate::names::CanaryId;
 use crate::plan::Plan;
 use crate::release::{Cause, Hold, Note, Phase, ReleaseId};
@@ -31,8 +32,11 @@ const MAX_REMEMBERED: usize = 4096;
 
 mod approving;
 mod connecting;
+mod reduced;
+mod serving;
 mod siblings;
 mod trips;
+mod withdrawing;
 
 use siblings::Standing;
 
@@ -105,20 +109,6 @@ impl Controller {
         &self.fleet
     }
 
-    /// The same without all other canaries and their history: what the record of a release begins with. What another
-    /// version of the same service does to it is an event of its own, so it goes on as the whole would.
-    pub fn only(&self, id: &CanaryId) -> Self {
-        let mut canaries: BTreeMap<CanaryId, Canary> = BTreeMap::new();
-        let mut service = id;
-        if let Some(canary) = self.canaries.get(id) {
-            service = canary.service();
-            let mut canary = canary.clone();
-            canary.history.clear();
-            canaries.insert(id.clone(), canary);
-        }
-        Self { canaries, fleet: self.fleet.only(id, service), ..Self::default() }
-    }
-
     fn declare(&mut self, plan: Plan, now: Millis, out: &mut Output) {
         let id = plan.id.clone();
         let Some(canary) = self.canaries.get_mut(&id) else {
@@ -129,7 +119,6 @@ impl Controller {
             self.canaries.insert(id.clone(), canary);
             return self.push(&id, false, out);
         };
-        canary.withdrawn = false;
         if canary.plan == plan {
             canary.next_plan = None;
             return self.push(&id, false, out);
@@ -151,13 +140,9 @@ impl Controller {
         if self.canaries.get(id).is_some_and(|canary| canary.phase.run().is_some()) {
             let _ = self.input(id, Input::Abort(Cause::Withdrawn), now, out);
         }
-        if let Some(canary) = self.canaries.get_mut(id) {
-            canary.withdrawn = true;
-            self.push(id, false, out);
-        }
-        if let Some(canary) = self.canaries.remove(id)
-            && self.remembered.len() < MAX_REMEMBERED
-        {
+        let Some(mut canary) = self.canaries.remove(id) else { return };
+        out.stored.extend(canary.withdraw().map(|entry| Command::Push(Box::new(entry))));
+        if self.remembered.len() < MAX_REMEMBERED {
             self.remembered.insert(id.clone(), Remembered { epoch: canary.epoch, releases: canary.releases });
         }
     }
@@ -209,8 +194,7 @@ impl Controller {
         let verdict = self.canaries.get_mut(id).and_then(|canary| canary.certify().cloned());
         let is_looked_at = verdict.is_some();
         if let Some(verdict) = verdict {
-            let hold = self.hold(id, now);
-            let _ = self.input(id, Input::Looked(verdict, hold), now, out);
+            let _ = self.input(id, Input::Looked(verdict), now, out);
         }
         is_looked_at
     }
@@ -240,8 +224,9 @@ impl Controller {
 
     fn ask(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) {
         let answer = self.asked(id, verb, now, out);
-        out.reply_at_once =
-            answer.is_err() || self.canaries.get(id).is_some_and(|c| matches!(c.phase, Phase::Failed(..)));
+        // A cut is in force with those who heard of it, whatever a crash forgets; nothing else is.
+        let is_cut = |command: &Command| matches!(command, Command::Push(entry) if entry.canary == *id);
+        out.reply_at_once = answer.is_err() || out.urgent.iter().any(is_cut);
         out.reply = Some(answer);
     }
 
@@ -256,11 +241,9 @@ impl Controller {
                 may_begin(canary.latest_plan(), "release", &canary.phase)?;
                 // A release that takes a running one's place is the next one, and follows the plan that waits for it.
                 let waiting = canary.next_plan.take_if(|_| canary.phase.gives_way_to(&revision));
-                let (primary, upstream) = canary.roles_under(waiting.as_ref().unwrap_or(&canary.plan));
-                if let Some(peer) = self.fleet.serving_by_default(canary.service(), upstream, now) {
-                    let (node, upstream, instead) = (peer.node.clone(), upstream.clone(), primary.clone());
+                if let Some(refused) = serving::refused(&self.fleet, canary, waiting.as_ref(), now) {
                     canary.next_plan = waiting.or(canary.next_plan.take());
-                    return Err(Refused::DefaultUpstream { node, upstream, instead });
+                    return Err(refused);
                 }
                 if let Some(plan) = waiting {
                     canary.follow(plan);
@@ -271,6 +254,9 @@ impl Controller {
             Verb::Abort { actor, reason } => Input::Abort(Cause::Asked { actor, reason }),
             Verb::Retry { actor, reason } => {
                 may_begin(canary.latest_plan(), "retry", &canary.phase)?;
+                if let Some(refused) = serving::refused(&self.fleet, canary, None, now).filter(|_| canary.may_retry()) {
+                    return Err(refused);
+                }
                 Input::Retry(ReleaseId(canary.releases + 1), actor, reason)
             }
             Verb::Promote { actor, reason } => Input::Promote(actor, reason),
@@ -294,10 +280,12 @@ impl Controller {
 
     /// Runs the machine for one canary and does what follows.
     fn input(&mut self, id: &CanaryId, input: Input, now: Millis, out: &mut Output) -> Result<(), Refusal> {
+        let hold = self.hold(id, now);
         let Some(canary) = self.canaries.get_mut(id) else {
             return Ok(());
         };
-        let taken = step(canary.given(), &canary.phase, input, now)?;
+        let calls_before = withdrawing::open(canary, &input);
+        let taken = step(canary.given(hold.as_ref()), &canary.phase, input, now)?;
         if let Some(run) = taken.phase.run() {
             canary.releases = canary.releases.max(run.release.0);
         }
@@ -314,6 +302,7 @@ impl Controller {
             canary.follow(plan);
         }
         self.push(id, is_cut, out);
+        self.end_calls(id, calls_before, out);
         self.tell_siblings(id, standing, now, out);
         // Traffic moves before anybody is called or told.
         out.stored.extend(calls.into_iter().chain(told));
@@ -362,8 +351,7 @@ impl Controller {
             let Some(verdict) = self.canaries.get(&id).map(|canary| judge(&canary.plan, &canary.evidence, now)) else {
                 continue;
             };
-            let hold = self.hold(&id, now);
-            let _ = self.input(&id, Input::Checked(verdict, hold), now, out);
+            let _ = self.input(&id, Input::Checked(verdict), now, out);
         }
     }
 
@@ -385,10 +373,12 @@ impl Controller {
         }
     }
 
-    /// Streams are gone; whoever was asked and whose answer was never stored is asked again.
+    /// Streams are gone; whoever was asked and whose answer was never stored is asked again. How long the agent was away
+    /// speaks against nobody.
     fn restart(&mut self, now: Millis, out: &mut Output) {
         self.fleet.disconnect_all(now);
-        for canary in self.canaries.values() {
+        for canary in self.canaries.values_mut() {
+            canary.phase = asked_again(&canary.plan, &canary.phase, now);
             out.stored.extend(telling::ask(canary, &canary.unanswered()));
         }
     }

@@ -1,5 +1,7 @@
 //! The words between the agent's shell and its engine: what happens, and what must be done about it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -172,8 +174,8 @@ pub struct Payload {
     pub release: ReleaseId,
     /// What it brings; Flagger's checksum.
     pub revision: Option<Revision>,
-    /// What happened, for hooks that are told of events.
-    pub told: Option<Told>,
+    /// What is sent beside: the hook's own, and what its kind adds.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// One event in words.
@@ -215,6 +217,13 @@ pub enum Command {
         call: CallId,
         /// What to ask.
         metric: Box<ExternalMetric>,
+    },
+    /// End these calls and queries, whether under way or still to be made: nobody waits for them any more.
+    EndCalls {
+        /// Whose.
+        canary: CanaryId,
+        /// Which.
+        calls: Vec<CallId>,
     },
     /// Call a hook whose answer changes nothing.
     TellHook {
@@ -312,6 +321,6 @@ pub struct Output {
     pub followed: Vec<Event>,
     /// The answer, for [`Event::Asked`].
     pub reply: Option<Result<Done, Refused>>,
-    /// Whether the answer may be given before the event is stored.
+    /// Whether the answer may be given before the event is stored: it refuses, or the release is cut already.
     pub reply_at_once: bool,
 }

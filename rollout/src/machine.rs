@@ -20,6 +20,8 @@ mod looked;
 mod moved;
 mod verbs;
 
+pub use asked::asked_again;
+
 /// How long Finalising waits for workers that do not confirm; their lease ends the canary's share anyway.
 pub const FINALISE_WITHIN: Millis = Millis(10_000);
 
@@ -39,10 +41,12 @@ pub enum Input {
     },
     /// The release that ended last, once more under this number.
     Retry(ReleaseId, Actor, String),
-    /// A check is due and says this; `hold` is a reason to stand still that the checks do not know.
-    Checked(Verdict, Option<Hold>),
-    /// This step's requests prove this, in a release that advances on certificate; `hold` as above.
-    Looked(CertificateVerdict, Option<Hold>),
+    /// A check is due and says this.
+    Checked(Verdict),
+    /// A stored gate that it waits for was opened between two checks; one would say this now.
+    Opened(Verdict),
+    /// This step's requests prove this, in a release that advances on certificate.
+    Looked(CertificateVerdict),
     /// A gate has tripped.
     Tripped(GatesVerdict),
     /// Somebody who was asked in this round answered.
@@ -74,6 +78,8 @@ pub struct Given<'a> {
     pub approvals: &'a Approvals,
     /// What the primary runs, as far as it is known.
     pub promoted: Option<&'a Revision>,
+    /// A reason to stand still that neither checks nor hooks know.
+    pub hold: Option<&'a Hold>,
 }
 
 /// What the controller must do besides keeping the new phase.
@@ -123,8 +129,9 @@ pub fn step(given: Given<'_>, phase: &Phase, input: Input, now: Millis) -> Resul
             begun::start(given, phase, asked, now)?
         }
         Input::Retry(release, actor, reason) => begun::retry(given, phase, release, (actor, reason), now)?,
-        Input::Checked(verdict, hold) => checked::checked(given, phase, verdict, hold, now),
-        Input::Looked(verdict, hold) => looked::looked(given, phase, verdict, hold, now),
+        Input::Checked(verdict) => checked::checked(given, phase, verdict, now),
+        Input::Opened(verdict) => checked::opened(given, phase, verdict, now),
+        Input::Looked(verdict) => looked::looked(given, phase, verdict, now),
         Input::Tripped(verdict) => tripped(phase, verdict, now),
         Input::Heard(round, callee, heard) => asked::heard(given, phase, round, callee, heard, now),
         Input::Abort(cause) => verbs::aborted(given.plan, phase, cause, now)?,
@@ -136,7 +143,9 @@ pub fn step(given: Given<'_>, phase: &Phase, input: Input, now: Millis) -> Resul
         Input::Skip(actor, reason) => verbs::skip(given, phase, actor, reason, now)?,
         Input::Settled(unheard) => moved::settled(phase, unheard, now),
     };
-    if step.phase.name() != phase.name()
+    let is_begun = |phase: &Phase| phase.run().is_some_and(|run| run.step > 0);
+    // What Progressing may take is counted from the first traffic.
+    if (step.phase.name() != phase.name() || is_begun(&step.phase) && !is_begun(phase))
         && let Some(run) = step.phase.run()
     {
         step.phase = step.phase.with_run(Run { phase_at: now, ..run.clone() });
@@ -158,7 +167,7 @@ pub fn due(plan: &Plan, phase: &Phase) -> Option<(Millis, Millis)> {
     let Deadlines { waiting, progressing, waiting_promotion, promoting } = plan.course.deadlines;
     let (run, after) = match phase {
         Phase::Waiting(run) => (run, waiting?),
-        Phase::Progressing(run) => (run, progressing?),
+        Phase::Progressing(run) if run.step > 0 => (run, progressing?),
         Phase::WaitingPromotion(run) => (run, waiting_promotion?),
         // Once the primary runs the new version, there is no way back that time could ask for.
         Phase::Promoting(run, Awaiting::Hook | Awaiting::Confirmation { .. }) => (run, promoting?),
@@ -204,7 +213,10 @@ fn first_look(plan: &Plan, now: Millis) -> Millis {
 
 /// Stands where it stands; why is said once.
 fn held(phase: &Phase, run: Run, hold: Option<Hold>) -> Step {
-    let is_news = hold != run.hold;
+    let is_news = match (&hold, &run.hold) {
+        (Some(hold), Some(before)) => !hold.repeats(before),
+        _ => true,
+    };
     let phase = phase.with_run(Run { hold: hold.clone(), ..run });
     match hold {
         Some(hold) if is_news => noted(phase, Note::Held(hold)),

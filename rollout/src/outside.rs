@@ -29,7 +29,8 @@ pub enum HookKind {
     Rollout,
     /// Before each step that gives the canary more; until it agrees the step waits.
     ConfirmTrafficIncrease,
-    /// When all steps are proven; until it agrees the release waits, still judged.
+    /// When all steps are proven, before all traffic goes there to bake or by a switch; until it agrees the release waits,
+    /// still judged.
     ConfirmPromotion,
     /// Brings the primary to the new version; its answer ends the wait.
     Promotion,

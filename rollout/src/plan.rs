@@ -18,6 +18,7 @@ use crate::time::Millis;
 
 mod course;
 mod rules;
+mod stripped;
 
 pub use course::{Course, Deadlines, Stage, Stop};
 

@@ -2,7 +2,8 @@
 //!
 //! A record is an [`Opening`], the state just before the release was asked for, and the [`Line`]s that followed. What
 //! another version of the same service did to it is a line of its own, so folding the lines onto the opening gives what
-//! the whole journal gave.
+//! the whole journal gave. Records are handed out: their plans decide the same, without what may be secret (see
+//! [`stripped`](crate::plan::Plan::stripped)).
 
 use std::collections::BTreeMap;
 
@@ -171,11 +172,12 @@ fn line(id: &CanaryId, release: ReleaseId, at: Millis, event: Event) -> Addition
     Addition::new(id, release, Added::Line(Box::new(Line { at, event: Some(event), ended: None })))
 }
 
-/// The part of an event that concerns one canary; `None` when there is none.
+/// The part of an event that concerns one canary, fit to be handed out; `None` when there is none.
 pub fn about(event: &Event, id: &CanaryId) -> Option<Event> {
     let is_own = |other: &CanaryId| other == id;
     match event {
-        Event::Declared(plan) => is_own(&plan.id).then(|| event.clone()),
+        // As in the opening: a plan that waits must be known again when it is declared once more.
+        Event::Declared(plan) => is_own(&plan.id).then(|| Event::Declared(Box::new(plan.as_ref().clone().stripped()))),
         Event::Withdrawn(other)
         | Event::Adopted(_, other, _)
         | Event::Asked(other, _)

@@ -1,8 +1,10 @@
 //! What a release is and what is said of it: the words shared by the state machine, the journal, the API and the CLI.
 
+use std::mem::{Discriminant, discriminant};
+
 use serde::{Deserialize, Serialize};
 
-use crate::asking::{Asking, Objection, Purpose};
+use crate::asking::{Asking, Objection, Purpose, Why};
 use crate::gates::Action;
 pub use crate::names::{Actor, ReleaseId};
 use crate::names::{Revision, Upstream};
@@ -33,7 +35,7 @@ pub struct Run {
     pub failed_checks: u32,
     /// Checks at which a metric server had no value; not forgiven either, but counted apart.
     pub blind_checks: u32,
-    /// When the phase began.
+    /// When the phase began; in Progressing, when it got its first traffic.
     pub phase_at: Millis,
     /// When the step was taken, or gone on with after a pause.
     pub step_at: Millis,
@@ -45,7 +47,7 @@ pub struct Run {
     pub asking: Option<Asking>,
     /// What was agreed to on this step.
     pub agreed: Vec<Purpose>,
-    /// On certificate: when hooks and metrics are asked again for the next check.
+    /// When hooks and metrics are asked again for the next check; until then what they agreed to holds.
     pub round_at: Millis,
     /// On certificate: when an approval that was refused is asked for again.
     pub gate_at: Millis,
@@ -90,6 +92,24 @@ pub enum Hold {
         /// Whose.
         node: String,
     },
+}
+
+impl Hold {
+    /// Whether it says the same as another one: who refused and how, whatever the words of a hook that answers something
+    /// new at every call, and in whatever order the answers came.
+    pub fn repeats(&self, other: &Self) -> bool {
+        let (Self::Approval { purpose, refused }, Self::Approval { purpose: before, refused: others }) = (self, other)
+        else {
+            return self == other;
+        };
+        purpose == before && said(refused) == said(others)
+    }
+}
+
+fn said(refused: &[Objection]) -> Vec<(&str, Discriminant<Why>)> {
+    let mut said: Vec<_> = refused.iter().map(|one| (one.name.as_str(), discriminant(&one.why))).collect();
+    said.sort_by_key(|(name, _)| *name);
+    said
 }
 
 /// What ends a wait for the primary to be brought to the new version.

@@ -245,7 +245,9 @@ impl Table {
             let routing = entry.routing.as_ref()?;
             path.starts_with(routing.scope.path_prefix.as_bytes()).then_some(Found { entry, routing, ids })
         });
-        fitting.max_by_key(|found| found.routing.scope.path_prefix.len())
+        // Lanes before a canary without: a proxy's own table may still name the service as a whole.
+        fitting
+            .max_by_key(|Found { routing: Routing { scope, .. }, .. }| (scope.path_prefix.len(), scope.lane.is_some()))
     }
 
     /// All versions that share a found one's traffic, itself among them.

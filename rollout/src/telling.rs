@@ -1,11 +1,13 @@
 //! Who outside is asked and told, with what words: the commands that follow from questions and events.
 
+use std::collections::BTreeMap;
+
 use crate::asking::{CallId, Callee};
 use crate::canary::Canary;
 use crate::events::{Command, Payload, Told};
 use crate::explain;
 use crate::names::Revision;
-use crate::outside::{Hook, HookKind, Severity};
+use crate::outside::{Hook, HookKind, HookTarget, Severity};
 use crate::release::{HistoryEvent, Hold, Note, Phase, ReleaseId};
 use crate::time::Millis;
 
@@ -22,7 +24,8 @@ pub(crate) fn ask(canary: &Canary, callees: &[Callee]) -> Vec<Command> {
             }
             Callee::Hook(_) | Callee::Promotion => {
                 let hook = canary.hook(*callee)?.clone();
-                Some(Command::CallHook { canary: id, call, hook, payload: payload(canary, None) })
+                let payload = payload(canary, &hook, None);
+                Some(Command::CallHook { canary: id, call, hook, payload })
             }
         }
     };
@@ -51,10 +54,10 @@ pub(crate) fn tell(canary: &Canary, event: &HistoryEvent) -> Vec<Command> {
     let hooks = outside.hooks.iter().filter(is_told).map(|hook| Command::TellHook {
         canary: canary.plan.id.clone(),
         hook: hook.clone(),
-        payload: payload(canary, (hook.kind == HookKind::Event).then(|| told.clone())),
+        payload: payload(canary, hook, Some(&told)),
     });
     let is_alerting = is_alerting(&event.note) && !is_muted(canary, &event.note);
-    let alerts = outside.alerts.iter().filter(|alert| is_alerting && severity >= alert.severity);
+    let alerts = outside.alerts.iter().filter(|alert| is_alerting && alert.takes(severity));
     let alerts = alerts.map(|alert| Command::Alert {
         canary: canary.plan.id.clone(),
         alert: alert.clone(),
@@ -111,9 +114,29 @@ fn is_muted(canary: &Canary, note: &Note) -> bool {
     refused.iter().all(|objection| is_mute(&objection.name))
 }
 
-fn payload(canary: &Canary, told: Option<Told>) -> Payload {
-    let release = ReleaseId(canary.releases);
-    Payload { phase: canary.phase.name(), release, revision: revision(canary), told }
+fn payload(canary: &Canary, hook: &Hook, told: Option<&Told>) -> Payload {
+    let (release, revision) = (ReleaseId(canary.releases), revision(canary));
+    let mut metadata = match &hook.target {
+        HookTarget::Call(call) => call.metadata.clone(),
+        HookTarget::Gate => BTreeMap::new(),
+    };
+    match (hook.kind, told) {
+        // What it is to deploy; a manifest that gives these keys knows better what its receiver reads.
+        (HookKind::Promotion, _) => {
+            let revision = revision.as_ref().map_or_else(String::new, Revision::to_string);
+            metadata.entry("revision".into()).or_insert(revision);
+            metadata.entry("release".into()).or_insert_with(|| release.0.to_string());
+        }
+        // What happened, under Flagger's keys, which are not the manifest's to give.
+        (HookKind::Event, Some(Told { at, severity, message })) => {
+            let kind = if *severity > Severity::Info { "Warning" } else { "Normal" };
+            metadata.insert("eventMessage".into(), message.clone());
+            metadata.insert("eventType".into(), kind.into());
+            metadata.insert("timestamp".into(), at.0.to_string());
+        }
+        _ => {}
+    }
+    Payload { phase: canary.phase.name(), release, revision, metadata }
 }
 
 fn revision(canary: &Canary) -> Option<Revision> {

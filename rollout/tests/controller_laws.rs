@@ -57,7 +57,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => (peer.clone(), canary.clone()).prop_map(|(peer, canary)| Op::Trip(peer, canary)),
         3 => (peer, canary.clone()).prop_map(|(peer, canary)| Op::Adopted(peer, canary)),
         4 => (canary.clone(), 0u8..3).prop_map(|(canary, revision)| Op::Ask(canary, 0, revision)),
-        5 => (canary, 1u8..11).prop_map(|(canary, verb)| Op::Ask(canary, verb, 0)),
+        5 => (canary, 1u8..13).prop_map(|(canary, verb)| Op::Ask(canary, verb, 0)),
         4 => (0usize..8, 0u8..4).prop_map(|(call, what)| Op::Answer(call, what)),
         2 => (0u64..20_000).prop_map(Op::Wait),
         6 => Just(Op::Timer),
@@ -121,6 +121,8 @@ fn verb(kind: u8, revision: u8) -> Verb {
         7 => Verb::SetWeight { weight: percent(17), actor, reason },
         8 => Verb::Skip { actor, reason },
         9 => Verb::OpenGate { gate: "rollout".into(), revision: None, expires_after: None, actor, reason },
+        10 => Verb::CloseGate { gate: "rollout".into(), actor, reason },
+        11 => Verb::CloseGate { gate: "roll-back".into(), actor, reason },
         _ => Verb::OpenGate {
             gate: "roll-back".into(),
             revision: None,

@@ -117,16 +117,20 @@ fn a_slow_hook_delays_no_cut() {
     });
     walk.release("v2");
     walk.check(GOOD);
-    walk.check(BAD);
     walk.check(GOOD);
     walk.check(BAD);
+    walk.answers("load", YES);
+    walk.check(GOOD);
+    let asked_at = walk.now;
+    walk.check(BAD);
+    assert_eq!(walk.now.since(asked_at), Millis::from_secs(10), "an interval after it was asked");
 }
 
 #[test]
 fn a_silent_hook_counts_as_a_refusal() {
     let mut walk = Walk::new("silent_hook", |spec| spec.outside.hooks = vec![call("load", HookKind::Rollout)]);
     walk.release("v2");
-    for _ in 0..6 {
+    for _ in 0..24 {
         walk.timer();
     }
 }
@@ -185,7 +189,6 @@ fn blue_green_with_a_mirrored_stage() {
         walk.answers("load", YES);
     }
     walk.ask("open owner", open("owner"));
-    walk.answers("load", YES);
     walk.check(GOOD);
     walk.answers("load", YES);
 }
@@ -277,6 +280,7 @@ fn analysis_is_skipped_when_the_manifest_says_so() {
     });
     walk.release("v2");
     walk.ask("open board", open("board"));
+    walk.timer();
     walk.ask("confirm", Verb::Confirm { actor: word("ana"), reason: String::new() });
 }
 

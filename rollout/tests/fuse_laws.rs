@@ -187,13 +187,22 @@ fn what_lease_or_fuse_send_to_primary_was_placed_by_nobody() {
 
 #[test]
 fn requests_of_an_earlier_epoch_do_not_trip_the_next() {
-    let mut alone = Alone::welcomed(vec![]);
-    alone.adopt(entry(4, None));
-    (0..100).for_each(|_| assert!(alone.request(true, None)));
-    alone.adopt(entry(6, None));
-    alone.now.0 += 1_000_000;
-    alone.tick();
-    assert_eq!(alone.trips(), []);
+    for (has_fuse, is_cut, salt) in (0..8).map(|n| (n & 1 == 0, n & 2 == 0, ["prod/web#1", "prod/web#2"][n / 4])) {
+        let mut alone = Alone::welcomed(vec![]);
+        let [mut first, mut without, mut next] = [4, 5, 6].map(|epoch| entry(epoch, None));
+        let split = |entry: &mut Entry| entry.routing.as_mut().unwrap().split.take().unwrap();
+        let fuse = split(&mut without).fuse.filter(|_| has_fuse);
+        first.routing.as_mut().unwrap().split.as_mut().unwrap().fuse = fuse;
+        next.routing.as_mut().unwrap().split.as_mut().unwrap().salt = salt.into();
+        alone.adopt(first);
+        (0..100).for_each(|_| assert!(alone.request(true, None)));
+        [without].into_iter().filter(|_| is_cut).for_each(|entry| alone.adopt(entry));
+        alone.adopt(next);
+        (0..5).for_each(|_| assert!(alone.request(true, Some(b"200"))));
+        alone.now.0 += 1_000_000;
+        alone.tick();
+        assert_eq!(alone.trips(), [], "with a fuse: {has_fuse}; after a cut: {is_cut}; then {salt}");
+    }
 }
 
 #[test]

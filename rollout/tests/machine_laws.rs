@@ -70,7 +70,7 @@ fn holds() -> impl Strategy<Value = Hold> {
 prop_compose! {
     fn runs()(
         release in 1u64..4, revision in 0..3, step in 0usize..=3, failed_checks in 0u32..5,
-        (step_at, check_at) in (0u64..50_000, 0u64..100_000), hold in prop::option::of(holds()),
+        (step_at, check_at) in (0u64..50_000, 0u64..100_000), set in prop::option::weighted(0.3, 0u32..=60), hold in prop::option::of(holds()),
         asking in prop::option::weighted(0.4, (purposes(), callees(), any::<bool>())),
     ) -> Run {
         let step = if hold == Some(Hold::Unsupported) { 0 } else { step };
@@ -80,7 +80,7 @@ prop_compose! {
         });
         Run {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("ana"), started_at: Millis(1),
-            step, weight: None, failed_checks, blind_checks: 0, phase_at: Millis(1), step_at: Millis(step_at),
+            step, weight: set.filter(|_| step > 0).map(percent), failed_checks, blind_checks: 0, phase_at: Millis(1), step_at: Millis(step_at),
             check_at: Millis(check_at), round: 1, asking, agreed: vec![], round_at: Millis(check_at), gate_at: Millis(step_at),
             accepted_by: None, hold, tripped: None,
         }
@@ -107,9 +107,9 @@ fn heard() -> impl Strategy<Value = Heard> {
     ]
 }
 
-fn given(plan: &Plan) -> Given<'_> {
+fn given<'a>(plan: &'a Plan, hold: Option<&'a Hold>) -> Given<'a> {
     static CLOSED: std::sync::LazyLock<Approvals> = std::sync::LazyLock::new(Approvals::default);
-    Given { plan, approvals: &CLOSED, promoted: None }
+    Given { plan, approvals: &CLOSED, promoted: None, hold }
 }
 
 fn tripped(action: Action) -> GatesVerdict {
@@ -129,7 +129,7 @@ fn phases() -> impl Strategy<Value = Phase> {
         1 => Just(Phase::Initialized),
         4 => runs().prop_map(Phase::Progressing),
         2 => runs().prop_map(Phase::Paused),
-        1 => runs().prop_map(|run| Phase::Waiting(Run { step: 0, ..run })),
+        1 => runs().prop_map(|run| Phase::Waiting(Run { step: 0, weight: None, ..run })),
         2 => runs().prop_map(|run| Phase::WaitingPromotion(Run { step: run.step.max(1), ..run })),
         3 => (runs(), waits).prop_map(|(run, awaiting)| Phase::Promoting(run, awaiting)),
         2 => (runs(), 0u64..100_000).prop_map(|(run, deadline)| Phase::Finalising(run, Millis(deadline))),
@@ -153,10 +153,9 @@ fn inputs() -> impl Strategy<Value = Input> {
         2 => (1u64..5, 0..3, any::<bool>()).prop_map(|(release, revision, accept_unsupported)| Input::Start {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("bob"), accept_unsupported,
         }),
-        4 => (answers, prop::option::of(holds())).prop_map(|(answer, hold)| Input::Checked(verdict(answer), hold)),
-        4 => (0.0f64..6.0, 0u64..3, prop::option::of(holds())).prop_map(|(ln_e, requests, hold)| {
-            Input::Looked(certificate(ln_e, requests), hold)
-        }),
+        4 => answers.clone().prop_map(|answer| Input::Checked(verdict(answer))),
+        2 => answers.prop_map(|answer| Input::Opened(verdict(answer))),
+        4 => (0.0f64..6.0, 0u64..3).prop_map(|(ln_e, requests)| Input::Looked(certificate(ln_e, requests))),
         1 => causes.prop_map(Input::Abort),
         1 => Just(Input::Promote(word("bob"), "now".into())),
         1 => Just(Input::Retry(ReleaseId(5), word("bob"), String::new())),
@@ -173,9 +172,14 @@ fn inputs() -> impl Strategy<Value = Input> {
 
 /// The canary after one input, as the controller keeps it: what it was before if the input was refused.
 fn after(plan: &Plan, phase: &Phase, input: Input, now: Millis) -> Canary {
+    after_held(plan, None, phase, input, now)
+}
+
+/// The same while something holds every release.
+fn after_held(plan: &Plan, hold: Option<&Hold>, phase: &Phase, input: Input, now: Millis) -> Canary {
     let mut canary = Canary::new(plan.clone(), Epoch(4));
     canary.phase = phase.clone();
-    if let Ok(taken) = step(given(plan), phase, input, now) {
+    if let Ok(taken) = step(given(plan, hold), phase, input, now) {
         canary.take(taken, now);
     }
     canary
@@ -197,7 +201,8 @@ proptest! {
 
     #[test]
     fn every_phase_answers_every_input_and_keeps_the_plan(plan in plans(), phase in phases(), input in inputs()) {
-        let set = if let Input::SetWeight(weight, ..) = &input { *weight } else { WeightPpm::ZERO };
+        let before = phase.run().and_then(|run| run.weight).unwrap_or(WeightPpm::ZERO);
+        let set = if let Input::SetWeight(weight, ..) = &input { before.max(*weight) } else { before };
         let mut canary = after(&plan, &phase, input, NOW);
         prop_assert!(canary.phase.run().is_none_or(|run| run.step <= plan.last_step()), "{:?}", canary.phase);
         prop_assert!(canary.weight() <= greatest(&plan).max(set));
@@ -227,7 +232,7 @@ proptest! {
     #[test]
     fn a_failed_check_is_never_forgiven(plan in plans(), phase in phases(), hold in prop::option::of(holds())) {
         let Some(run) = phase.run().filter(|run| takes_traffic(&phase) && run.step > 0).cloned() else { return Ok(()) };
-        let failing = after(&plan, &phase, Input::Checked(verdict(Answer::Fail), hold), NOW);
+        let failing = after_held(&plan, hold.as_ref(), &phase, Input::Checked(verdict(Answer::Fail)), NOW);
         match failing.phase.run() {
             None => {
                 prop_assert!(run.failed_checks + 1 >= plan.threshold);
@@ -243,25 +248,63 @@ proptest! {
     }
 
     #[test]
-    fn more_traffic_needs_a_passed_check_or_a_certificate_or_a_start(plan in plans(), phase in phases(), input in inputs()) {
+    fn more_traffic_needs_a_passed_check_or_a_certificate_or_a_start(
+        plan in plans(), phase in phases(), input in inputs(), hold in prop::option::of(holds()),
+    ) {
         let before = { let mut canary = Canary::new(plan.clone(), Epoch(4)); canary.phase = phase.clone(); canary.weight() };
         let is_moving = matches!(phase, Phase::Progressing(_) | Phase::WaitingPromotion(_));
         let is_begun = phase.run().is_some_and(|run| run.step > 0);
         let may_grow = match &input {
-            Input::Start { .. } | Input::Retry(..) | Input::Skip(..) | Input::SetWeight(..) | Input::Resume(..) => true,
+            // Whoever passes these on has asked whether anything holds the release.
+            Input::Start { .. } | Input::Retry(..) => true,
+            Input::Skip(..) | Input::SetWeight(..) if is_begun => true,
+            Input::Resume(..) | Input::Skip(..) if !is_begun => hold.is_none(),
             // The last approval before the first traffic; also of a silence that a tick ends.
-            Input::Heard(..) | Input::Checked(..) if !is_begun => true,
-            Input::Checked(verdict, hold) => {
-                is_moving && verdict.answer == Answer::Pass && hold.is_none()
+            Input::Heard(..) | Input::Checked(..) | Input::Opened(..) if !is_begun => hold.is_none(),
+            Input::Checked(verdict) | Input::Opened(verdict) => {
+                // Where nobody sends requests there, hooks alone are asked.
+                let is_dark = phase.run().is_some_and(|run| !plan.is_live(run.step));
+                let is_good = verdict.answer == Answer::Pass || (is_dark && verdict.answer == Answer::Undecided);
+                is_moving && is_good && hold.is_none()
             }
-            Input::Looked(verdict, hold) => {
+            Input::Looked(verdict) => {
                 let has_dwelt = phase.run().is_some_and(|run| NOW.since(run.step_at) >= verdict.dwell);
                 is_moving && verdict.is_certified() && hold.is_none() && has_dwelt
             }
             _ => false,
         };
-        let grown = after(&plan, &phase, input, NOW).weight() > before;
+        let grown = after_held(&plan, hold.as_ref(), &phase, input, NOW).weight() > before;
         prop_assert!(!grown || may_grow);
+    }
+
+    #[test]
+    fn whoever_goes_on_without_proof_gives_no_less(plan in plans(), phase in phases()) {
+        let of = |phase: &Phase| { let mut canary = Canary::new(plan.clone(), Epoch(4)); canary.phase = phase.clone(); canary.weight() };
+        let is_on = |phase: &Phase| matches!(phase, Phase::Progressing(_) | Phase::Paused(_) | Phase::WaitingPromotion(_));
+        for input in [Input::Skip(word("bob"), "now".into()), Input::Opened(verdict(Answer::Pass)), Input::Checked(verdict(Answer::Pass))] {
+            let after = after(&plan, &phase, input, NOW).phase;
+            prop_assert!(!is_on(&phase) || !is_on(&after) || of(&after) >= of(&phase), "{after:?}");
+        }
+    }
+
+    #[test]
+    fn what_holds_the_release_before_does_not_hold_a_new_one(plan in plans(), hold in holds(), is_accepted in any::<bool>()) {
+        let input = || Input::Start { release: ReleaseId(1), revision: word("v9"), actor: word("bob"), accept_unsupported: is_accepted };
+        let [held, free] = [Some(&hold), None].map(|hold| after_held(&plan, hold, &Phase::Initialized, input(), NOW).phase);
+        prop_assert_eq!(held, free);
+    }
+
+    #[test]
+    fn a_gate_that_opens_is_no_check(plan in plans(), phase in phases(), answer in 0usize..3) {
+        let answer = [Answer::Pass, Answer::Fail, Answer::Undecided][answer];
+        let after = after(&plan, &phase, Input::Opened(verdict(answer)), NOW).phase;
+        let counted = |phase: &Phase| phase.run().map(|run| (run.step, run.failed_checks, run.blind_checks, run.check_at));
+        let stands = |phase: &Phase| phase.run().map(|run| (run.step, run.step_at));
+        let goes_on = stands(&after) != stands(&phase);
+        let asks = after.run().is_some_and(|run| run.asking.is_some() || run.step == 0);
+        let is_promoted = matches!(after, Phase::Promoting(..) | Phase::Finalising(..));
+        prop_assert!(goes_on || asks || is_promoted || counted(&after) == counted(&phase), "{after:?}");
+        prop_assert!(!matches!(after, Phase::Failed(..)) || after == phase);
     }
 
     #[test]
@@ -282,8 +325,8 @@ proptest! {
         let answer = [Answer::Pass, Answer::Fail, Answer::Undecided][answer];
         for phase in [Phase::Progressing(run.clone()), Phase::Paused(run)] {
             let input = match plan.advance {
-                Advance::Interval => Input::Checked(verdict(answer), None),
-                Advance::Certificate(_) => Input::Looked(certificate(ln_e, 5), None),
+                Advance::Interval => Input::Checked(verdict(answer)),
+                Advance::Certificate(_) => Input::Looked(certificate(ln_e, 5)),
             };
             let phase = after(&plan, &phase, input, NOW).phase;
             prop_assert!(phase.run().is_none_or(|run| run.check_at > NOW), "a due check would be due for ever");
@@ -292,7 +335,7 @@ proptest! {
 
     #[test]
     fn the_revision_is_promoted_once_and_roles_change_only_by_swap(plan in plans(), phase in phases(), input in inputs()) {
-        let Ok(taken) = step(given(&plan), &phase, input, NOW) else { return Ok(()) };
+        let Ok(taken) = step(given(&plan, None), &phase, input, NOW) else { return Ok(()) };
         let count = |wanted: &dyn Fn(&Effect) -> bool| taken.effects.iter().filter(|effect| wanted(effect)).count();
         let swaps = count(&|effect| *effect == Effect::SwapRoles);
         let promoted = count(&|effect| matches!(effect, Effect::Promoted(_)));

@@ -22,7 +22,7 @@ const MAX_SLACK_BYTES: usize = 64 << 10;
 pub(super) struct Delivery {
     secrets: Secrets,
     timeout: Duration,
-    /// One for each proxy: setting up TLS takes its time, and connections are kept.
+    /// One for each proxy: setting up TLS takes its time.
     clients: Mutex<BTreeMap<Option<String>, Client>>,
 }
 
@@ -47,10 +47,9 @@ impl Delivery {
 
     /// Sends a message once.
     pub(super) async fn attempt(&self, receiver: &Receiver, message: &Message) -> Result<(), Refused> {
-        let (secrets, of) = (self.secrets.clone(), receiver.clone());
-        // Secrets are files, and a file system may be slow.
-        let found = tokio::task::spawn_blocking(move || place(&of, &secrets)).await;
-        let Place { address, token } = found.map_err(|error| Refused::finally(error.to_string()))??;
+        let of = receiver.clone();
+        let found = post::prepared(&self.secrets, self.timeout, move |secrets| place(&of, secrets)).await;
+        let Place { address, token } = found?;
         let mut hidden = Hidden::of(&address);
         if let Some(proxy) = receiver.proxy.as_deref().and_then(|proxy| Url::parse(proxy).ok()) {
             hidden.merge(&Hidden::of(&proxy));
@@ -118,8 +117,8 @@ fn place(receiver: &Receiver, secrets: &Secrets) -> Result<Place, Refused> {
 }
 
 async fn slack_said_yes(answer: Response, hidden: &Hidden) -> Result<(), Refused> {
-    let text = post::start(answer, MAX_SLACK_BYTES).await;
-    match serde_json::from_str::<SlackAnswer>(&text) {
+    let start = post::start(answer, MAX_SLACK_BYTES).await;
+    match serde_json::from_str::<SlackAnswer>(&start.text) {
         Ok(SlackAnswer { ok: false, error }) => {
             let again =
                 matches!(error.as_str(), "ratelimited" | "internal_error" | "fatal_error" | "service_unavailable");

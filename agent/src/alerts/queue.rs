@@ -1,17 +1,16 @@
-//! One queue and one task for each receiver: order is kept, and one that is dead delays no other.
+//! One queue for each receiver, and how patient its task is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rollout::outside::Receiver;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::delivery::Delivery;
 use super::{Counters, Message};
 use crate::post::{Pace, Refused};
+use crate::queues;
 use crate::secrets::Secrets;
 
 /// How long a queue is and how patient.
@@ -35,14 +34,13 @@ pub(super) const LIMITS: Limits = Limits {
     patience: Duration::from_secs(300),
 };
 
-/// All queues. A receiver stands in `waiting` as long as its task runs.
+/// All queues, and what became of what was in them.
 #[derive(Debug)]
 pub(super) struct Queues {
     pub(super) counters: Counters,
     limits: Limits,
     delivery: Delivery,
-    waiting: Mutex<BTreeMap<Receiver, VecDeque<Queued>>>,
-    busy: watch::Sender<usize>,
+    waiting: Arc<queues::Queues<Receiver, Queued>>,
 }
 
 #[derive(Debug)]
@@ -58,48 +56,26 @@ impl Queues {
             counters: Counters::default(),
             limits,
             delivery: Delivery::new(secrets, limits.timeout),
-            waiting: Mutex::default(),
-            busy: watch::Sender::new(0),
+            waiting: Arc::new(queues::Queues::new(limits.room)),
         }
     }
 
-    /// Queues a message; the first one of a receiver starts its task.
+    /// Queues a message.
     pub(super) fn push(queues: &Arc<Self>, receiver: &Receiver, alert: &str, message: Message) {
         let queued = Queued { alert: alert.to_owned(), message, since: Instant::now() };
-        let mut waiting = queues.waiting();
-        if let Some(queue) = waiting.get_mut(receiver) {
-            if queue.len() >= queues.limits.room {
-                queue.pop_front();
-                queues.counters.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-            queue.push_back(queued);
-            return;
+        let (own, to) = (Arc::clone(queues), receiver.clone());
+        let deliver = move |queued| {
+            let (queues, receiver) = (Arc::clone(&own), to.clone());
+            async move { queues.deliver(&receiver, &queued).await }
+        };
+        if queues::Queues::push(&queues.waiting, receiver.clone(), queued, deliver).is_some() {
+            queues.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        waiting.insert(receiver.clone(), VecDeque::from([queued]));
-        queues.busy.send_modify(|busy| *busy += 1);
-        let (queues, receiver) = (Arc::clone(queues), receiver.clone());
-        tokio::spawn(async move {
-            while let Some(queued) = queues.next(&receiver) {
-                queues.deliver(&receiver, &queued).await;
-            }
-        });
     }
 
-    /// Until no task runs.
+    /// Until nothing is left.
     pub(super) async fn idle(&self) {
-        // The sender is this very struct's.
-        let _ = self.busy.subscribe().wait_for(|busy| *busy == 0).await;
-    }
-
-    /// The oldest message; none ends the task, under the lock, so that the next message starts another one.
-    fn next(&self, receiver: &Receiver) -> Option<Queued> {
-        let mut waiting = self.waiting();
-        let next = waiting.get_mut(receiver).and_then(VecDeque::pop_front);
-        if next.is_none() {
-            waiting.remove(receiver);
-            self.busy.send_modify(|busy| *busy = busy.saturating_sub(1));
-        }
-        next
+        self.waiting.idle().await;
     }
 
     /// Sends one message, again and again while that may help.
@@ -128,9 +104,5 @@ impl Queues {
         let (kind, canary) = (receiver.kind, &queued.message.canary);
         let error = refused.said_by(&queued.alert);
         tracing::warn!(alert = %queued.alert, ?kind, canary = canary.as_str(), %error, "alert not sent");
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<Receiver, VecDeque<Queued>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,6 +13,7 @@ use super::queue::Limits;
 use super::*;
 use crate::post::Pace;
 use crate::post::listener::{Listener, Reply, nobody};
+use crate::secrets::stuck::Stuck;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const QUICK: Limits = Limits {
@@ -187,14 +188,12 @@ async fn google_chat_reads_a_card_and_anyone_else_plain_json() {
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_cut_and_what_is_not_grave_enough_not_sent() {
+async fn what_is_too_long_is_cut() {
     let server = Listener::start([Reply::status(204)]).await;
     let alerts = alerts(QUICK);
-    let grave = Alert { severity: Severity::Error, ..alert(ReceiverKind::Webhook, server.url("/")) };
-    alerts.send(&grave, message(Severity::Warn, "not sent"));
     let mut long = message(Severity::Error, &"é".repeat(5000));
     long.fields = (0..99).map(|n| (n.to_string(), "x".repeat(5000))).collect();
-    alerts.send(&grave, long);
+    alerts.send(&alert(ReceiverKind::Webhook, server.url("/")), long);
     assert_eq!(drained(&alerts).await, [1, 0, 0]);
     let body = server.received(1).await[0].json();
     assert_eq!(body["text"], format!("{}…", "é".repeat(2000)));
@@ -313,15 +312,6 @@ async fn a_full_queue_drops_its_oldest() {
 }
 
 #[tokio::test]
-async fn draining_waits_no_longer_than_told() {
-    let dead = Listener::start([Reply::Stall]).await;
-    let alerts = alerts(QUICK);
-    alerts.drain(DEADLINE).await;
-    alerts.send(&alert(ReceiverKind::Webhook, dead.url("/")), message(Severity::Info, "one"));
-    timeout(DEADLINE, alerts.drain(Duration::from_millis(100))).await.expect("deadline: it stops waiting");
-}
-
-#[tokio::test]
 async fn a_proxy_stands_between() {
     let proxy = Listener::start([Reply::status(200)]).await;
     let alerts = alerts(QUICK);
@@ -353,6 +343,18 @@ async fn what_is_said_of_a_failure_shows_no_address() {
     assert!(refused(&receiver).await.starts_with("on-call: it has no address: it needs spec.address or"));
     receiver.secret = secret();
     assert!(refused(&receiver).await.contains("secret prod/chat is needed, but the agent was started without"));
+}
+
+#[tokio::test]
+async fn a_secret_that_hangs_is_a_timeout() {
+    let folder = tempfile::tempdir().unwrap();
+    let _stuck = Stuck::at(folder.path().join("prod/chat/address"));
+    let delivery = delivery::Delivery::new(Secrets::new(Some(folder.path().into())), Duration::from_millis(100));
+    let receiver = Receiver { secret: secret(), ..alert(ReceiverKind::Rocket, "http://127.0.0.1:1".into()).receiver };
+    let attempt = message(Severity::Info, "x");
+    let refused = timeout(Duration::from_secs(10), delivery.attempt(&receiver, &attempt));
+    let refused = refused.await.expect("deadline: the attempt").unwrap_err();
+    assert!(refused.again && refused.why.contains("could not be read within 0.1 s"), "{refused:?}");
 }
 
 #[tokio::test]

@@ -258,7 +258,35 @@ async fn a_disk_that_hangs_holds_up_nothing_and_the_gap_is_told() {
     archive.through(5, move || done.send(()).unwrap());
     is_done.try_recv().expect("the journal is shortened all the same");
     drop(hang);
+    // The list waits until the thread is there.
+    archive.list(web()).await;
+    archive.add(6, all[4].1.clone());
     assert!(archive.list(web()).await[0].cut_short.as_ref().unwrap().contains("too slow"));
+    archive.close().await;
+}
+
+#[tokio::test]
+async fn a_gap_is_told_also_of_a_release_that_began_while_the_disk_was_slow() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive::open(dir.path().into(), PLENTY);
+    let all = additions(&life());
+    let (first, is_slow) = (all[0].0, mpsc::channel::<()>());
+    let (slow, waiting) = is_slow;
+    archive.through(first - 1, move || {
+        let _ = waiting.recv();
+    });
+    // The opening waits behind a job, and the queue is filled up to the last place but for lines that are missing.
+    assert!(matches!(all[0].1.what, Added::Opening(_)));
+    archive.add(first, all[0].1.clone());
+    for _ in 0..MAX_WAITING {
+        archive.add(first, all[1].1.clone());
+    }
+    archive.add(first + 1, all[2].1.clone());
+    drop(slow);
+    archive.list(web()).await;
+    archive.add(first + 2, all[3].1.clone());
+    let info = archive.list(web()).await.remove(0);
+    assert!(info.cut_short.as_ref().is_some_and(|why| why.contains("too slow")), "{info:?}");
     archive.close().await;
 }
 

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use rollout::names::Revision;
+use rollout::release::Phase;
 use rollout::report::{Report, ToWorker};
 use rollout::time::Millis;
 use tokio::time::timeout;
 
 use super::*;
-use crate::journal::tests::{Disk, asked, declared, hello, release};
+use crate::archive::Limits;
+use crate::journal::tests::{Disk, asked, declared, declared_with, hello, release, web};
+use crate::post::listener::{Listener, Reply};
 use crate::secrets::Secrets;
 
 /// A loop on a disk of the test's, one stream to it, and the switch that stops it.
@@ -16,6 +20,7 @@ struct Rig {
     handle: Handle,
     messages: mpsc::Receiver<ToWorker>,
     cut: oneshot::Receiver<Cut>,
+    outside: Outside,
     stop: watch::Sender<bool>,
     running: tokio::task::JoinHandle<()>,
 }
@@ -28,14 +33,15 @@ impl Rig {
         let disk = Disk::new();
         let (journal, recovered) = disk.journal().unwrap();
         let clock = Clock::start(Millis(0));
-        let (engine, handle) = Engine::new(recovered, journal, clock, Outside::new(Secrets::default()).unwrap());
+        let outside = Outside::new(Secrets::default()).unwrap();
+        let (engine, handle) = Engine::new(recovered, journal, clock, outside.clone());
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(engine.run(stopped));
         let (sender, messages) = mpsc::channel(room);
         let (cut_sender, cut) = oneshot::channel();
         handle.event(declared()).await.unwrap();
         handle.connected(CONN, hello(1), Outbox { messages: sender, cut: cut_sender }).await.unwrap();
-        Self { disk, handle, messages, cut, stop, running }
+        Self { disk, handle, messages, cut, outside, stop, running }
     }
 
     async fn next(&mut self) -> ToWorker {
@@ -57,6 +63,14 @@ impl Rig {
     async fn ask(&self, event: Event) -> Result<Result<Done, Refused>, Stopped> {
         let Event::Asked(canary, verb) = event else { unreachable!() };
         self.handle.ask(canary, verb).await
+    }
+
+    /// Waits until the canary is so.
+    async fn until(&self, is_so: fn(&Phase) -> bool) {
+        let look =
+            move |controller: &Controller, _| controller.canary(&web()).is_some_and(|canary| is_so(&canary.phase));
+        let seen = async { while !self.handle.read(look).await.unwrap() {} };
+        timeout(Duration::from_secs(20), seen).await.expect("deadline: the canary");
     }
 
     async fn refuse(&self) {
@@ -108,6 +122,26 @@ async fn without_a_disk_a_cut_leaves_and_nothing_else_until_it_is_back() {
 }
 
 #[tokio::test]
+async fn a_call_that_waits_for_the_disk_is_not_made_once_its_release_is_cut() {
+    let server = Listener::start([Reply::status(200)]).await;
+    let rig = Rig::start(64).await;
+    let hook = format!("  promotion: {{ mode: copy, hook: {{ name: deploy, url: \"{}\" }} }}\n", server.url("/"));
+    rig.handle.event(declared_with(&hook)).await.unwrap();
+    rig.ask(asked(release)).await.unwrap().unwrap();
+    rig.refuse().await;
+    let handle = rig.handle.clone();
+    let promote = Verb::Promote { actor: Revision::parse("ann").unwrap(), reason: String::new() };
+    let asking = tokio::spawn(async move { handle.ask(web(), promote).await });
+    rig.until(|phase| matches!(phase, Phase::Promoting(..))).await;
+    rig.ask(asked(|actor| Verb::Abort { actor, reason: String::new() })).await.unwrap().unwrap();
+    rig.disk.heal();
+    // The answer waits behind the call; a call that was made would be under way now.
+    asking.await.unwrap().unwrap().unwrap();
+    assert!(rig.outside.is_idle(), "deploy was called for a release that is cut");
+    assert_eq!(server.count(), 0);
+}
+
+#[tokio::test]
 async fn a_stop_without_a_disk_ends_and_promises_nothing() {
     let rig = Rig::start(64).await;
     rig.refuse().await;
@@ -135,6 +169,74 @@ async fn a_stop_answers_what_is_stored() {
     rig.running.await.unwrap();
     assert_eq!(asking.await.unwrap().unwrap().unwrap().release.0, 1);
     assert_eq!(rig.disk.journal().unwrap().1.replayed, 0, "the last act is a snapshot");
+}
+
+#[tokio::test]
+async fn a_stop_tells_what_is_stored_and_was_not_told_yet() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = Listener::start([Reply::status(200)]).await;
+    let (journal, recovered) = Disk::new().journal().unwrap();
+    let outside = Outside::new(Secrets::default()).unwrap();
+    let (mut engine, handle) = Engine::new(recovered, journal, Clock::start(Millis(0)), outside);
+    let mut watcher = handle.watch();
+    let hook = format!("    webhooks: [{{ name: events, type: event, url: \"{}\" }}]\n", server.url("/"));
+    engine.happened(declared_with(&hook), None);
+    // The stop comes before the loop hears that this is stored.
+    engine.record_stored().await;
+    engine.outside.drain().await;
+    assert_eq!(server.count(), 1);
+    watcher.try_recv().unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_for_long_costs_one_snapshot_and_no_more_memory() {
+    refused_for_long(Behind { events: 1_000, bytes: u64::MAX }).await;
+    refused_for_long(Behind { events: u64::MAX, bytes: 100_000 }).await;
+}
+
+async fn refused_for_long(most_behind: Behind) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (disk, dir) = (Disk::new(), tempfile::tempdir().unwrap());
+    let archive = Archive::open(dir.path().into(), Limits { bytes: 1 << 20, per_canary: 5 });
+    let (journal, recovered) = disk.journal_with(archive).unwrap();
+    let outside = Outside::new(Secrets::default()).unwrap();
+    let (mut engine, handle) = Engine::new(recovered, journal, Clock::start(Millis(0)), outside);
+    engine.max_behind = most_behind;
+    for event in [declared(), Event::Connected(CONN, hello(1)), asked(release)] {
+        engine.happened(event, None);
+    }
+    let last = engine.journal.last_number();
+    let mut stored = handle.stored.clone();
+    let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == last));
+    all.await.expect("deadline: stored").unwrap();
+    engine.release();
+    disk.fail_after(0);
+    let mut most = 0;
+    for number in 1..=30_000 {
+        let report = Report { number, strata: vec![], positions: vec![], trips: vec![] };
+        engine.happened(Event::Reported(CONN, report), None);
+        most = most.max(engine.waiting.len());
+    }
+    // Two for each report, and the thread may have taken a batch.
+    assert!(most < 15_000, "{most} things waited");
+    let behind = engine.journal.behind();
+    assert!(behind.events < most_behind.events && behind.bytes < most_behind.bytes, "{behind:?}");
+    // All the same nothing is lost but the record.
+    disk.heal();
+    let last = engine.journal.last_number();
+    let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == last));
+    all.await.expect("deadline: stored").unwrap();
+    engine.release();
+    engine.happened(Event::Timer, None);
+    engine.record_stored().await;
+    let records = engine.archive.list(web()).await;
+    assert!(records[0].cut_short.is_some(), "{records:?}");
+    let Engine { controller, mut journal, archive, .. } = engine;
+    archive.close().await;
+    journal.close().await;
+    let (_journal, recovered) = disk.journal().unwrap();
+    assert!(recovered.replayed < 10_000, "{} events were stored one by one", recovered.replayed);
+    assert_eq!(recovered.controller, controller);
 }
 
 #[tokio::test]

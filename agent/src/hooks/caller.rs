@@ -82,16 +82,15 @@ impl Caller {
 
     async fn attempt(&self, call: &HookCall, body: Bytes) -> Result<(), Refused> {
         let url = post::address(&call.url)?;
-        let (secrets, signed, of) = (self.0.secrets.clone(), body.clone(), call.clone());
+        let (signed, of) = (body.clone(), call.clone());
         let mut hidden = Hidden::of(&url);
-        // Secrets are files, and a file system may be slow.
-        let prepared = tokio::task::spawn_blocking(move || {
-            let headers = request::headers(&of, &signed, &secrets, &mut hidden)?;
-            Ok::<_, Refused>((headers, hidden))
-        });
-        let (headers, hidden) = prepared.await.map_err(|error| Refused::finally(error.to_string()))??;
-        let client = if call.disable_tls { &self.0.trusting } else { &self.0.client };
         let timeout = Duration::from_millis(call.timeout.0);
+        let prepare = move |secrets: &Secrets| {
+            let headers = request::headers(&of, &signed, secrets, &mut hidden)?;
+            Ok((headers, hidden))
+        };
+        let (headers, hidden) = post::prepared(&self.0.secrets, timeout, prepare).await?;
+        let client = if call.disable_tls { &self.0.trusting } else { &self.0.client };
         let request = client.post(url).timeout(timeout).headers(headers).body(body);
         post::send(request, &hidden).await.map(drop)
     }

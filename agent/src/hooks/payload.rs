@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rollout::controller::Payload as Said;
 use rollout::names::CanaryId;
-use rollout::outside::HookCall;
-use rollout::time::Millis;
 use serde::Serialize;
 
 /// The body of a hook's request.
@@ -24,24 +23,14 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// For every kind of hook but `event`.
-    pub(crate) fn new(canary: &CanaryId, phase: &str, checksum: &str, call: &HookCall) -> Self {
+    /// What the core says, to be sent.
+    pub(crate) fn new(canary: &CanaryId, said: Said) -> Self {
         Self {
             name: canary.name().to_owned(),
             namespace: canary.namespace().to_owned(),
-            phase: phase.to_owned(),
-            checksum: checksum.to_owned(),
-            metadata: call.metadata.clone(),
+            phase: said.phase.to_owned(),
+            checksum: said.revision.map_or_else(String::new, |revision| revision.to_string()),
+            metadata: said.metadata,
         }
-    }
-
-    /// The same for an event hook, with the event: its text, whether it is a warning, and when it was (Unix time). Of the
-    /// hook's own metadata, what does not have one of the event's keys.
-    #[must_use]
-    pub(crate) fn with_event(mut self, message: &str, is_warning: bool, at: Millis) -> Self {
-        let kind = if is_warning { "Warning" } else { "Normal" };
-        let event = [("eventMessage", message.to_owned()), ("eventType", kind.into()), ("timestamp", at.0.to_string())];
-        self.metadata.extend(event.map(|(key, value)| (key.to_owned(), value)));
-        self
     }
 }

@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
-use rollout::names::CanaryId;
+use rollout::controller::Payload as Said;
+use rollout::names::{CanaryId, ReleaseId, Revision};
 use rollout::outside::{HookCall, SecretRef};
 use rollout::time::Millis;
 use serde_json::json;
 use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::*;
 use crate::post::Pace;
 use crate::post::listener::{Listener, Received, Reply, nobody};
 use crate::secrets::Secrets;
+use crate::secrets::stuck::Stuck;
 
 const PACE: Pace = Pace { first: Duration::from_millis(20), most: Duration::from_millis(200) };
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -38,7 +41,9 @@ fn canary() -> CanaryId {
 }
 
 fn payload(call: &HookCall) -> Payload {
-    Payload::new(&canary(), "Progressing", "v2", call)
+    let revision = Some(Revision::parse("v2").unwrap());
+    let said = Said { phase: "Progressing", release: ReleaseId(1), revision, metadata: call.metadata.clone() };
+    Payload::new(&canary(), said)
 }
 
 fn caller() -> Caller {
@@ -67,12 +72,10 @@ async fn what_is_sent_is_flaggers_payload() {
     let server = Listener::start([Reply::status(200)]).await;
     let hook = hook(server.url("/gate?x=1"));
     call(&caller(), &hook).await.unwrap();
-    let event = payload(&hook).with_event("Halt advancement", true, Millis(1_700_000_000_123));
-    caller().call("events", &hook, &event).await.unwrap();
     let bare = HookCall { metadata: BTreeMap::new(), ..hook };
     caller().call("bare", &bare, &payload(&bare)).await.unwrap();
 
-    let received = server.received(3).await;
+    let received = server.received(2).await;
     let expected = json!({
         "name": "web", "namespace": "prod", "phase": "Progressing", "checksum": "v2",
         "metadata": { "cmd": "hey -z 1m", "timestamp": "mine" },
@@ -81,11 +84,7 @@ async fn what_is_sent_is_flaggers_payload() {
     assert_eq!((received[0].method.as_str(), received[0].uri.to_string().as_str()), ("POST", "/gate?x=1"));
     assert_eq!(received[0].header("content-type"), "application/json");
     assert_eq!(received[0].header("content-length"), received[0].body.len().to_string());
-    let metadata = json!({
-        "cmd": "hey -z 1m", "eventMessage": "Halt advancement", "eventType": "Warning", "timestamp": "1700000000123",
-    });
-    assert_eq!(received[1].json()["metadata"], metadata);
-    assert_eq!(received[2].json().get("metadata"), None, "as Flagger: nothing where there is none");
+    assert_eq!(received[1].json().get("metadata"), None, "as Flagger: nothing where there is none");
 }
 
 #[tokio::test]
@@ -251,6 +250,40 @@ async fn what_a_server_repeats_of_our_secrets_is_cut_out() {
     let wrong = HookCall { url: "hooks.example/s3cret".into(), headers: None, ..hook };
     let error = call(&caller, &wrong).await.unwrap_err();
     assert!(error.starts_with("check: its address") && !error.contains("s3cret"), "{error}");
+}
+
+#[tokio::test]
+async fn a_secret_that_hangs_is_a_timeout() {
+    let folder = tempfile::tempdir().unwrap();
+    let _stuck = Stuck::at(folder.path().join("prod/hook/authorization"));
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let caller = Caller::with_pace(Secrets::new(Some(folder.path().into())), PACE).unwrap();
+    let headers = Some(SecretRef { namespace: "prod".into(), name: "hook".into() });
+    let hook = HookCall { headers, timeout: Millis(100), retries: 1, ..hook(format!("http://{}/", nobody())) };
+    let payload = payload(&hook);
+    let refused = timeout(Duration::from_secs(10), caller.call("check", &hook, &payload));
+    let error = refused.await.expect("deadline: the call").unwrap_err();
+    assert_eq!(error, "check: timed out: its secret could not be read within 0.1 s");
+}
+
+#[tokio::test]
+async fn no_connection_is_kept_for_the_next_call() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hook = hook(format!("http://{}/", listener.local_addr().unwrap()));
+    let server = tokio::spawn(async move {
+        let mut open = Vec::new();
+        // It would go on with the first connection, and hears nothing of a call that did.
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            open.push(stream);
+        }
+    });
+    let caller = caller();
+    call(&caller, &hook).await.unwrap();
+    call(&caller, &hook).await.unwrap();
+    server.await.unwrap();
 }
 
 #[tokio::test]

@@ -98,7 +98,12 @@ pub(crate) fn web() -> CanaryId {
 }
 
 pub(crate) fn declared() -> Event {
-    let loaded = crate::manifest::read("web.yaml", MANIFEST);
+    declared_with("")
+}
+
+/// The same canary with more in its `spec`.
+pub(crate) fn declared_with(more: &str) -> Event {
+    let loaded = crate::manifest::read("web.yaml", &format!("{MANIFEST}{more}"));
     Event::Declared(Box::new(loaded.documents[0].plan().unwrap().clone()))
 }
 

@@ -38,13 +38,11 @@ pub(super) fn read(item: &Item<'_>, flavour: Flavour, namespace: &str, log: &mut
     let mut hooks: Vec<Hook> = Vec::new();
     for item in &items {
         let Some(hook) = webhook(item, flavour, namespace, log) else { continue };
-        if let Some(other) = hooks.iter().find(|other| other.name == hook.name) {
-            let is_gate = other.target == HookTarget::Gate || hook.target == HookTarget::Gate;
-            let told = format!("has the name {:?}, which a hook above it has too; give it another", hook.name);
-            match is_gate {
-                true => item.refuse(log, format!("{told}: a gate is opened by its name")),
-                false => item.warn(log, format!("{told} to tell them apart in the history")),
-            }
+        let is_call = |hook: &Hook| hook.target != HookTarget::Gate;
+        // Where either is a gate the plan refuses it.
+        if hooks.iter().any(|other| other.name == hook.name && is_call(other) && is_call(&hook)) {
+            let told = format!("has the name {:?}, which a hook above it has too", hook.name);
+            item.warn(log, format!("{told}; give it another to tell them apart in the history"));
         }
         hooks.push(hook);
     }

@@ -1,29 +1,31 @@
 //! One query on its way: what every vendor's request and answer have in common, limits and secrecy above all.
 
+use std::collections::BTreeMap;
+
 use base64::prelude::{BASE64_STANDARD as STANDARD, Engine};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
-use rollout::outside::{Blind, Provider, SecretRef};
+use rollout::outside::{Blind, Provider};
 use rollout::time::Millis;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::post::{self, Hidden};
 use crate::secrets::{Secret, SecretError, Secrets};
 
 /// Longest answer.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
-/// Longest part of an answer that goes into a reason.
-const MAX_EXCERPT_CHARS: usize = 300;
 /// Longest part of a refusal's body that is looked at.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
-/// A text shorter than this is not looked for: it would hide half of the reason and is no secret.
-const MIN_HIDDEN_BYTES: usize = 4;
 /// How many windows are asked for where the newest point is taken: vendors are late.
 const WINDOWS: u64 = 10;
 
 /// One query and what it may use.
 pub(super) struct Call<'a> {
     client: &'a Client,
-    secrets: &'a Secrets,
+    /// Uses no proxy.
+    direct: &'a Client,
+    /// The keys of the provider's secret, or why each cannot be had.
+    keys: BTreeMap<String, Result<Secret, SecretError>>,
     /// Looks up a variable of the environment.
     pub(super) environment: fn(&str) -> Option<String>,
     pub(super) provider: &'a Provider,
@@ -34,7 +36,7 @@ pub(super) struct Call<'a> {
     /// Unix time.
     pub(super) now: Millis,
     /// What must not appear in a reason.
-    hidden: Vec<String>,
+    hidden: Hidden,
 }
 
 /// That it could not be had, and why.
@@ -54,7 +56,7 @@ pub(super) fn only<T>(series: impl IntoIterator<Item = T>) -> Result<T, Blind> {
 
 /// A number written as text.
 pub(super) fn number(text: &str) -> Result<f64, Blind> {
-    text.trim().parse().map_err(|_| failed(format!("answered {:?}, which is no number", excerpt(text))))
+    text.trim().parse().map_err(|_| failed(format!("answered {:?}, which is no number", line(text))))
 }
 
 /// A JSON number, also one written as text (`"NaN"`, a 64-bit integer); `None` for null.
@@ -63,22 +65,22 @@ pub(super) fn optional_number(value: &Value) -> Result<Option<f64>, Blind> {
         Value::Null => Ok(None),
         Value::Number(value) => Ok(value.as_f64()),
         Value::String(text) => number(text).map(Some),
-        other => Err(failed(format!("answered {}, which is no number", excerpt(&other.to_string())))),
+        other => Err(failed(format!("answered {}, which is no number", line(&other.to_string())))),
     }
 }
 
 impl<'a> Call<'a> {
     pub(super) fn new(
-        client: &'a Client,
-        secrets: &'a Secrets,
+        [client, direct]: [&'a Client; 2],
         environment: fn(&str) -> Option<String>,
         provider: &'a Provider,
         query: &'a str,
         window: Millis,
         now: Millis,
     ) -> Self {
-        let hidden = provider.headers.values().flatten().cloned().collect();
-        Self { client, secrets, environment, provider, query, window, now, hidden }
+        let mut hidden = Hidden::default();
+        provider.headers.values().flatten().for_each(|value| hidden.add(value));
+        Self { client, direct, keys: BTreeMap::new(), environment, provider, query, window, now, hidden }
     }
 
     /// Where a window of ten intervals begins, Unix time.
@@ -86,40 +88,39 @@ impl<'a> Call<'a> {
         Millis(self.now.0.saturating_sub(self.window.0.saturating_mul(WINDOWS)))
     }
 
+    /// Reads the provider's secret: what [`Call::secret`] and [`Call::optional`] have.
+    pub(super) async fn read_secret(&mut self, secrets: &Secrets) -> Result<(), Blind> {
+        let Some(secret) = self.provider.secret.clone() else { return Ok(()) };
+        let keys = secrets.elsewhere(move |secrets| secrets.each(&secret)).await.and_then(|keys| keys);
+        self.keys = keys.map_err(|error| failed(error.to_string()))?;
+        Ok(())
+    }
+
     /// One key of the provider's secret.
     pub(super) fn secret(&mut self, key: &str) -> Result<String, Blind> {
-        let value = self.secrets.value(self.reference(key)?, key);
-        self.taken(value)
+        let missing = match &self.provider.secret {
+            Some(secret) => SecretError::Key { name: format!("{}/{}", secret.namespace, secret.name), key: key.into() },
+            None => return Err(failed(format!("needs a secret (secretRef) with the key {key}"))),
+        };
+        self.optional(key)?.ok_or_else(|| failed(missing.to_string()))
     }
 
     /// One key of the provider's secret, if it has it.
     pub(super) fn optional(&mut self, key: &str) -> Result<Option<String>, Blind> {
-        let Some(secret) = &self.provider.secret else { return Ok(None) };
-        let value = self.secrets.optional(secret, key).transpose();
-        value.map(|value| self.taken(value)).transpose()
-    }
-
-    fn reference(&self, key: &str) -> Result<&'a SecretRef, Blind> {
-        self.provider.secret.as_ref().ok_or_else(|| failed(format!("needs a secret (secretRef) with the key {key}")))
-    }
-
-    fn taken(&mut self, value: Result<Secret, SecretError>) -> Result<String, Blind> {
-        let value = value.map_err(|error| failed(error.to_string()))?.reveal().to_owned();
+        let Some(value) = self.keys.get(key) else { return Ok(None) };
+        let value = value.as_ref().map_err(|error| failed(error.to_string()))?.reveal().to_owned();
         self.hide(&value);
-        Ok(value)
+        Ok(Some(value))
     }
 
     /// Keeps a text out of every reason.
     pub(super) fn hide(&mut self, text: &str) {
-        self.hidden.push(text.to_owned());
+        self.hidden.add(text);
     }
 
-    /// A reason without what must not appear in it.
-    pub(super) fn without_secrets(&self, reason: &str) -> String {
-        let mut hidden: Vec<_> = self.hidden.iter().filter(|text| text.len() >= MIN_HIDDEN_BYTES).collect();
-        // A secret may be part of another.
-        hidden.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        hidden.into_iter().fold(reason.to_owned(), |reason, text| reason.replace(text.as_str(), "…"))
+    /// A reason as it may be told: on one line, of bounded length, without what must not appear in it.
+    pub(super) fn clean(&self, reason: &str) -> String {
+        self.hidden.clean(&line(reason))
     }
 
     /// `path` below the provider's address, or below `default` where it has none. A query of the address is kept.
@@ -134,9 +135,7 @@ impl<'a> Call<'a> {
             _ => return Err(failed("spec.provider.address must begin with http:// or https://")),
         };
         url.set_scheme(scheme).map_err(|()| failed("spec.provider.address: cannot be an address of HTTP"))?;
-        let values: Vec<_> = url.query_pairs().map(|(_, value)| value.into_owned()).collect();
-        self.hidden.extend(values);
-        self.hidden.extend(url.query().into_iter().chain(url.password()).map(str::to_owned));
+        self.hidden.merge(&Hidden::of(&url));
         let path = format!("{}{path}", url.path().trim_end_matches('/'));
         url.set_path(&path);
         Ok(url)
@@ -152,6 +151,11 @@ impl<'a> Call<'a> {
     /// A request to somebody other than the provider: without its headers.
     pub(super) fn plain(&self, method: Method, url: Url) -> RequestBuilder {
         self.client.request(method, url)
+    }
+
+    /// A request to the machine's own service, which no proxy knows: without the provider's headers.
+    pub(super) fn local(&self, method: Method, url: Url) -> RequestBuilder {
+        self.direct.request(method, url)
     }
 
     /// A request with the secret's `token`, or its `username` and `password`; without a secret as it is.
@@ -206,8 +210,11 @@ impl<'a> Call<'a> {
         }
         // Most vendors answer JSON, and most of it is not for people.
         let said = serde_json::from_str::<Value>(body).ok().and_then(|body| message(&body));
-        // First hidden, then cut: half a secret is one too.
-        let said = excerpt(&self.without_secrets(said.as_deref().unwrap_or(body)));
+        let said = match said {
+            Some(said) => self.clean(&said),
+            None if body.len() >= MAX_REFUSAL_BYTES => self.hidden.clean_cut(&line(body)),
+            None => self.clean(body),
+        };
         failed(format!("answered {code} {said}").trim_end())
     }
 }
@@ -217,14 +224,9 @@ pub(super) fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, Blind> {
     serde_json::from_str(text).map_err(|error| failed(format!("its answer is not what was expected: {error}")))
 }
 
-/// The beginning of a text, as it can stand in one line.
-pub(super) fn excerpt(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.char_indices().nth(MAX_EXCERPT_CHARS) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
-    }
+/// A text on one line. Not cut: half a secret would be one too, so that is done last, by [`Call::clean`].
+pub(super) fn line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 async fn read(mut answer: Response, complete: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, Blind> {
@@ -248,13 +250,5 @@ fn message(body: &Value) -> Option<String> {
 
 /// A request that got no whole answer. Without its URL, whose query may hold a secret.
 fn broken(error: reqwest::Error) -> Blind {
-    let error = error.without_url();
-    // reqwest's own text stops at "error sending request"; the reason is in the causes.
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    failed(text)
+    failed(post::with_causes(&error.without_url()))
 }

@@ -58,7 +58,10 @@ fn value(answer: &str) -> Result<f64, Blind> {
                 columns.names = Some(row);
             }
             _ => {
-                if let Some(error) = columns.of(&row, "error") {
+                // A table of errors has no values; a measurement may well have a column of that name.
+                if columns.at("_value").is_none()
+                    && let Some(error) = columns.of(&row, "error")
+                {
                     return Err(failed(format!("the query failed: {error}")));
                 }
                 let value = columns.of(&row, "_value").ok_or_else(|| failed("answered a row that is cut off"))?;

@@ -57,5 +57,5 @@ fn collect(value: &Value, numbers: &mut Vec<Option<f64>>) {
 }
 
 fn odd(result: &Value) -> Blind {
-    failed(format!("answered {}, which is not one number", super::call::excerpt(&result.to_string())))
+    failed(format!("answered {}, which is not one number", super::call::line(&result.to_string())))
 }

@@ -7,7 +7,7 @@ use rollout::outside::Blind;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::call::{Call, excerpt, failed, parsed};
+use super::call::{Call, failed, line, parsed};
 
 /// The event that ends a stream is not longer.
 const LAST_EVENT_BYTES: usize = 4096;
@@ -57,11 +57,11 @@ fn value(answer: &str) -> Result<f64, Blind> {
             "control-message" => {
                 let control: Control = parsed(&data)?;
                 if control.event == "CHANNEL_ABORT" {
-                    return Err(failed(format!("the program was ended: {}", excerpt(&control.info.to_string()))));
+                    return Err(failed(format!("the program was ended: {}", line(&control.info.to_string()))));
                 }
                 ended |= control.event == "END_OF_CHANNEL";
             }
-            "error" => return Err(failed(format!("the program failed: {}", excerpt(&data)))),
+            "error" => return Err(failed(format!("the program failed: {}", line(&data)))),
             // Metadata, messages and events: nothing of the number.
             _ => {}
         }

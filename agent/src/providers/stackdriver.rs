@@ -46,6 +46,7 @@ async fn token(call: &mut Call<'_>) -> Result<String, Blind> {
             })?;
             let url =
                 Url::parse(&key.token_uri).map_err(|error| failed(format!("serviceAccountKey, token_uri: {error}")))?;
+            call.hide(&key.private_key);
             let assertion = assertion(&key, call.now)?;
             call.hide(&assertion);
             call.plain(Method::POST, url).form(&[("grant_type", GRANT), ("assertion", &assertion)])
@@ -54,7 +55,7 @@ async fn token(call: &mut Call<'_>) -> Result<String, Blind> {
             let host = (call.environment)("GCE_METADATA_HOST").unwrap_or_else(|| METADATA.to_owned());
             let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
             let url = Url::parse(&url).map_err(|error| failed(format!("GCE_METADATA_HOST: {error}")))?;
-            call.plain(Method::GET, url).header("Metadata-Flavor", "Google")
+            call.local(Method::GET, url).header("Metadata-Flavor", "Google")
         }
     };
     let granted = call.json::<Token>(request).await.map_err(|blind| match blind {
@@ -82,7 +83,9 @@ struct Token {
 /// A JSON Web Token, signed with the account's key (RS256; RFC 7523): rustls has the signing already.
 fn assertion(key: &Key, now: Millis) -> Result<String, Blind> {
     let wrong = |what: &dyn std::fmt::Display| failed(format!("serviceAccountKey, private_key: {what}"));
-    let private = PrivateKeyDer::from_pem_slice(key.private_key.as_bytes()).map_err(|error| wrong(&error))?;
+    // The error would show the line that it does not understand: the whole key where its line breaks are lost.
+    let no_pem = |_| wrong(&"is no PEM; its line breaks may be lost");
+    let private = PrivateKeyDer::from_pem_slice(key.private_key.as_bytes()).map_err(no_pem)?;
     let private = any_supported_type(&private).map_err(|error| wrong(&error))?;
     let signer = private.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]).ok_or_else(|| wrong(&"is no RSA key"))?;
     let seconds = now.0 / 1000;

@@ -103,14 +103,23 @@ async fn an_unanswered_hook_is_called_again_by_the_next_life() {
 }
 
 #[tokio::test]
-async fn an_answer_after_an_abort_changes_nothing() {
+async fn who_confirms_by_hand_ends_the_hooks_repetitions() {
+    let server = HookServer::start(Reply::Hold).await;
+    let agent = promoting(server.manifest(PATIENT)).await;
+    server.call().await;
+    agent.api().ask("confirm").await;
+    server.given_up(1).await;
+}
+
+#[tokio::test]
+async fn an_abort_ends_the_call_and_the_next_release_is_none_of_its_business() {
     let server = HookServer::start(Reply::Hold).await;
     let agent = promoting(server.manifest(PATIENT)).await;
     let api = agent.api();
     server.call().await;
     api.ask("abort").await;
+    server.given_up(1).await;
     let (_, before) = api.get(&format!("{WEB_PATH}/events")).await;
-    // A second release's hook is answered after the first one's: when it has promoted, the first answer has been seen.
     api.ask("releases").await;
     api.ask("promote").await;
     server.call().await;

@@ -105,13 +105,12 @@ async fn an_answered_verb_survives_a_kill_and_an_ended_release_stays_ended() {
         child = ChildAgent::start(dir.path());
         assert_eq!(child.api().web().await["phase"], phase);
     }
-    // The revision that was promoted is no news; a person may want it once more.
-    child.api().ask("retry").await;
-    child.api().ask("abort").await;
-    // An abort's answer does not wait for the disk; a later verb's does, and what came before it is stored with it.
     let (status, _) =
         child.api().post(&format!("{WEB_PATH}/releases"), &json!({ "revision": "v3", "actor": "ann" })).await;
     assert_eq!(status, 200);
+    child.api().ask("abort").await;
+    // An abort's answer does not wait for the disk; a later verb's does, and what came before it is stored with it.
+    child.api().ask("retry").await;
     child.kill9();
     let child = ChildAgent::start(dir.path());
     let canary = child.api().web().await;

@@ -91,12 +91,18 @@ async fn a_wrong_file_is_named_with_its_flag() {
         .await;
     let broken = "-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n";
     refused(|files, dir| files.cert = write(dir, "b", broken), &["--grpc-tls-cert", "/b: is no PEM file"]).await;
+    let one_line = |pem: &str| pem.replace('\n', "");
+    let key = one_line(&server.key);
+    let lost = refused(|files, dir| files.key = write(dir, "l", &key), &["--grpc-tls-key", "/l: holds no private key"]);
+    assert_tells_no_line(&lost.await);
+    let lost = refused(|files, dir| files.cert = write(dir, "m", &key), &["--grpc-tls-cert", "/m: is no PEM file"]);
+    assert_tells_no_line(&lost.await);
     refused(|files, dir| files.key = write(dir, "o", &server.key), &["--grpc-tls-key", "does not go with", "cert.pem"])
         .await;
 }
 
 /// Starts an agent with files of which one is made wrong.
-async fn refused(spoil: impl FnOnce(&mut TlsFiles, &Path), words: &[&str]) {
+async fn refused(spoil: impl FnOnce(&mut TlsFiles, &Path), words: &[&str]) -> String {
     let dir: TempDir = directory();
     let mut tls = files(dir.path(), &signed(), None);
     spoil(&mut tls, dir.path());
@@ -105,4 +111,12 @@ async fn refused(spoil: impl FnOnce(&mut TlsFiles, &Path), words: &[&str]) {
     for word in words {
         assert!(error.contains(word), "{word:?} is not in {error:?}");
     }
+    error
+}
+
+/// A key whose line breaks are lost is one line, which rustls's error shows byte by byte.
+fn assert_tells_no_line(error: &str) {
+    let bytes = b"PRIVATE".map(|byte| byte.to_string()).join(", ");
+    assert!(!error.contains(&bytes) && !error.contains("PRIVATE"), "{error}");
+    assert!(error.contains("its line breaks may be lost"), "{error}");
 }

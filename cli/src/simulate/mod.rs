@@ -6,7 +6,7 @@ mod parallel;
 mod situation;
 mod summary;
 
-use agent::manifest::{self, Content, Document};
+use agent::manifest::{self, Document};
 use rollout::plan::Plan;
 
 use crate::failure::{self, Failure};
@@ -44,16 +44,15 @@ fn plan(args: &SimulateArgs) -> Result<Plan, Failure> {
         return Err(Failure::Refused(format!("{file} is not right:\n  {}", why.join("\n  "))));
     }
     let [loaded] = loaded;
-    let named = |document: &Document| match (&args.canary, &document.id) {
-        (Some(wanted), Some(id)) => *wanted == id.to_string() || wanted == id.name(),
-        (wanted, _) => wanted.is_none(),
+    let named = |plan: &&&Plan| match &args.canary {
+        Some(wanted) => *wanted == plan.id.to_string() || wanted == plan.id.name(),
+        None => true,
     };
-    let is_canary = |document: &&Document| matches!(document.result, Ok(Content::Canary(_)));
-    let canaries: Vec<&Document> = loaded.documents.iter().filter(is_canary).collect();
-    let names = || canaries.iter().map(|document| text::clean(&document.name)).collect::<Vec<_>>().join(", ");
-    let mut wanted = canaries.iter().filter(|document| named(document)).filter_map(|document| document.plan());
+    let plans: Vec<&Plan> = loaded.documents.iter().flat_map(Document::plans).collect();
+    let names = || plans.iter().map(|plan| text::clean(plan.id.as_str())).collect::<Vec<_>>().join(", ");
+    let mut wanted = plans.iter().filter(named);
     match (wanted.next(), wanted.next(), &args.canary) {
-        (Some(plan), None, _) => Ok(plan.clone()),
+        (Some(plan), None, _) => Ok((**plan).clone()),
         (None, _, None) => Err(Failure::Refused(format!("{file} holds no Canary"))),
         (None, _, Some(name)) => {
             Err(Failure::NotFound(format!("{file} holds no Canary {}; it has {}", text::clean(name), names())))

@@ -1,13 +1,14 @@
-//! Stored gates: a person opens or closes one, and what waits for it is looked at, at once.
+//! Stored gates: a person opens or closes one, and what waits for it goes on at once.
 
 use super::Controller;
 use crate::approvals::Approval;
 use crate::canary::Canary;
 use crate::events::{Done, Output, Refused};
+use crate::judge::judge;
 use crate::machine::Input;
 use crate::names::CanaryId;
-use crate::outside::{Hook, HookKind};
-use crate::release::{Actor, Cause, Note, ReleaseId};
+use crate::outside::{Hook, HookKind, HookTarget};
+use crate::release::{Actor, Cause, Note, ReleaseId, Run};
 use crate::telling;
 use crate::time::Millis;
 
@@ -26,17 +27,18 @@ impl Controller {
         canary.approvals.expire(now);
         canary.approvals.open(gate, approval);
         let note = Note::GateOpened { gate: gate.into(), revision, expires_after, actor, reason };
-        let done = self.gate_moved(id, note, now, out)?;
-        let rolls_back = |hook: &Hook| hook.name == gate && hook.kind == HookKind::Rollback;
-        if self.canaries.get(id).is_some_and(|canary| canary.plan.outside.hooks.iter().any(rolls_back)) {
-            // Refused where there is nothing to roll back (any more): then only the gate is open.
-            let is_done = self.input(id, Input::Abort(Cause::Rollback { name: gate.into() }), now, out).is_ok();
-            if is_done && let Some(canary) = self.canaries.get_mut(id) {
-                // Left open it would roll back the next attempt at the same revision too.
-                canary.approvals.close(gate);
-            }
+        out.stored.extend(telling::noted(canary, note, now));
+        let rolls_back =
+            |hook: &Hook| hook.name == gate && hook.kind == HookKind::Rollback && hook.target == HookTarget::Gate;
+        let is_meant = |run: &Run| canary.approvals.of(gate, Some(&run.revision), now).is_some();
+        if canary.plan.outside.hooks.iter().any(rolls_back) && canary.phase.run().is_some_and(is_meant) {
+            // Refused where there is nothing to roll back any more: then only the gate is open.
+            let _ = self.input(id, Input::Abort(Cause::Rollback { name: gate.into() }), now, out);
+        } else if canary.hurry(gate, now) && !self.look(id, now, out) {
+            let verdict = self.canaries.get(id).map(|canary| judge(&canary.plan, &canary.evidence, now));
+            let _ = verdict.map(|verdict| self.input(id, Input::Opened(verdict), now, out));
         }
-        Ok(self.canaries.get(id).map_or(done, done_with))
+        self.canaries.get(id).map(done_with).ok_or_else(|| Refused::Unknown(id.clone()))
     }
 
     pub(super) fn close_gate(
@@ -50,7 +52,8 @@ impl Controller {
     ) -> Result<Done, Refused> {
         let canary = self.with_gate(id, gate)?;
         canary.approvals.close(gate);
-        self.gate_moved(id, Note::GateClosed { gate: gate.into(), actor, reason }, now, out)
+        out.stored.extend(telling::noted(canary, Note::GateClosed { gate: gate.into(), actor, reason }, now));
+        Ok(done_with(canary))
     }
 
     /// The canary, if its plan has such a gate.
@@ -62,15 +65,6 @@ impl Controller {
         }
         let known = if known.is_empty() { "none".into() } else { known.join(", ") };
         Err(Refused::UnknownGate { canary: id.clone(), gate: gate.into(), known })
-    }
-
-    /// A gate was opened or closed: told, and what waits for it is looked at, at once.
-    fn gate_moved(&mut self, id: &CanaryId, note: Note, now: Millis, out: &mut Output) -> Result<Done, Refused> {
-        let canary = self.canaries.get_mut(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
-        out.stored.extend(telling::noted(canary, note, now));
-        canary.hurry(now);
-        self.check_due(now, out);
-        self.canaries.get(id).map(done_with).ok_or_else(|| Refused::Unknown(id.clone()))
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn ask(given: Given<'_>, phase: &Phase, purpose: Purpose, now: Millis
     for callee in purpose.callees(given.plan) {
         match hook_of(given.plan, callee).map(|hook| (hook, &hook.target)) {
             Some((hook, HookTarget::Gate)) => {
-                let is_open = given.approvals.of(&hook.name, &run.revision, now).is_some();
+                let is_open = given.approvals.of(&hook.name, Some(&run.revision), now).is_some();
                 match (hook.kind, is_open) {
                     (HookKind::Rollback, true) => return Some(roll_back(run, hook, now)),
                     (HookKind::Rollback, false) | (_, true) => {}
@@ -35,15 +35,29 @@ pub(super) fn ask(given: Given<'_>, phase: &Phase, purpose: Purpose, now: Millis
     if open.is_empty() && refused.is_empty() {
         return None;
     }
-    let until = open.iter().map(|callee| patience(given.plan, *callee)).max().unwrap_or_default();
-    let asking = Asking { purpose, open: open.clone(), refused, until: now.plus(until) };
-    let run = Run { round: run.round + 1, check_at: asking.until, asking: Some(asking), ..run.clone() };
+    let asking = Asking { purpose, refused, until: silence(given.plan, &open, now), open: open.clone() };
+    let run = Run { round: run.round + 1, ..waits(run, asking) };
     if open.is_empty() {
         return Some(concluded(given, phase, run, now));
     }
     let mut step = unchanged(&phase.with_run(run));
     step.effects.push(Effect::Ask(open));
     Some(step)
+}
+
+/// The agent was away and asks those who have not answered again: they have as long as before.
+pub fn asked_again(plan: &Plan, phase: &Phase, now: Millis) -> Phase {
+    let Some(run) = phase.run() else { return phase.clone() };
+    let Some(asking) = run.asking.clone() else { return phase.clone() };
+    let until = silence(plan, &asking.open, now);
+    phase.with_run(waits(run, Asking { until, ..asking }))
+}
+
+/// With an open question. Before the first traffic there is nothing to look at meanwhile; after it the checks go on: a
+/// bad canary does not wait for a slow answer.
+fn waits(run: &Run, asking: Asking) -> Run {
+    let check_at = if run.step == 0 { asking.until } else { run.check_at.min(asking.until) };
+    Run { check_at, asking: Some(asking), ..run.clone() }
 }
 
 /// An answer. One that is not awaited (any more) changes nothing.
@@ -93,7 +107,8 @@ fn concluded(given: Given<'_>, phase: &Phase, mut run: Run, now: Millis) -> Step
     }
     run = Run { check_at: next, round_at: next, gate_at: next, ..run };
     if run.step > 0 {
-        run.agreed.clear();
+        // Whose approval is awaited has passed its check: it holds until the next.
+        run.agreed.retain(|agreed| *agreed == Purpose::Check && purpose != Purpose::Check);
     }
     match purpose {
         Purpose::PreRollout | Purpose::Check => objected(given.plan, phase, run, refused, now),
@@ -107,9 +122,8 @@ fn concluded(given: Given<'_>, phase: &Phase, mut run: Run, now: Millis) -> Step
 fn agreed(given: Given<'_>, phase: &Phase, mut run: Run, purpose: Purpose, now: Millis) -> Step {
     run.agreed.push(purpose);
     run.check_at = now;
-    if purpose == Purpose::Check {
-        run.round_at = now.plus(given.plan.interval);
-    }
+    // Counted from the last answer: a slow one must not end what was agreed to before it.
+    run.round_at = now.plus(given.plan.interval);
     let was_awaited = matches!(&run.hold, Some(Hold::Approval { purpose: held, .. }) if *held == purpose);
     let mut step = unchanged(&phase.with_run(run.clone()));
     if was_awaited {
@@ -118,7 +132,7 @@ fn agreed(given: Given<'_>, phase: &Phase, mut run: Run, purpose: Purpose, now: 
     }
     // Before the first step it goes on by itself, unless a person holds it; later a check moves it.
     let may_enter = run.step == 0 && !matches!(phase, Phase::Paused(_));
-    if may_enter { then(step, enter(given, &run, now)) } else { step }
+    if may_enter { then(step, enter(given, &Phase::Progressing(run.clone()), &run, now)) } else { step }
 }
 
 /// An approval is refused: the release waits in a phase of its own, which is said once.
@@ -127,9 +141,9 @@ fn waiting(into: fn(Run) -> Phase, phase: &Phase, run: Run, purpose: Purpose, re
     if matches!(phase, Phase::Paused(_)) {
         return unchanged(&phase.with_run(run));
     }
-    let hold = Some(Hold::Approval { purpose, refused: refused.clone() });
-    let is_news = hold != run.hold;
-    let phase = into(Run { hold, ..run });
+    let hold = Hold::Approval { purpose, refused: refused.clone() };
+    let is_news = !run.hold.as_ref().is_some_and(|before| hold.repeats(before));
+    let phase = into(Run { hold: Some(hold), ..run });
     if !is_news {
         return unchanged(&phase);
     }
@@ -198,6 +212,11 @@ fn hook_of(plan: &Plan, callee: Callee) -> Option<&Hook> {
         Callee::Hook(n) => plan.outside.hooks.get(n),
         Callee::Metric(_) | Callee::Promotion => None,
     }
+}
+
+/// When those who are asked now and have not answered by then count as silent.
+fn silence(plan: &Plan, open: &[Callee], now: Millis) -> Millis {
+    now.plus(open.iter().map(|callee| patience(plan, *callee)).max().unwrap_or_default())
 }
 
 fn patience(plan: &Plan, callee: Callee) -> Millis {

@@ -56,6 +56,9 @@ pub(super) fn retry(
     now: Millis,
 ) -> Result<Step, Refusal> {
     match phase.ended() {
+        Some(ended) if given.promoted == Some(&ended.revision) => {
+            refuse("retry", phase, "it is promoted; `serin release` another revision")
+        }
         Some(ended) => {
             let (actor, reason) = by;
             let revision = ended.revision.clone();
@@ -92,8 +95,10 @@ fn begin(given: Given<'_>, asked: Asked, now: Millis) -> Step {
     };
     let mut step = noted(Phase::Progressing(run.clone()), Note::Started { revision, actor: actor.clone(), reason });
     step.effects.push(Effect::BeginEvidence);
+    // Whoever asks sees to it that nothing holds it; what a worker's fuse says is about the release before.
+    let given = Given { hold: None, ..given };
     let next = if given.plan.unsupported.is_empty() {
-        enter(given, &run, now)
+        enter(given, &step.phase, &run, now)
     } else if accept_unsupported {
         accept(given, &run, actor, now)
     } else {
@@ -106,11 +111,15 @@ fn accept(given: Given<'_>, run: &Run, actor: Actor, now: Millis) -> Step {
     let run = Run { accepted_by: Some(actor.clone()), hold: None, ..run.clone() };
     let items = given.plan.unsupported.len();
     let accepted = noted(Phase::Progressing(run.clone()), Note::Accepted { actor, items });
-    then(accepted, enter(given, &run, now))
+    let entered = enter(given, &accepted.phase, &run, now);
+    then(accepted, entered)
 }
 
 /// As far as nothing stands in its way: approved, prepared, first step.
-pub(super) fn enter(given: Given<'_>, run: &Run, now: Millis) -> Step {
+pub(super) fn enter(given: Given<'_>, phase: &Phase, run: &Run, now: Millis) -> Step {
+    if let Some(hold) = given.hold {
+        return held(phase, run.clone(), Some(hold.clone()));
+    }
     if let Some(step) = ask(given, &Phase::Waiting(run.clone()), Purpose::Rollout, now) {
         return step;
     }

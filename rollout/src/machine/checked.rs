@@ -9,8 +9,8 @@ use crate::plan::Plan;
 use crate::release::{Cause, Hold, Note, Phase, Proof, Run};
 use crate::time::Millis;
 
-pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, hold: Option<Hold>, now: Millis) -> Step {
-    let plan = given.plan;
+pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, now: Millis) -> Step {
+    let (plan, hold) = (given.plan, given.hold.cloned());
     let Some(run) = phase.run().filter(|_| !matches!(phase, Phase::Finalising(..))) else { return unchanged(phase) };
     let run = Run { check_at: now.plus(plan.interval), ..run.clone() };
     if is_returning(phase) {
@@ -29,8 +29,11 @@ pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, hold: O
         };
     }
     if run.step == 0 {
-        return unbegun(given, phase, run, hold, now);
+        return unbegun(given, phase, run, now);
     }
+    // What hooks and metrics agreed to at the check before is over.
+    let is_next = now >= run.round_at;
+    let run = if is_next { Run { agreed: Vec::new(), round_at: run.check_at, ..run } } else { run };
     let phase = phase.with_run(run.clone());
     if !matches!(phase, Phase::Promoting(..))
         && let Some(step) = ask(given, &phase, Purpose::Check, now)
@@ -40,14 +43,35 @@ pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, hold: O
     passed(given, &phase, &run, verdict, hold, now)
 }
 
-/// Before the first traffic nothing is judged; what it waits for is asked for again.
-fn unbegun(given: Given<'_>, phase: &Phase, run: Run, hold: Option<Hold>, now: Millis) -> Step {
-    let is_blocked = run.hold == Some(Hold::Unsupported) || matches!(phase, Phase::Paused(_));
-    match hold {
-        _ if is_blocked => unchanged(&phase.with_run(run)),
-        Some(hold) => held(phase, run, Some(hold)),
-        None => enter(given, &run, now),
+/// A gate that it waits for was opened: it goes on if the last check agreed and its requests are still good. This is no
+/// check itself: what speaks against the canary now is left to the next one, which comes when it would have.
+pub(super) fn opened(given: Given<'_>, phase: &Phase, verdict: Verdict, now: Millis) -> Step {
+    let Some(run) = phase.run().filter(|run| run.asking.is_none()) else { return unchanged(phase) };
+    let mut step = if run.step == 0 {
+        unbegun(given, phase, run.clone(), now)
+    } else {
+        let is_moving = matches!(phase, Phase::Progressing(_) | Phase::WaitingPromotion(_));
+        let is_unseen = verdict.answer == Answer::Undecided && !given.plan.is_live(run.step);
+        let is_good = (verdict.answer == Answer::Pass || is_unseen) && given.hold.is_none();
+        let is_agreed = run.agreed.contains(&Purpose::Check) || !Purpose::Check.calls(given.plan);
+        if !(is_moving && is_good && is_agreed) {
+            return unchanged(phase);
+        }
+        moved::leave(given, phase, run, Proof::Checks(verdict), now)
+    };
+    if let Some(after) = step.phase.run().filter(|after| matches!(after.hold, Some(Hold::Approval { .. }))) {
+        let Run { check_at, round_at, gate_at, .. } = *run;
+        step.phase = step.phase.with_run(Run { check_at, round_at, gate_at, ..after.clone() });
     }
+    step
+}
+
+/// Before the first traffic nothing is judged; what it waits for is asked for again.
+fn unbegun(given: Given<'_>, phase: &Phase, run: Run, now: Millis) -> Step {
+    // Promoted without analysis it waits for the primary, and is promoted once.
+    let is_waiting = matches!(phase, Phase::Paused(_) | Phase::Promoting(..));
+    let is_blocked = run.hold == Some(Hold::Unsupported) || is_waiting;
+    if is_blocked { unchanged(&phase.with_run(run)) } else { enter(given, phase, &run, now) }
 }
 
 fn failed(plan: &Plan, phase: &Phase, run: Run, verdict: Verdict, hold: Option<Hold>, now: Millis) -> Step {

@@ -10,13 +10,8 @@ use crate::time::Millis;
 
 /// Leaves the step when it is proven and everybody agrees; says so, waits for a person or gives up when that takes longer
 /// than the plan allows.
-pub(super) fn looked(
-    given: Given<'_>,
-    phase: &Phase,
-    verdict: CertificateVerdict,
-    hold: Option<Hold>,
-    now: Millis,
-) -> Step {
+pub(super) fn looked(given: Given<'_>, phase: &Phase, verdict: CertificateVerdict, now: Millis) -> Step {
+    let hold = given.hold.cloned();
     let Advance::Certificate(certificate) = &given.plan.advance else { return unchanged(phase) };
     let Some(run) = phase.judged() else { return unchanged(phase) };
     if is_returning(phase) {

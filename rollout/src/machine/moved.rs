@@ -4,7 +4,7 @@ use super::asked::ask;
 use super::{Effect, FINALISE_WITHIN, Given, Step, ended, first_look, noted, then, unchanged, weight};
 use crate::asking::{Callee, Purpose};
 use crate::names::Actor;
-use crate::plan::{Plan, Promotion};
+use crate::plan::{Plan, Promotion, Strategy};
 use crate::release::{Awaiting, Hold, Note, Phase, Proof, Run};
 use crate::table::WeightPpm;
 use crate::time::Millis;
@@ -12,25 +12,41 @@ use crate::time::Millis;
 /// Leaves a proven step, once it is approved.
 pub(super) fn leave(given: Given<'_>, phase: &Phase, run: &Run, proof: Proof, now: Millis) -> Step {
     let plan = given.plan;
-    let (is_last, next) = (run.step >= plan.last_step(), plan.stage(run.step + 1));
-    let purpose = if is_last || next.needs_approval {
-        Some(Purpose::Promotion)
-    } else {
-        (next.weight > weight(plan, run)).then_some(Purpose::Increase)
+    let purpose = match next_step(plan, run).map(|next| plan.stage(next)) {
+        // What needed the approval to promote has it.
+        None => (!plan.stage(run.step).needs_approval).then_some(Purpose::Promotion),
+        Some(next) if next.needs_approval => Some(Purpose::Promotion),
+        Some(next) => (next.weight > weight(plan, run)).then_some(Purpose::Increase),
     };
     if let Some(step) = purpose.and_then(|purpose| ask(given, phase, purpose, now)) {
         return step;
     }
-    let proof = Some(proof);
-    if is_last { promote(plan, run, None, proof, now) } else { advance(plan, run, proof, now) }
+    advance(plan, run, Some(proof), now)
 }
 
-/// Takes the next step; after a share that a person set, the first one that is greater.
+/// The step that comes next; `None` where all are done. After a share that a person set it is the first that gives more,
+/// or the one that all traffic goes to before promotion: nobody's share stands for that approval.
+fn next_step(plan: &Plan, run: &Run) -> Option<usize> {
+    let mut steps = 1..=plan.last_step();
+    let goes_on = |step: &usize| {
+        let stage = plan.stage(*step);
+        run.weight.is_some_and(|set| stage.weight > set) || (stage.needs_approval && *step > run.step)
+    };
+    match plan.strategy {
+        Strategy::Steps(_) if run.weight.is_some() => steps.find(goes_on),
+        // Iterations are counted, whatever share there is.
+        Strategy::Steps(_) | Strategy::Iterations(_) => steps.find(|step| *step > run.step),
+    }
+}
+
+/// Takes the next step, or promotes after the last.
 pub(super) fn advance(plan: &Plan, run: &Run, proof: Option<Proof>, now: Millis) -> Step {
-    let (from, stage) = (weight(plan, run), plan.stage(run.step + 1));
+    let Some(step) = next_step(plan, run) else { return promote(plan, run, None, proof, now) };
+    let (from, stage) = (weight(plan, run), plan.stage(step));
     let run = Run {
-        step: run.step + 1,
-        weight: None,
+        step,
+        // Iterations leave a share that a person set.
+        weight: run.weight.filter(|set| *set > stage.weight),
         step_at: now,
         check_at: first_look(plan, now),
         asking: None,
@@ -40,7 +56,7 @@ pub(super) fn advance(plan: &Plan, run: &Run, proof: Option<Proof>, now: Millis)
         hold: None,
         ..run.clone()
     };
-    let stepped = noted(Phase::Progressing(run.clone()), Note::Stepped { from, to: stage.weight, proof });
+    let stepped = noted(Phase::Progressing(run.clone()), Note::Stepped { from, to: weight(plan, &run), proof });
     if !stage.pause {
         return stepped;
     }

@@ -81,7 +81,6 @@ pub(super) fn resume(
     let plan = given.plan;
     let next = now.plus(plan.interval);
     let run = Run {
-        step: step_of(plan, run),
         step_at: now,
         check_at: first_look(plan, now),
         round_at: next,
@@ -93,13 +92,8 @@ pub(super) fn resume(
     if run.step > 0 || run.hold.is_some() || run.asking.is_some() {
         return Ok(resumed);
     }
-    Ok(then(resumed, enter(given, &run, now)))
-}
-
-/// The greatest step that a share set by hand has reached; the next one is the first beyond it.
-fn step_of(plan: &Plan, run: &Run) -> usize {
-    let Some(set) = run.weight else { return run.step };
-    (1..=plan.last_step()).rev().find(|step| plan.stage(*step).weight <= set).unwrap_or(run.step)
+    let entered = enter(given, &resumed.phase, &run, now);
+    Ok(then(resumed, entered))
 }
 
 pub(super) fn set_weight(
@@ -149,9 +143,7 @@ pub(super) fn skip(
             let run = skipped(run);
             let first = noted(Phase::Progressing(run.clone()), note);
             let second = if run.step == 0 {
-                enter(given, &run, now)
-            } else if run.step >= given.plan.last_step() {
-                moved::promote(given.plan, &run, None, None, now)
+                enter(given, &first.phase, &run, now)
             } else {
                 moved::advance(given.plan, &run, None, now)
             };

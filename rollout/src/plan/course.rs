@@ -24,7 +24,7 @@ pub struct Stop {
 pub struct Deadlines {
     /// Waiting for the approval to begin.
     pub waiting: Option<Millis>,
-    /// From the first traffic (or the last resume) to promotion.
+    /// From the first traffic (or the last resume) to promotion, or to waiting for its approval.
     pub progressing: Option<Millis>,
     /// Waiting for the approval to promote.
     pub waiting_promotion: Option<Millis>,
@@ -64,7 +64,7 @@ pub struct Stage {
     pub dwell: Millis,
     /// A person must resume it.
     pub pause: bool,
-    /// Whether the promotion must be approved before it.
+    /// Whether the promotion must be approved before it, and is approved thereby: it gives all traffic to the canary.
     pub needs_approval: bool,
 }
 
@@ -75,8 +75,8 @@ impl Plan {
     /// live traffic (blue/green), then all of it, once more checked.
     pub fn stage(&self, step: usize) -> Stage {
         let Some(place) = step.checked_sub(1) else { return Stage::default() };
-        let baking =
-            Stage { weight: WeightPpm::WHOLE, dwell: self.course.bake.unwrap_or_default(), ..Stage::default() };
+        let dwell = self.course.bake.unwrap_or_default();
+        let baking = Stage { weight: WeightPpm::WHOLE, dwell, needs_approval: true, ..Stage::default() };
         let mirror = self.course.mirror.unwrap_or_default();
         match &self.strategy {
             Strategy::Steps(weights) => {
@@ -90,7 +90,6 @@ impl Plan {
             }
             Strategy::Iterations(count) => match place.cmp(&count_of(*count)) {
                 Ordering::Less => Stage { mirror, ..Stage::default() },
-                Ordering::Equal if self.switches() => Stage { needs_approval: true, ..baking },
                 Ordering::Equal | Ordering::Greater => baking,
             },
         }

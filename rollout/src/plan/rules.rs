@@ -240,12 +240,10 @@ impl Rules {
         for (n, hook) in hooks.iter().enumerate() {
             let field = format!("spec.analysis.webhooks[{n}]");
             self.hook(&field, hook);
-            if hooks.iter().take(n).any(|other| other.name == hook.name && other.target == HookTarget::Gate) {
-                self.broken(
-                    format!("{field}.name"),
-                    &hook.name,
-                    "is the name of a gate above it; gates need names of their own",
-                );
+            let is_gate = |other: &Hook| other.target == HookTarget::Gate || hook.target == HookTarget::Gate;
+            if hooks.iter().take(n).any(|other| other.name == hook.name && is_gate(other)) {
+                let rule = "is the name of a hook above it too; a gate is opened by its name, which must be its own";
+                self.broken(format!("{field}.name"), &hook.name, rule);
             }
         }
         for (n, metric) in metrics.iter().enumerate() {

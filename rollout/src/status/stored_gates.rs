@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::approvals::Approval;
 use crate::canary::Canary;
 use crate::outside::{Hook, HookTarget};
 use crate::time::Millis;
@@ -32,20 +31,13 @@ pub struct StoredGateStatus {
 /// The stored gates of the plan in force, in its order: those that can be opened now.
 pub fn stored_gates(canary: &Canary, now: Millis) -> Vec<StoredGateStatus> {
     let hooks = canary.plan.outside.hooks.iter().filter(|hook| matches!(hook.target, HookTarget::Gate));
+    let revision = canary.phase.run().map(|run| &run.revision);
     let gate = |hook: &Hook| {
         let approval = canary.approvals.iter().find(|(name, _)| *name == hook.name).map(|(_, approval)| approval);
-        let is_valid = |approval: &Approval| {
-            let revision = canary.phase.run().map(|run| &run.revision);
-            let fits = match (&approval.revision, revision) {
-                (Some(bound), Some(revision)) => bound == revision,
-                (_, None) | (None, _) => true,
-            };
-            fits && approval.expires_at.is_none_or(|at| now < at)
-        };
         StoredGateStatus {
             gate: hook.name.clone(),
             kind: hook.kind.name().into(),
-            open: approval.is_some_and(is_valid),
+            open: canary.approvals.of(&hook.name, revision, now).is_some(),
             revision: approval.and_then(|approval| approval.revision.as_ref()).map(ToString::to_string),
             actor: approval.map(|approval| approval.actor.to_string()),
             reason: approval.map(|approval| approval.reason.clone()),

@@ -42,6 +42,21 @@ fn the_most_exact_scope_wins() {
 }
 
 #[test]
+fn versions_in_lanes_come_before_a_canary_that_means_all() {
+    let mut table = Table::default();
+    let lanes = Lane::equal(&CanaryId::new("prod", "web").unwrap(), 2);
+    for (name, lane) in [("a-version", Some(lanes[0].clone())), ("web", None), ("z-version", Some(lanes[1].clone()))] {
+        let mut entry = entry(name, 1, &["web"], "/");
+        entry.routing.as_mut().unwrap().scope.lane = lane;
+        table.adopt(entry);
+    }
+    table.adopt(entry("z", 1, &["web"], "/"));
+    let found_one = table.find(b"web", b"/").unwrap();
+    let beside: Vec<_> = table.beside(&found_one).map(|(entry, _)| entry.canary.name().to_owned()).collect();
+    assert_eq!(beside, ["a-version", "z-version"]);
+}
+
+#[test]
 fn a_withdrawn_canary_is_out_of_scope_and_its_epoch_remembered() {
     let mut table = Table::default();
     table.adopt(entry("web", 3, &["web"], "/"));

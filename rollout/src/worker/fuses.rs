@@ -13,9 +13,15 @@ use crate::tally::Stratum;
 #[derive(Debug, Default)]
 pub(super) struct Fuses {
     held: BTreeMap<u16, Held>,
+    /// The ordinal that the next fuse of a canary goes on from, where it had one. Requests of a release that was cut may
+    /// be open for long: if ordinals began again, they would be taken for the next release's.
+    next: BTreeMap<u16, u64>,
     /// Trips that no report holds yet.
     unsaid: BTreeMap<u16, Trip>,
 }
+
+/// The first request's ordinal; 0 is that of requests which no fuse counted.
+const FIRST: u64 = 1;
 
 #[derive(Debug)]
 struct Held {
@@ -29,6 +35,9 @@ impl Fuses {
     /// known by their salt, which holds the release's number.
     pub(super) fn adopt(&mut self, number: u16, entry: &Entry) {
         let old = self.held.remove(&number);
+        if let Some(held) = &old {
+            self.next.insert(number, held.fuse.begun());
+        }
         let Some(plan) = split_of(entry).and_then(|split| split.fuse) else {
             return;
         };
@@ -38,9 +47,7 @@ impl Fuses {
                 fuse.rearm(&plan);
                 fuse
             }
-            // Ordinals go on, or requests still open would be taken for the new release's.
-            Some(Held { fuse, .. }) => Fuse::new(&plan, fuse.begun()),
-            None => Fuse::new(&plan, 0),
+            _ => Fuse::new(&plan, self.next.get(&number).copied().unwrap_or(FIRST)),
         };
         self.held.insert(number, Held { entry: entry.clone(), fuse, trip: None });
     }

@@ -95,7 +95,8 @@ impl Fleet<'_> {
                     let heard = Heard::Metric(Ok(value));
                     self.outside_answers(Event::Heard { canary, call, heard }, false);
                 }
-                Command::TellHook { .. } | Command::Alert { .. } => {}
+                // Whoever was asked answers in any case: an answer that comes too late must change nothing either.
+                Command::EndCalls { .. } | Command::TellHook { .. } | Command::Alert { .. } => {}
                 Command::Announce(_, event) => self.announced(&event),
             }
         }

@@ -246,7 +246,7 @@ fn what_only_our_own_kind_has() {
             (
                 "name: red-button",
                 "name: change-board",
-                "spec.analysis.webhooks[1]: has the name \"change-board\", which a hook above it has too; give it another: a gate is opened by its name",
+                "spec.analysis.webhooks[1].name: change-board is the name of a hook above it too; a gate is opened by its name",
             ),
             ("secretRef: { name: load-key }", "", "spec.analysis.webhooks[2].signWith.secretRef: is missing"),
             ("thresholdRange: { min: 0, max: 100 }", "thresholdRange: {}", "spec.analysis.metrics[1]: has no bounds"),

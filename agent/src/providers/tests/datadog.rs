@@ -27,7 +27,7 @@ async fn it_is_asked_over_ten_windows_with_both_keys() {
     assert_eq!((asked.header("dd-api-key"), asked.header("dd-application-key")), ("api-key", "app-key"));
 
     let half = Scene::new(ProviderKind::Datadog, &server.url(), &KEYS[..1]).ask("x").await;
-    assert!(reason(half).starts_with("datadog: secret prod/metrics: "));
+    assert!(reason(half).starts_with("datadog: secret prod/metrics has no key"));
     let none = Scene::new(ProviderKind::Datadog, &server.url(), &[]).ask("x").await;
     assert_eq!(reason(none), "datadog: needs a secret (secretRef) with the key datadog_api_key");
 }

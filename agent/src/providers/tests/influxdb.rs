@@ -42,6 +42,7 @@ async fn the_last_value_of_the_one_table_counts_be_it_float_or_integer() {
         (table("unsignedLong", &["7"]), Ok(7.0)),
         (table("double", &["1.5", ""]), Ok(1.5)),
         (plain.into(), Ok(2.5)),
+        (",result,table,_value,error\r\n,_result,0,2.5,none\r\n".into(), Ok(2.5)),
         (table("double", &["+Inf"]), Ok(f64::MAX)),
         (table("double", &["NaN"]), Err(Blind::NoValue)),
         (table("double", &[""]), Err(Blind::NoValue)),

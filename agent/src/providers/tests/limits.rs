@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::usual::{ALL, SECRET, good, usual};
-use super::{Asked, Reply, Scene, Server, reason};
+use super::{Asked, Providers, Reply, Scene, Server, providers, reason};
+use crate::secrets::stuck::Stuck;
 
 /// Makes something else of a good answer.
 type Spoil = fn(String) -> String;
@@ -69,6 +70,45 @@ async fn an_answer_that_is_huge_cut_off_or_for_people_is_named() {
 }
 
 #[tokio::test]
+async fn whatever_a_server_says_a_reason_is_one_short_line() {
+    let long = format!("{}\\u001b[31m\\u202e\\n{}", "a".repeat(300), "x".repeat(900_000));
+    let bodies = [
+        (ProviderKind::Datadog, format!(r#"{{"error":"{long}"}}"#)),
+        (
+            ProviderKind::InfluxDb,
+            format!("#datatype,string,string\r\n,error,reference\r\n,{},897\r\n", "\u{202e}".repeat(9)),
+        ),
+        (ProviderKind::Stackdriver, format!(r#"{{"partialErrors":[{{"message":"{long}"}}]}}"#)),
+        // serde_json repeats the word that it does not know.
+        (ProviderKind::Prometheus, format!(r#"{{"status":"success","data":{{"resultType":"{long}","result":[]}}}}"#)),
+    ];
+    for (kind, body) in bodies {
+        let server =
+            Server::answering(move |asked| if asked.path == "/token" { good(kind, asked) } else { Reply::ok(&body) });
+        let server = server.await;
+        let (scene, query) = usual(kind, &server.url());
+        let reason = reason(scene.ask(query).await);
+        assert!(reason.len() < 600, "{kind:?} {} bytes", reason.len());
+        assert!(!reason.chars().any(|c| c.is_control() || c == '\u{202e}'), "{kind:?} {reason:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_address_password_and_the_last_word_of_a_header_are_secrets_too() {
+    let repeat =
+        |asked: &Asked| format!("no: {:?} {}", asked.headers, asked.header("x-key").replace("Bearer ", "bearer="));
+    let server = Server::answering(move |asked| Reply::status(401, &repeat(asked))).await;
+    let address = server.url().replace("http://", "http://bot:pass%21word@");
+    let mut scene = Scene::new(ProviderKind::Http, &address, &[]);
+    scene.provider.headers.insert("X-Key".into(), vec!["Bearer abc-123".into()]);
+    let reason = reason(scene.ask("/x").await);
+    for secret in ["abc-123", "pass!word", "pass%21word", "Ym90OnBhc3Mhd29yZA=="] {
+        assert!(!reason.contains(secret), "{reason}");
+    }
+    assert!(reason.contains("bearer=…") && reason.contains("Basic …"), "{reason}");
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed() {
     let elsewhere = Server::start(Reply::ok("{}")).await;
     let to = elsewhere.url();
@@ -109,6 +149,22 @@ async fn who_does_not_listen_breaks_off_or_says_nothing_is_named_without_the_url
     let nobody = reason(scene.ask(query).await);
     assert!(nobody.contains("onnection refused") && !nobody.contains(SECRET), "{nobody}");
     assert!(!nobody.contains(&format!("http://{address}")), "{nobody}");
+}
+
+#[tokio::test]
+async fn a_secret_that_hangs_delays_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let _stuck = Stuck::at(folder.path().join("prod/metrics/token"));
+    let (mut scene, query) = usual(ProviderKind::Prometheus, "http://127.0.0.1:1");
+    scene.providers = Providers { timeout: Duration::from_millis(100), ..providers(folder.path()) };
+    assert_eq!(reason(scene.ask(query).await), "prometheus: no answer within 0.1 s");
+}
+
+#[tokio::test]
+async fn a_key_that_is_missing_is_named() {
+    let scene = Scene::new(ProviderKind::Dynatrace, "http://127.0.0.1:1", &[("token", "x")]);
+    let missing = reason(scene.ask("x").await);
+    assert_eq!(missing, "dynatrace: secret prod/metrics has no key \"dynatrace_token\"");
 }
 
 #[tokio::test]

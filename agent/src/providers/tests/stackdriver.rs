@@ -104,11 +104,16 @@ async fn without_a_key_the_machines_own_account_is_asked() {
     let mut scene = Scene::new(ProviderKind::Stackdriver, &server.url(), &[("project", "my-project")]);
     scene.providers.environment = |name| (name == "GCE_METADATA_HOST").then(|| HOST.get().cloned().unwrap());
     scene.provider.headers.insert("X-Key".into(), vec!["for the provider alone".into()]);
+    // Where the environment names a proxy, the vendor is asked through it, and the machine itself is not.
+    let proxy = Server::answering(google(&series(&[&point(r#"{"doubleValue":3}"#, "2026-01-02T03:04:00Z")]))).await;
+    let through = reqwest::Proxy::http(proxy.url()).unwrap();
+    scene.providers.client = reqwest::Client::builder().proxy(through).build().unwrap();
     assert_eq!(scene.ask("fetch x").await, Ok(3.0));
     let asked = server.asked().await;
     assert_eq!(asked.line(), "GET /computeMetadata/v1/instance/service-accounts/default/token");
     assert_eq!((asked.header("metadata-flavor"), asked.headers.contains_key("x-key")), ("Google", false));
-    assert_eq!(server.asked().await.header("x-key"), "for the provider alone");
+    assert_eq!(proxy.asked().await.header("x-key"), "for the provider alone");
+    assert!(server.was_not_asked().await && proxy.was_not_asked().await);
 }
 
 #[tokio::test]
@@ -162,13 +167,17 @@ async fn several_series_other_values_and_refusals_are_named() {
 async fn keys_that_cannot_be_used_are_named_without_being_told() {
     let good = key("http://127.0.0.1:1/token");
     let broken = good.replace("BEGIN PRIVATE KEY", "BEGIN SOMETHING");
+    // serde_json's "\\n" is a line break; without them the key is one line, which rustls's error shows byte by byte.
+    let one_line = good.replace("\\n", "");
+    let byte_by_byte = b"PRIVATE".map(|byte| byte.to_string()).join(", ");
     for (project, key, part) in [
+        ("my-project", one_line.as_str(), "private_key: is no PEM; its line breaks may be lost"),
         ("my-project", "{}", "serviceAccountKey is no service account's key"),
         ("my-project", broken.as_str(), "serviceAccountKey, private_key: "),
         ("../x", good.as_str(), "project must be a project's ID"),
     ] {
         let keys = [("project", project), ("serviceAccountKey", key)];
         let reason = reason(Scene::new(ProviderKind::Stackdriver, "http://127.0.0.1:1", &keys).ask("x").await);
-        assert!(reason.contains(part) && !reason.contains("MII"), "{reason}");
+        assert!(reason.contains(part) && !reason.contains("MII") && !reason.contains(&byte_by_byte), "{reason}");
     }
 }

@@ -33,13 +33,18 @@ pub(crate) struct HookServer {
     address: SocketAddr,
     calls: Mutex<mpsc::UnboundedReceiver<Value>>,
     reply: watch::Sender<Reply>,
+    given_up: watch::Receiver<usize>,
     task: JoinHandle<()>,
 }
+
+/// Counts when it is dropped: a call whose caller has gone before it was answered.
+struct Unanswered(watch::Sender<usize>);
 
 #[derive(Clone)]
 struct Shared {
     calls: mpsc::UnboundedSender<Value>,
     reply: watch::Receiver<Reply>,
+    given_up: watch::Sender<usize>,
 }
 
 impl HookServer {
@@ -49,9 +54,11 @@ impl HookServer {
         let address = listener.local_addr().unwrap();
         let (call, calls) = mpsc::unbounded_channel();
         let (reply, replies) = watch::channel(reply);
-        let router = Router::new().fallback(any(answer)).with_state(Shared { calls: call, reply: replies });
+        let (gives_up, given_up) = watch::channel(0);
+        let shared = Shared { calls: call, reply: replies, given_up: gives_up };
+        let router = Router::new().fallback(any(answer)).with_state(shared);
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Arc::new(Self { address, calls: Mutex::new(calls), reply, task })
+        Arc::new(Self { address, calls: Mutex::new(calls), reply, given_up, task })
     }
 
     /// Where it stands.
@@ -69,6 +76,13 @@ impl HookServer {
         within("a call of the hook", async { self.calls.lock().await.recv().await }).await.unwrap()
     }
 
+    /// Until so many callers have gone without an answer.
+    pub(crate) async fn given_up(&self, calls: usize) {
+        let mut given_up = self.given_up.clone();
+        let all = async { given_up.wait_for(|count| *count >= calls).await.map(drop) };
+        within("callers that give up", all).await.unwrap();
+    }
+
     /// From now on it answers so, also what it holds.
     pub(crate) fn reply(&self, reply: Reply) {
         self.reply.send_replace(reply);
@@ -77,6 +91,12 @@ impl HookServer {
     /// Whether it was called once more than [`HookServer::call`] was asked.
     pub(crate) async fn has_more(&self) -> bool {
         !self.calls.lock().await.is_empty()
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count += 1);
     }
 }
 
@@ -94,7 +114,9 @@ pub(crate) fn manifest(url: &str, timeout: Duration) -> String {
 
 async fn answer(State(mut shared): State<Shared>, body: Bytes) -> Response {
     let _ = shared.calls.send(serde_json::from_slice(&body).unwrap_or_default());
+    let unanswered = Unanswered(shared.given_up);
     let reply = shared.reply.wait_for(|reply| !matches!(reply, Reply::Hold)).await.map(|reply| reply.clone());
+    std::mem::forget(unanswered);
     match reply {
         Ok(Reply::Status(code, text)) => (StatusCode::from_u16(code).unwrap(), text).into_response(),
         Ok(Reply::Redirect(to)) => (StatusCode::FOUND, [("location", to)]).into_response(),

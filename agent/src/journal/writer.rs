@@ -1,0 +1,101 @@
+//! The journal's thread: commits what has queued up, and tries again while the disk refuses.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use redb::Database;
+use tokio::sync::watch;
+
+use super::{EVENTS, Inbox, Open, SNAPSHOT, Stored, Task};
+
+/// First wait after a failed commit; doubles up to [`LAST_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+/// Most records in one commit.
+const MAX_BATCH: usize = 4096;
+
+/// The journal's thread.
+pub(super) struct Writer {
+    pub(super) open: Open,
+    /// None since an error, until it could be opened again.
+    pub(super) database: Option<Database>,
+    pub(super) closing: Arc<AtomicBool>,
+    /// Of what it has not taken.
+    pub(super) queued_bytes: Arc<AtomicU64>,
+    pub(super) report: watch::Sender<Stored>,
+}
+
+impl Writer {
+    /// Commits until there is nobody left to write for, then hands back the report.
+    pub(super) fn write_all(mut self, inbox: &Inbox) -> watch::Sender<Stored> {
+        // Held while it takes or waits for tasks, not while it writes: see `Journal::abridge`.
+        let inbox = || inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = inbox().recv().ok();
+        // After a failure, what gathered meanwhile is committed whole before this journal is called writable again:
+        // whoever hears so may rely on all that was answered while it was not.
+        let mut catches_up = false;
+        while let Some(first) = next.take() {
+            let most = if catches_up { usize::MAX } else { MAX_BATCH };
+            let batch: Vec<Task> = std::iter::once(first).chain(inbox().try_iter().take(most - 1)).collect();
+            self.queued_bytes.fetch_sub(batch.iter().map(Task::bytes).sum(), Ordering::Relaxed);
+            let mut wait = FIRST_RETRY;
+            let mut has_failed = false;
+            while let Err(error) = self.try_commit(&batch) {
+                has_failed = true;
+                let error = error.to_string();
+                tracing::error!(%error, "journal cannot be written; until it can, this agent only reduces canary traffic");
+                self.report.send_modify(|stored| stored.failing = Some(error));
+                if self.closing.load(Ordering::Relaxed) {
+                    return self.report;
+                }
+                thread::sleep(wait);
+                wait = (wait * 2).min(LAST_RETRY);
+            }
+            next = inbox().try_recv().ok();
+            catches_up = has_failed && next.is_some();
+            let through = batch.iter().map(Task::number).max().unwrap_or_default();
+            self.report.send_modify(|stored| {
+                // A snapshot that shortens the journal is one of long ago.
+                stored.through = stored.through.max(through);
+                stored.failing.take_if(|_| !catches_up);
+            });
+            next = next.or_else(|| inbox().recv().ok());
+        }
+        self.report
+    }
+
+    /// A commit may have reached the disk although it failed; doing it again changes nothing then.
+    fn try_commit(&mut self, batch: &[Task]) -> Result<(), redb::Error> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => (self.open)()?,
+        };
+        commit(&database, batch)?;
+        self.database = Some(database);
+        Ok(())
+    }
+}
+
+fn commit(database: &Database, batch: &[Task]) -> Result<(), redb::Error> {
+    let writing = database.begin_write()?;
+    {
+        let mut events = writing.open_table(EVENTS)?;
+        let mut snapshots = writing.open_table(SNAPSHOT)?;
+        for task in batch {
+            match task {
+                Task::Append { number, bytes } => {
+                    events.insert(number, bytes.as_slice())?;
+                }
+                Task::Snapshot { through, bytes } => {
+                    snapshots.retain(|_, _| false)?;
+                    snapshots.insert(through, bytes.as_slice())?;
+                    events.retain_in(..=*through, |_, _| false)?;
+                }
+            }
+        }
+    }
+    writing.commit()?;
+    Ok(())
+}
