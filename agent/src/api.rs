@@ -85,7 +85,10 @@ enum Failure {
     /// The framework could not read the request; it knows which status says so.
     Unreadable(StatusCode, String),
     Method,
-    Unauthenticated,
+    /// Whether a token was sent at all.
+    Unauthenticated {
+        is_wrong: bool,
+    },
     NotFound(String),
     Conflict(String),
     Unavailable(String),
@@ -99,8 +102,11 @@ impl IntoResponse for Failure {
             Self::Method => {
                 (StatusCode::METHOD_NOT_ALLOWED, "no such method on this path; see /api/v1/openapi.json".into())
             }
-            Self::Unauthenticated => {
+            Self::Unauthenticated { is_wrong: false } => {
                 (StatusCode::UNAUTHORIZED, "this agent wants a bearer token: --token or SERIN_TOKEN".into())
+            }
+            Self::Unauthenticated { is_wrong: true } => {
+                (StatusCode::UNAUTHORIZED, "the token that was sent is not this agent's".into())
             }
             Self::NotFound(error) => (StatusCode::NOT_FOUND, error),
             Self::Conflict(error) => (StatusCode::CONFLICT, error),
@@ -154,7 +160,7 @@ impl From<Refused> for Failure {
 async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
     let shown = request.headers().get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes);
     match &api.token {
-        Some(token) if !token.fits(shown) => Failure::Unauthenticated.into_response(),
+        Some(token) if !token.fits(shown) => Failure::Unauthenticated { is_wrong: shown.is_some() }.into_response(),
         _ => next.run(request).await,
     }
 }

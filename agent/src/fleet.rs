@@ -85,7 +85,14 @@ impl generated::fleet_server::Fleet for Fleet {
             return Err(self.refuse(Status::resource_exhausted(format!("this agent serves {MAX_STREAMS} streams"))));
         }
         let mut incoming = request.into_inner();
-        let hello = hello(&mut incoming).await.map_err(|status| self.refuse(status))?;
+        let hello = hello(&mut incoming).await.map_err(|status| match status.code() {
+            // It went away: a worker that gave up waiting while this agent was starting, for one.
+            Code::Cancelled => {
+                tracing::debug!("stream given up: {}", status.message());
+                status
+            }
+            _ => self.refuse(status),
+        })?;
         PROTOCOL.agree(hello.protocol).map_err(|error| self.refuse(Status::failed_precondition(error.to_string())))?;
         let conn = Conn(self.next_conn.fetch_add(1, Ordering::Relaxed));
         let (messages, outgoing) = mpsc::channel(MAX_OUTBOX);
@@ -125,7 +132,7 @@ async fn hello(incoming: &mut Streaming<Incoming>) -> Result<Hello, Status> {
     let first = timeout(HELLO_WITHIN, incoming.next()).await;
     match first {
         Err(_) => Err(Status::deadline_exceeded("no Hello within 10 s")),
-        Ok(None) => Err(Status::invalid_argument("the stream ended before Hello")),
+        Ok(None) => Err(Status::cancelled("the stream ended before Hello")),
         Ok(Some(Err(status))) => Err(status),
         Ok(Some(Ok(Incoming(Ok(ToAgent::Hello(hello)))))) => Ok(hello),
         Ok(Some(Ok(Incoming(Ok(_))))) => Err(Status::invalid_argument("the first message must be Hello")),

@@ -61,7 +61,7 @@ pub enum AgentError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// An address cannot be bound.
-    #[error("{flag} {address}: {source}")]
+    #[error("{flag} {address}: {source}{}", another(source, "agent", flag))]
     Bind {
         /// Which flag.
         flag: &'static str,
@@ -82,6 +82,15 @@ pub enum AgentError {
     /// A server ended.
     #[error("server: {0}")]
     Server(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What to do where an address is taken.
+#[must_use]
+pub fn another(error: &std::io::Error, what: &str, flag: &str) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!("; is another {what} running? Choose another address with {flag}"),
+        _ => String::new(),
+    }
 }
 
 /// Runs the agent until SIGINT or SIGTERM. Prints one line with the bound addresses once it serves.

@@ -8,12 +8,35 @@ use clap::{Args, ValueEnum};
 /// How to reach the agent.
 #[derive(Args, Debug)]
 pub(crate) struct AgentArgs {
-    /// The agent's HTTP address
-    #[arg(long, value_name = "URL", env = "SERIN_AGENT", default_value = "http://127.0.0.1:7071")]
-    pub(crate) agent: String,
+    /// The agent's HTTP address [env: SERIN_AGENT] [default: http://127.0.0.1:7071]
+    // Read by hand: clap would show an option that the environment gives as one that must be typed.
+    #[arg(long, value_name = "URL")]
+    pub(crate) agent: Option<String>,
     /// The agent's HTTP token; prefer the environment: other users can see command lines
-    #[arg(long, value_name = "TOKEN", env = "SERIN_TOKEN", hide_env_values = true)]
+    /// [env: SERIN_TOKEN]
+    #[arg(long, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
+}
+
+impl AgentArgs {
+    /// The agent's address, and as what it was given.
+    pub(crate) fn address(&self) -> (String, &'static str) {
+        match (&self.agent, variable("SERIN_AGENT")) {
+            (Some(given), _) => (given.clone(), "--agent "),
+            (None, Some(set)) => (set, "SERIN_AGENT="),
+            (None, None) => ("http://127.0.0.1:7071".into(), "--agent "),
+        }
+    }
+
+    /// The agent's token, if it wants one.
+    pub(crate) fn token(&self) -> Option<String> {
+        self.token.clone().or_else(|| variable("SERIN_TOKEN"))
+    }
+}
+
+/// A variable of the environment; an empty one is as good as none.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Which canary.
@@ -31,8 +54,8 @@ pub(crate) struct CanaryArgs {
 pub(crate) struct VerbArgs {
     #[command(flatten)]
     pub(crate) canary: CanaryArgs,
-    /// Who asks, for the history [default: user@host]
-    #[arg(long = "as", value_name = "ACTOR", env = "SERIN_ACTOR")]
+    /// Who asks, for the history [env: SERIN_ACTOR] [default: user@host]
+    #[arg(long = "as", value_name = "ACTOR")]
     pub(crate) actor: Option<String>,
     #[command(flatten)]
     pub(crate) agent: AgentArgs,

@@ -102,9 +102,10 @@ impl Client {
     /// # Errors
     /// When the address is none.
     pub(crate) fn new(args: &AgentArgs) -> Result<Self, Failure> {
-        let base = parse_base(&args.agent)?;
+        let (given, source) = args.address();
+        let base = parse_base(&given, source)?;
         let http = build(&base).map_err(|error| Failure::Other(error.into()))?;
-        Ok(Self { http, base, token: args.token.clone() })
+        Ok(Self { http, base, token: args.token() })
     }
 
     /// Every canary.
@@ -306,9 +307,9 @@ fn decode<T: DeserializeOwned>(url: &str, value: Value) -> Result<T, Failure> {
         .map_err(|error| Failure::Nonsense { url: url.to_owned(), why: text::quoted(&error.to_string()) })
 }
 
-fn parse_base(given: &str) -> Result<Url, Failure> {
+fn parse_base(given: &str, source: &str) -> Result<Url, Failure> {
     let wrong = |why: &str| {
-        Failure::Usage(format!("--agent {}: {why}; write it as http://127.0.0.1:7071", text::quoted(given)))
+        Failure::Usage(format!("{source}{}: {why}; write it as http://127.0.0.1:7071", text::quoted(given)))
     };
     let url = Url::parse(given).map_err(|error| wrong(&error.to_string()))?;
     match url.scheme() {
@@ -345,13 +346,22 @@ fn is_loopback(base: &Url) -> bool {
 
 /// The deepest cause says what happened; the ones above it only that something did.
 fn unreachable(url: String, error: &reqwest::Error) -> Failure {
-    let mut cause: &dyn Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
+    let causes = || anyhow::Chain::new(error);
+    if error.is_timeout() {
+        return Failure::Unreachable { url, why: "it says nothing, the time is over".into() };
     }
-    let why =
-        if error.is_timeout() { "it says nothing, the time is over".into() } else { text::quoted(&cause.to_string()) };
+    let why = causes().last().map_or_else(String::new, |cause| text::quoted(&cause.to_string()));
+    if causes().filter_map(|cause| cause.downcast_ref()).any(is_no_http) {
+        return Failure::Nonsense { url, why };
+    }
     Failure::Unreachable { url, why }
+}
+
+/// Whether something answered, but not in HTTP/1: a gRPC server speaks first, and in frames. Hyper has no name for that;
+/// what it names otherwise, or has a cause, is a connection that broke.
+fn is_no_http(error: &hyper::Error) -> bool {
+    let has_ended = error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_timeout();
+    error.is_parse() || !(has_ended || error.is_body_write_aborted() || error.source().is_some())
 }
 
 #[cfg(test)]
@@ -361,7 +371,7 @@ mod tests {
     #[test]
     fn addresses_are_checked_before_anything_is_sent() {
         for wrong in ["127.0.0.1:7071", "localhost:7071", "ftp://h/", "", "http://"] {
-            assert!(matches!(parse_base(wrong), Err(Failure::Usage(_))), "{wrong}");
+            assert!(matches!(parse_base(wrong, "--agent "), Err(Failure::Usage(_))), "{wrong}");
         }
         for (url, expected) in [
             ("http://127.0.0.1:7071", true),
@@ -369,13 +379,13 @@ mod tests {
             ("http://localhost", true),
             ("https://agent.example", false),
         ] {
-            assert_eq!(is_loopback(&parse_base(url).unwrap()), expected, "{url}");
+            assert_eq!(is_loopback(&parse_base(url, "--agent ").unwrap()), expected, "{url}");
         }
     }
 
     #[test]
     fn names_and_a_path_in_front_stay_what_they_are() {
-        let args = AgentArgs { agent: "https://u:secret@host/serin/".into(), token: None };
+        let args = AgentArgs { agent: Some("https://u:secret@host/serin/".into()), token: None };
         let client = Client::new(&args).unwrap();
         let url = client.url(&["canaries", "a b", "c/d?e"]);
         assert_eq!(url.path(), "/serin/api/v1/canaries/a%20b/c%2Fd%3Fe");

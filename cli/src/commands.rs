@@ -13,7 +13,7 @@ A first session:
   serin get                                             what it manages
   serin release web --revision v2 --wait                begin a release, wait for its end
   serin describe web                                    what happened, and by how much
-  serin explain web                                     why it is where it is, and how far from a verdict
+  serin explain web                                     why it is where it is, and how far to go
 
 Exit codes:
   0   done; with `release --wait`: promoted
@@ -30,19 +30,24 @@ Examples:
   serin explain prod/web -o json      for programs: the API's JSON
 
 How to read it, from the top:
-  The first line is the answer. The table below it sets the versions side by side; its last rows are the gates.
-  DIFFERENCE is canary minus primary in percentage points. Its interval holds with 95 % at every moment at once,
-  so looking often does not make it wrong.
-  E-VALUE is the evidence against the canary: so much would be seen of a healthy one with odds of at most 1 in
-  that. A gate trips alone at NEEDS; THERE is how far it has come. What speaks for the canary makes it fall.
-  A certificate is the same the other way round: evidence, from this step's requests alone, that the canary is
-  within its limits. GOOD ONES TO GO is how many more requests it takes if none of them is bad.
+  The first line is the answer. The table below it sets the versions side by side; its last rows
+  are the gates.
+  DIFFERENCE is canary minus primary in percentage points. Its interval holds with 95 % at every
+  moment at once, so looking often does not make it wrong.
+  E-VALUE is the evidence against the canary: so much would be seen of a healthy one with odds of
+  at most 1 in that. A gate trips alone at NEEDS; THERE is how far it has come. What speaks for
+  the canary makes it fall.
+  A certificate is the same the other way round: evidence, from this step's requests alone, that
+  the canary is within its limits. GOOD ONES TO GO is how many more good answers it takes if none
+  is bad, those to requests in flight among them; PROVEN counts the requests that have ended.
   Clusters: failures that may be one event (one user's, one call's) count as one.
   Strata: the counts apart by table entry, version and how a request came to its version.
 
-After the release has ended this is its last verdict; requests that ended later count in the versions only.
+After the release has ended this is its last verdict; requests that ended later count in the
+versions only.
 
-Next: `serin describe web` tells what happened before; `serin promote web` or `serin abort web --reason TEXT` decide.";
+Next: `serin describe web` tells what happened before; `serin promote web` or
+`serin abort web --reason TEXT` decide.";
 
 /// Canary releases decided inside the proxy: start the agent, begin releases, watch and cut them.
 #[derive(Debug, Parser)]
@@ -72,8 +77,11 @@ Examples:
   serin release web --revision v2
   serin release prod/web --revision sha-4f2a91 --wait --timeout 1h     in a pipeline
 
-With --wait, the exit code is the verdict: 0 promoted, 1 aborted, 2 held until a person acts, or timed out.
-A timed-out release goes on; nothing is undone by giving up the wait.
+With --wait, the exit code is the verdict: 0 promoted, 1 aborted, 2 held until a person acts, or
+timed out. It ends at once where only a person can let the release go on: at a stop or pause, a
+closed gate (`serin gate`), when `serin confirm` is awaited, at what must be accepted or mended
+first. It waits on for traffic, evidence, and hooks that refuse. Nothing is undone by giving up
+the wait: the same command goes on waiting, after `serin confirm` for instance.
 
 Next: `serin get web -w` follows it, `serin abort web --reason TEXT` cuts it at once.")]
     Release(ReleaseArgs),
@@ -85,8 +93,8 @@ Examples:
   serin get -n prod -o wide    one namespace, with counts, epoch and workers
   serin get web -o json        for programs: the API's JSON
 
-PROVEN is how far the step's certificate has come, TO CUT how far the evidence for a cut; where checks decide too,
-the failed ones before it, of those that roll back.
+PROVEN is how far the step's certificate has come, TO CUT how far the evidence for a cut; where
+checks decide too, the failed ones before it, of those that roll back.
 
 Next: `serin explain web` tells why, `serin describe web` what happened.")]
     Get(GetArgs),
@@ -96,7 +104,8 @@ Examples:
   serin describe web
   serin describe prod/web --events 200
 
-Next: `serin promote web` if you are convinced early, `serin abort web --reason TEXT` if you are not.")]
+Next: `serin promote web` if you are convinced early, `serin abort web --reason TEXT` if you are
+not.")]
     Describe(DescribeArgs),
     /// Explain a verdict: what is held against the canary, how much evidence there is, and how much is needed
     #[command(after_help = EXPLAINED)]
@@ -113,7 +122,8 @@ Next: `serin describe web`; a new `serin release` starts from the first step.")]
 Example:
   serin promote web --reason 'load test looks fine'
 
-Next: the primary must be brought to the new version: `serin get web -w` shows what is waited for.")]
+Next: the primary must be brought to the new version: `serin get web -w` shows what is waited
+for.")]
     Promote(ReasonArgs),
     /// Say that the primary runs the new version, so that traffic may return to it
     #[command(after_help = "\
@@ -141,8 +151,8 @@ Next: `serin get web -w` follows it.")]
 Examples:
   serin skip web --reason 'the change board said yes on the phone'
 
-What is skipped: in Waiting the approval to begin, at a step its proof and dwell, in WaitingPromotion the approval to
-promote. Gates go on judging: a bad canary is still cut.
+What is skipped: in Waiting the approval to begin, at a step its proof and dwell, in
+WaitingPromotion the approval to promote. Gates go on judging: a bad canary is still cut.
 
 Next: `serin get web -w` follows it.")]
     Skip(ReasonArgs),
@@ -189,7 +199,7 @@ Next: put the file into the agent's --canaries directory; it is read at once.")]
     #[command(after_help = crate::convert::EXAMPLES)]
     Convert(crate::convert::ConvertArgs),
     /// Print the JSON Schema of a kind of manifest, for editors and pipelines
-    #[command(hide = true)]
+    #[command(after_help = crate::convert::SCHEMA_EXAMPLES)]
     Schema(crate::convert::SchemaArgs),
     /// Play releases of a Canary in virtual time: when is it cut, what do users get, how long until it is promoted?
     #[command(after_help = crate::simulate::EXAMPLES)]
@@ -199,8 +209,9 @@ Next: put the file into the agent's --canaries directory; it is read at once.")]
 Example:
   serin proxies
 
-LAG is the time since the worker last reported; SPLIT the canary's share of the requests that it placed by weight.
-A worker that is not in sync still routes by an older table; one that is not connected keeps it for its lease.")]
+LAG is the time since the worker last reported; SPLIT the canary's share of the requests that it
+placed by weight. A worker that is not in sync still routes by an older table; one that is not
+connected keeps it for its lease. One that went away is shown for 10 minutes.")]
     Proxies(ProxiesArgs),
     /// Judge a recorded release again, under the same settings or others
     #[command(after_help = "\
@@ -211,14 +222,16 @@ Examples:
   serin replay prod/web --release 3 --save web-3.jsonl
   serin replay --record web-3.jsonl -f stricter.yaml        without an agent
 
-An example: release 3 failed 0.8 % of its requests and was promoted at a limit of 1 %. Copy its manifest, write
-`min: 99.5` under request-success-rate, and `serin replay web --release 3 -f copy.yaml` tells whether gates and checks
-with that limit would have cut it, after how many requests, and how near they came if not.
+An example: release 3 failed 0.8 % of its requests and was promoted at a limit of 1 %. Copy its
+manifest, write `min: 99.5` under request-success-rate, and
+`serin replay web --release 3 -f copy.yaml` tells whether gates and checks with that limit would
+have cut it, after how many requests, and how near they came if not.
 
-What is judged again is the evidence that was recorded, event by event, by the code that judges a running release.
-Requests went where history sent them. So weights and steps of the other settings change nothing; what would have come
-after an earlier cut is not known, and neither is what came after the recorded release ended: `never` means never as far
-as the record goes. Another latency limit is judged from histograms, to 0.8 %.
+What is judged again is the evidence that was recorded, event by event, by the code that judges a
+running release. Requests went where history sent them. So weights and steps of the other settings
+change nothing; what would have come after an earlier cut is not known, and neither is what came
+after the recorded release ended: `never` means never as far as the record goes. Another latency
+limit is judged from histograms, to 0.8 %.
 
 The agent keeps records within --records-mib and --records-per-canary; the oldest go first.
 

@@ -16,7 +16,7 @@ use crate::{output, text, validate};
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   serin convert web-canary.yaml
-  serin convert canaries/ -o serin/      each file under its name; files that are there already stay
+  serin convert canaries/ -o serin/      each under its name; files that are there already stay
   kubectl get canaries,metrictemplates,alertproviders -o yaml | serin convert -
 
 What the two forms take for granted differently is written out. Documents of other kinds stay as
@@ -24,6 +24,16 @@ they are; in those that are converted, comments go, but for those above the firs
 anything is refused, nothing is written.
 
 Next: `serin validate` the result.";
+
+pub(crate) const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  serin schema > serin-canary.schema.json
+  serin schema flagger > flagger-canary.schema.json
+
+An editor takes it from the first line of a manifest:
+  # yaml-language-server: $schema=serin-canary.schema.json
+
+A schema cannot know every rule; `serin validate` does.";
 
 /// `serin convert`.
 #[derive(Args, Debug)]

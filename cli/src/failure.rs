@@ -1,5 +1,6 @@
 //! Every way to fail, with the exit code that a script reads and the sentence that tells a person what to do next.
 
+use std::error::Error;
 use std::io;
 
 use thiserror::Error;
@@ -99,8 +100,40 @@ impl Failure {
     }
 }
 
+/// An error with its causes, each said once: libraries differ in whether a message repeats its cause.
+pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
+    let mut told = String::new();
+    for cause in anyhow::Chain::new(error).map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.contains(&cause) {
+            told += &format!(": {cause}");
+        }
+    }
+    told
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe { Self::OutputClosed } else { Self::Other(error.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Error)]
+    #[error("token file: {source}")]
+    struct Repeating {
+        source: io::Error,
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = || io::Error::from(io::ErrorKind::AddrInUse);
+        assert_eq!(told(&Repeating { source: cause() }), format!("token file: {}", cause()));
+        let silent = anyhow::Error::from(Repeating { source: cause() }).context("the agent cannot start");
+        assert_eq!(told(silent.as_ref()), format!("the agent cannot start: token file: {}", cause()));
     }
 }

@@ -42,6 +42,7 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
         namespace: namespace.into(),
         phase: phase.into(),
         message: "step 2 of 5".into(),
+        needs_person: None,
         release: 3,
         revision: Some("v2".into()),
         promoted_revision: Some("v1".into()),

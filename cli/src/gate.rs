@@ -20,10 +20,12 @@ Examples:
 
 A gate stands in the manifest under spec.analysis.webhooks, with `gate: true` instead of a url:
   - { name: owner, type: confirm-promotion, gate: true }
-It is closed until it is opened, and opened for one revision: the one in progress, the one that --revision names, or
-else the next one. A gate of type rollback rolls the release back when it is opened.
+It is closed until it is opened, and opened for one revision: the one in progress, the one that
+--revision names, or else the next one. A gate of type rollback rolls the release back when it is
+opened.
 
-The load tester's URLs (/gate/check, /gate/open, /gate/close, /rollback/...) are served by the agent for the same gates.
+The load tester's URLs (/gate/check, /gate/open, /gate/close, /rollback/...) are served by the
+agent for the same gates.
 
 Next: `serin get web -w` shows the release going on.";
 
@@ -68,8 +70,8 @@ pub(crate) struct OpenArgs {
     /// For this revision only [default: the one in progress, or else the next one]
     #[arg(long)]
     revision: Option<String>,
-    /// Close it by itself after this time: 2h, 3d
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// Close it by itself after this time, 1s to 90d: 2h, 3d
+    #[arg(long = "for", value_name = "TIME", value_parser = open_for)]
     expires_after: Option<Duration>,
 }
 
@@ -79,7 +81,7 @@ pub(crate) async fn run(what: What) -> Result<(), Failure> {
         What::List(args) => list(args).await,
         What::Open(args) => {
             let revision = args.revision.map(|revision| ("revision", revision.into()));
-            let expires = args.expires_after.map(|after| ("expiresSeconds", after.as_secs().max(1).into()));
+            let expires = args.expires_after.map(|after| ("expiresSeconds", after.as_secs().into()));
             let more: Vec<(&str, serde_json::Value)> = revision.into_iter().chain(expires).collect();
             ask(&args.which, "open", &more).await
         }
@@ -110,6 +112,14 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
     output::print(&table::render(&["GATE", "APPROVES", "STATE", "REVISION", "BY", "CLOSES", "REASON"], rows))
 }
 
+/// How long a gate may stay open.
+fn open_for(given: &str) -> Result<Duration, String> {
+    const RULE: &str = "write a time from 1s to 90d, such as 2h or 3d";
+    let after = humantime::parse_duration(given).map_err(|error| format!("{error}; {RULE}"))?;
+    let is_meant = (Duration::from_secs(1)..=Duration::from_secs(90 * 86_400)).contains(&after);
+    if is_meant { Ok(after) } else { Err(RULE.into()) }
+}
+
 fn row(gate: &StoredGateStatus) -> Vec<Cell> {
     let or_dash = |text: &Option<String>| text.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| "-".into());
     let state = match (gate.open, &gate.actor) {
@@ -128,4 +138,17 @@ fn row(gate: &StoredGateStatus) -> Vec<Cell> {
         or_dash(&gate.reason),
     ];
     cells.into_iter().map(Cell::new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_is_open_from_a_second_to_ninety_days() {
+        assert_eq!([open_for("1s"), open_for("90d")], [1, 90 * 86_400].map(|s| Ok(Duration::from_secs(s))));
+        for wrong in ["0s", "999ms", "91d", "9999d", "soon", ""] {
+            assert!(open_for(wrong).unwrap_err().contains("1s to 90d"), "{wrong}");
+        }
+    }
 }

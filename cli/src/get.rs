@@ -10,7 +10,7 @@ use crate::args::{CanaryArgs, Format, GetArgs, ProxiesArgs};
 use crate::client::{Body, Client, Items, Listing, Watch};
 use crate::failure::Failure;
 use crate::printer::Printer;
-use crate::{output, table, target};
+use crate::{output, table, target, text};
 
 /// How often a list is asked for while it is watched; one canary is pushed instead.
 const POLL: Duration = Duration::from_secs(1);
@@ -31,9 +31,25 @@ pub(crate) async fn get(args: GetArgs) -> Result<(), Failure> {
     }
     let list = fetch(&client, &subject, args.output).await?;
     if list.items.is_empty() {
-        output::remark("no canaries here: put a Canary manifest into the agent's --canaries directory");
+        output::remark(&nothing(&client, &subject).await?);
     }
     output::print(&printer.once(&list, matches!(subject, Subject::One(_)) && list.items.len() == 1)?)
+}
+
+/// Why a list is empty: there are none, or none of those that were asked for.
+async fn nothing(client: &Client, subject: &Subject) -> Result<String, Failure> {
+    let all: Listing = client.canaries().await?.shown()?;
+    let count = all.items.len();
+    Ok(match subject {
+        _ if count == 0 => "no canaries here: put a Canary manifest into the agent's --canaries directory".into(),
+        Subject::Some { namespace: Some(namespace), .. } => {
+            format!("no canaries in namespace {}; `serin get -A` shows {count}", text::quoted(namespace))
+        }
+        Subject::Some { name: Some(name), .. } => {
+            format!("no canary is named {}; `serin get -A` shows {count}", text::quoted(name))
+        }
+        Subject::One(_) | Subject::Some { .. } => format!("`serin get -A` shows {count}"),
+    })
 }
 
 /// `serin proxies`.

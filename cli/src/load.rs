@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use loadtester::{DEFAULT_ALLOW, Options};
+use loadtester::{DEFAULT_ALLOW, LoadTesterError, Options};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 use crate::serve::start_log;
 
 /// Shown below `serin loadtester --help`.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   serin loadtester
-  serin loadtester --http 0.0.0.0:8080 --http-token-file token --allow hey --timeout 10m --namespace-regexp '^prod$'
+  serin loadtester --http 0.0.0.0:8080 --http-token-file token --allow hey --timeout 10m \\
+      --namespace-regexp '^prod$'
 
 A webhook of a Canary has it make load while the canary is analysed:
   webhooks:
@@ -24,24 +25,28 @@ A webhook of a Canary has it make load while the canary is analysed:
         cmd: hey -z 1m -q 10 -c 2 http://web.test/
 
 The same by hand, and what became of it:
-  curl -H 'content-type: application/json' http://127.0.0.1:7072/ \\
-      -d '{\"name\": \"web\", \"namespace\": \"prod\", \"metadata\": {\"cmd\": \"hey -z 5s http://127.0.0.1:8080/\"}}'
+  curl -H 'content-type: application/json' http://127.0.0.1:7072/ -d '{\"name\": \"web\",
+      \"namespace\": \"prod\", \"metadata\": {\"cmd\": \"hey -z 5s http://127.0.0.1:8080/\"}}'
   curl http://127.0.0.1:7072/tasks
 
 What metadata may say:
-  cmd              the program and its arguments, quoted as for a shell; none is run, so | ; && > $ are refused
-  type             \"cmd\" or nothing; with --allow-shell also \"bash\", which is answered when it has ended
-  wait             \"true\": answer when it has ended, 200 for exit code 0 and else 500; give the hook a timeout longer
-                   than the load. Without it the answer is 202 at once, and the result is told by GET /tasks
+  cmd              the program and its arguments, quoted as for a shell; none is run, so
+                   | ; && > $ are refused
+  type             \"cmd\" or nothing; with --allow-shell also \"bash\", answered when it has ended
+  wait             \"true\": answer when it has ended, 200 for exit code 0 and else 500; give the
+                   hook a timeout longer than the load. Without it the answer is 202 at once, and
+                   the result is told by GET /tasks
   returnCmdOutput  \"true\": the answer to whoever waits has the output
   logCmdOutput     \"true\": the log has the output
 
-A command that already runs for the same canary is not started again, so a webhook may repeat it at each interval.
-GET /tasks lists what runs and the last 100 that ended: state, exit code, end of the output; GET /tasks/ID has up to
-64 KiB of it. GET /metrics is for Prometheus, GET /healthz for probes. Programs see PATH and HOME, no input, and are
-killed with all that they started after --timeout, at their end, and when the load tester stops.
+A command that already runs for the same canary is not started again, so a webhook may repeat it
+at each interval. GET /tasks lists what runs and the last 100 that ended: state, exit code, end of
+the output; GET /tasks/ID has up to 64 KiB of it. GET /metrics is for Prometheus, GET /healthz for
+probes. Programs see PATH and HOME, no input, and are killed with all that they started after
+--timeout, at their end, and when the load tester stops.
 
-Prints `listening http=IP:PORT` once it serves. Gates (/gate/...) are the agent's: `serin gate --help`.";
+Prints `listening http=IP:PORT` once it serves. Gates (/gate/...) are the agent's:
+`serin gate --help`.";
 
 /// `serin loadtester`.
 #[derive(Args, Debug)]
@@ -85,5 +90,8 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
         max_tasks: args.max_tasks,
         namespace_regexp: args.namespace_regexp,
     };
-    loadtester::run(options).await.map_err(|error| Failure::Other(error.into()))
+    loadtester::run(options).await.map_err(|error| match error {
+        LoadTesterError::Options(_) => Failure::Usage(told(&error)),
+        other => Failure::Other(other.into()),
+    })
 }

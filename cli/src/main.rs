@@ -117,7 +117,7 @@ fn completion(shell: clap_complete::Shell) -> Result<u8, Failure> {
 fn tell(failure: &Failure) {
     let message = match failure {
         Failure::OutputClosed => return,
-        Failure::Other(error) => text::clean(&format!("{error:#}")),
+        Failure::Other(error) => text::clean(&failure::told(error.as_ref())),
         told => told.to_string(),
     };
     let red = AnsiColor::Red.on_default().bold();
@@ -134,5 +134,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Help is wrapped at 100 columns, and a wrapped example cannot be copied.
+    #[test]
+    fn no_line_below_a_command_s_help_is_wrapped() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines() {
+                assert!(line.chars().count() <= 98, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
     }
 }

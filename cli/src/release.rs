@@ -57,12 +57,15 @@ pub(crate) async fn run(args: ReleaseArgs) -> Result<u8, Failure> {
 }
 
 fn tell(id: &CanaryId, end: End) -> Result<u8, Failure> {
-    let (word, why, code) = match end {
-        End::Promoted(why) => ("promoted", why, failure::OK),
-        End::Aborted(why) => ("aborted", why, failure::REFUSED),
-        End::Held(why) => ("held", why.trim_start_matches("holds: ").to_owned(), failure::HELD),
+    let (word, why, next, code) = match end {
+        End::Promoted(why) => ("promoted", why, None, failure::OK),
+        End::Aborted(why) => ("aborted", why, None, failure::REFUSED),
+        End::Held { why, next } => ("held", why, Some(next), failure::HELD),
     };
     output::print(&format!("{id}: {word}: {why}\n"))?;
+    if let Some(next) = next {
+        output::remark(&format!("  next: {next}; the same command goes on waiting"));
+    }
     if code != failure::OK {
         output::remark(&format!("`serin describe {id}` tells the whole story"));
     }
@@ -117,17 +120,9 @@ impl Waiter {
         for event in &past.items {
             self.hear(event)?;
         }
-        if let Some(end) = self.story.held() {
-            return Ok(Some(end));
-        }
         while let Some(frame) = watch.next().await? {
             match frame.event.as_str() {
-                "event" => {
-                    self.hear(&watch.body(&frame)?.shown()?)?;
-                    if let Some(end) = self.story.held() {
-                        return Ok(Some(end));
-                    }
-                }
+                "event" => self.hear(&watch.body(&frame)?.shown()?)?,
                 "status" => {
                     let status: CanaryStatus = watch.body(&frame)?.shown()?;
                     if let Some(end) = self.story.see(&status) {

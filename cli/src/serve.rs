@@ -3,21 +3,22 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use agent::{Options, TlsFiles};
+use agent::{AgentError, Options, TlsFiles};
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, told};
 
 /// Shown below `serin agent --help`.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   serin agent --canaries canaries --data state
-  serin agent --canaries /etc/serin/canaries --data /var/lib/serin \\
-      --grpc 0.0.0.0:7070 --grpc-tls-cert tls.crt --grpc-tls-key tls.key --grpc-tls-client-ca proxies.crt
+  serin agent --canaries /etc/serin/canaries --data /var/lib/serin --grpc 0.0.0.0:7070 \\
+      --grpc-tls-cert tls.crt --grpc-tls-key tls.key --grpc-tls-client-ca proxies.crt
 
-Prints `listening grpc=IP:PORT http=IP:PORT` once it serves; port 0 lets the system choose. The log goes to standard
-error; SERIN_LOG=debug (or agent=debug, ...) says more. It may be killed at any moment: state and history are in --data.
+Prints `listening grpc=IP:PORT http=IP:PORT` once it serves; port 0 lets the system choose. The
+log goes to standard error; SERIN_LOG=debug (or agent=debug, ...) says more. It may be killed at
+any moment: state and history are in --data.
 
 Next: point the filter's configuration at the gRPC address, then `serin get` and `serin proxies`.";
 
@@ -71,8 +72,11 @@ pub(crate) struct ServeArgs {
 /// Runs the agent until it is told to stop.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     start_log()?;
-    let ended = agent::run(args.options()).await;
-    ended.map_err(|error| Failure::Other(error.into()))
+    agent::run(args.options()).await.map_err(|error| match error {
+        // What was typed, and the files that it names.
+        AgentError::Options(_) | AgentError::TlsFile(_) => Failure::Usage(told(&error)),
+        other => Failure::Other(other.into()),
+    })
 }
 
 /// The log of a server: to standard error, as much as SERIN_LOG says.

@@ -1,6 +1,5 @@
 //! A release as its waiter follows it: events told once and in order, and the moment at which there is nothing to wait for.
 
-use rollout::release::{Hold, Note};
 use rollout::status::CanaryStatus;
 use serde::Deserialize;
 use serde_json::Value;
@@ -29,7 +28,12 @@ pub(crate) enum End {
     /// It is not, and will not be.
     Aborted(String),
     /// It goes on only when a person acts.
-    Held(String),
+    Held {
+        /// Why it stands still.
+        why: String,
+        /// What the person must do.
+        next: String,
+    },
 }
 
 /// One release, followed.
@@ -37,13 +41,12 @@ pub(crate) enum End {
 pub(crate) struct Story {
     release: u64,
     told: Vec<Event>,
-    held: Option<String>,
 }
 
 impl Story {
     /// Begins to follow a release.
     pub(crate) const fn new(release: u64) -> Self {
-        Self { release, told: Vec::new(), held: None }
+        Self { release, told: Vec::new() }
     }
 
     /// Takes an event; true if it belongs to the release and was not told before.
@@ -51,14 +54,8 @@ impl Story {
         if event.release != self.release || self.told.contains(event) {
             return false;
         }
-        self.held = needs_person(&event.detail).then(|| event.message.clone());
         self.told.push(event.clone());
         true
-    }
-
-    /// The end, if the events so far are one. What follows a hold, lifts it: so ask when all that is there was heard.
-    pub(crate) fn held(&self) -> Option<End> {
-        self.held.clone().map(End::Held)
     }
 
     /// The end, if the canary's status is one.
@@ -73,19 +70,18 @@ impl Story {
         match status.phase.as_str() {
             "Succeeded" => Some(End::Promoted(status.message.clone())),
             "Failed" => Some(End::Aborted(status.message.clone())),
-            _ => None,
+            _ => {
+                let why = status.message.trim_start_matches("holds: ");
+                status.needs_person.clone().map(|next| End::Held { why: why.to_owned(), next })
+            }
         }
     }
 }
 
-/// Traffic may come by itself; a default route or an acceptance may not.
-fn needs_person(detail: &Value) -> bool {
-    let note = Note::deserialize(detail);
-    matches!(note, Ok(Note::Held(Hold::Unsupported | Hold::DefaultUpstream { .. })))
-}
-
 #[cfg(test)]
 mod tests {
+    use rollout::release::Note;
+
     use super::*;
     use crate::fixture;
 
@@ -105,18 +101,15 @@ mod tests {
     }
 
     #[test]
-    fn only_a_hold_that_needs_a_person_ends_the_wait() {
-        let mut story = Story::new(3);
-        story.hear(&event(1, 3, &Note::Held(Hold::NoTraffic)));
-        assert_eq!(story.held(), None);
-        story.hear(&event(2, 3, &Note::Held(Hold::Unsupported)));
-        assert_eq!(story.held(), Some(End::Held("event at 2".into())));
-        let actor = rollout::names::Revision::parse("ann").unwrap();
-        story.hear(&event(3, 3, &Note::Accepted { actor, items: 1 }));
-        assert_eq!(story.held(), None);
-        let later = Event { detail: serde_json::json!({"unheardOf": 1}), ..event(4, 3, &Note::Declared) };
-        assert!(story.hear(&later));
-        assert_eq!(story.held(), None);
+    fn only_what_needs_a_person_ends_the_wait() {
+        let story = Story::new(3);
+        let mut status = fixture::canary("prod", "web", "Paused");
+        assert_eq!(story.see(&status), None);
+        status.message = "holds: nobody looked".into();
+        status.needs_person = Some("look".into());
+        assert_eq!(story.see(&status), Some(End::Held { why: "nobody looked".into(), next: "look".into() }));
+        status.release = 2;
+        assert_eq!(story.see(&status), None, "another release's");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use clap::Args;
 use rollout::names::{CanaryId, MAX_NAME_BYTES, Revision};
 use serde_json::{Value, json};
 
-use crate::args::ReasonArgs;
+use crate::args::{ReasonArgs, variable};
 use crate::client::{Client, Done};
 use crate::failure::Failure;
 use crate::{output, target};
@@ -33,7 +33,7 @@ pub(crate) struct WeightArgs {
     #[command(flatten)]
     pub(crate) reason: ReasonArgs,
     /// The canary's share in percent, 0 to 100; four decimals count
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = share)]
     pub(crate) weight: f64,
 }
 
@@ -43,17 +43,19 @@ pub(crate) async fn set_weight(args: WeightArgs) -> Result<(), Failure> {
     said.tell("it stays at that weight, judged; `serin resume` goes on to the first step above it")
 }
 
-/// Who asks: what was given, or user@host.
+/// Who asks: what was given, what SERIN_ACTOR says, or user@host.
 ///
 /// # Errors
 /// When a given name is none that the history can hold.
 pub(crate) fn actor(given: Option<&str>) -> Result<String, Failure> {
-    let Some(given) = given else {
-        return Ok(from_environment());
+    let (given, source) = match (given, variable("SERIN_ACTOR")) {
+        (Some(given), _) => (given.to_owned(), "--as "),
+        (None, Some(set)) => (set, "SERIN_ACTOR="),
+        (None, None) => return Ok(from_environment()),
     };
-    match Revision::parse(given) {
+    match Revision::parse(&given) {
         Ok(actor) => Ok(actor.to_string()),
-        Err(error) => Err(Failure::Usage(format!("--as {given:?}: the name {}", error_without_set(&error)))),
+        Err(error) => Err(Failure::Usage(format!("{source}{given:?}: the name {}", error_without_set(&error)))),
     }
 }
 
@@ -86,8 +88,14 @@ pub(crate) async fn ask(args: &ReasonArgs, what: &[&str], more: &[(&str, Value)]
     Ok(Said { id, done })
 }
 
+/// A share of the traffic.
+fn share(given: &str) -> Result<f64, String> {
+    const RULE: &str = "write a share in percent from 0 to 100, such as 2.5";
+    let percent: f64 = given.parse().map_err(|_| RULE.to_owned())?;
+    if (0.0..=100.0).contains(&percent) { Ok(percent) } else { Err(RULE.into()) }
+}
+
 fn from_environment() -> String {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".into());
     let host = gethostname::gethostname();
     sanitised(&format!("{user}@{}", host.to_string_lossy()))
@@ -118,6 +126,8 @@ mod tests {
         for wrong in ["", "two words", "a\nb", "ü"] {
             assert!(matches!(actor(Some(wrong)), Err(Failure::Usage(_))), "{wrong:?}");
         }
+        assert_eq!([share("0"), share("2.5"), share("100")], [Ok(0.0), Ok(2.5), Ok(100.0)]);
+        assert!(["-1", "101", "NaN", "half"].iter().all(|wrong| share(wrong).is_err()));
         assert_eq!(sanitised("jörg k\u{1b}@höst"), "j_rg_k_@h_st");
         assert_eq!(sanitised(&"x".repeat(999)).len(), MAX_NAME_BYTES);
         assert!(Revision::parse(&from_environment()).is_ok());

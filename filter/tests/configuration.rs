@@ -115,3 +115,45 @@ fn the_module_that_is_shipped_has_no_trap() {
     let mut proxy = Proxy::start(&canary(r#","weight":100"#));
     assert_eq!(proxy.decision(&[("x-serin-test-trap", "1")]), ["web-canary"]);
 }
+
+/// The page for operators, whose examples and keys are the reader's own.
+const PAGE: &str = include_str!("../../docs/filter-config.md");
+
+#[test]
+fn the_documented_examples_are_taken() {
+    let examples: Vec<&str> = PAGE.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        assert_eq!(refusal(example), "", "{example}");
+    }
+}
+
+/// Asked for a key that there is none of, the reader names those that there are.
+#[test]
+fn every_key_is_documented() {
+    let rule = |part: &str| canary(&format!(r#","match":[{part}]"#));
+    for asked in [
+        r#"{"?":1}"#,
+        r#"{"limits":{"?":1}}"#,
+        r#"{"agent":{"?":1}}"#,
+        r#"{"agent":{"address":"a:1","tls":{"?":1}}}"#,
+        r#"{"copiesTo":"a","?":1}"#,
+        &canary(r#","?":1"#),
+        &canary(r#","fuse":{"?":1}"#),
+        &canary(r#","sticky":{"?":1}"#),
+        &canary(r#","sticky":{"issuedCookie":{"?":1}}"#),
+        &canary(r#","sticky":{"issuedCookie":{"cookieName":"a","sameSite":"?"}}"#),
+        &rule(r#"{"?":1}"#),
+        &rule(r#"{"path":{"?":1}}"#),
+    ] {
+        let line = refusal(asked);
+        let (_, expected) = line.split_once("expected ").unwrap_or_else(|| panic!("{asked}: {line}"));
+        let keys: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+        assert!(!keys.is_empty(), "{line}");
+        for key in keys {
+            let forms = [format!("`{key}`"), format!(".{key}`"), format!("`{key}.")];
+            let is_told = forms.iter().any(|form| PAGE.contains(form));
+            assert!(is_told, "{key} of {asked} is not in docs/filter-config.md");
+        }
+    }
+}

@@ -55,7 +55,10 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
     let shown = request.headers().get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes);
     match &api.token {
         Some(token) if !token.fits(shown) => {
-            let said = "this load tester wants a bearer token: the header `authorization: Bearer TOKEN`\n";
+            let said = match shown {
+                Some(_) => "the token that was sent is not this load tester's\n",
+                None => "this load tester wants a bearer token: the header `authorization: Bearer TOKEN`\n",
+            };
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], said).into_response()
         }
         _ => next.run(request).await,

@@ -42,7 +42,7 @@ pub enum LoadTesterError {
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// The address cannot be bound.
-    #[error("--http {address}: {source}")]
+    #[error("--http {address}: {source}{}", agent::another(source, "load tester", "--http"))]
     Bind {
         /// Which address.
         address: SocketAddr,

@@ -59,8 +59,8 @@ pub enum OptionsError {
     #[error("--allow {0:?} is not a program's name: write names as they lie in PATH, such as hey,wrk")]
     Allow(String),
     /// Not a regular expression.
-    #[error("--namespace-regexp {0}")]
-    NamespaceRegexp(regex::Error),
+    #[error("--namespace-regexp {0:?} is not a regular expression: {1}")]
+    NamespaceRegexp(String, String),
     /// Nothing could run.
     #[error("{0} is 0, so nothing could run")]
     Zero(&'static str),
@@ -77,7 +77,7 @@ impl Options {
         if let Some((flag, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
             return Err(OptionsError::Zero(flag));
         }
-        let namespaces = self.namespace_regexp.as_deref().map(compile).transpose();
+        let namespaces = self.namespace_regexp.as_deref().map(compile).transpose()?;
         let variable = |name, fallback: &str| std::env::var_os(name).unwrap_or_else(|| OsString::from(fallback));
         let path = variable("PATH", "/usr/local/bin:/usr/bin:/bin");
         Ok(Config {
@@ -86,7 +86,7 @@ impl Options {
             rules: Rules {
                 programs: Programs::new(self.allow, path.clone()),
                 allow_shell: self.allow_shell,
-                namespaces: namespaces.map_err(OptionsError::NamespaceRegexp)?,
+                namespaces,
             },
             limits: Limits { timeout: self.timeout, max_tasks: self.max_tasks },
             surroundings: Surroundings { path, home: variable("HOME", "/") },
@@ -95,8 +95,14 @@ impl Options {
 }
 
 /// Names are ASCII, so the tables of Unicode are not needed.
-fn compile(regexp: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(regexp).unicode(false).build()
+fn compile(regexp: &str) -> Result<Regex, OptionsError> {
+    // Its message draws the expression over several lines; the last one says what is wrong.
+    let reason = |error: regex::Error| {
+        let text = error.to_string();
+        text.lines().last().unwrap_or(&text).trim_start_matches("error: ").to_owned()
+    };
+    let compiled = RegexBuilder::new(regexp).unicode(false).build();
+    compiled.map_err(|error| OptionsError::NamespaceRegexp(regexp.to_owned(), reason(error)))
 }
 
 #[cfg(test)]
@@ -126,12 +132,16 @@ mod tests {
             (Options { http_token_file: Some("/nowhere".into()), ..options() }, &["--http-token-file", "/nowhere"]),
             (Options { allow: vec!["hey".into(), "/bin/sh".into()], ..options() }, &["--allow", "/bin/sh"]),
             (Options { allow: vec![String::new()], ..options() }, &["--allow \"\""]),
-            (Options { namespace_regexp: Some("(".into()), ..options() }, &["--namespace-regexp", "("]),
+            (
+                Options { namespace_regexp: Some("(".into()), ..options() },
+                &["--namespace-regexp \"(\" is not a regular expression: unclosed group"],
+            ),
             (Options { max_tasks: 0, ..options() }, &["--max-tasks"]),
             (Options { timeout: Duration::ZERO, ..options() }, &["--timeout"]),
         ] {
             let said = options.meant().unwrap_err().to_string();
             assert!(words.iter().all(|word| said.contains(word)), "{words:?}: {said}");
+            assert!(!said.contains('\n'), "{said}");
         }
         assert!(Options { http: open, insecure: true, ..options() }.meant().is_ok());
     }

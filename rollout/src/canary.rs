@@ -17,6 +17,7 @@ use crate::plan::{Advance, Plan, Promotion};
 use crate::rearm::{Rearming, fuse_plan, shares};
 use crate::release::{Awaiting, Cause, HistoryEvent, Hold, Note, Phase, ReleaseId, Run};
 use crate::table::{Entry, Epoch, Routing, Split, WeightPpm};
+use crate::tally::Counts;
 use crate::time::Millis;
 
 /// Most events of history kept per canary; the oldest go first.
@@ -328,8 +329,13 @@ impl Canary {
         let is_shared = |run: &Run| self.plan.stage(run.step).weight.max(self.weight()) > WeightPpm::ZERO;
         let takes_requests = |run: &&Run| is_shared(run) || !self.plan.rules.is_empty();
         self.phase.judged().filter(|run| run.step > 0).filter(takes_requests)?;
-        self.certificate = Some(certificate.judge(&self.plan.gates, &self.evidence.canary_since(self.step_since)));
+        self.certificate = Some(certificate.judge(&self.plan.gates, &self.on_step()));
         self.certificate.as_ref()
+    }
+
+    /// Users' requests to the canary on the step that was taken last.
+    pub fn on_step(&self) -> Counts {
+        self.evidence.canary_since(self.step_since)
     }
 }
 
@@ -337,7 +343,7 @@ impl Canary {
 const MIN_SLOT: Millis = REPORT_EVERY;
 /// Longest slot: what a comparison may lag behind.
 const MAX_SLOT: Millis = Millis(10_000);
-/// Requests expected of the smaller side in one slot; fewer waste information (statistics.md, section 2).
+/// Requests expected of the smaller side in one slot; fewer waste information (docs/statistics.md, section 2).
 const EXPECTED_IN_SLOT: f64 = 5.0;
 
 /// A slot's length for the traffic to be expected: fixed before the slot, from the past alone.

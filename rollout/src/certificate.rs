@@ -1,7 +1,7 @@
 //! When a step may be left: every gate that the canary alone decides is certified, on this step's own requests.
 //!
 //! The same primitive with successes for failures. All gates must certify at every step, so no alpha is divided: the chance
-//! to promote a canary that is at its limit throughout is at most `alpha` (statistics.md, section 4). What is pending
+//! to promote a canary that is at its limit throughout is at most `alpha` (docs/statistics.md, section 4). What is pending
 //! counts as no success. Not aborted is not certified: without enough requests a release holds.
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,9 @@ pub struct CertificateFinding {
     pub ln_e: f64,
     /// This step's canary requests that speak against it, and all that could.
     pub canary: (u64, u64),
+    /// Those of them that have not ended.
+    #[serde(default)]
+    pub pending: u64,
 }
 
 /// What this step's requests prove.
@@ -85,7 +88,7 @@ impl Certificate {
     pub fn judge(&self, gates: &Gates, step: &Counts) -> CertificateVerdict {
         let certified = certifiable(gates).filter_map(|rule| {
             let ln_e = rule.certify(step, gates.max_cluster)?;
-            Some(CertificateFinding { rule: *rule, ln_e, canary: rule.of(step) })
+            Some(CertificateFinding { rule: *rule, ln_e, canary: rule.of(step), pending: step.pending() })
         });
         let p99 = step.latency.quantile(0.99).unwrap_or_default().to_millis();
         CertificateVerdict {
@@ -115,12 +118,12 @@ pub fn certifiable(gates: &Gates) -> impl Iterator<Item = &Rule> {
 const MOST_TO_GO: u64 = 1 << 40;
 
 impl CertificateFinding {
-    /// Good requests that would complete this certificate if nothing bad came with them; 0 when it is complete.
+    /// Good answers that would complete this certificate if nothing bad came with them, those to what is in flight now
+    /// among them; 0 when it is complete.
     pub fn requests_to_go(&self, needed: f64, max_cluster: u32) -> u64 {
-        let (events, started) = self.canary;
         let Some(limit) = self.rule.limit().filter(|_| self.ln_e < needed) else { return 0 };
         let is_enough = |more: u64| {
-            let trials = Trials { started: started.saturating_add(more), events, pending: 0 };
+            let trials = Trials { started: self.ended().saturating_add(more), events: self.canary.0, pending: 0 };
             certify(trials, limit, max_cluster) >= needed
         };
         let (mut low, mut high) = (0, 1);
@@ -133,6 +136,19 @@ impl CertificateFinding {
         }
         high
     }
+
+    /// How far it has come, 0 to 1: the requests that have ended, of these and those still to go. For people, so what is in
+    /// flight says nothing; in the verdict it counts as unproven, and ln_e leaps with every request that comes.
+    pub fn progress(&self, needed: f64, max_cluster: u32) -> f64 {
+        match self.requests_to_go(needed, max_cluster) {
+            0 => 1.0,
+            to_go => self.ended() as f64 / (self.ended() as f64 + to_go as f64),
+        }
+    }
+
+    fn ended(&self) -> u64 {
+        self.canary.1.saturating_sub(self.pending)
+    }
 }
 
 impl CertificateVerdict {
@@ -141,7 +157,7 @@ impl CertificateVerdict {
         !self.findings.is_empty() && self.findings.iter().all(|finding| finding.ln_e >= self.needed)
     }
 
-    /// Good requests that would complete the slowest gate's certificate if nothing bad came with them; 0 when all are.
+    /// As [`CertificateFinding::requests_to_go`], of the slowest gate; 0 when all are certified.
     pub fn requests_to_go(&self, max_cluster: u32) -> u64 {
         let each = self.findings.iter().map(|finding| finding.requests_to_go(self.needed, max_cluster));
         each.max().unwrap_or(0)
@@ -152,10 +168,10 @@ impl CertificateVerdict {
         self.findings.iter().map(|finding| finding.canary.1).max().unwrap_or(0)
     }
 
-    /// How far the slowest gate has come, 0 to 1: its ln against what is needed.
-    pub fn progress(&self) -> f64 {
-        let least = self.findings.iter().map(|finding| finding.ln_e).fold(f64::INFINITY, f64::min);
-        if least.is_finite() { (least / self.needed).clamp(0.0, 1.0) } else { 0.0 }
+    /// As [`CertificateFinding::progress`], of the slowest gate; 0 where nothing is to be certified.
+    pub fn progress(&self, max_cluster: u32) -> f64 {
+        let each = self.findings.iter().map(|finding| finding.progress(self.needed, max_cluster));
+        each.reduce(f64::min).unwrap_or(0.0)
     }
 }
 
@@ -192,7 +208,7 @@ mod tests {
         certificate().judge(&gates([Action::Abort; 2]), counts).is_certified()
     }
 
-    /// The requests of statistics.md, section 4: allowed failures -> requests.
+    /// The requests of docs/statistics.md, section 4: allowed failures -> requests.
     #[test]
     fn it_takes_as_many_good_requests_as_the_table_says() {
         for (failed, requests) in [(0, 372), (1, 660), (2, 879), (3, 1073)] {
@@ -208,6 +224,24 @@ mod tests {
         assert_eq!(slo.requests_to_go(verdict.needed, 1), 272);
         let done = certificate().judge(&gates([Action::Abort; 2]), &counts(372, 0, 0, 0));
         assert_eq!(done.findings[0].requests_to_go(done.needed, 1), 0);
+    }
+
+    #[test]
+    fn a_request_in_flight_takes_nothing_back_from_what_is_shown() {
+        let shown = |good, pending| {
+            let verdict = certificate().judge(&gates([Action::Abort; 2]), &counts(good, 0, 0, pending));
+            (verdict.progress(1), verdict.requests_to_go(1))
+        };
+        let (alone, to_go) = shown(306, 0);
+        assert!((alone - 306.0 / 372.0).abs() < 1e-9 && to_go == 66, "{alone} {to_go}");
+        for pending in [1, 2, 50] {
+            assert_eq!(shown(306, pending), (alone, to_go), "{pending} pending");
+        }
+        // Only what is in flight is missing: that is not proven yet, and shows as such.
+        assert_eq!(shown(372, 0), (1.0, 0));
+        let (nearly, to_go) = shown(372, 1);
+        assert!(nearly < 1.0 && nearly > 0.99 && to_go == 1, "{nearly} {to_go}");
+        assert_eq!(shown(0, 3).0, 0.0);
     }
 
     #[test]

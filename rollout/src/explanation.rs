@@ -167,9 +167,10 @@ pub struct CertificateGate {
     pub events: u64,
     /// See `events`.
     pub trials: u64,
-    /// How far it has come, 0 to 1: its ln e-value against what is needed.
+    /// How far it has come, 0 to 1: requests that have ended, of these and those to go.
     pub progress: f64,
-    /// Good requests that would complete it if nothing bad came; 0 when it is complete.
+    /// Good answers that would complete it if nothing bad came, those to requests in flight among them; 0 when it is
+    /// complete.
     pub requests_to_go: u64,
 }
 
@@ -204,7 +205,7 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
             e_needed: e_value(found.needed),
         }),
         certificate: run.zip(canary.certificate.as_ref()).map(|(run, verdict)| CertificateExplanation {
-            progress: verdict.progress(),
+            progress: verdict.progress(gates.max_cluster),
             on_step_ms: now.since(run.step_at).0,
             dwell_ms: verdict.dwell.0,
             gates: verdict.findings.iter().map(|finding| certified(finding, verdict, gates.max_cluster)).collect(),
@@ -263,7 +264,7 @@ fn certified(finding: &CertificateFinding, verdict: &CertificateVerdict, max_clu
         rule: explain::rule(&finding.rule),
         events,
         trials,
-        progress: (finding.ln_e / verdict.needed).clamp(0.0, 1.0),
+        progress: finding.progress(verdict.needed, max_cluster),
         requests_to_go: finding.requests_to_go(verdict.needed, max_cluster),
     }
 }

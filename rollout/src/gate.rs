@@ -41,7 +41,7 @@ pub enum Boundary {
 
 impl Boundary {
     /// ln likelihood ratios of a slot's pair; `None` when it says nothing. With clusters of up to `max_cluster` events
-    /// that are one cause (retries, one user), all counts are divided by it (statistics.md, section 6.3).
+    /// that are one cause (retries, one user), all counts are divided by it (docs/statistics.md, section 6).
     pub fn ln_ratios(self, pair: &Pair, max_cluster: u32) -> Option<PerAlternative> {
         let per_cluster = |count: u64| count as f64 / f64::from(max_cluster.max(1));
         let Pair { canary, primary } = pair;

@@ -1,7 +1,8 @@
 //! The gates of a release: what the operator set, and what they say together.
 //!
-//! They share one alpha for the whole release by a weighted mean of their e-values (statistics.md, section 7). Whether the
-//! canary gets the share it should is judged apart: if not, the evidence is suspect, not the canary (section 5).
+//! They share one alpha for the whole release by a weighted mean of their e-values (docs/statistics.md, section 7).
+//! Whether the canary gets the share it should is judged apart: if not, the evidence is suspect, not the canary (section
+//! 5).
 
 use serde::{Deserialize, Serialize};
 

@@ -80,9 +80,10 @@ fn proven(canary: &Canary, verdict: &CertificateVerdict, run: &Run, on_step: Mil
     if verdict.requests() == 0 {
         return format!("and no canary request on step {step} yet: there is nothing to judge");
     }
-    let to_go = verdict.requests_to_go(canary.plan.gates.max_cluster);
+    let max_cluster = canary.plan.gates.max_cluster;
+    let to_go = verdict.requests_to_go(max_cluster);
     if to_go > 0 {
-        let percent = number((verdict.progress() * 100.0).floor());
+        let percent = number((verdict.progress(max_cluster) * 100.0).floor());
         return format!("{percent} % of the way to the certificate of step {step}; about {to_go} more good requests");
     }
     match verdict.dwell.since(on_step) {

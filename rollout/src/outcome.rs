@@ -1,6 +1,7 @@
 //! How one request ended: the one place that says what a failure is.
 //!
-//! design.md, "Outcomes". The facts are Envoy's terms, so that a wasm filter and a native module hand over the same.
+//! In words: docs/statistics.md, section 6. The facts are Envoy's terms, so that a wasm filter and a native module hand
+//! over the same.
 
 use serde::{Deserialize, Serialize};
 

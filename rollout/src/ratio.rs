@@ -1,7 +1,7 @@
 //! Sample ratio: whether the canary gets the share that the weight says, where the choice is made for each request.
 //!
 //! Each epoch is a stream of trials with its own weight; their likelihood ratios multiply, so one test holds over the whole
-//! release (statistics.md, section 5). Requests are counted when they are placed, so nothing is pending here.
+//! release (docs/statistics.md, section 5). Requests are counted when they are placed, so nothing is pending here.
 
 use std::collections::BTreeMap;
 

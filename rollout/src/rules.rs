@@ -1,6 +1,7 @@
 //! What a gate holds against the canary, and how its elementary tests combine.
 //!
-//! The smaller of two e-values where both must be bad, their mean where either may be (statistics.md, sections 2, 3, 7).
+//! The smaller of two e-values where both must be bad, their mean where either may be (docs/statistics.md, sections 2, 3,
+//! 7).
 
 use serde::{Deserialize, Serialize};
 
@@ -131,7 +132,7 @@ impl Rule {
     }
 
     /// ln e-value that the canary is within the limit, on these counts alone; `None` for comparisons, which cannot be
-    /// certified in a useful time (statistics.md, section 4: they cost failures, not requests).
+    /// certified in a useful time (docs/statistics.md, section 4: they cost failures, not requests).
     pub fn certify(&self, counts: &Counts, max_cluster: u32) -> Option<f64> {
         Some(certify(self.trials(counts), self.limit()?, max_cluster))
     }

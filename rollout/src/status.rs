@@ -5,20 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::canary::Canary;
-use crate::certificate::CertificateVerdict;
 use crate::controller::Controller;
 use crate::explain;
 use crate::fleet::{Fleet, Peer};
 use crate::gates::{GateFinding, GatesVerdict};
 use crate::outcome::FailureClass;
 use crate::plan::Advance;
-use crate::release::{HistoryEvent, Note, Phase, Run};
+use crate::release::{HistoryEvent, Note, Phase};
 use crate::table::{Epoch, Version, WeightPpm};
 use crate::tally::{Counts, PerVersion};
 use crate::time::Millis;
 
+mod message;
 mod stored_gates;
 
+pub use message::needs_person;
 pub use stored_gates::{StoredGateStatus, stored_gates};
 
 /// One canary at one moment.
@@ -33,6 +34,9 @@ pub struct CanaryStatus {
     pub phase: String,
     /// What is happening and why, in one line.
     pub message: String,
+    /// What a person must do before the release can go on; null while it may go on by itself.
+    #[serde(default)]
+    pub needs_person: Option<String>,
     /// Number of the latest release; 0 before the first.
     pub release: u64,
     /// What the latest release brings or brought.
@@ -209,7 +213,8 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         name: id.name().into(),
         namespace: id.namespace().into(),
         phase: canary.phase.name().into(),
-        message: message(canary),
+        message: message::message(canary, fleet),
+        needs_person: needs_person(canary),
         release: canary.releases,
         revision: revision(&canary.phase),
         promoted_revision: canary.promoted.as_ref().map(ToString::to_string),
@@ -232,7 +237,9 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         totals: versions(canary, canary.evidence.totals()),
         advance: canary.plan.advance.name().into(),
         toward_abort: run.and(canary.verdict.as_ref()).map_or(0.0, GatesVerdict::toward_abort),
-        toward_step: run.and(canary.certificate.as_ref()).map(CertificateVerdict::progress),
+        toward_step: run
+            .and(canary.certificate.as_ref())
+            .map(|verdict| verdict.progress(canary.plan.gates.max_cluster)),
         gates: canary.verdict.iter().flat_map(gates).collect(),
         unsupported: canary.plan.unsupported.iter().map(|u| format!("{}: {}", u.field, u.what)).collect(),
     }
@@ -304,28 +311,6 @@ fn gates(verdict: &GatesVerdict) -> Vec<GateStatus> {
         ln_needed: verdict.needed,
     };
     verdict.findings.iter().map(status).collect()
-}
-
-fn message(canary: &Canary) -> String {
-    let advancing = |run: &Run| match &run.hold {
-        Some(hold) => format!("holds: {}", explain::hold(hold)),
-        None => format!("step {} of {}", run.step, canary.plan.last_step()),
-    };
-    match &canary.phase {
-        Phase::Initialized => "waits for a release: `serin release`".into(),
-        Phase::Waiting(run) => advancing(run),
-        Phase::Progressing(run) => advancing(run),
-        Phase::WaitingPromotion(run) => format!("proven, and judged on; {}", advancing(run)),
-        Phase::Paused(run) => format!("paused at {}; `serin resume` goes on", advancing(run)),
-        Phase::Promoting(_, awaiting) => {
-            format!("proven; waits for {}", explain::awaiting(awaiting))
-        }
-        Phase::Finalising(..) => "traffic returns to the primary".into(),
-        Phase::Succeeded(ended) => format!("{} was promoted", ended.revision),
-        Phase::Failed(ended, cause) => {
-            format!("{} was aborted: {}", ended.revision, explain::cause(cause))
-        }
-    }
 }
 
 pub(crate) fn revision(phase: &Phase) -> Option<String> {

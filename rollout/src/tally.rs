@@ -1,7 +1,7 @@
 //! outcome -> tally: what one worker saw, by canary, epoch, version and placement.
 //!
 //! A trial is counted when its request STARTS; its outcome when it is known, into the stratum in which it started
-//! (design.md, "What the statistics need"). What has started and not ended is pending.
+//! (docs/statistics.md, section 6). What has started and not ended is pending.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //!
 //! The null hypothesis is that the canary's latency is no longer than (1 + margin) times the primary's, in every slot. Then
 //! for any y fixed before the slot P(canary > (1 + margin) y) <= P(primary > y), and counting both sides above their
-//! threshold makes a comparison like that of failures (statistics.md, section 3). So the thresholds must come from the
+//! threshold makes a comparison like that of failures (docs/statistics.md, section 3). So the thresholds must come from the
 //! PAST of the primary, never from the slot that they are used in; rounding the canary's up is conservative.
 
 use serde::{Deserialize, Serialize};

@@ -32,7 +32,7 @@ fn a_release_says_how_far_it_is_from_its_certificate() {
     assert_eq!(explained(&scene).summary, nothing);
     (0..10).for_each(|_| drop(scene.serve([90, 10], 0, FAST)));
     let told = explained(&scene);
-    let line = "web v2 at 10 %: not cut, 24 % of the way to the certificate of step 1; about 272 more good requests";
+    let line = "web v2 at 10 %: not cut, 26 % of the way to the certificate of step 1; about 272 more good requests";
     assert_eq!(told.summary, line);
     let certificate = told.certificate.unwrap();
     assert_eq!((certificate.on_step_ms, certificate.dwell_ms), (1_100, 10_000));

@@ -58,7 +58,7 @@ fn otherwise() -> impl Strategy<Value = Otherwise> {
 /// So much of what a certificate needs, on so many requests.
 fn certificate(ln_e: f64, requests: u64) -> CertificateVerdict {
     let rule = Rule::Slo { limit: 0.01, unless_primary_also: false };
-    let findings = vec![CertificateFinding { rule, ln_e, canary: (0, requests) }];
+    let findings = vec![CertificateFinding { rule, ln_e, canary: (0, requests), pending: 0 }];
     CertificateVerdict { findings, needed: 3.0, dwell: Millis::from_secs(10) }
 }
 

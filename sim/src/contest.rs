@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn users_meet_the_fault_until_the_rule_cuts_it() {
-        // statistics.md, section 10: 20 s and 400 bad responses.
+        // docs/statistics.md, section 10: 20 s and 400 bad responses.
         let outcome = play(|scenario| scenario.canary.failure_rate = 0.2.into(), flagger());
         assert_eq!(outcome.aborted().unwrap().0, Millis(20_000));
         assert!((1900..2100).contains(&outcome.canary.requests), "{:?}", outcome.canary);

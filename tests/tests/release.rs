@@ -59,11 +59,16 @@ async fn without_a_hook_a_person_confirms_and_the_canary_serves_until_then() -> 
     Case::run("confirm", async |case| {
         let stage = Stage::start(case, &Manifest::quick("50")?.threshold(10)?).await?;
         let load = stage.load().start(RPS).await?;
-        // The pipeline's job waits while another one, or a person, deploys and confirms.
-        let (said, confirmed) = tokio::join!(release_and_wait(&stage, "90s"), confirm(&stage, &load));
-        confirmed?;
-        let said = said?;
-        ensure!(said.status == Some(0) && said.stdout.contains("serin confirm"), "{said:?}");
+        // The pipeline's wait ends where a person must act, and goes on afterwards.
+        let said = release_and_wait(&stage, "90s").await?;
+        ensure!(
+            said.status == Some(2) && said.stdout.contains("web: held: proven; waits for `serin confirm`"),
+            "{said:?}"
+        );
+        ensure!(said.stderr.contains("next: bring the primary to v2, then `serin confirm default/web`"), "{said:?}");
+        confirm(&stage, &load).await?;
+        let said = release_and_wait(&stage, "90s").await?;
+        ensure!(said.status == Some(0) && said.stdout.contains("promoted"), "{said:?}");
         stage.phase("Succeeded").await?;
         let samples = load.stop().await?;
         assert_eq!(samples.bad(), 0, "{:?}", samples.by_version());

@@ -114,10 +114,8 @@ impl Directory {
     fn adopt(&mut self, files: &[(String, Result<String, String>)]) -> Scan {
         let loaded = self.load(files);
         let mut scan = Scan::default();
-        let documents = || loaded.iter().flat_map(|file| &file.documents);
-        scan.problems.extend(documents().filter_map(|document| document.result.as_ref().err()).flatten().cloned());
-        scan.warnings.extend(documents().flat_map(|document| document.warnings.clone()));
         let mut candidates = self.candidates(&loaded, &mut scan);
+        loaded.iter().for_each(|file| tell(file, &candidates, &mut scan));
         self.settle(&mut candidates, &mut scan);
         self.absent = candidates.iter().filter(|(_, candidate)| candidate.absent).map(|(id, _)| id.clone()).collect();
         scan.removed = self.held.keys().filter(|id| !candidates.contains_key(*id)).cloned().collect();
@@ -250,6 +248,19 @@ impl Candidate {
     fn told(&self) -> Self {
         Self { plan: self.plan.clone(), place: self.place.clone(), ..*self }
     }
+}
+
+/// What is wrong in a file and worth saying. Nobody means some files for us, as `serin validate` says too; but where a canary
+/// came from one, or may have before this start, a mistake in it is one in a manifest.
+fn tell(file: &Loaded, candidates: &BTreeMap<CanaryId, Candidate>, scan: &mut Scan) {
+    let is_source = |place: &Place| place.file == file.file || place.line == 0;
+    let aside = file.aside.filter(|_| !candidates.values().any(|candidate| is_source(&candidate.place)));
+    let problems = file.documents.iter().filter_map(|document| document.result.as_ref().err()).flatten();
+    match aside {
+        Some(reason) => scan.warnings.extend(problems.map(|problem| problem.aside(reason))),
+        None => scan.problems.extend(problems.cloned()),
+    }
+    scan.warnings.extend(file.documents.iter().flat_map(|document| document.warnings.clone()));
 }
 
 /// Files in which something is wrong: what is missing from them may be hidden by the mistake.

@@ -37,6 +37,14 @@ pub struct Problem {
     pub(super) value_in_rule: bool,
 }
 
+impl Problem {
+    /// The same of a file that is set aside, see [`Loaded::aside`](super::Loaded::aside).
+    pub(super) fn aside(&self, reason: &str) -> Warning {
+        let Self { file, at, field, rule, .. } = self.clone();
+        Warning { file, at, field, reason: format!("{rule}; the file is skipped, {reason}"), holds: false }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         place(f, &self.file, self.at, &self.field)?;

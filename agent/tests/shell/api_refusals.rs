@@ -121,7 +121,7 @@ async fn without_the_token_nothing_is_shown_or_done() {
     let wrong = open.with_token("fedcba9876543210");
     for path in ["/api/v1/canaries", WEB_PATH, "/api/v1/workers", "/metrics", &format!("{WEB_PATH}/watch")] {
         refused(&open.get(path).await, 401, &["bearer token", "SERIN_TOKEN"]);
-        refused(&wrong.get(path).await, 401, &["bearer token"]);
+        refused(&wrong.get(path).await, 401, &["the token that was sent is not this agent's"]);
     }
     let body = json!({ "revision": "v2", "actor": "ann" });
     refused(&open.post(&format!("{WEB_PATH}/releases"), &body).await, 401, &["bearer token"]);

@@ -9,21 +9,21 @@ use clap::{Args, ValueEnum};
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   serin simulate -f canary.yaml                   healthy: how long, and how many false aborts?
-  serin simulate -f canary.yaml --fault 5%        5 % of the canary's requests fail: who cuts when?
+  serin simulate -f canary.yaml --fault 5%        5 % of the canary's requests fail: who cuts it?
   serin simulate -f canary.yaml --fault 20% --fault-after 60s --rps 200 --workers 8
   serin simulate -f canary.yaml --fault 100% --fails-by hang          it never answers
   serin simulate -f canary.yaml --slow 800ms                          it answers, but late
   serin simulate -f canary.yaml --fault 5% -o json | jq '.rules[0]'   for programs
 
 Plays whole releases in virtual time, with the product's own filter and agent on random traffic;
-then the same requests under Flagger's and Argo Rollouts' rules, idealised in their favour: perfect
-metrics without delay, routes that change at once (real ones take 15 to 60 s). With a fault it also
-plays the release without it: that gives the false aborts and the time to promote.
+then the same requests under Flagger's and Argo Rollouts' rules, idealised in their favour:
+perfect metrics without delay, routes that change at once (real ones take 15 to 60 s). With a
+fault it also plays the release without it: that gives the false aborts and the time to promote.
 
-A request through the filter takes half a microsecond, a report to the agent (10 a second from each
-worker) some 100. So 50 runs of a release of 80 seconds, with and without a fault, at 1000 requests
-a second and 4 workers take twelve seconds on two cores. The same --seed gives the same result on
-every machine.
+A request through the filter takes half a microsecond, a report to the agent (10 a second from
+each worker) some 100. So 50 runs of a release of 80 seconds, with and without a fault, at 1000
+requests a second and 4 workers take twelve seconds on two cores. The same --seed gives the same
+result on every machine.
 
 Next: `serin validate` checks the file for the agent; `serin release` begins the real one.";
 

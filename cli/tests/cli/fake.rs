@@ -154,7 +154,12 @@ async fn guard(State(script): State<Shared>, request: Request, next: Next) -> Re
     let wanted = lock(&script).token.clone().map(|token| format!("Bearer {token}"));
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if wanted.is_some() && wanted.as_deref() != given {
-        return refusal(401, "this agent wants a bearer token");
+        let said = if given.is_some() {
+            "the token that was sent is not this agent's"
+        } else {
+            "this agent wants a bearer token"
+        };
+        return refusal(401, said);
     }
     next.run(request).await
 }

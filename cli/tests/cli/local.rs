@@ -226,16 +226,16 @@ async fn an_agent_that_cannot_start_says_why() {
     let path = folder.path().to_str().unwrap();
     let open = ["agent", "--canaries", path, "--data", path, "--grpc", "0.0.0.0:0"];
     let refused = ran(serin(&open)).await;
-    assert_eq!(refused.code, 1, "{}", refused.err);
+    assert_eq!(refused.code, 64, "{}", refused.err);
     assert!(refused.err.contains("--grpc 0.0.0.0:0 is outside loopback"), "{}", refused.err);
 }
 
 #[tokio::test]
 async fn a_load_tester_that_cannot_start_says_why() {
     let open = ran(serin(&["loadtester", "--http", "0.0.0.0:0"])).await;
-    assert_eq!(open.code, 1, "{}", open.err);
+    assert_eq!(open.code, 64, "{}", open.err);
     assert!(open.err.contains("--http 0.0.0.0:0 is outside loopback"), "{}", open.err);
     let path = ran(serin(&["loadtester", "--http", "127.0.0.1:0", "--allow", "hey,/bin/sh"])).await;
-    assert_eq!(path.code, 1, "{}", path.err);
+    assert_eq!(path.code, 64, "{}", path.err);
     assert!(path.err.contains("--allow \"/bin/sh\" is not a program's name"), "{}", path.err);
 }

@@ -35,9 +35,9 @@ async fn a_wrong_token_is_told_from_all_else_and_the_right_one_works() {
     let fake = fake(&[("prod", "web")]).await;
     fake.script().token = Some("s3cret".into());
     check(&run(&fake.url, &["get"]).await, 77, &["bearer token", "SERIN_TOKEN"]);
-    let refused = run(&fake.url, &["get", "--token", "wrong"]).await;
-    check(&refused, 77, &["bearer token"]);
-    assert!(!refused.err.contains("wrong"), "{}", refused.err);
+    let refused = run(&fake.url, &["get", "--token", "wr0ng"]).await;
+    check(&refused, 77, &["the token that was sent is not this agent's"]);
+    assert!(!refused.err.contains("wr0ng"), "{}", refused.err);
     let mut command = serin(&["get", "-o", "name"]);
     command.env("SERIN_AGENT", &fake.url).env("SERIN_TOKEN", "s3cret");
     assert_eq!(ran(command).await.out, "prod/web\n");
@@ -136,9 +136,103 @@ async fn a_wrong_command_line_exits_64_never_2() {
         &["agent"],
         &["agent", "--canaries=c", "--data=d", "--grpc-tls-cert=x"],
         &["validate"],
+        &["set-weight", "web", "--weight", "101"],
+        &["set-weight", "web", "--weight", "half"],
+        &["gate", "open", "web", "owner", "--for", "9999d"],
+        &["gate", "open", "web", "owner", "--for", "0s"],
+        &["loadtester", "--http", "0.0.0.0:0"],
+        &["loadtester", "--namespace-regexp", "("],
+        &["loadtester", "--allow", ""],
+        &["loadtester", "--http-token-file", "/nowhere"],
     ] {
         let ran = ran(serin(args)).await;
         assert_eq!(ran.code, 64, "{args:?}: {}{}", ran.out, ran.err);
         assert!(!ran.err.is_empty(), "{args:?}");
+        assert!(!["weightPercent", "expiresSeconds", "\\n"].iter().any(|word| ran.err.contains(word)), "{}", ran.err);
     }
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_start_says_why_once_and_what_to_do() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let [canaries, data] = ["canaries", "data"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    std::fs::create_dir(&canaries).unwrap();
+    let start = async |more: &[&str]| {
+        let always = ["agent", "--canaries", &canaries, "--data", &data, "--http", "127.0.0.1:0"];
+        ran(serin(&[&always[..], more].concat())).await
+    };
+    for (args, parts) in [
+        (&["--grpc", "0.0.0.0:0"][..], &["--grpc 0.0.0.0:0 is outside loopback"][..]),
+        (
+            &["--grpc", "127.0.0.1:0", "--grpc-token-file", "/nowhere"],
+            &["--grpc-token-file: token file /nowhere: No such"],
+        ),
+        (&["--grpc", "127.0.0.1:0", "--grpc-tls-cert=/nowhere", "--grpc-tls-key=/nowhere"], &["/nowhere"]),
+    ] {
+        let ran = start(args).await;
+        check(&ran, 64, parts);
+        assert!(ran.err.matches("No such file").count() <= 1, "{}", ran.err);
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ran = start(&["--grpc", &address]).await;
+    let next = "is another agent running? Choose another address with --grpc";
+    check(&ran, 1, &[&format!("--grpc {address}: Address already in use"), next]);
+    assert_eq!(ran.err.matches("Address already in use").count(), 1, "{}", ran.err);
+}
+
+/// A gRPC server speaks first, and in frames: this is how it begins.
+#[tokio::test]
+async fn the_agent_s_grpc_port_is_told_from_no_agent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let empty_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &empty_settings).await;
+            open.push(stream);
+        }
+    });
+    check(&run(&url, &["get"]).await, 69, &["does not speak this program's API", "not its gRPC address"]);
+    // One that goes away in the middle is an agent that is away.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 64]).await;
+        }
+    });
+    check(&run(&url, &["get"]).await, 69, &["no agent answers", "serin agent --canaries DIR --data DIR"]);
+}
+
+#[tokio::test]
+async fn the_environment_is_named_where_it_is_wrong_and_an_empty_variable_is_none() {
+    check(&run("127.0.0.1:7071", &["get"]).await, 64, &["SERIN_AGENT=", "127.0.0.1:7071", "write it as http://"]);
+    let fake = fake(&[("prod", "web")]).await;
+    let given = run("", &["get", "-o", "name", "--agent", &fake.url]).await;
+    assert_eq!((given.code, given.out.as_str()), (0, "prod/web\n"), "{}", given.err);
+    let mut empty = serin(&["get", "--agent", "http://h:1/", "-o", "xml"]);
+    empty.env("SERIN_AGENT", "").env("SERIN_TOKEN", "").env("SERIN_ACTOR", "");
+    check(&ran(empty).await, 64, &["xml"]);
+    // Without any, the usual address is meant, whoever answers there: `--help` says which.
+    let mut help = serin(&["get", "--help"]);
+    help.env("SERIN_AGENT", "");
+    assert!(ran(help).await.out.contains("[default: http://127.0.0.1:7071]"));
+    let wrong = run("http://127.0.0.1:1", &["get", "-o", "xml"]).await;
+    assert!(wrong.code == 64 && !wrong.err.contains("--agent <URL>"), "{}", wrong.err);
+}
+
+#[tokio::test]
+async fn an_empty_list_says_where_the_others_are() {
+    let fake = fake(&[("prod", "web"), ("prod", "api")]).await;
+    for (args, said) in [
+        (&["get", "-n", "test"][..], "no canaries in namespace test; `serin get -A` shows 2\n"),
+        (&["get", "-A", "shop"], "no canary is named shop; `serin get -A` shows 2\n"),
+    ] {
+        let ran = run(&fake.url, args).await;
+        assert!(ran.code == 0 && ran.err.contains(said), "{}{}", ran.out, ran.err);
+    }
+    fake.script().canaries.clear();
+    assert!(run(&fake.url, &["get", "-n", "test"]).await.err.contains("no canaries here: put"));
 }

@@ -30,7 +30,7 @@ pub(super) fn start(given: Given<'_>, phase: &Phase, asked: Asked, now: Millis) 
         Phase::Promoting(run, _) if run.revision != asked.revision => {
             refuse("release", phase, "wait for it to end, or abort it first")
         }
-        Phase::Finalising(..) => refuse("release", phase, "wait for it to end"),
+        Phase::Finalising(run, _) if run.revision != asked.revision => refuse("release", phase, "wait for it to end"),
         _ => Ok(unchanged(phase)),
     }
 }

@@ -32,7 +32,7 @@ fn constant(rule: Rule) -> Rival {
 
 #[test]
 fn a_plain_fault_is_cut_when_the_reference_table_says() {
-    // statistics.md, section 10: a fault from the start.
+    // docs/statistics.md, section 10: a fault from the start.
     for (rule, at) in [
         (flagger(10, 2, FailedChecks::Consecutive), 20),
         (flagger(10, 2, FailedChecks::Cumulative), 30),

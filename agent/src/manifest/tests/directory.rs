@@ -64,6 +64,33 @@ fn changes_are_found_by_content_and_the_last_good_plan_stays() {
     assert_eq!(directory.plans().count(), 1);
 }
 
+/// The same as `serin validate` says of these files.
+#[test]
+fn what_nobody_means_for_us_is_set_aside_unless_a_canary_came_from_it() {
+    let (folder, mut directory) = start();
+    put(folder.path(), "notes.yaml", "a: [");
+    put(folder.path(), "chart.yaml", "{{ if .Values.on }}\na: b\n{{ end }}\n");
+    put(folder.path(), "web.yaml", &canary("prod", "web", "a.com"));
+    let scan = directory.scan();
+    assert_eq!(told(&scan), "+web");
+    let said: Vec<String> = scan.warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        said.iter().any(|line| line.contains("chart.yaml") && line.contains("skipped, a Helm template")),
+        "{said:?}"
+    );
+    assert!(said.iter().any(|line| line.contains("notes.yaml:") && line.contains("no word of our kinds")), "{said:?}");
+    let mut restarted = Directory::new(folder.path()).holding(scan.changed);
+    assert_eq!(told(&restarted.scan()), "", "what held before is all there");
+    put(folder.path(), "notes.yaml", "kind: Canary\na: [");
+    assert_eq!(told(&directory.scan()), "!", "half a manifest");
+    put(folder.path(), "notes.yaml", "a: b");
+    put(folder.path(), "web.yaml", "a: [");
+    for _ in 0..3 {
+        assert_eq!(told(&directory.scan()), "!", "a manifest gone wrong");
+    }
+    assert_eq!(directory.plans().count(), 1);
+}
+
 #[test]
 fn a_canary_is_removed_when_two_scans_running_miss_it() {
     let (folder, mut directory) = start();

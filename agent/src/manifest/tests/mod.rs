@@ -5,6 +5,7 @@ mod convert;
 mod directory;
 mod judging;
 mod meaning;
+mod published;
 mod refusals;
 mod rules;
 mod schema;
