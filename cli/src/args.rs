@@ -75,7 +75,7 @@ pub(crate) struct ReasonArgs {
 #[derive(Args, Debug)]
 pub(crate) struct ReleaseArgs {
     #[command(flatten)]
-    pub(crate) verb: VerbArgs,
+    pub(crate) by: ReasonArgs,
     /// What the canary upstream runs now: an image tag, a digest, a commit
     #[arg(long)]
     pub(crate) revision: String,

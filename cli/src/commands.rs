@@ -74,7 +74,7 @@ pub(crate) enum Command {
     /// Begin a release: bring a revision through a canary, step by step
     #[command(after_help = "\
 Examples:
-  serin release web --revision v2
+  serin release web --revision v2 --reason 'the new cart, SHOP-77'
   serin release prod/web --revision sha-4f2a91 --wait --timeout 1h     in a pipeline
 
 With --wait, the exit code is the verdict: 0 promoted, 1 aborted, 2 held until a person acts, or

@@ -26,11 +26,11 @@ pub(crate) async fn run(args: ReleaseArgs) -> Result<u8, Failure> {
         let given = text::quoted(&args.revision);
         Failure::Usage(format!("--revision {given}: the revision {error}"))
     })?;
-    let actor = verbs::actor(args.verb.actor.as_deref())?;
-    let client = Client::new(&args.verb.agent)?;
-    let id = target::resolve(&client, &args.verb.canary).await?;
+    let actor = verbs::actor(args.by.verb.actor.as_deref())?;
+    let client = Client::new(&args.by.verb.agent)?;
+    let id = target::resolve(&client, &args.by.verb.canary).await?;
     let body = json!({
-        "revision": revision.as_str(), "actor": actor, "acceptUnsupported": args.accept_unsupported,
+        "revision": revision.as_str(), "actor": actor, "reason": args.by.reason, "acceptUnsupported": args.accept_unsupported,
     });
     let asked = client.ask(&id, &["releases"], &body).await;
     let done = target::explain(&client, &id, asked).await?;

@@ -237,7 +237,7 @@ impl Controller {
         let unknown = self.unknown(id);
         let canary = self.canaries.get_mut(id).ok_or(unknown)?;
         let input = match verb {
-            Verb::Release { revision, actor, accept_unsupported } => {
+            Verb::Release { revision, actor, reason, accept_unsupported } => {
                 may_begin(canary.latest_plan(), "release", &canary.phase)?;
                 // A release that takes a running one's place is the next one, and follows the plan that waits for it.
                 let waiting = canary.next_plan.take_if(|_| canary.phase.gives_way_to(&revision));
@@ -249,7 +249,7 @@ impl Controller {
                     canary.follow(plan);
                 }
                 let release = ReleaseId(canary.releases + 1);
-                Input::Start { release, revision, actor, accept_unsupported }
+                Input::Start { release, revision, actor, reason, accept_unsupported }
             }
             Verb::Abort { actor, reason } => Input::Abort(Cause::Asked { actor, reason }),
             Verb::Retry { actor, reason } => {

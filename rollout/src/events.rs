@@ -80,6 +80,9 @@ pub enum Verb {
         revision: Revision,
         /// Who asks.
         actor: Actor,
+        /// Why.
+        #[serde(default)]
+        reason: String,
         /// Go on although this build cannot honour all the plan asks for.
         accept_unsupported: bool,
     },

@@ -20,7 +20,7 @@ pub fn headline(canary: &Canary, now: Millis) -> String {
         Phase::Progressing(run) => format!("{}: {}", at(canary, run), running(canary, run, now)),
         Phase::Paused(run) => format!("{}: paused; {}", at(canary, run), running(canary, run, now)),
         Phase::Promoting(run, awaiting) => {
-            format!("{}: proven; waits for {}", at(canary, run), explain::awaiting(awaiting))
+            format!("{}: promotion waits for {}", at(canary, run), explain::awaiting(awaiting))
         }
         Phase::Finalising(run, _) => format!("{name} {}: promoted; traffic returns to the primary", run.revision),
         Phase::Succeeded(ended) => format!("{name} {} was promoted: {}", ended.revision, not_cut(canary)),

@@ -36,6 +36,8 @@ pub enum Input {
         revision: Revision,
         /// Who.
         actor: Actor,
+        /// Why.
+        reason: String,
         /// Whether what this build cannot honour is accepted.
         accept_unsupported: bool,
     },
@@ -124,8 +126,8 @@ pub struct Refusal {
 /// When a person's verb makes no sense now; the phase is unchanged then.
 pub fn step(given: Given<'_>, phase: &Phase, input: Input, now: Millis) -> Result<Step, Refusal> {
     let mut step = match input {
-        Input::Start { release, revision, actor, accept_unsupported } => {
-            let asked = begun::Asked { release, revision, actor, reason: String::new(), accept_unsupported };
+        Input::Start { release, revision, actor, reason, accept_unsupported } => {
+            let asked = begun::Asked { release, revision, actor, reason, accept_unsupported };
             begun::start(given, phase, asked, now)?
         }
         Input::Retry(release, actor, reason) => begun::retry(given, phase, release, (actor, reason), now)?,

@@ -111,7 +111,12 @@ fn variant(canary: usize, variant: u8) -> Plan {
 fn verb(kind: u8, revision: u8) -> Verb {
     let (actor, reason) = (word("ana"), String::from("so"));
     match kind {
-        0 => Verb::Release { revision: word(&format!("v{revision}")), actor, accept_unsupported: revision == 2 },
+        0 => Verb::Release {
+            revision: word(&format!("v{revision}")),
+            actor,
+            reason: String::new(),
+            accept_unsupported: revision == 2,
+        },
         1 => Verb::Abort { actor, reason },
         2 => Verb::Promote { actor, reason: String::new() },
         3 => Verb::Confirm { actor, reason: String::new() },

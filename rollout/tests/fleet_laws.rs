@@ -12,7 +12,7 @@ use rollout::time::{Micros, Millis};
 use rollout::worker::{Action, HeaderEdit, IDLE_EVERY, REPORT_EVERY};
 
 use fixture::net::{LEASE, Net, worker};
-use fixture::{id, percent, plan, upstream, word};
+use fixture::{id, percent, plan, released, upstream, word};
 
 const NODES: usize = 3;
 
@@ -61,7 +61,7 @@ fn begin(nodes: usize) -> Net {
 fn ask(net: &mut Net, kind: u8) {
     let (actor, reason) = (word("ana"), String::new());
     let verb = match kind {
-        0 | 1 => Verb::Release { revision: word(&format!("v{}", net.now.0)), actor, accept_unsupported: false },
+        0 | 1 => released(&format!("v{}", net.now.0)),
         2 => Verb::Abort { actor, reason },
         _ => Verb::Promote { actor, reason: String::new() },
     };

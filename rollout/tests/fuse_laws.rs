@@ -6,7 +6,7 @@
 mod fixture;
 
 use proptest::prelude::*;
-use rollout::controller::{Event, Verb};
+use rollout::controller::Event;
 use rollout::fuse::{FusePlan, FuseTest, Ppb};
 use rollout::gates::{Action as GateAction, Gate, Gates, Rule};
 use rollout::matching::{MatchRule, Request, StringMatch};
@@ -18,7 +18,7 @@ use rollout::time::{Micros, Millis};
 use rollout::worker::{Action, HeaderEdit, Worker};
 
 use fixture::net::{LEASE, Net, worker};
-use fixture::{id, percent, plan, upstream, word};
+use fixture::{id, percent, plan, released, upstream};
 
 fn entry(epoch: u64, sticky: Option<StickyKey>) -> Entry {
     let fuse = FusePlan {
@@ -305,8 +305,7 @@ fn begin(unless_primary_also: bool) -> Net {
         spec.threshold = 1_000;
     }))));
     net.calm(Millis(1_000));
-    let (revision, actor) = (word("v2"), word("ana"));
-    net.happen(Event::Asked(id("web"), Verb::Release { revision, actor, accept_unsupported: false }));
+    net.happen(Event::Asked(id("web"), released("v2")));
     net.calm(Millis(1_000));
     net
 }

@@ -4,7 +4,7 @@
 
 mod fixture;
 
-use rollout::controller::{Event, Verb};
+use rollout::controller::Event;
 use rollout::default_gates::{GateSettings, gates_of};
 use rollout::gates::Action;
 use rollout::lane::Lane;
@@ -14,7 +14,7 @@ use rollout::table::Scope;
 use rollout::time::Millis;
 
 use fixture::net::Net;
-use fixture::{id, percent, plan, upstream, word};
+use fixture::{id, percent, plan, released, upstream};
 
 const NAMES: [&str; 3] = ["web.blue", "web.green", "web.red"];
 
@@ -40,8 +40,7 @@ fn begin() -> Net {
 }
 
 fn release(net: &mut Net, name: &str) {
-    let (revision, actor) = (word("v2"), word("ana"));
-    net.happen(Event::Asked(id(name), Verb::Release { revision, actor, accept_unsupported: false }));
+    net.happen(Event::Asked(id(name), released("v2")));
     net.store();
 }
 

@@ -151,7 +151,7 @@ fn inputs() -> impl Strategy<Value = Input> {
     ];
     prop_oneof![
         2 => (1u64..5, 0..3, any::<bool>()).prop_map(|(release, revision, accept_unsupported)| Input::Start {
-            release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("bob"), accept_unsupported,
+            release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("bob"), reason: String::new(), accept_unsupported,
         }),
         4 => answers.clone().prop_map(|answer| Input::Checked(verdict(answer))),
         2 => answers.prop_map(|answer| Input::Opened(verdict(answer))),
@@ -289,7 +289,7 @@ proptest! {
 
     #[test]
     fn what_holds_the_release_before_does_not_hold_a_new_one(plan in plans(), hold in holds(), is_accepted in any::<bool>()) {
-        let input = || Input::Start { release: ReleaseId(1), revision: word("v9"), actor: word("bob"), accept_unsupported: is_accepted };
+        let input = || Input::Start { release: ReleaseId(1), revision: word("v9"), actor: word("bob"), reason: String::new(), accept_unsupported: is_accepted };
         let [held, free] = [Some(&hold), None].map(|hold| after_held(&plan, hold, &Phase::Initialized, input(), NOW).phase);
         prop_assert_eq!(held, free);
     }

@@ -11,7 +11,7 @@ use rollout::report::ToWorker;
 use rollout::table::Epoch;
 use rollout::time::Millis;
 
-use fixture::{hello, id, plan, upstream, word};
+use fixture::{hello, id, plan, released, upstream, word};
 
 fn web() -> Plan {
     plan("web", |_| ())
@@ -37,7 +37,7 @@ fn verb(name: &str) -> Event {
     let verb = match name {
         "confirm" => Verb::Confirm { actor, reason: String::new() },
         "promote" => Verb::Promote { actor, reason: String::new() },
-        revision => Verb::Release { revision: word(revision), actor, accept_unsupported: false },
+        revision => released(revision),
     };
     Event::Asked(id("web"), verb)
 }

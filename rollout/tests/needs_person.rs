@@ -5,7 +5,7 @@
 mod fixture;
 
 use fixture::scene::Scene;
-use fixture::{call, gate, id, on_certificate, percent, unsupported, upstream, word};
+use fixture::{call, gate, id, on_certificate, percent, released, unsupported, upstream, word};
 use rollout::asking::{CallId, Callee, Heard};
 use rollout::certificate::Otherwise;
 use rollout::controller::{Command, Event, Verb};
@@ -79,13 +79,13 @@ fn the_wait_for_confirm_needs_a_person_and_asking_again_is_harmless_to_the_end()
     let (actor, reason) = by();
     assert_eq!(ask(&mut scene, Verb::Promote { actor, reason }), Some(true));
     assert_eq!(needs(&scene).unwrap(), "bring the primary to v2, then `serin confirm prod/web`");
-    let again = || Verb::Release { revision: word("v2"), actor: word("ci"), accept_unsupported: false };
+    let again = || released("v2");
     assert_eq!(ask(&mut scene, again()), Some(true));
     let (actor, reason) = by();
     assert_eq!(ask(&mut scene, Verb::Confirm { actor, reason }), Some(true));
     assert_eq!((status(&scene).phase.as_str(), needs(&scene)), ("Finalising", None));
     assert_eq!(ask(&mut scene, again()), Some(true), "a pipeline goes on waiting while it finalises");
-    let other = Verb::Release { revision: word("v3"), actor: word("ci"), accept_unsupported: false };
+    let other = released("v3");
     assert_eq!(ask(&mut scene, other), Some(false));
 }
 

@@ -22,7 +22,7 @@ use rollout::table::{Epoch, Version};
 use rollout::tally::{Counts, Slot, Stratum};
 use rollout::time::{Micros, Millis};
 
-use fixture::{cases, hello, id, in_lane, plan, word};
+use fixture::{cases, hello, id, in_lane, plan, released, word};
 
 const NAMES: [&str; 2] = ["web", "cart"];
 
@@ -70,7 +70,7 @@ impl Scene {
     }
 
     fn release(&mut self, name: &str, revision: &str) {
-        self.ask(name, Verb::Release { revision: word(revision), actor: word("ana"), accept_unsupported: false });
+        self.ask(name, released(revision));
     }
 
     /// 10 canary and 90 primary requests for each of these canaries, of which so many of the canary's fail.

@@ -17,7 +17,7 @@ use rollout::report::{Hello, ToWorker};
 use rollout::table::{Epoch, Scope, Split};
 use rollout::time::Millis;
 
-use fixture::{counts, gate, hello, id, in_lane, percent, plan, report, spec, upstream, word};
+use fixture::{counts, gate, hello, id, in_lane, percent, plan, released, report, spec, upstream, word};
 
 /// `web.blue` and `web.green` beside `cart`, which is no version of web's, and one worker.
 struct Shop {
@@ -76,7 +76,7 @@ impl Shop {
     }
 
     fn release(&mut self, name: &str, revision: &str) -> Result<(), Refused> {
-        self.ask(name, Verb::Release { revision: word(revision), actor: word("ana"), accept_unsupported: false })
+        self.ask(name, released(revision))
     }
 
     fn promote(&mut self, name: &str) -> Result<(), Refused> {

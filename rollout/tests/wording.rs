@@ -4,7 +4,7 @@
 
 mod fixture;
 
-use rollout::controller::{Controller, Event, Verb};
+use rollout::controller::{Controller, Event};
 use rollout::explain;
 use rollout::fleet::Conn;
 use rollout::judge::{Answer, Finding, Verdict};
@@ -13,7 +13,7 @@ use rollout::status;
 use rollout::table::Epoch;
 use rollout::time::Millis;
 
-use fixture::{counts, hello, id, plan, report, upstream, word};
+use fixture::{counts, hello, id, plan, released, report, upstream};
 
 const P95: Metric = Metric::Duration { quantile: 0.95 };
 
@@ -126,10 +126,10 @@ fn quantiles_and_spans_as_people_write_them() {
 }
 
 /// A release at 10 % with one worker that reported 90 primary and 10 canary requests, 2 of them bad.
-fn released() -> Controller {
+fn after_release() -> Controller {
     let (web, conn, mut controller) = (id("web"), Conn(1), Controller::default());
     let swapping = plan("web", |spec| spec.promotion = Promotion::Swap);
-    let verb = Verb::Release { revision: word("v2"), actor: word("ana"), accept_unsupported: false };
+    let verb = released("v2");
     let mut happen = |event, at| controller.handle(event, Millis(at));
     happen(Event::Declared(Box::new(swapping)), 0);
     happen(Event::Connected(conn, hello(1, vec![])), 0);
@@ -142,7 +142,7 @@ fn released() -> Controller {
 
 #[test]
 fn a_status_has_the_numbers_of_the_release() {
-    let controller = released();
+    let controller = after_release();
     let canary = controller.canary(&id("web")).unwrap();
     let status = status::canary(&controller, canary, Millis(4_000));
     assert_eq!((status.phase.as_str(), status.message.as_str()), ("Progressing", "step 1 of 3"));
@@ -161,7 +161,7 @@ fn a_status_has_the_numbers_of_the_release() {
 
 #[test]
 fn what_a_proxy_serves_without_an_agent_is_said_truthfully() {
-    let mut controller = released();
+    let mut controller = after_release();
     let says = |controller: &Controller| {
         status::canary(controller, controller.canary(&id("web")).unwrap(), Millis(4_000)).without_agent
     };

@@ -10,9 +10,12 @@ use rollout::release::{Awaiting, Hold, Phase};
 pub(crate) fn next_verb(canary: &Canary) -> Option<Verb> {
     let actor = Revision::parse("simulation").ok()?;
     match &canary.phase {
-        Phase::Initialized => {
-            Some(Verb::Release { revision: Revision::parse("new").ok()?, actor, accept_unsupported: true })
-        }
+        Phase::Initialized => Some(Verb::Release {
+            revision: Revision::parse("new").ok()?,
+            actor,
+            reason: String::new(),
+            accept_unsupported: true,
+        }),
         Phase::Promoting(_, Awaiting::Confirmation { .. }) => Some(Verb::Confirm { actor, reason: String::new() }),
         Phase::Paused(run) if run.hold == Some(Hold::Stop) => Some(Verb::Resume { actor, reason: String::new() }),
         phase => match &phase.run()?.hold {

@@ -62,7 +62,7 @@ async fn without_a_hook_a_person_confirms_and_the_canary_serves_until_then() -> 
         // The pipeline's wait ends where a person must act, and goes on afterwards.
         let said = release_and_wait(&stage, "90s").await?;
         ensure!(
-            said.status == Some(2) && said.stdout.contains("web: held: proven; waits for `serin confirm`"),
+            said.status == Some(2) && said.stdout.contains("web: held: promotion waits for `serin confirm`"),
             "{said:?}"
         );
         ensure!(said.stderr.contains("next: bring the primary to v2, then `serin confirm default/web`"), "{said:?}");

@@ -21,6 +21,8 @@ pub(super) struct ReleaseBody {
     revision: String,
     actor: String,
     #[serde(default)]
+    reason: String,
+    #[serde(default)]
     accept_unsupported: bool,
 }
 
@@ -33,8 +35,8 @@ pub(super) async fn release(
     let id = parse_id(path)?;
     let Json(body) = body?;
     let revision = name("revision", &body.revision)?;
-    let actor = name("actor", &body.actor)?;
-    ask(&api, id, Verb::Release { revision, actor, accept_unsupported: body.accept_unsupported }).await
+    let (actor, reason) = by(&body.actor, body.reason)?;
+    ask(&api, id, Verb::Release { revision, actor, reason, accept_unsupported: body.accept_unsupported }).await
 }
 
 #[derive(Deserialize)]

@@ -139,7 +139,7 @@ pub(crate) fn asked(verb: fn(Revision) -> Verb) -> Event {
 }
 
 pub(crate) fn release(actor: Revision) -> Verb {
-    Verb::Release { revision: Revision::parse("v2").unwrap(), actor, accept_unsupported: false }
+    Verb::Release { revision: Revision::parse("v2").unwrap(), actor, reason: String::new(), accept_unsupported: false }
 }
 
 /// A life with uneven numbers: rates such as 3/7 % must come back exactly.

@@ -79,7 +79,12 @@ impl Life {
     }
 
     fn release(&mut self, revision: &str) {
-        self.ask(|actor, _| Verb::Release { revision: word(revision), actor, accept_unsupported: false });
+        self.ask(|actor, _| Verb::Release {
+            revision: word(revision),
+            actor,
+            reason: String::new(),
+            accept_unsupported: false,
+        });
     }
 
     fn page(&self) -> String {

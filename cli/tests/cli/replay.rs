@@ -59,7 +59,8 @@ fn record() -> String {
         trips: vec![],
     };
     happen(&mut controller, 0, Event::Connected(Conn(1), hello));
-    let verb = Verb::Release { revision: word("v2"), actor: word("ann"), accept_unsupported: false };
+    let verb =
+        Verb::Release { revision: word("v2"), actor: word("ann"), reason: String::new(), accept_unsupported: false };
     happen(&mut controller, 0, Event::Asked(id.clone(), verb));
     for (number, requests, failed) in [(1, 10, 0), (2, 10, 5)] {
         let epoch = controller.canary(&id).unwrap().epoch;

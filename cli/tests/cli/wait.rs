@@ -153,11 +153,11 @@ async fn a_withdrawn_canary_ends_the_wait_as_aborted() {
 #[tokio::test]
 async fn without_wait_it_returns_at_once_and_says_what_comes_next() {
     let fake = Fake::start(script([])).await;
-    let args = ["release", "web", "--revision", "v2", "--as", "ann", "--accept-unsupported"];
+    let args = ["release", "web", "--revision", "v2", "--as", "ann", "--reason", "SHOP-77", "--accept-unsupported"];
     let ran = run(&fake.url, &args).await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "prod/web: release 3 of v2 is Progressing\n"));
     assert!(ran.err.contains("serin get prod/web -w"), "{}", ran.err);
     let posts = fake.script().posts.clone();
-    let body = serde_json::json!({"revision": "v2", "actor": "ann", "acceptUnsupported": true});
+    let body = serde_json::json!({"revision": "v2", "actor": "ann", "reason": "SHOP-77", "acceptUnsupported": true});
     assert_eq!(posts, [("prod/web/releases".to_owned(), body)]);
 }

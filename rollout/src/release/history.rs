@@ -113,7 +113,7 @@ pub enum Note {
         revision: Revision,
         /// Who asked.
         actor: Actor,
-        /// Why, where it is one that ended before.
+        /// Why; may be empty.
         reason: String,
     },
     /// A newer revision took a running release's place.

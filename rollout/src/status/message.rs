@@ -62,7 +62,7 @@ fn line(canary: &Canary) -> String {
             Some(hold) => format!("paused: {}; `serin resume` goes on", explain::hold(hold)),
             None => format!("paused at {}; `serin resume` goes on", advancing(run)),
         },
-        Phase::Promoting(_, awaiting) => format!("proven; waits for {}", explain::awaiting(awaiting)),
+        Phase::Promoting(_, awaiting) => format!("promotion waits for {}", explain::awaiting(awaiting)),
         Phase::Finalising(..) => "traffic returns to the primary".into(),
         Phase::Succeeded(ended) => format!("{} was promoted", ended.revision),
         Phase::Failed(ended, cause) => format!("{} was aborted: {}", ended.revision, explain::cause(cause)),
