@@ -150,7 +150,7 @@ impl From<Refused> for Failure {
             Refused::Unknown(_) | Refused::Several { .. } | Refused::UnknownGate { .. } => {
                 Self::NotFound(refused.to_string())
             }
-            Refused::Phase(_) | Refused::DefaultUpstream { .. } | Refused::Sibling { .. } => {
+            Refused::Phase(_) | Refused::DefaultUpstream { .. } | Refused::Sibling { .. } | Refused::Lane { .. } => {
                 Self::Conflict(refused.to_string())
             }
         }

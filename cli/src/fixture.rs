@@ -40,6 +40,7 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
     CanaryStatus {
         name: name.into(),
         namespace: namespace.into(),
+        service: None,
         phase: phase.into(),
         message: "step 2 of 5".into(),
         needs_person: None,

@@ -85,7 +85,7 @@ async fn fetch(client: &Client, subject: &Subject, format: Format) -> Result<Lis
             if matches!(found, Err(Failure::NotFound(_))) {
                 let mut list: Listing = decode(client.canaries().await?, format)?;
                 let is_version = |canary: &CanaryStatus| {
-                    canary.namespace == id.namespace() && target::names_version(&canary.name, id.name())
+                    canary.namespace == id.namespace() && canary.service.as_deref() == Some(id.name())
                 };
                 list.items.retain(is_version);
                 if !list.items.is_empty() {

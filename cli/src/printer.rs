@@ -122,7 +122,7 @@ mod tests {
         let text = |format, single| Printer::new(format, false).once(&list, single).unwrap();
         assert_eq!(serde_json::from_str::<CanaryStatus>(&text(Format::Json, true)).unwrap(), list.items[0]);
         assert_eq!(serde_json::from_str::<Listing>(&text(Format::Json, false)).unwrap(), list);
-        assert!(text(Format::Yaml, true).starts_with("name: web\nnamespace: prod\nphase: Paused\n"));
+        assert!(text(Format::Yaml, true).starts_with("name: web\nnamespace: prod\nservice: null\nphase: Paused\n"));
         assert!(text(Format::Yaml, false).starts_with("items:"));
         assert_eq!(text(Format::Name, false), "prod/web\n");
         assert!(text(Format::Table, false).ends_with("! refused: a.yaml: no\n"));

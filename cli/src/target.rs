@@ -1,6 +1,7 @@
 //! Which canary is meant: what was typed becomes an id, and a name that nobody knows a suggestion.
 
 use rollout::names::CanaryId;
+use rollout::status::CanaryStatus;
 
 use crate::args::CanaryArgs;
 use crate::client::{Client, Listing};
@@ -29,9 +30,18 @@ pub(crate) async fn resolve(client: &Client, args: &CanaryArgs) -> Result<Canary
     }
 }
 
-/// Whether a canary's name is that of one of several versions of `service`.
-pub(crate) fn names_version(canary: &str, service: &str) -> bool {
-    canary.strip_prefix(service).is_some_and(|rest| rest.starts_with('.'))
+/// A canary that the agent has.
+#[derive(Clone, Debug)]
+struct Known {
+    id: CanaryId,
+    /// The name that it shares with other versions.
+    service: Option<String>,
+}
+
+impl Known {
+    fn is_version_of(&self, id: &CanaryId) -> bool {
+        self.id.namespace() == id.namespace() && self.service.as_deref() == Some(id.name())
+    }
 }
 
 /// Puts a suggestion into the agent's "not found".
@@ -40,7 +50,11 @@ pub(crate) async fn explain<T>(client: &Client, id: &CanaryId, result: Result<T,
         Err(Failure::NotFound(said)) => {
             let known = known(client).await?;
             // A canary that is there lacks something else: the agent said what.
-            if known.contains(id) { Err(Failure::Refused(said)) } else { Err(not_known(id, &known)) }
+            if known.iter().any(|known| known.id == *id) {
+                Err(Failure::Refused(said))
+            } else {
+                Err(not_known(id, &known))
+            }
         }
         other => other,
     }
@@ -74,19 +88,24 @@ fn id(namespace: &str, name: &str) -> Result<CanaryId, Failure> {
     })
 }
 
-async fn known(client: &Client) -> Result<Vec<CanaryId>, Failure> {
+async fn known(client: &Client) -> Result<Vec<Known>, Failure> {
     let list: Listing = client.canaries().await?.shown()?;
-    let ids = list.items.iter().filter_map(|canary| CanaryId::new(&canary.namespace, &canary.name).ok());
-    Ok(ids.collect())
+    let known = |canary: CanaryStatus| {
+        Some(Known { id: CanaryId::new(&canary.namespace, &canary.name).ok()?, service: canary.service })
+    };
+    Ok(list.items.into_iter().filter_map(known).collect())
 }
 
-fn choose(name: &str, known: &[CanaryId]) -> Choice {
-    let mut same: Vec<&CanaryId> = known.iter().filter(|id| id.name() == name).collect();
+fn choose(name: &str, known: &[Known]) -> Choice {
+    let ids = |is_meant: &dyn Fn(&Known) -> bool| -> Vec<&CanaryId> {
+        known.iter().filter(|known| is_meant(known)).map(|known| &known.id).collect()
+    };
+    let mut same = ids(&|known| known.id.name() == name);
     if same.is_empty() {
         // Several versions have a name in common that is none of theirs; its namespace can be found all the same.
-        same = known.iter().filter(|id| names_version(id.name(), name)).collect();
-        same.dedup_by_key(|id| id.namespace());
-        return match same.as_slice() {
+        let mut versions = ids(&|known| known.service.as_deref() == Some(name));
+        versions.dedup_by_key(|id| id.namespace());
+        return match versions.as_slice() {
             [only] => CanaryId::new(only.namespace(), name).map_or(Choice::None, Choice::One),
             _ => Choice::None,
         };
@@ -102,16 +121,16 @@ fn choose(name: &str, known: &[CanaryId]) -> Choice {
     }
 }
 
-fn not_known(id: &CanaryId, known: &[CanaryId]) -> Failure {
-    let own =
-        known.iter().filter(|known| known.namespace() == id.namespace() && names_version(known.name(), id.name()));
-    let versions: Vec<String> = own.map(ToString::to_string).collect();
+fn not_known(id: &CanaryId, known: &[Known]) -> Failure {
+    let versions = known.iter().filter(|known| known.is_version_of(id));
+    let versions: Vec<String> = versions.map(|known| known.id.to_string()).collect();
     if !versions.is_empty() {
         return Failure::NotFound(format!("canary {id} has several versions; name one: {}", versions.join(", ")));
     }
     // By name alone: the right name in another namespace is the likeliest slip of all.
     let likeness = |other: &CanaryId| strsim::jaro_winkler(id.name(), other.name());
-    let mut alike: Vec<&CanaryId> = known.iter().filter(|other| likeness(other) >= ALIKE).collect();
+    let mut alike: Vec<&CanaryId> =
+        known.iter().map(|known| &known.id).filter(|other| likeness(other) >= ALIKE).collect();
     alike.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
     let shown: Vec<String> = alike.iter().take(3).map(ToString::to_string).collect();
     let next = if known.is_empty() {
@@ -128,8 +147,13 @@ fn not_known(id: &CanaryId, known: &[CanaryId]) -> Failure {
 mod tests {
     use super::*;
 
-    fn ids(texts: &[&str]) -> Vec<CanaryId> {
-        texts.iter().map(|text| CanaryId::parse(text).unwrap()).collect()
+    fn ids(texts: &[&str]) -> Vec<Known> {
+        texts.iter().map(|text| Known { id: CanaryId::parse(text).unwrap(), service: None }).collect()
+    }
+
+    fn versions(texts: &[&str]) -> Vec<Known> {
+        let versions = ids(texts).into_iter();
+        versions.map(|known| Known { service: Some("web".into()), ..known }).collect()
     }
 
     #[test]
@@ -161,9 +185,10 @@ mod tests {
 
     #[test]
     fn the_name_that_versions_share_finds_their_namespace() {
-        let known = ids(&["prod/web.blue", "prod/web.green", "test/website"]);
+        let known = [versions(&["prod/web.blue", "prod/web.green"]), ids(&["prod/web.api", "test/website"])].concat();
         assert!(matches!(choose("web", &known), Choice::One(id) if id.as_str() == "prod/web"));
-        assert!(matches!(choose("web", &ids(&["prod/web.blue", "test/web.blue"])), Choice::None));
+        assert!(matches!(choose("web", &versions(&["prod/web.blue", "test/web.blue"])), Choice::None));
+        assert!(matches!(choose("web", &ids(&["prod/web.api"])), Choice::None), "a dot alone makes no version");
         let said = not_known(&CanaryId::parse("prod/web").unwrap(), &known).to_string();
         assert_eq!(said, "canary prod/web has several versions; name one: prod/web.blue, prod/web.green");
     }
@@ -171,7 +196,7 @@ mod tests {
     #[test]
     fn an_unknown_name_gets_the_nearest_known_one() {
         let known = ids(&["prod/api", "prod/web", "shop/checkout"]);
-        let said = |id: &str, known: &[CanaryId]| not_known(&CanaryId::parse(id).unwrap(), known).to_string();
+        let said = |id: &str, known: &[Known]| not_known(&CanaryId::parse(id).unwrap(), known).to_string();
         assert_eq!(said("default/chekout", &known), "canary default/chekout is not known; did you mean shop/checkout?");
         assert_eq!(said("default/web", &known), "canary default/web is not known; did you mean prod/web?");
         assert!(said("x/zzz", &known).ends_with("`serin get` lists those that are known"));

@@ -12,7 +12,7 @@ use crate::evidence::Evidence;
 use crate::gates::GatesVerdict;
 use crate::machine::{self, Effect, Given, Step};
 use crate::names::{CanaryId, Revision, Upstream};
-use crate::outside::{Hook, HookTarget};
+use crate::outside::{Hook, HookKind, HookTarget};
 use crate::plan::{Advance, Plan, Promotion};
 use crate::rearm::{Rearming, fuse_plan, shares};
 use crate::release::{Awaiting, Cause, HistoryEvent, Hold, Note, Phase, ReleaseId, Run};
@@ -162,6 +162,10 @@ impl Canary {
             // Left open it would roll back the next attempt at the same revision too.
             self.approvals.close(name);
         }
+        if matches!(&self.phase, Phase::Failed(_, Cause::NotChosen { .. })) && steps[0].is_some() {
+            // The choice was made: what was approved before it may not promote the next attempt against it.
+            self.close_choices();
+        }
         let mut notes = step.notes;
         let mut asked = Vec::new();
         for effect in step.effects {
@@ -182,6 +186,13 @@ impl Canary {
             }
         }
         (notes.into_iter().map(|note| self.record(note, now)).collect(), asked)
+    }
+
+    fn close_choices(&mut self) {
+        let of_promotion = |hook: &&Hook| hook.kind == HookKind::ConfirmPromotion;
+        self.plan.outside.hooks.iter().filter(of_promotion).for_each(|hook| {
+            self.approvals.close(&hook.name);
+        });
     }
 
     /// Writes one note into the history.

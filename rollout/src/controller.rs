@@ -65,6 +65,7 @@ impl Controller {
     /// The one way in. Total and deterministic.
     pub fn handle(&mut self, event: Event, now: Millis) -> Output {
         let mut out = Output::default();
+        let about = event.canary().cloned();
         match event {
             Event::Declared(plan) => self.declare(*plan, now, &mut out),
             Event::Withdrawn(id) => self.withdraw(&id, now, &mut out),
@@ -76,12 +77,14 @@ impl Controller {
             Event::Heard { canary, call, heard } => self.hear(&canary, call, heard, now, &mut out),
             Event::Sibling(id, news) => self.sibling(&id, news, now, &mut out),
             Event::Timer => {
-                self.check_due(now, &mut out);
+                self.check_due(None, now, &mut out);
                 self.rearm_due(now, &mut out);
             }
             Event::Restarted => self.restart(now, &mut out),
         }
-        self.settle(now, &mut out);
+        self.settle(about.as_ref(), now, &mut out);
+        self.tell_siblings(now, &mut out);
+        self.settle_lanes(&mut out);
         out
     }
 
@@ -111,10 +114,14 @@ impl Controller {
 
     fn declare(&mut self, plan: Plan, now: Millis, out: &mut Output) {
         let id = plan.id.clone();
+        let at_once =
+            self.canaries.get(&id).is_some_and(|canary| canary.phase.run().is_none() && !self.must_wait(canary, &plan));
         let Some(canary) = self.canaries.get_mut(&id) else {
             let Remembered { epoch, releases } = self.remembered.remove(&id).unwrap_or_default();
             let mut canary = Canary::new(plan, epoch);
             canary.releases = releases;
+            let promoted = self.siblings(&canary).find_map(|sibling| sibling.promoted.clone());
+            canary.promoted = promoted;
             out.stored.extend(telling::noted(&mut canary, Note::Declared, now));
             self.canaries.insert(id.clone(), canary);
             return self.push(&id, false, out);
@@ -123,7 +130,6 @@ impl Controller {
             canary.next_plan = None;
             return self.push(&id, false, out);
         }
-        let at_once = canary.phase.run().is_none();
         let is_news = canary.next_plan.as_ref() != Some(&plan);
         if at_once {
             canary.follow(plan);
@@ -235,12 +241,14 @@ impl Controller {
             self.may_begin_beside(id)?;
         }
         let unknown = self.unknown(id);
+        let waits = |canary: &Canary| canary.next_plan.as_ref().is_some_and(|plan| self.must_wait(canary, plan));
+        let must_wait = self.canaries.get(id).is_some_and(waits);
         let canary = self.canaries.get_mut(id).ok_or(unknown)?;
         let input = match verb {
             Verb::Release { revision, actor, reason, accept_unsupported } => {
                 may_begin(canary.latest_plan(), "release", &canary.phase)?;
                 // A release that takes a running one's place is the next one, and follows the plan that waits for it.
-                let waiting = canary.next_plan.take_if(|_| canary.phase.gives_way_to(&revision));
+                let waiting = canary.next_plan.take_if(|_| canary.phase.gives_way_to(&revision) && !must_wait);
                 if let Some(refused) = serving::refused(&self.fleet, canary, waiting.as_ref(), now) {
                     canary.next_plan = waiting.or(canary.next_plan.take());
                     return Err(refused);
@@ -297,13 +305,14 @@ impl Controller {
         let calls = telling::ask(canary, &asked);
         let announced = events.into_iter().map(|event| Command::Announce(id.clone(), Box::new(event)));
         out.stored.extend(announced);
-        let ended = canary.phase.run().is_none();
+        // A plan with another lane may have to wait for siblings: see `settle_lanes`.
+        let ended = canary.phase.run().is_none() && canary.plan.scope.lane.is_none();
         if ended && let Some(plan) = canary.next_plan.take() {
             canary.follow(plan);
         }
         self.push(id, is_cut, out);
         self.end_calls(id, calls_before, out);
-        self.tell_siblings(id, standing, now, out);
+        self.note_news(id, standing, out);
         // Traffic moves before anybody is called or told.
         out.stored.extend(calls.into_iter().chain(told));
         Ok(())
@@ -313,14 +322,15 @@ impl Controller {
     fn hear(&mut self, id: &CanaryId, call: CallId, heard: Heard, now: Millis, out: &mut Output) {
         if self.canaries.get(id).is_some_and(|held| held.releases == call.release.0) {
             let _ = self.input(id, Input::Heard(call.round, call.callee, heard), now, out);
-            self.check_due(now, out);
+            self.check_due(Some(id), now, out);
         }
     }
 
     /// Issues the entry that follows from the state. A cut leaves before it is stored, nothing else does: so a worker
     /// that knows of one the journal does not proves a lost cut (see [`Epoch::next_cut`], [`Cause::LostCut`]).
     fn push(&mut self, id: &CanaryId, is_cut: bool, out: &mut Output) {
-        let Some(canary) = self.canaries.get_mut(id) else {
+        let is_taken = self.canaries.get(id).is_some_and(|canary| self.in_lane_of(canary).is_some());
+        let Some(canary) = self.canaries.get_mut(id).filter(|_| is_cut || !is_taken) else {
             return;
         };
         if let Some(entry) = canary.issue(is_cut) {
@@ -329,12 +339,13 @@ impl Controller {
         }
     }
 
-    fn check_due(&mut self, now: Millis, out: &mut Output) {
+    /// Looks at every canary for which it is time, or at one alone: the records of others know nothing of its events.
+    fn check_due(&mut self, only: Option<&CanaryId>, now: Millis, out: &mut Output) {
         let is_late = |canary: &Canary| due(&canary.plan, &canary.phase).filter(|(at, _)| *at <= now);
         let is_due = |canary: &&Canary| {
             let is_ending = matches!(canary.phase, Phase::Finalising(..));
             let looks = canary.phase.run().is_some_and(|run| run.check_at <= now && !is_ending);
-            looks || is_late(canary).is_some()
+            (looks || is_late(canary).is_some()) && only.is_none_or(|id| *id == canary.plan.id)
         };
         let ids: Vec<CanaryId> = self.canaries.values().filter(is_due).map(|canary| canary.plan.id.clone()).collect();
         for id in ids {
@@ -355,11 +366,13 @@ impl Controller {
         }
     }
 
-    /// Ends Finalising where every worker that may still route has heard, or the deadline is over.
-    fn settle(&mut self, now: Millis, out: &mut Output) {
+    /// Ends Finalising where every worker that may still route has heard, or the deadline is over; after an event about one
+    /// canary only of that.
+    fn settle(&mut self, only: Option<&CanaryId>, now: Millis, out: &mut Output) {
         let finalising: Vec<(CanaryId, Epoch, Millis)> = self
             .canaries
             .values()
+            .filter(|canary| only.is_none_or(|id| *id == canary.plan.id))
             .filter_map(|canary| match &canary.phase {
                 Phase::Finalising(_, deadline) => Some((canary.plan.id.clone(), canary.epoch, *deadline)),
                 _ => None,

@@ -52,6 +52,21 @@ pub enum Event {
     Restarted,
 }
 
+impl Event {
+    /// The one canary that it is about; none: all, or as many as it names.
+    pub fn canary(&self) -> Option<&CanaryId> {
+        match self {
+            Self::Declared(plan) => Some(&plan.id),
+            Self::Withdrawn(id)
+            | Self::Adopted(_, id, _)
+            | Self::Asked(id, _)
+            | Self::Sibling(id, _)
+            | Self::Heard { canary: id, .. } => Some(id),
+            Self::Connected(..) | Self::Disconnected(_) | Self::Reported(..) | Self::Timer | Self::Restarted => None,
+        }
+    }
+}
+
 /// What another version of the same service does to the primary that all of them share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -252,6 +267,13 @@ pub enum Command {
     Announce(CanaryId, Box<HistoryEvent>),
 }
 
+impl Command {
+    /// Whether it asks somebody whose answer this canary awaits.
+    pub fn awaits_answer_for(&self, id: &CanaryId) -> bool {
+        matches!(self, Self::CallHook { canary, .. } | Self::Query { canary, .. } if canary == id)
+    }
+}
+
 /// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refused {
@@ -275,6 +297,14 @@ pub enum Refused {
         version: CanaryId,
         /// Its phase.
         phase: &'static str,
+    },
+    /// A part of its traffic still belongs to another version's release, from before the manifest changed.
+    #[error(
+        "cannot release: since the manifest changed, a part of its traffic is what the release of {version} runs on; wait for its end"
+    )]
+    Lane {
+        /// Which.
+        version: CanaryId,
     },
     /// Not in this phase.
     #[error(transparent)]
@@ -320,6 +350,8 @@ pub struct Output {
     pub urgent: Vec<Command>,
     /// To be done when the event is stored.
     pub stored: Vec<Command>,
+    /// News of canaries for the other versions of their services, until the event is handled.
+    pub(crate) news: Vec<(CanaryId, News)>,
     /// What it meant for other versions of the same service. Done already; their records keep it.
     pub followed: Vec<Event>,
     /// The answer, for [`Event::Asked`].

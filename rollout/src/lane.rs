@@ -78,6 +78,11 @@ impl Lane {
         point_ppm(point) >= self.0.from.ppm() && point_ppm(point) < self.0.to.ppm()
     }
 
+    /// Whether they have any point in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.0.of == other.0.of && self.0.from < other.0.to && other.0.from < self.0.to
+    }
+
     /// What share of the lane a share of all traffic is; all of it where it would be more.
     pub fn within(&self, weight: WeightPpm) -> WeightPpm {
         scaled(weight, WHOLE_PPM, self.width().ppm())

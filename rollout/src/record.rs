@@ -131,7 +131,9 @@ impl Recorder {
     /// Lets the controller handle an event; returns also what that adds to the records of the releases it concerns.
     pub fn handle(&mut self, controller: &mut Controller, event: Event, now: Millis) -> (Output, Vec<Addition>) {
         let before = match &event {
-            Event::Asked(id, Verb::Release { .. }) => Some((id.clone(), controller.only(id), event.clone())),
+            Event::Asked(id, Verb::Release { .. } | Verb::Retry { .. }) => {
+                Some((id.clone(), controller.only(id), event.clone()))
+            }
             _ => None,
         };
         let mut additions: Vec<Addition> =

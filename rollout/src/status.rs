@@ -30,6 +30,9 @@ pub struct CanaryStatus {
     pub name: String,
     /// Object namespace.
     pub namespace: String,
+    /// Name of the service whose traffic it shares with other versions; null where it has all of it.
+    #[serde(default)]
+    pub service: Option<String>,
     /// Phase, as Flagger names it.
     pub phase: String,
     /// What is happening and why, in one line.
@@ -212,6 +215,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
     CanaryStatus {
         name: id.name().into(),
         namespace: id.namespace().into(),
+        service: canary.plan.scope.lane.as_ref().map(|lane| lane.of().name().into()),
         phase: canary.phase.name().into(),
         message: message::message(canary, fleet),
         needs_person: needs_person(canary),

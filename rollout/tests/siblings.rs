@@ -4,6 +4,7 @@
 
 mod fixture;
 
+use rollout::asking::{CallId, Callee, Heard};
 use rollout::controller::{Command, Controller, Event, Refused, Verb};
 use rollout::fleet::Conn;
 use rollout::lane::Lane;
@@ -17,7 +18,7 @@ use rollout::report::{Hello, ToWorker};
 use rollout::table::{Epoch, Scope, Split};
 use rollout::time::Millis;
 
-use fixture::{counts, gate, hello, id, in_lane, percent, plan, released, report, spec, upstream, word};
+use fixture::{call, counts, gate, hello, id, in_lane, percent, plan, released, report, spec, upstream, word};
 
 /// `web.blue` and `web.green` beside `cart`, which is no version of web's, and one worker.
 struct Shop {
@@ -30,8 +31,12 @@ struct Shop {
 }
 
 fn version(name: &str, nth: usize, change: impl FnOnce(&mut Spec)) -> Plan {
+    version_of(name, nth, 2, change)
+}
+
+fn version_of(name: &str, nth: usize, count: usize, change: impl FnOnce(&mut Spec)) -> Plan {
     plan(&format!("web.{name}"), |spec| {
-        let lane = Some(Lane::equal(&id("web"), 2)[nth].clone());
+        let lane = Some(Lane::equal(&id("web"), count)[nth].clone());
         spec.scope = Scope { lane, ..Scope::of_service(&id("web")) };
         spec.primary = upstream("web-primary");
         spec.strategy = Strategy::Steps([10, 40].map(percent).to_vec());
@@ -103,6 +108,33 @@ impl Shop {
     fn adopt(&mut self, name: &str) {
         let epoch = self.controller.canary(&id(name)).unwrap().epoch;
         self.happen(Event::Adopted(Conn(1), id(name), epoch));
+    }
+
+    fn declare(&mut self, plan: Plan) {
+        self.happen(Event::Declared(Box::new(plan)));
+    }
+
+    /// From where to where a version's lane goes in the entry that workers have, in percent.
+    fn lane(&self, name: &str) -> Option<(f64, f64)> {
+        let routing = self.controller.canary(&id(name)).unwrap().entry().routing?;
+        routing.scope.lane.map(|lane| (lane.from().percent(), lane.to().percent()))
+    }
+
+    /// Whether the record of a release, replayed alone, ends as the release did.
+    fn replays(&self, name: &str, release: u64) -> Result<Option<String>, String> {
+        let own = self.additions.iter().filter(|it| it.canary == id(name) && it.release.0 == release);
+        let (mut opening, mut lines) = (None, Vec::new());
+        for addition in own {
+            match &addition.what {
+                Added::Opening(it) => opening = Some((**it).clone()),
+                Added::Line(line) => lines.push((**line).clone()),
+            }
+        }
+        let mut replay = Replay::new(opening.ok_or("no opening")?, None).map_err(|error| error.to_string())?;
+        lines.into_iter().try_for_each(|line| replay.take(line)).map_err(|error| error.to_string())?;
+        let replayed = replay.finish().map_err(|error| error.to_string())?;
+        assert_eq!(replayed.ended_otherwise, None, "{:?}", replayed.ended);
+        Ok(replayed.ended.map(|ended| ended.message))
     }
 
     fn phase(&self, name: &str) -> &Phase {
@@ -202,20 +234,7 @@ fn the_record_of_a_version_that_was_not_chosen_says_why_without_the_others() {
     shop.release("web.blue", "b2").unwrap();
     shop.release("web.green", "g2").unwrap();
     shop.promote("web.green").unwrap();
-    let (mut opening, mut lines) = (None, Vec::new());
-    for addition in shop.additions.iter().filter(|addition| addition.canary == id("web.blue")) {
-        match &addition.what {
-            Added::Opening(it) => opening = Some((**it).clone()),
-            Added::Line(line) => lines.push((**line).clone()),
-        }
-    }
-    let opening = opening.unwrap();
-    assert!(opening.state.canary(&id("web.green")).is_none());
-    let mut replay = Replay::new(opening, None).unwrap();
-    lines.into_iter().for_each(|line| replay.take(line).unwrap());
-    let replayed = replay.finish().unwrap();
-    assert_eq!(replayed.ended.unwrap().message, "web.green is promoted instead, with g2");
-    assert_eq!(replayed.ended_otherwise, None);
+    assert_eq!(shop.replays("web.blue", 1).unwrap().unwrap(), "web.green is promoted instead, with g2");
 }
 
 #[test]
@@ -243,10 +262,8 @@ fn a_share_set_by_hand_cannot_leave_the_lane() {
     let refused = shop.ask("web.blue", set(percent(51))).unwrap_err().to_string();
     assert!(refused.contains("more than one version's equal part"), "{refused}");
     shop.ask("web.blue", set(percent(50))).unwrap();
-    assert_eq!(
-        shop.controller.canary(&id("web.blue")).unwrap().entry().epoch,
-        shop.controller.canary(&id("web.blue")).unwrap().epoch
-    );
+    let (_, split, _) = shop.pushed.last().unwrap();
+    assert_eq!(split.as_ref().unwrap().weight, percent(100), "half of all is all of its lane");
     assert_eq!(shop.controller.canary(&id("web.blue")).unwrap().weight(), percent(50));
 }
 
@@ -282,4 +299,100 @@ fn epochs_are_each_versions_own() {
     let epochs = ["web.blue", "web.green"].map(|name| shop.controller.canary(&id(name)).unwrap().epoch);
     assert_eq!(epochs[1], before);
     assert!(epochs[0] > Epoch(before.0 + 1));
+}
+
+#[test]
+fn lanes_that_a_manifest_moves_wait_for_the_releases_that_run_in_them() {
+    let mut shop = Shop::new(|_| ());
+    shop.release("web.green", "g2").unwrap();
+    // Sorted otherwise: each would have the other's lane.
+    shop.declare(version("blue", 1, |_| ()));
+    shop.declare(version("green", 0, |_| ()));
+    assert_eq!([shop.lane("web.blue"), shop.lane("web.green")], [Some((0.0, 50.0)), Some((50.0, 100.0))]);
+    // Beside the running one a release begins under the lanes that are in force.
+    shop.release("web.blue", "b2").unwrap();
+    assert_eq!(shop.lane("web.blue"), Some((0.0, 50.0)));
+    for name in ["web.green", "web.blue"] {
+        shop.ask(name, Verb::Abort { actor: word("ana"), reason: String::new() }).unwrap();
+    }
+    assert_eq!([shop.lane("web.blue"), shop.lane("web.green")], [Some((50.0, 100.0)), Some((0.0, 50.0))]);
+}
+
+#[test]
+fn a_version_that_is_added_gets_its_lane_when_nobody_runs_in_it() {
+    let mut shop = Shop::new(|_| ());
+    shop.release("web.green", "g2").unwrap();
+    for (nth, name) in ["blue", "green", "red"].into_iter().enumerate() {
+        shop.declare(version_of(name, nth, 3, |spec| spec.strategy = Strategy::Steps(vec![percent(10)])));
+    }
+    assert_eq!([shop.lane("web.green"), shop.lane("web.red")], [Some((50.0, 100.0)), None]);
+    let refused = shop.release("web.red", "r2").unwrap_err().to_string();
+    assert!(refused.contains("what the release of prod/web.green runs on"), "{refused}");
+    shop.promote("web.green").unwrap();
+    shop.confirm("web.green").unwrap();
+    shop.adopt("web.green");
+    assert_eq!(shop.lane("web.red"), Some((66.6666, 100.0)));
+    shop.release("web.red", "r2").unwrap();
+    // A version that comes later knows what the primary runs.
+    shop.declare(version_of("teal", 0, 4, |spec| spec.strategy = Strategy::Steps(vec![percent(10)])));
+    let promoted = shop.controller.canary(&id("web.teal")).unwrap().promoted.clone();
+    assert_eq!(promoted, Some(word("g2")));
+}
+
+#[test]
+fn of_two_that_are_looked_at_by_one_event_each_has_a_record_that_tells_its_own_story() {
+    let mut shop = Shop::new(|spec| spec.threshold = 1);
+    shop.release("web.blue", "b2").unwrap();
+    shop.release("web.green", "g2").unwrap();
+    shop.serve(&["web.blue", "web.green"]);
+    // At the next check blue is proven and green is bad.
+    let epoch = shop.controller.canary(&id("web.green")).unwrap().epoch;
+    shop.now = shop.now.plus(Millis(9_000));
+    shop.number += 1;
+    let bad = report(shop.number, &id("web.green"), epoch, [counts(90, 0, 0), counts(0, 900, 0)]);
+    shop.happen(Event::Reported(Conn(1), bad));
+    shop.now = Millis(shop.now.0 - 9_000);
+    shop.serve(&["web.blue"]);
+    assert_eq!([shop.phase("web.blue").name(), shop.phase("web.green").name()], ["Promoting", "Failed"]);
+    let told = shop.replays("web.green", 1).unwrap().unwrap();
+    assert!(told.contains("failed check number 1"), "its own check came before the other's news: {told}");
+    assert_eq!(shop.replays("web.blue", 1).unwrap(), None);
+}
+
+#[test]
+fn who_was_not_chosen_needs_another_choice() {
+    let mut shop = Shop::new(|spec| spec.outside.hooks = vec![gate("winner", HookKind::ConfirmPromotion)]);
+    let (actor, reason) = (word("ana"), String::new());
+    shop.release("web.blue", "b2").unwrap();
+    let open = Verb::OpenGate { gate: "winner".into(), revision: None, expires_after: None, actor, reason };
+    shop.ask("web.blue", open).unwrap();
+    shop.release("web.green", "g2").unwrap();
+    shop.promote("web.green").unwrap();
+    shop.confirm("web.green").unwrap();
+    shop.adopt("web.green");
+    shop.ask("web.blue", retry()).unwrap();
+    (0..3).for_each(|_| shop.serve(&["web.blue"]));
+    assert_eq!(shop.phase("web.blue").name(), "WaitingPromotion");
+    let told = shop.replays("web.blue", 2).unwrap();
+    assert_eq!(told, None, "a retry has a record of its own");
+}
+
+#[test]
+fn an_answer_for_one_looks_at_no_other_whose_record_would_not_know_of_it() {
+    let mut shop = Shop::new(|spec| spec.outside.hooks = vec![call("board", HookKind::ConfirmRollout)]);
+    shop.release("web.blue", "b2").unwrap();
+    shop.release("cart", "c2").unwrap();
+    shop.now = shop.now.plus(Millis(9_000));
+    shop.number += 1;
+    let epoch = shop.controller.canary(&id("cart")).unwrap().epoch;
+    let good = report(shop.number, &id("cart"), epoch, [counts(90, 0, 0), counts(10, 0, 0)]);
+    shop.happen(Event::Reported(Conn(1), good));
+    shop.now = shop.now.plus(Millis(1_000));
+    let step = |shop: &Shop, name: &str| shop.phase(name).run().unwrap().step;
+    let run = shop.phase("web.blue").run().unwrap();
+    let call = CallId { release: run.release, round: run.round, callee: Callee::Hook(0) };
+    shop.happen(Event::Heard { canary: id("web.blue"), call, heard: Heard::Hook(Ok(())) });
+    assert_eq!([step(&shop, "web.blue"), step(&shop, "cart")], [1, 1]);
+    shop.happen(Event::Timer);
+    assert_eq!([step(&shop, "web.blue"), step(&shop, "cart")], [1, 2]);
 }

@@ -55,6 +55,8 @@ pub(super) fn read(spec: &mut Map<'_>, log: &mut Log) -> Option<Versions> {
         }
         each.push(version);
     }
+    // Whoever writes them in another order moves nobody's lane.
+    each.sort_by(|a, b| a.name.cmp(&b.name));
     let is_chosen = winner.and_then(|item| item.one_of(log, WINNERS)) != Some("first");
     (each.len() == items.len()).then_some(Versions { each, is_chosen })
 }
@@ -122,8 +124,16 @@ impl Versions {
         let specs: Result<Vec<Spec>, NameError> = self.each.into_iter().zip(lanes).map(spec).collect();
         let specs = specs.map_err(|error| ("spec.versions", error.to_string()))?;
         for (n, spec) in specs.iter().enumerate() {
-            if specs.iter().take(n).any(|other| other.canary == spec.canary) {
+            let others = || specs.iter().take(n);
+            if others().any(|other| other.canary == spec.canary) {
                 return Err(("spec.versions", format!("name the upstream {} twice; each needs its own", spec.canary)));
+            }
+            if let Some(other) = others().find(|other| !spec.rules.is_empty() && other.rules == spec.rules) {
+                let (one, two) = (other.id.name(), spec.id.name());
+                return Err((
+                    "spec.versions",
+                    format!("give {one} and {two} the same match; {two} would never get a request"),
+                ));
             }
         }
         Ok(specs)

@@ -49,7 +49,7 @@ async fn json_and_yaml_are_the_api_s_own_words() {
     let list: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(list["items"], serde_json::to_value(&canaries).unwrap());
     let ran = run(&fake.url, &["get", "web", "-o", "yaml"]).await;
-    assert!(ran.out.starts_with("name: web\nnamespace: prod\nphase: Progressing\n"), "{}", ran.out);
+    assert!(ran.out.starts_with("name: web\nnamespace: prod\nservice: null\nphase: Progressing\n"), "{}", ran.out);
 }
 
 #[tokio::test]

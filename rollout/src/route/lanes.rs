@@ -47,7 +47,9 @@ pub fn draw_lot<'a>(table: &'a Table, found: Found<'a>, request: Request<'_>, dr
     };
     let point = sticky_hash(service.as_str(), value.unwrap_or(&id.bytes()));
     let holds = |routing: &Routing| routing.scope.lane.as_ref().is_some_and(|lane| lane.holds(point));
-    match versions().find(|(_, routing)| holds(routing)) {
+    // While the lanes of a changed manifest arrive, two may hold the point: the one that is trying something needs it.
+    let own = || versions().filter(|(_, routing)| holds(routing));
+    match own().find(|(_, routing)| routing.split.is_some()).or_else(|| own().next()) {
         Some((entry, routing)) => Lot { entry, routing, is_stray: false, issued },
         None => Lot { entry, routing, is_stray: true, issued },
     }

@@ -158,6 +158,7 @@ const MEANING: &[&str] = &[
     "is more than 50 %, an equal part",
     "is no version's name",
     "twice; each needs its own",
+    "the same match",
     "is also the primary",
     "must begin with /",
     "is no sticky key",

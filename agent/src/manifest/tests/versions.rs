@@ -89,6 +89,11 @@ fn what_several_versions_cannot_have_is_refused_where_it_stands() {
         ("- name: blue", "- upstream: web-v3\n      name: blue", "spec.versions: name the upstream web-v3 twice"),
         ("- name: blue", "- upstream: web-primary\n      name: blue", "is also the primary"),
         ("- name: blue\n    ", "", "spec.versions: has 1 items; there must be 2 to 8"),
+        (
+            "- name: blue",
+            "- name: blue\n      match: [{ headers: { x-version: { exact: green } } }]",
+            "spec.versions: give web.blue and web.green the same match; web.green would never get a request",
+        ),
         ("winner: gate", "winner: best", "f.yaml:18:11: spec.winner: \"best\" is not known here; use gate, first"),
         ("name: told", "name: winner", "spec.versions: makes a stored gate \"winner\" for each version"),
         (
@@ -135,9 +140,15 @@ fn a_directory_keeps_the_versions_of_a_document_that_is_wrong_and_lets_those_go_
     };
     assert_eq!(scan(VERSIONS), ["+web.blue +web.green", "", ""]);
     assert_eq!(scan(&VERSIONS.replace("winner: gate", "winner: zzz")), ["!", "!", "!"]);
-    // Red has blue's lane, and green its own.
-    assert_eq!(scan(&VERSIONS.replace("- name: blue", "- name: red")), ["+web.red", "-web.blue", ""]);
+    // By name: green has blue's lane, and red what green's was.
+    assert_eq!(scan(&VERSIONS.replace("- name: blue", "- name: red")), ["+web.green +web.red", "-web.blue", ""]);
+    let (blue, green) = VERSIONS.split_once("    - name: green").unwrap();
+    let (green, rest) = green.split_once("  winner").unwrap();
+    let (head, _) = blue.split_once("    - name: blue").unwrap();
+    assert_eq!(scan(VERSIONS), ["+web.blue +web.green", "-web.red", ""]);
+    let other_order = format!("{head}    - name: green{green}    - name: blue\n  winner{rest}");
+    assert_eq!(scan(&other_order), ["", "", ""], "another order is no change");
     let single = "apiVersion: serin.dev/v1alpha1\nkind: Canary\nmetadata: {name: web, namespace: prod}\nspec: {analysis: {stepWeights: [5]}}\n";
-    assert_eq!(scan(single), ["", "+web -web.green -web.red", ""], "what comes waits for those who leave");
+    assert_eq!(scan(single), ["", "+web -web.blue -web.green", ""], "what comes waits for those who leave");
     assert_eq!(scan(VERSIONS), ["", "+web.blue +web.green -web", ""]);
 }
