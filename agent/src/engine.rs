@@ -236,6 +236,7 @@ impl Engine {
             Input::Event(event) => {
                 if let Event::Disconnected(conn) = &event {
                     self.outboxes.remove(conn);
+                    self.waiting.forget(*conn);
                 }
                 self.happened(event, None);
             }
@@ -332,6 +333,7 @@ impl Engine {
 
     fn cut(&mut self, conn: Conn, why: Cut) {
         if let Some(outbox) = self.outboxes.remove(&conn) {
+            self.waiting.forget(conn);
             // The stream's own end may have come first.
             let _ = outbox.cut.send(why);
         }

@@ -35,8 +35,12 @@ pub(crate) struct Outside {
     providers: Providers,
     calls: Calls,
     under_way: UnderWay,
-    told: Arc<Queues<(CanaryId, String), Telling>>,
+    told: Arc<Queues<ToldHook, Telling>>,
 }
+
+/// Whose queue it is: a canary, a hook's name and its URL. Names alone may be shared, as in Flagger, and one receiver that is
+/// dead must not delay another.
+type ToldHook = (CanaryId, String, String);
 
 /// What a hook whose answer changes nothing is still to be told.
 #[derive(Debug)]
@@ -139,6 +143,7 @@ impl Outside {
     fn tell(&self, canary: &CanaryId, hook: Hook, said: Said) {
         let HookTarget::Call(target) = hook.target else { return };
         let payload = Payload::new(canary, said);
+        let told_hook: ToldHook = (canary.clone(), hook.name.clone(), target.url.clone());
         let telling = Telling { hook_name: hook.name.clone(), target, payload };
         let (caller, calls, of) = (self.caller.clone(), self.calls.clone(), canary.clone());
         let deliver = move |Telling { hook_name, target, payload }| {
@@ -152,7 +157,7 @@ impl Outside {
                 }
             }
         };
-        if Queues::push(&self.told, (canary.clone(), hook.name.clone()), telling, deliver).is_some() {
+        if Queues::push(&self.told, told_hook, telling, deliver).is_some() {
             let why = "it is too slow, and newer events push out the oldest";
             tracing::warn!(%canary, hook = hook.name, why, "a hook was not told");
         }

@@ -215,12 +215,20 @@ async fn refused_for_long(most_behind: Behind) {
     for number in 1..=30_000 {
         let report = Report { number, strata: vec![], positions: vec![], trips: vec![] };
         engine.happened(Event::Reported(CONN, report), None);
+        // Nothing is confirmed, so workers give their streams up and come back.
+        if number % 6 == 0 {
+            let conn = Conn(CONN.0 + number);
+            drop(connect(&mut engine, conn));
+            engine.take(Input::Event(Event::Disconnected(conn)));
+        }
         most = most.max(engine.waiting.len());
     }
     // Two for each report, and the thread may have taken a batch.
     assert!(most < 15_000, "{most} things waited");
     let behind = engine.journal.behind();
     assert!(behind.events < most_behind.events && behind.bytes < most_behind.bytes, "{behind:?}");
+    engine.abridge();
+    assert_eq!(engine.waiting.len(), 1, "more waits than the confirmation for the stream that lives");
     // All the same nothing is lost but the record.
     disk.heal();
     let last = engine.journal.last_number();
@@ -237,6 +245,48 @@ async fn refused_for_long(most_behind: Behind) {
     let (_journal, recovered) = disk.journal().unwrap();
     assert!(recovered.replayed < 10_000, "{} events were stored one by one", recovered.replayed);
     assert_eq!(recovered.controller, controller);
+}
+
+/// A worker other than [`CONN`]'s says Hello, always the same; its end of the stream.
+fn connect(engine: &mut Engine, conn: Conn) -> (mpsc::Receiver<ToWorker>, oneshot::Receiver<Cut>) {
+    let (messages, received) = mpsc::channel(MAX_OUTBOX);
+    let (cut, is_cut) = oneshot::channel();
+    engine.take(Input::Connected { conn, hello: hello(2), outbox: Outbox { messages, cut } });
+    (received, is_cut)
+}
+
+#[tokio::test]
+async fn streams_that_come_and_go_while_the_disk_refuses_leave_nothing_that_waits() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let disk = Disk::new();
+    let (journal, recovered) = disk.journal().unwrap();
+    let outside = Outside::new(Secrets::default()).unwrap();
+    let (mut engine, handle) = Engine::new(recovered, journal, Clock::start(Millis(0)), outside);
+    engine.happened(declared(), None);
+    let mut stored = handle.stored.clone();
+    let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == 1));
+    all.await.expect("deadline: stored").unwrap();
+    engine.release();
+    disk.fail_after(0);
+    let (mut most, mut streams) = (0, Vec::new());
+    for number in 1..=5_000 {
+        streams.push(connect(&mut engine, Conn(number)));
+        most = most.max(engine.waiting.len());
+        // Every other stream ends when the next one takes its place, before it says so.
+        if number % 2 == 1 {
+            engine.take(Input::Event(Event::Disconnected(Conn(number))));
+        }
+    }
+    assert!(most <= waiting::MAX_ENDED + 1, "{most} entries waited, all but one for streams that are gone");
+    // The stream that lives loses nothing by it.
+    disk.heal();
+    let last = engine.journal.last_number();
+    let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == last));
+    all.await.expect("deadline: stored").unwrap();
+    engine.release();
+    let (mut received, _is_cut) = streams.pop().unwrap();
+    assert!(matches!(received.try_recv().unwrap(), ToWorker::Welcome(_)));
+    assert!(matches!(received.try_recv().unwrap(), ToWorker::Entry(_)));
 }
 
 #[tokio::test]

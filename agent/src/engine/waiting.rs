@@ -4,12 +4,17 @@ use std::collections::{HashSet, VecDeque};
 
 use rollout::asking::CallId;
 use rollout::controller::{Command, Done, Refused};
+use rollout::fleet::Conn;
 use rollout::names::CanaryId;
 use rollout::record::Addition;
 use rollout::report::ToWorker;
 use tokio::sync::oneshot;
 
 use crate::journal::Shortening;
+
+/// Streams that have ended and for which something may still wait. What waits is looked through for so many at once: while
+/// the disk refuses that is much, and a whole fleet may come and go.
+pub(super) const MAX_ENDED: usize = 256;
 
 /// What waits for the disk.
 pub(super) enum Deferred {
@@ -19,11 +24,21 @@ pub(super) enum Deferred {
     Shorten(Shortening),
 }
 
+impl Deferred {
+    /// Whether it is a message on one of these streams.
+    fn is_sent_on(&self, conns: &HashSet<Conn>) -> bool {
+        let Self::Command(command) = self else { return false };
+        matches!(&**command, Command::Send(conn, _) if conns.contains(conn))
+    }
+}
+
 /// All that waits, each with the number of its event.
 #[derive(Default)]
 pub(super) struct Waiting {
     deferred: VecDeque<(u64, Deferred)>,
     shortenings: usize,
+    /// At most [`MAX_ENDED`].
+    ended: HashSet<Conn>,
 }
 
 impl Waiting {
@@ -56,12 +71,25 @@ impl Waiting {
         self.shortenings > 0
     }
 
-    /// Takes out what comes with every report: what the records were to get, and every confirmation but each stream's last.
-    /// Nothing is lost but the records, which lack the events between these numbers.
+    /// A stream has ended: what waits to be sent on it is taken out, by and by. A disk that refuses keeps every confirmation
+    /// back, so workers come back again and again, and each time an entry of each canary waits for them.
+    pub(super) fn forget(&mut self, conn: Conn) {
+        self.ended.insert(conn);
+        if self.ended.len() >= MAX_ENDED {
+            let ended = std::mem::take(&mut self.ended);
+            self.deferred.retain(|(_, deferred)| !deferred.is_sent_on(&ended));
+        }
+    }
+
+    /// Takes out what comes with every report: what the records were to get, and every confirmation but each stream's last;
+    /// and what was to be sent on streams that have ended. Nothing is lost but the records, which lack the events between
+    /// these numbers.
     pub(super) fn abridge(&mut self) -> Option<(u64, u64)> {
         let (mut lacking, mut acknowledged) = (None, HashSet::new());
-        let mut kept: VecDeque<_> = std::mem::take(self).deferred.into_iter().rev().collect();
+        let Self { deferred, ended, .. } = std::mem::take(self);
+        let mut kept: VecDeque<_> = deferred.into_iter().rev().collect();
         kept.retain(|(number, deferred)| match deferred {
+            deferred if deferred.is_sent_on(&ended) => false,
             Deferred::Record(_) => {
                 let last = lacking.map_or(*number, |(_, last)| last);
                 lacking = Some((*number, last));

@@ -59,7 +59,7 @@ impl Caller {
         let Inner { places, pace, .. } = &*self.0;
         let body = serde_json::to_vec(payload).map_err(|error| Refused::finally(error.to_string()))?;
         let body = Bytes::from(body);
-        let place = places.begin(&payload.namespace, &payload.name, hook_name).ok_or_else(|| {
+        let place = places.begin(&payload.namespace, &payload.name, (hook_name, &call.url)).ok_or_else(|| {
             Refused::finally(format!("not called, since {PENDING_OF_HOOK} earlier calls of it are still pending"))
         })?;
         let mut waits = pace.waits();

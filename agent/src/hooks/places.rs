@@ -24,7 +24,8 @@ pub(crate) struct Places {
 #[derive(Debug)]
 struct OfCanary {
     places: Semaphore,
-    hooks: Mutex<BTreeMap<String, Arc<OfHook>>>,
+    /// By name and URL: names may be shared.
+    hooks: Mutex<BTreeMap<(String, String), Arc<OfHook>>>,
 }
 
 #[derive(Debug)]
@@ -57,13 +58,13 @@ impl Default for Places {
 }
 
 impl Places {
-    /// Begins a call; `None` when too many of this hook are pending.
-    pub(crate) fn begin(&self, namespace: &str, name: &str, hook: &str) -> Option<Call> {
+    /// Begins a call of a hook, which its name and URL make; `None` when too many of it are pending.
+    pub(crate) fn begin(&self, namespace: &str, name: &str, (hook, url): (&str, &str)) -> Option<Call> {
         let canary = shared(&self.canaries, (namespace.to_owned(), name.to_owned()), || OfCanary {
             places: Semaphore::new(OF_CANARY),
             hooks: Mutex::default(),
         });
-        let hook = shared(&canary.hooks, hook.to_owned(), || OfHook {
+        let hook = shared(&canary.hooks, (hook.to_owned(), url.to_owned()), || OfHook {
             places: Semaphore::new(OF_HOOK),
             pending: Arc::new(Semaphore::new(PENDING_OF_HOOK)),
         });
@@ -95,6 +96,8 @@ mod tests {
     use super::*;
     use futures::FutureExt;
 
+    const URL: &str = "http://hooks";
+
     /// What a future has at once. Without tokio's budget, which would make a task wait that has done much.
     fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
         tokio::task::unconstrained(future).now_or_never()
@@ -103,7 +106,7 @@ mod tests {
     #[tokio::test]
     async fn places_are_bounded_per_hook_canary_and_agent_and_given_in_order() {
         let places = Places::default();
-        let begin = |canary: &str, hook: &str| places.begin("prod", canary, hook).unwrap();
+        let begin = |canary: &str, hook: &str| places.begin("prod", canary, (hook, URL)).unwrap();
         let (a, b) = (begin("web", "a"), begin("web", "b"));
         let first = a.attempt().await;
         let _second = a.attempt().await;
@@ -133,12 +136,12 @@ mod tests {
     #[tokio::test]
     async fn a_hook_has_only_so_many_pending_calls_and_nothing_is_kept_of_it() {
         let places = Places::default();
-        let begin = |hook: &str| places.begin("prod", "web", hook);
+        let begin = |hook: &str| places.begin("prod", "web", (hook, URL));
         let calls: Vec<Call> = (0..PENDING_OF_HOOK).map(|_| begin("a").unwrap()).collect();
         assert!(begin("a").is_none() && begin("b").is_some());
         drop(calls);
         assert!(begin("a").is_some());
-        assert!(places.begin("prod", "other", "x").is_some());
+        assert!(places.begin("prod", "other", ("x", URL)).is_some());
         assert_eq!(places.canaries.lock().unwrap().len(), 1);
     }
 }
