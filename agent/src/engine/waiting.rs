@@ -83,7 +83,7 @@ impl Waiting {
 
     /// Takes out what comes with every report: what the records were to get, and every confirmation but each stream's last;
     /// and what was to be sent on streams that have ended. Nothing is lost but the records, which lack the events between
-    /// these numbers.
+    /// these numbers; and nobody hears an answer who has hung up.
     pub(super) fn abridge(&mut self) -> Option<(u64, u64)> {
         let (mut lacking, mut acknowledged) = (None, HashSet::new());
         let Self { deferred, ended, .. } = std::mem::take(self);
@@ -100,7 +100,7 @@ impl Waiting {
                 Command::Send(conn, ToWorker::Ack(_)) => acknowledged.insert(*conn),
                 _ => true,
             },
-            Deferred::Answer(..) => true,
+            Deferred::Answer(asker, _) => !asker.is_closed(),
         });
         self.deferred = kept.into_iter().rev().collect();
         lacking
