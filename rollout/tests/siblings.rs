@@ -5,142 +5,16 @@
 mod fixture;
 
 use rollout::asking::{CallId, Callee, Heard};
-use rollout::controller::{Command, Controller, Event, Refused, Verb};
+use rollout::controller::{Controller, Event, Verb};
 use rollout::fleet::Conn;
-use rollout::lane::Lane;
-use rollout::names::CanaryId;
 use rollout::outside::HookKind;
 use rollout::plan::{Plan, Promotion, Spec, Strategy};
-use rollout::record::{Added, Recorder};
 use rollout::release::{Cause, Phase};
-use rollout::replay::Replay;
-use rollout::report::{Hello, ToWorker};
-use rollout::table::{Epoch, Scope, Split};
+use rollout::table::Epoch;
 use rollout::time::Millis;
 
-use fixture::{call, counts, gate, hello, id, in_lane, percent, plan, released, report, spec, upstream, word};
-
-/// `web.blue` and `web.green` beside `cart`, which is no version of web's, and one worker.
-struct Shop {
-    controller: Controller,
-    recorder: Recorder,
-    additions: Vec<rollout::record::Addition>,
-    pushed: Vec<(CanaryId, Option<Split>, bool)>,
-    now: Millis,
-    number: u64,
-}
-
-fn version(name: &str, nth: usize, change: impl FnOnce(&mut Spec)) -> Plan {
-    version_of(name, nth, 2, change)
-}
-
-fn version_of(name: &str, nth: usize, count: usize, change: impl FnOnce(&mut Spec)) -> Plan {
-    plan(&format!("web.{name}"), |spec| {
-        let lane = Some(Lane::equal(&id("web"), count)[nth].clone());
-        spec.scope = Scope { lane, ..Scope::of_service(&id("web")) };
-        spec.primary = upstream("web-primary");
-        spec.strategy = Strategy::Steps([10, 40].map(percent).to_vec());
-        change(spec);
-    })
-}
-
-impl Shop {
-    fn new(change: impl Fn(&mut Spec)) -> Self {
-        Self::greeted_by(hello(7, vec![]), change)
-    }
-
-    fn greeted_by(hello: Hello, change: impl Fn(&mut Spec)) -> Self {
-        let (controller, recorder, additions, pushed) = Default::default();
-        let mut shop = Self { controller, recorder, additions, pushed, now: Millis(1_000), number: 0 };
-        for plan in [version("blue", 0, &change), version("green", 1, &change), plan("cart", |_| ())] {
-            shop.happen(Event::Declared(Box::new(plan)));
-        }
-        shop.happen(Event::Connected(Conn(1), hello));
-        shop
-    }
-
-    fn happen(&mut self, event: Event) -> Option<Result<(), Refused>> {
-        let (out, additions) = self.recorder.handle(&mut self.controller, event, self.now);
-        self.additions.extend(additions);
-        for (commands, is_urgent) in [(&out.urgent, true), (&out.stored, false)] {
-            let pushed = commands.iter().filter_map(|command| match command {
-                Command::Push(entry) => Some(&**entry),
-                Command::Send(_, ToWorker::Entry(entry)) => Some(&**entry),
-                _ => None,
-            });
-            let split = pushed.map(|entry| {
-                (entry.canary.clone(), entry.routing.as_ref().and_then(|routing| routing.split.clone()), is_urgent)
-            });
-            self.pushed.extend(split);
-        }
-        out.reply.map(|reply| reply.map(drop))
-    }
-
-    fn ask(&mut self, name: &str, verb: Verb) -> Result<(), Refused> {
-        self.happen(Event::Asked(id(name), verb)).unwrap()
-    }
-
-    fn release(&mut self, name: &str, revision: &str) -> Result<(), Refused> {
-        self.ask(name, released(revision))
-    }
-
-    fn promote(&mut self, name: &str) -> Result<(), Refused> {
-        self.ask(name, Verb::Promote { actor: word("ana"), reason: "it sells more".into() })
-    }
-
-    fn confirm(&mut self, name: &str) -> Result<(), Refused> {
-        self.ask(name, Verb::Confirm { actor: word("ana"), reason: String::new() })
-    }
-
-    /// Ten seconds of good answers for these, and the check after them.
-    fn serve(&mut self, names: &[&str]) {
-        self.now = self.now.plus(Millis(9_999));
-        for name in names {
-            self.number += 1;
-            let epoch = self.controller.canary(&id(name)).unwrap().epoch;
-            let report = report(self.number, &id(name), epoch, [counts(90, 0, 0), counts(10, 0, 0)]);
-            self.happen(Event::Reported(Conn(1), report));
-        }
-        self.now = self.now.plus(Millis(1));
-        self.happen(Event::Timer);
-    }
-
-    fn adopt(&mut self, name: &str) {
-        let epoch = self.controller.canary(&id(name)).unwrap().epoch;
-        self.happen(Event::Adopted(Conn(1), id(name), epoch));
-    }
-
-    fn declare(&mut self, plan: Plan) {
-        self.happen(Event::Declared(Box::new(plan)));
-    }
-
-    /// From where to where a version's lane goes in the entry that workers have, in percent.
-    fn lane(&self, name: &str) -> Option<(f64, f64)> {
-        let routing = self.controller.canary(&id(name)).unwrap().entry().routing?;
-        routing.scope.lane.map(|lane| (lane.from().percent(), lane.to().percent()))
-    }
-
-    /// Whether the record of a release, replayed alone, ends as the release did.
-    fn replays(&self, name: &str, release: u64) -> Result<Option<String>, String> {
-        let own = self.additions.iter().filter(|it| it.canary == id(name) && it.release.0 == release);
-        let (mut opening, mut lines) = (None, Vec::new());
-        for addition in own {
-            match &addition.what {
-                Added::Opening(it) => opening = Some((**it).clone()),
-                Added::Line(line) => lines.push((**line).clone()),
-            }
-        }
-        let mut replay = Replay::new(opening.ok_or("no opening")?, None).map_err(|error| error.to_string())?;
-        lines.into_iter().try_for_each(|line| replay.take(line)).map_err(|error| error.to_string())?;
-        let replayed = replay.finish().map_err(|error| error.to_string())?;
-        assert_eq!(replayed.ended_otherwise, None, "{:?}", replayed.ended);
-        Ok(replayed.ended.map(|ended| ended.message))
-    }
-
-    fn phase(&self, name: &str) -> &Phase {
-        &self.controller.canary(&id(name)).unwrap().phase
-    }
-}
+use fixture::shop::{Shop, version, version_of};
+use fixture::{call, counts, gate, hello, id, in_lane, percent, report, spec, upstream, word};
 
 #[test]
 fn each_has_its_own_weight_of_all_traffic_and_the_wire_says_it_of_its_lane() {
@@ -395,4 +269,36 @@ fn an_answer_for_one_looks_at_no_other_whose_record_would_not_know_of_it() {
     assert_eq!([step(&shop, "web.blue"), step(&shop, "cart")], [1, 1]);
     shop.happen(Event::Timer);
     assert_eq!([step(&shop, "web.blue"), step(&shop, "cart")], [1, 2]);
+}
+
+/// kill -9 after each event of a whole contest, a restart from the journal, and the workers back: it ends as it did.
+#[test]
+fn a_contest_goes_on_after_a_restart_anywhere() {
+    let mut shop = Shop::new(|spec| spec.outside.hooks = vec![gate("winner", HookKind::ConfirmPromotion)]);
+    shop.release("web.blue", "b2").unwrap();
+    shop.release("web.green", "g2").unwrap();
+    shop.declare(version("blue", 1, |_| ()));
+    (0..2).for_each(|_| shop.serve(&["web.blue", "web.green"]));
+    shop.promote("web.green").unwrap();
+    shop.confirm("web.green").unwrap();
+    shop.adopt("web.green");
+    shop.release("web.blue", "b3").unwrap();
+    let told = |controller: &Controller| -> Vec<String> {
+        let line = |canary: &rollout::canary::Canary| {
+            let lane = canary.entry().routing.and_then(|routing| routing.scope.lane);
+            format!("{} {} {:?} {:?} {lane:?}", canary.plan.id, canary.phase.name(), canary.weight(), canary.promoted)
+        };
+        controller.canaries().map(line).collect()
+    };
+    let expected = told(&shop.controller);
+    for killed_after in 1..=shop.journal.len() {
+        let mut controller = Controller::default();
+        let (before, after) = shop.journal.split_at(killed_after);
+        before.iter().for_each(|(event, at)| drop(controller.handle(event.clone(), *at)));
+        let at = before.last().unwrap().1;
+        controller.handle(Event::Restarted, at);
+        controller.handle(Event::Connected(Conn(1), hello(7, vec![])), at);
+        after.iter().for_each(|(event, at)| drop(controller.handle(event.clone(), *at)));
+        assert_eq!(told(&controller), expected, "killed after event {killed_after}: {:?}", before.last());
+    }
 }
