@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use ::tests::agent::Agent;
 use ::tests::case::Case;
-use ::tests::edit::replace_once;
 use ::tests::envoy::{Envoy, EnvoySetup};
+use ::tests::manifest::Manifest;
 use ::tests::parts;
 use ::tests::ports::Reserved;
 use ::tests::wait::until;
@@ -138,7 +138,7 @@ impl Lane {
 impl Stage {
     async fn start(case: &Case, modules: &Modules) -> Result<Self> {
         let upstreams = [Upstream::start('p').await?, Upstream::start('c').await?];
-        let agent = Agent::start(case.dir(), &canaries(case)?).await?;
+        let agent = Agent::start(case.dir(), &manifest()?.write(case)?).await?;
         let beside: Vec<_> = Variant::ALL.into_iter().filter(|variant| *variant != Variant::SerinSticky).collect();
         let ports = beside.iter().map(|_| Reserved::new()).collect::<Result<Vec<_>>>()?;
         let added = beside.iter().zip(&ports).map(|(variant, port)| listener(*variant, port.addr(), modules));
@@ -229,15 +229,9 @@ fn slices(requests: u64) -> impl Iterator<Item = u64> {
     std::iter::repeat_n(SLICE, (requests / SLICE) as usize).chain((rest > 0).then_some(rest))
 }
 
-/// The shipped example as a release that stays where it is, at one weight and sticky by a header.
-fn canaries(case: &Case) -> Result<PathBuf> {
-    let shipped = include_str!("../../../envoy-config/standalone/web.yaml");
-    let mut text =
-        replace_once(shipped, "# sticky: { cookie: session }", &format!("sticky: {{ header: {KEY_HEADER} }}"))?;
-    text = replace_once(&text, "    interval: 10s\n", "    interval: 10h\n")?;
-    text = replace_once(&text, "stepWeights: [1, 5, 10, 25, 50]", &format!("stepWeights: [{CANARY_PERCENT}]"))?;
-    case.file("canaries/web.yaml", &text)?;
-    case.folder("canaries")
+/// The shipped example, gates, fuse and all, as a release that stays where it is, at one weight and sticky by a header.
+fn manifest() -> Result<Manifest> {
+    Manifest::steady(&CANARY_PERCENT.to_string())?.gated()?.sticky(&format!("{{ header: {KEY_HEADER} }}"))
 }
 
 async fn begin_release(agent: &Agent, envoy: &Envoy) -> Result<()> {
@@ -289,6 +283,13 @@ fn noop_module() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shipped_files_still_have_what_is_changed_in_them() {
+        let text = manifest().unwrap().text().to_owned();
+        assert!(text.contains("sticky: { header: ") && text.contains("# gates: abort"), "{text}");
+        beside_the_shipped_one(::tests::envoy::STANDALONE, &[]).unwrap();
+    }
 
     #[test]
     fn slices_add_up_to_the_requests_asked_for() {
