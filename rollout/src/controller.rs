@@ -50,6 +50,9 @@ pub struct Controller {
     remembered: BTreeMap<CanaryId, Remembered>,
     /// Strata reported for canaries that nobody manages.
     unknown_strata: u64,
+    /// In a record: whether the canary's next plan had to wait for its siblings, who are not here.
+    #[serde(default)]
+    must_wait: Option<bool>,
 }
 
 /// What is kept of a canary that is not managed (any more).
@@ -241,8 +244,7 @@ impl Controller {
             self.may_begin_beside(id)?;
         }
         let unknown = self.unknown(id);
-        let waits = |canary: &Canary| canary.next_plan.as_ref().is_some_and(|plan| self.must_wait(canary, plan));
-        let must_wait = self.canaries.get(id).is_some_and(waits);
+        let must_wait = self.next_must_wait(id);
         let canary = self.canaries.get_mut(id).ok_or(unknown)?;
         let input = match verb {
             Verb::Release { revision, actor, reason, accept_unsupported } => {

@@ -13,7 +13,7 @@ impl Controller {
     /// would.
     pub fn only(&self, id: &CanaryId) -> Self {
         let mut canaries: BTreeMap<CanaryId, Canary> = BTreeMap::new();
-        let mut service = id;
+        let (mut service, must_wait) = (id, self.next_must_wait(id));
         if let Some(canary) = self.canaries.get(id) {
             service = canary.service();
             let mut canary = canary.clone();
@@ -22,6 +22,6 @@ impl Controller {
             canary.next_plan = canary.next_plan.map(Plan::stripped);
             canaries.insert(id.clone(), canary);
         }
-        Self { canaries, fleet: self.fleet.only(id, service), ..Self::default() }
+        Self { canaries, fleet: self.fleet.only(id, service), must_wait: Some(must_wait), ..Self::default() }
     }
 }

@@ -84,8 +84,17 @@ impl Controller {
 
     /// Whether another plan would move users under the feet of a sibling's release.
     pub(super) fn must_wait(&self, canary: &Canary, plan: &Plan) -> bool {
+        if let Some(must_wait) = self.must_wait {
+            return must_wait;
+        }
         let is_moved = plan.scope.lane != canary.plan.scope.lane || plan.sticky != canary.plan.sticky;
         is_moved && self.siblings(canary).any(|sibling| sibling.phase.run().is_some())
+    }
+
+    /// Whether the plan that waits for the next release of a canary would.
+    pub(super) fn next_must_wait(&self, id: &CanaryId) -> bool {
+        let canary = self.canaries.get(id);
+        canary.is_some_and(|canary| canary.next_plan.as_ref().is_some_and(|plan| self.must_wait(canary, plan)))
     }
 
     /// Where no release of a service is in progress any more, the plans that waited for that are taken.
@@ -95,7 +104,7 @@ impl Controller {
             self.canaries.values().filter(is_waiting).map(|canary| canary.plan.id.clone()).collect();
         for id in ids {
             let Some(canary) = self.canaries.get(&id) else { continue };
-            let is_due = canary.next_plan.as_ref().is_some_and(|plan| !self.must_wait(canary, plan));
+            let is_due = canary.next_plan.is_some() && !self.next_must_wait(&id);
             if let Some(canary) = self.canaries.get_mut(&id).filter(|_| is_due)
                 && let Some(plan) = canary.next_plan.take()
             {
