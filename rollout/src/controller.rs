@@ -9,15 +9,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::approvals::Approval;
 use crate::asking::{CallId, Heard};
 use crate::canary::Canary;
 use crate::fleet::{Conn, Fleet};
 use crate::judge::judge;
-use crate::machine::{FINALISE_WITHIN, Input, Refusal, asked_again, due, may_begin, step};
+use crate::machine::{FINALISE_WITHIN, Input, Refusal, asked_again, due, step};
 use crate::names::CanaryId;
 use crate::plan::Plan;
-use crate::release::{Cause, Hold, Note, Phase, ReleaseId};
+use crate::release::{Cause, Hold, Note, Phase};
 use crate::report::{Report, ToWorker};
 use crate::table::Epoch;
 use crate::telling;
@@ -36,6 +35,7 @@ mod reduced;
 mod serving;
 mod siblings;
 mod trips;
+mod verbs;
 mod withdrawing;
 
 use siblings::Standing;
@@ -87,7 +87,9 @@ impl Controller {
         }
         self.settle(about.as_ref(), now, &mut out);
         self.tell_siblings(now, &mut out);
-        self.settle_lanes(&mut out);
+        if out.frees_lanes {
+            self.settle_lanes(&mut out);
+        }
         out
     }
 
@@ -150,6 +152,7 @@ impl Controller {
             let _ = self.input(id, Input::Abort(Cause::Withdrawn), now, out);
         }
         let Some(mut canary) = self.canaries.remove(id) else { return };
+        out.frees_lanes = true;
         out.stored.extend(canary.withdraw().map(|entry| Command::Push(Box::new(entry))));
         if self.remembered.len() < MAX_REMEMBERED {
             self.remembered.insert(id.clone(), Remembered { epoch: canary.epoch, releases: canary.releases });
@@ -231,63 +234,6 @@ impl Controller {
         }
     }
 
-    fn ask(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) {
-        let answer = self.asked(id, verb, now, out);
-        // A cut is in force with those who heard of it, whatever a crash forgets; nothing else is.
-        let is_cut = |command: &Command| matches!(command, Command::Push(entry) if entry.canary == *id);
-        out.reply_at_once = answer.is_err() || out.urgent.iter().any(is_cut);
-        out.reply = Some(answer);
-    }
-
-    fn asked(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) -> Result<Done, Refused> {
-        if matches!(verb, Verb::Release { .. } | Verb::Retry { .. }) {
-            self.may_begin_beside(id)?;
-        }
-        let unknown = self.unknown(id);
-        let must_wait = self.next_must_wait(id);
-        let canary = self.canaries.get_mut(id).ok_or(unknown)?;
-        let input = match verb {
-            Verb::Release { revision, actor, reason, accept_unsupported } => {
-                may_begin(canary.latest_plan(), "release", &canary.phase)?;
-                // A release that takes a running one's place is the next one, and follows the plan that waits for it.
-                let waiting = canary.next_plan.take_if(|_| canary.phase.gives_way_to(&revision) && !must_wait);
-                if let Some(refused) = serving::refused(&self.fleet, canary, waiting.as_ref(), now) {
-                    canary.next_plan = waiting.or(canary.next_plan.take());
-                    return Err(refused);
-                }
-                if let Some(plan) = waiting {
-                    canary.follow(plan);
-                }
-                let release = ReleaseId(canary.releases + 1);
-                Input::Start { release, revision, actor, reason, accept_unsupported }
-            }
-            Verb::Abort { actor, reason } => Input::Abort(Cause::Asked { actor, reason }),
-            Verb::Retry { actor, reason } => {
-                may_begin(canary.latest_plan(), "retry", &canary.phase)?;
-                if let Some(refused) = serving::refused(&self.fleet, canary, None, now).filter(|_| canary.may_retry()) {
-                    return Err(refused);
-                }
-                Input::Retry(ReleaseId(canary.releases + 1), actor, reason)
-            }
-            Verb::Promote { actor, reason } => Input::Promote(actor, reason),
-            Verb::Confirm { actor, reason } => Input::Confirm(actor, reason),
-            Verb::Pause { actor, reason } => Input::Pause(actor, reason),
-            Verb::Resume { actor, reason } => Input::Resume(actor, reason),
-            Verb::SetWeight { weight, actor, reason } => Input::SetWeight(weight, actor, reason),
-            Verb::Skip { actor, reason } => Input::Skip(actor, reason),
-            Verb::OpenGate { gate, revision, expires_after, actor, reason } => {
-                let revision = revision.or_else(|| canary.phase.run().map(|run| run.revision.clone()));
-                let expires_at = expires_after.map(|after| now.plus(after));
-                let approval = Approval { revision, actor, reason, at: now, expires_at };
-                return self.open_gate(id, &gate, approval, now, out);
-            }
-            Verb::CloseGate { gate, actor, reason } => return self.close_gate(id, &gate, actor, reason, now, out),
-        };
-        self.input(id, input, now, out)?;
-        let canary = self.canaries.get(id).ok_or_else(|| Refused::Unknown(id.clone()))?;
-        Ok(Done { release: ReleaseId(canary.releases), phase: canary.phase.name() })
-    }
-
     /// Runs the machine for one canary and does what follows.
     fn input(&mut self, id: &CanaryId, input: Input, now: Millis, out: &mut Output) -> Result<(), Refusal> {
         let hold = self.hold(id, now);
@@ -308,8 +254,12 @@ impl Controller {
         let announced = events.into_iter().map(|event| Command::Announce(id.clone(), Box::new(event)));
         out.stored.extend(announced);
         // A plan with another lane may have to wait for siblings: see `settle_lanes`.
-        let ended = canary.phase.run().is_none() && canary.plan.scope.lane.is_none();
-        if ended && let Some(plan) = canary.next_plan.take() {
+        let (ended, has_lane) = (canary.phase.run().is_none(), canary.plan.scope.lane.is_some());
+        out.frees_lanes |= ended && has_lane;
+        if ended
+            && !has_lane
+            && let Some(plan) = canary.next_plan.take()
+        {
             canary.follow(plan);
         }
         self.push(id, is_cut, out);

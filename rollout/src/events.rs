@@ -1,6 +1,6 @@
 //! The words between the agent's shell and its engine: what happens, and what must be done about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -351,7 +351,9 @@ pub struct Output {
     /// To be done when the event is stored.
     pub stored: Vec<Command>,
     /// News of canaries for the other versions of their services, until the event is handled.
-    pub(crate) news: Vec<(CanaryId, News)>,
+    pub(crate) news: VecDeque<(CanaryId, News)>,
+    /// Whether a lane may be free that a plan waits for: a release in one has ended or moved, or a canary has gone.
+    pub(crate) frees_lanes: bool,
     /// What it meant for other versions of the same service. Done already; their records keep it.
     pub followed: Vec<Event>,
     /// The answer, for [`Event::Asked`].

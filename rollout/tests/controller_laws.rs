@@ -20,8 +20,8 @@ use rollout::time::Millis;
 
 use fixture::world::{World, replay, round_trip};
 use fixture::{
-    call, counts, gate, hello, hook, id, in_lane, metric, on_certificate, percent, plan, report, trip, unsupported,
-    word,
+    call, counts, gate, hello, hook, id, in_lane, in_lane_of, metric, on_certificate, percent, plan, report, trip,
+    unsupported, word,
 };
 
 const NAMES: [&str; 2] = ["web", "cart"];
@@ -99,7 +99,9 @@ fn variant(canary: usize, variant: u8) -> Plan {
         }
         11 => spec.course.skip_analysis = true,
         12 => spec.course.suspend = true,
-        13..=14 => in_lane(spec, canary),
+        13 => in_lane(spec, canary),
+        // Three lanes: they lie across the two.
+        14 => in_lane_of(spec, 1 - canary, 3),
         15 => {
             in_lane(spec, canary);
             spec.outside.hooks = vec![gate("winner", HookKind::ConfirmPromotion)];

@@ -302,3 +302,15 @@ fn a_contest_goes_on_after_a_restart_anywhere() {
         assert_eq!(told(&controller), expected, "killed after event {killed_after}: {:?}", before.last());
     }
 }
+
+#[test]
+fn a_lane_that_a_newer_release_leaves_is_free() {
+    let mut shop = Shop::new(|_| ());
+    shop.release("web.blue", "b2").unwrap();
+    shop.happen(Event::Withdrawn(id("web.green")));
+    shop.declare(version("amber", 0, |_| ()));
+    shop.declare(version("blue", 1, |_| ()));
+    assert_eq!([shop.lane("web.amber"), shop.lane("web.blue")], [None, Some((0.0, 50.0))]);
+    shop.release("web.blue", "b3").unwrap();
+    assert_eq!([shop.lane("web.amber"), shop.lane("web.blue")], [Some((0.0, 50.0)), Some((50.0, 100.0))]);
+}

@@ -32,7 +32,7 @@ impl Controller {
 
     /// Tells the siblings what the event has brought. Of two that would be promoted by one event the first is.
     pub(super) fn tell_siblings(&mut self, now: Millis, out: &mut Output) {
-        while let Some((id, news)) = (!out.news.is_empty()).then(|| out.news.remove(0)) {
+        while let Some((id, news)) = out.news.pop_front() {
             let Some(canary) = self.canaries.get(&id) else { continue };
             let is_true = match news {
                 News::Promoting { .. } => Standing::of(&canary.phase) == Standing::Promoting,
