@@ -180,11 +180,6 @@ pub fn about(event: &Event, id: &CanaryId) -> Option<Event> {
     match event {
         // As in the opening: a plan that waits must be known again when it is declared once more.
         Event::Declared(plan) => is_own(&plan.id).then(|| Event::Declared(Box::new(plan.as_ref().clone().stripped()))),
-        Event::Withdrawn(other)
-        | Event::Adopted(_, other, _)
-        | Event::Asked(other, _)
-        | Event::Sibling(other, _)
-        | Event::Heard { canary: other, .. } => is_own(other).then(|| event.clone()),
         Event::Connected(conn, hello) => {
             let adopted = hello.adopted.iter().filter(|(other, _)| is_own(other)).cloned().collect();
             let default_upstreams =
@@ -199,7 +194,7 @@ pub fn about(event: &Event, id: &CanaryId) -> Option<Event> {
             let trips = report.trips.iter().filter(|trip| is_own(&trip.canary)).cloned().collect();
             Some(Event::Reported(*conn, Report { number: report.number, strata, positions, trips }))
         }
-        Event::Disconnected(_) | Event::Timer | Event::Restarted => Some(event.clone()),
+        _ => event.canary().is_none_or(is_own).then(|| event.clone()),
     }
 }
 
