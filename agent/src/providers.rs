@@ -15,9 +15,9 @@
 //!
 //! The same for all: more than one series is an error (whichever were picked, half of the canary would go unseen);
 //! nothing, null or NaN is no value; infinity is the greatest number, which lies on the same side of every bound and,
-//! unlike infinity, can be journalled. An answer has at most 1 MiB, all of it arrives within 10 s
-//! (in which the secret is read, too), redirects are not
-//! followed (they would carry the credentials to whoever is named there), and no reason shows a secret.
+//! unlike infinity, can be journalled. An answer has at most 1 MiB, all of it arrives within 10 s (in which the secret is
+//! read, too), redirects are not followed (they would carry the credentials to whoever is named there), and no reason shows
+//! a secret.
 
 mod call;
 mod cloudwatch;

@@ -3,18 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::agent::{Api, TestAgent, WEB_PATH, send};
+use crate::support::agent::{Api, TestAgent, WEB_PATH, refused, send};
 
 const TOKEN: &str = "fedcba9876543210fedcba9876543210";
-
-#[track_caller]
-fn refused(answer: &(u16, Value), status: u16, words: &[&str]) {
-    let error = answer.1["error"].as_str().unwrap_or_else(|| panic!("no error in {answer:?}"));
-    assert_eq!(answer.0, status, "{error}");
-    for word in words {
-        assert!(error.contains(word), "{word:?} is not in {error:?}");
-    }
-}
 
 async fn post_text(api: &Api, path: &str, content_type: &str, body: &str) -> (u16, Value) {
     let request = api.request(Method::POST, path).header("content-type", content_type);

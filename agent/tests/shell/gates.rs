@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::openapi::fits;
-use crate::support::agent::{Api, TestAgent, WEB, WEB_PATH, directory, send};
+use crate::support::agent::{Api, TestAgent, WEB, WEB_PATH, directory, refused, send};
 use crate::support::child::ChildAgent;
 use crate::support::until;
 
@@ -45,15 +45,6 @@ async fn release(api: &Api, revision: &str) -> Value {
     let (status, done) = api.post(&format!("{WEB_PATH}/releases"), &body).await;
     assert_eq!(status, 200, "{done}");
     done["phase"].clone()
-}
-
-#[track_caller]
-fn refused(answer: &(u16, Value), status: u16, words: &[&str]) {
-    let error = answer.1["error"].as_str().unwrap_or_else(|| panic!("no error in {answer:?}"));
-    assert_eq!(answer.0, status, "{error}");
-    for word in words {
-        assert!(error.contains(word), "{word:?} is not in {error:?}");
-    }
 }
 
 #[tokio::test]

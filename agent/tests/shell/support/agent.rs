@@ -198,3 +198,13 @@ pub(crate) async fn send(request: RequestBuilder) -> (u16, Value) {
     let text = within("a body", answer.text()).await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
+
+/// An answer of the API refuses with this status and says these words.
+#[track_caller]
+pub(crate) fn refused(answer: &(u16, Value), status: u16, words: &[&str]) {
+    let error = answer.1["error"].as_str().unwrap_or_else(|| panic!("no error in {answer:?}"));
+    assert_eq!(answer.0, status, "{error}");
+    for word in words {
+        assert!(error.contains(word), "{word:?} is not in {error:?}");
+    }
+}
