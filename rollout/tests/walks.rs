@@ -8,6 +8,7 @@ mod fixture;
 
 use rollout::certificate::Otherwise;
 use rollout::controller::{Event, Verb};
+use rollout::matching::{MatchRule, StringMatch};
 use rollout::plan::{Promotion, Strategy};
 use rollout::table::WeightPpm;
 
@@ -32,6 +33,23 @@ fn good_by_copy_with_hook() {
     (0..3).for_each(|_| walk.check(GOOD));
     walk.hook_answers(Ok(()));
     walk.worker_adopts();
+    walk.get();
+}
+
+/// As many good checks as there are iterations, on the requests that the rules place; nobody else comes there.
+#[test]
+fn a_b_is_promoted_after_its_iterations_and_cut_by_its_failed_checks() {
+    let mut walk = Walk::new("a_b", |spec| {
+        spec.strategy = Strategy::Iterations(3);
+        let cookies = vec![("type".into(), StringMatch::Exact("insider".into()))];
+        spec.rules = vec![MatchRule { cookies, ..MatchRule::default() }];
+    });
+    walk.release("v2");
+    [GOOD, NONE, BAD, GOOD, GOOD].into_iter().for_each(|requests| walk.check(requests));
+    walk.ask("confirm", every_verb().remove(0).1);
+    walk.worker_adopts();
+    walk.release("v3");
+    (0..3).for_each(|_| walk.check(BAD));
     walk.get();
 }
 
