@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actions::REPORT_EVERY;
 use crate::approvals::Approvals;
-use crate::asking::{Callee, Why};
+use crate::asking::{Callee, Objection, Why};
 use crate::certificate::CertificateVerdict;
 use crate::evidence::Evidence;
 use crate::gates::GatesVerdict;
@@ -230,6 +230,16 @@ impl Canary {
     pub fn gates(&self) -> impl Iterator<Item = &str> {
         let is_gate = |hook: &&Hook| matches!(hook.target, HookTarget::Gate);
         self.plan.outside.hooks.iter().filter(is_gate).map(|hook| hook.name.as_str())
+    }
+
+    /// Why the release stands still, without the gates that were opened since: one that waits for an approval is told of
+    /// it by its next look, which may find its requests wanting. Nobody is left to refuse then.
+    pub fn standing_hold(&self, now: Millis) -> Option<Hold> {
+        let run = self.phase.run()?;
+        let Some(Hold::Approval { purpose, refused }) = &run.hold else { return run.hold.clone() };
+        let is_open = |gate: &str| self.approvals.of(gate, Some(&run.revision), now).is_some();
+        let stands = |one: &&Objection| one.why != Why::Closed || !is_open(&one.name);
+        Some(Hold::Approval { purpose: *purpose, refused: refused.iter().filter(stands).cloned().collect() })
     }
 
     /// Makes what waits for this stored gate due now; whether anything does.

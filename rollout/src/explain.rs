@@ -112,6 +112,9 @@ pub fn hold(hold: &Hold) -> String {
         Hold::Undecided => {
             "this step's requests have not proven it yet; `serin explain` shows how far they have come".into()
         }
+        Hold::Approval { purpose, refused } if refused.is_empty() => {
+            format!("{} is given; good requests are awaited", purpose.kind().name())
+        }
         Hold::Approval { purpose, refused } => {
             format!("{} is awaited: {}", purpose.kind().name(), objections(refused))
         }

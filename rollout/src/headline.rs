@@ -41,7 +41,7 @@ fn cut(cause: &Cause) -> String {
 
 fn running(canary: &Canary, run: &Run, now: Millis) -> String {
     let line = if run.step == 0 { "takes no traffic yet".into() } else { judged(canary, run, now) };
-    match &run.hold {
+    match &canary.standing_hold(now) {
         // Its own words send people here.
         Some(Hold::Undecided) => format!("{line}; that takes longer than its manifest expects"),
         // Said already.

@@ -19,7 +19,6 @@ use crate::time::Millis;
 mod message;
 mod stored_gates;
 
-pub use message::needs_person;
 pub use stored_gates::{StoredGateStatus, stored_gates};
 
 /// One canary at one moment.
@@ -217,8 +216,8 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         namespace: id.namespace().into(),
         service: canary.plan.scope.lane.as_ref().map(|lane| lane.of().name().into()),
         phase: canary.phase.name().into(),
-        message: message::message(canary, fleet),
-        needs_person: needs_person(canary),
+        message: message::message(canary, fleet, now),
+        needs_person: message::needs_person(canary, now),
         release: canary.releases,
         revision: revision(&canary.phase),
         promoted_revision: canary.promoted.as_ref().map(ToString::to_string),

@@ -300,6 +300,34 @@ fn a_gate_and_a_call_never_share_a_name() {
     }
 }
 
+/// What an approval is awaited for was proven. Bad answers, or some that are still to come, unprove it for a moment: that
+/// is no news, takes nothing back, and is nothing to lose patience with.
+#[test]
+fn what_was_proven_waits_for_its_approval_though_it_is_unproven_for_a_moment() {
+    let mut walk = Walk::new("unproven_at_a_gate", |spec| {
+        on_certificate(spec, Otherwise::Fail, Otherwise::Pause);
+        spec.strategy = Strategy::Steps(vec![percent(10), percent(30)]);
+        spec.outside.hooks =
+            vec![gate("more", HookKind::ConfirmTrafficIncrease), gate("winner", HookKind::ConfirmPromotion)];
+    });
+    walk.ask("open more", open("more"));
+    walk.release("v2");
+    walk.ask("close more", close("more"));
+    for name in ["more", "winner"] {
+        walk.report([700, 0, 0]);
+        walk.timer();
+        walk.report([3, 5, 0]);
+        walk.get();
+        walk.report([1500, 0, 0]);
+        walk.report([3, 9, 0]);
+        walk.now = walk.now.plus(Millis::from_secs(700));
+        walk.report([10, 0, 0]);
+        walk.ask(&format!("open {name}"), open(name));
+        walk.get();
+        walk.report([4000, 0, 0]);
+    }
+}
+
 #[test]
 fn a_slow_approval_does_not_end_what_the_check_agreed_to() {
     let mut walk = Walk::new("slow_approval", |spec| {

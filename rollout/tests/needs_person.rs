@@ -57,6 +57,22 @@ fn a_closed_gate_needs_a_person_and_a_hook_that_refuses_does_not() {
 }
 
 #[test]
+fn who_has_opened_the_gate_is_not_told_to_open_it() {
+    let mut scene = scene(|spec| {
+        spec.outside.hooks = vec![gate("owner", HookKind::ConfirmRollout), call("board", HookKind::ConfirmRollout)];
+    });
+    let call = CallId { release: ReleaseId(1), round: 1, callee: Callee::Hook(1) };
+    scene.happen(Event::Heard { canary: id("web"), call, heard: Heard::Hook(Err("not yet".into())) });
+    assert!(status(&scene).message.contains("gate owner is closed"), "{}", status(&scene).message);
+    assert_eq!(needs(&scene).unwrap(), "`serin gate open prod/web owner` approves");
+    let (actor, reason) = by();
+    let open = Verb::OpenGate { gate: "owner".into(), revision: None, expires_after: None, actor, reason };
+    assert_eq!(ask(&mut scene, open), Some(true));
+    assert!(!status(&scene).message.contains("gate owner"), "{}", status(&scene).message);
+    assert_eq!(needs(&scene), None);
+}
+
+#[test]
 fn a_stop_and_a_pause_need_a_person_and_say_once_how_to_go_on() {
     let stop = |spec: &mut Spec| {
         spec.strategy = Strategy::Steps([10, 20].map(percent).to_vec());

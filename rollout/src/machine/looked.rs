@@ -42,7 +42,7 @@ pub(super) fn looked(given: Given<'_>, phase: &Phase, verdict: CertificateVerdic
         return unproven(certificate, phase, run, verdict, hold, now);
     }
     let dwell = verdict.dwell.max(given.plan.stage(run.step).dwell);
-    let is_awaited = matches!(run.hold, Some(Hold::Approval { .. })) && now < run.gate_at;
+    let is_awaited = run.hold.as_ref().is_some_and(is_approval) && now < run.gate_at;
     if is_awaited && hold.is_none() {
         return unchanged(&phase.with_run(run));
     }
@@ -67,8 +67,18 @@ fn next_look(
         return Some(asking.until).filter(later).map_or(next, |until| next.min(until));
     }
     let round = Some(run.round_at).filter(|_| is_asked).filter(later);
-    let gate = Some(run.gate_at).filter(|_| matches!(run.hold, Some(Hold::Approval { .. }))).filter(later);
+    let gate = Some(run.gate_at).filter(|_| run.hold.as_ref().is_some_and(is_approval)).filter(later);
     round.into_iter().chain(gate).fold(next, Millis::min)
+}
+
+/// Whether only an approval was wanting when this step was last looked at. A request in flight, or one that failed, unproves
+/// it for a moment: it is not left then, but its approval is awaited as before, for as long as that phase may last.
+fn was_proven(phase: &Phase, run: &Run) -> bool {
+    matches!(phase, Phase::WaitingPromotion(_)) || run.hold.as_ref().is_some_and(is_approval)
+}
+
+const fn is_approval(hold: &Hold) -> bool {
+    matches!(hold, Hold::Approval { .. })
 }
 
 fn unproven(
@@ -83,6 +93,10 @@ fn unproven(
         0 => (certificate.no_data, Hold::NoTraffic),
         _ => (certificate.undecided, Hold::Undecided),
     };
+    if was_proven(phase, &run) {
+        let hold = hold.or_else(|| run.hold.clone().filter(is_approval));
+        return held(phase, run, hold);
+    }
     if now.since(run.step_at) < patience.after {
         return held(phase, run, hold);
     }

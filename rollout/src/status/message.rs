@@ -6,10 +6,11 @@ use crate::explain;
 use crate::fleet::Fleet;
 use crate::release::{Awaiting, Hold, Phase, Run};
 use crate::table::WeightPpm;
+use crate::time::Millis;
 
 /// What is happening and why.
-pub(super) fn message(canary: &Canary, fleet: &Fleet) -> String {
-    let line = line(canary);
+pub(super) fn message(canary: &Canary, fleet: &Fleet, now: Millis) -> String {
+    let line = line(canary, now);
     match canary.phase.run() {
         Some(_) if fleet.live().next().is_none() => format!("{line}; no worker is connected"),
         Some(run) if lacks_requests(canary, run) => format!("{line}; no canary request on this step yet"),
@@ -19,10 +20,10 @@ pub(super) fn message(canary: &Canary, fleet: &Fleet) -> String {
 
 /// What a person must do before the release can go on; `None` while it may go on by itself: traffic may come, evidence
 /// grow, a hook that refuses agree, a fuse be armed again.
-pub fn needs_person(canary: &Canary) -> Option<String> {
+pub(super) fn needs_person(canary: &Canary, now: Millis) -> Option<String> {
     let run = canary.phase.run()?;
     let id = &canary.plan.id;
-    match (&canary.phase, &run.hold) {
+    match (&canary.phase, &canary.standing_hold(now)) {
         (Phase::Promoting(_, Awaiting::Confirmation { .. }), _) => {
             Some(format!("bring the primary to {}, then `serin confirm {id}`", run.revision))
         }
@@ -47,8 +48,9 @@ fn closed(canary: &str, refused: &[Objection]) -> Option<String> {
     (!open.is_empty()).then(|| format!("{} approves", open.join(" and ")))
 }
 
-fn line(canary: &Canary) -> String {
-    let advancing = |run: &Run| match &run.hold {
+fn line(canary: &Canary, now: Millis) -> String {
+    let hold = canary.standing_hold(now);
+    let advancing = |run: &Run| match &hold {
         Some(hold) => format!("holds: {}", explain::hold(hold)),
         None => format!("step {} of {}", run.step, canary.plan.last_step()),
     };
@@ -56,7 +58,7 @@ fn line(canary: &Canary) -> String {
         Phase::Initialized => "waits for a release: `serin release`".into(),
         Phase::Waiting(run) | Phase::Progressing(run) => advancing(run),
         Phase::WaitingPromotion(run) => format!("proven, and judged on; {}", advancing(run)),
-        Phase::Paused(run) => match &run.hold {
+        Phase::Paused(run) => match &hold {
             // Its own words say how it goes on.
             Some(Hold::Stop) => format!("paused: {}", explain::hold(&Hold::Stop)),
             Some(hold) => format!("paused: {}; `serin resume` goes on", explain::hold(hold)),
