@@ -1,24 +1,21 @@
-//! The fuse in the worker, and what the agent makes of it: a tripped worker sends nothing to the canary, whatever breaks,
-//! until it hears of a greater epoch; and it does hear of one.
+//! The fuse in the worker: one that has tripped sends nothing to the canary, whatever breaks, until it hears of a greater
+//! epoch.
 
 #![cfg(test)]
 
 mod fixture;
 
 use proptest::prelude::*;
-use rollout::controller::Event;
 use rollout::fuse::{FusePlan, FuseTest, Ppb};
-use rollout::gates::{Action as GateAction, Gate, Gates, Rule};
 use rollout::matching::{MatchRule, Request, StringMatch};
-use rollout::release::{Hold, Note, Phase};
 use rollout::report::{PROTOCOL, Report, ToAgent, ToWorker};
 use rollout::route::Placement;
 use rollout::table::{Entry, Epoch, Routing, Split, StickyKey};
 use rollout::time::{Micros, Millis};
 use rollout::worker::{Action, HeaderEdit, Worker};
 
-use fixture::net::{LEASE, Net, worker};
-use fixture::{id, percent, plan, released, upstream};
+use fixture::net::{LEASE, worker};
+use fixture::{id, percent, upstream};
 
 fn entry(epoch: u64, sticky: Option<StickyKey>) -> Entry {
     let fuse = FusePlan {
@@ -293,102 +290,4 @@ proptest! {
             }
         }
     }
-}
-
-/// A release on three workers; its gate may forgive an outage of both versions.
-fn begin(unless_primary_also: bool) -> Net {
-    let mut net = Net::new(3);
-    let rule = Rule::Slo { limit: 0.01, unless_primary_also };
-    let gates = Gates { gates: vec![Gate { rule, action: GateAction::Abort }], ..fixture::spec("web").gates };
-    net.happen(Event::Declared(Box::new(plan("web", |spec| {
-        spec.gates = gates;
-        spec.threshold = 1_000;
-    }))));
-    net.calm(Millis(1_000));
-    net.happen(Event::Asked(id("web"), released("v2")));
-    net.calm(Millis(1_000));
-    net
-}
-
-fn timers(net: &mut Net, span: Millis) {
-    let end = net.now.plus(span);
-    while net.now < end {
-        net.calm(Millis(100));
-        if net.controller.deadline().is_some_and(|due| due <= net.now) {
-            net.happen(Event::Timer);
-            net.store();
-        }
-    }
-}
-
-fn notes(net: &Net, is_wanted: impl Fn(&Note) -> bool) -> usize {
-    net.controller.canary(&id("web")).unwrap().history.iter().filter(|event| is_wanted(&event.note)).count()
-}
-
-#[test]
-fn one_workers_trip_leads_to_an_abort_everywhere_when_the_canary_is_broken() {
-    let (mut net, web) = (begin(false), id("web"));
-    net.route_bad(0, &web, 200, |to_canary, _| to_canary);
-    net.tick(0);
-    net.calm(Millis(300));
-    let canary = net.controller.canary(&web).unwrap().clone();
-    assert_eq!(canary.phase.name(), "Failed", "{:?}", canary.phase);
-    assert_eq!(notes(&net, |note| matches!(note, Note::FuseTripped { .. })), 1);
-    (0..3).for_each(|node| assert_eq!(net.route(node, &web, 500), 0));
-    timers(&mut net, Millis(60_000));
-    assert_eq!(net.controller.canary(&web).unwrap().epoch, canary.epoch, "what was aborted is never armed again");
-    assert_eq!(net.controller.deadline(), None);
-}
-
-#[test]
-fn a_trip_that_the_gates_forgive_holds_the_release_and_is_armed_again_ever_later() {
-    let (mut net, web) = (begin(true), id("web"));
-    let mut waits = Vec::new();
-    for round in 0..8 {
-        // A shared outage: both versions fail.
-        net.route_bad(1, &web, 100, |_, _| true);
-        net.calm(Millis(300));
-        let canary = net.controller.canary(&web).unwrap().clone();
-        let (step, epoch, tripped_at) = (canary.phase.run().unwrap().step, canary.epoch, net.now);
-        assert_eq!(net.route(1, &web, 300), 0, "round {round}");
-        assert!(net.route_bad(0, &web, 300, |_, _| false) > 10, "the others go on");
-        let status = rollout::status::canary(&net.controller, &canary, net.now);
-        assert_eq!(status.workers_tripped, 1);
-        while net.controller.canary(&web).unwrap().epoch == epoch {
-            timers(&mut net, Millis(100));
-            net.route_bad(0, &web, 2, |_, _| false);
-        }
-        waits.push(net.now.since(tripped_at).0 / 1000);
-        let canary = net.controller.canary(&web).unwrap();
-        let run = canary.phase.run().unwrap();
-        assert_eq!(run.step, step, "it did not advance");
-        assert!(waits[round] < 20 || matches!(run.hold, Some(Hold::Fuse { .. })), "{:?}", run.hold);
-        assert!(canary.epoch > epoch && !canary.epoch.is_cut());
-        net.calm(Millis(300));
-        assert!(net.route_bad(1, &web, 300, |_, _| false) > 10, "armed again");
-    }
-    assert_eq!(notes(&net, |note| matches!(note, Note::Rearmed)), 8);
-    assert!(waits.windows(2).all(|pair| pair[1] >= pair[0]) && waits[0] <= 5, "{waits:?}");
-    assert!((270..=300).contains(&waits[7]), "{waits:?}");
-}
-
-#[test]
-fn an_agent_without_memory_learns_of_a_trip_and_a_worker_that_dies_takes_it_along() {
-    let (mut net, web) = (begin(true), id("web"));
-    net.snapshot();
-    net.route_bad(2, &web, 100, |_, _| true);
-    net.tick(2);
-    net.crash();
-    net.store();
-    net.calm(Millis(8_000));
-    let tripped = net.controller.fleet().tripped(&web).expect("Hello said so");
-    assert_eq!(tripped.node, "envoy-3");
-    net.kill(2);
-    net.calm(Millis(8_000));
-    assert!(net.controller.fleet().tripped(&web).is_none());
-    let (epoch, before) = (net.controller.canary(&web).unwrap().epoch, net.now);
-    timers(&mut net, Millis(10_000));
-    let canary = net.controller.canary(&web).unwrap();
-    assert!(matches!(canary.phase, Phase::Progressing(_)) && net.now > before);
-    assert_eq!((canary.epoch, canary.rearming.due()), (epoch, None), "there is nothing to arm");
 }

@@ -5,7 +5,7 @@ use crate::canary::Canary;
 use crate::events::Output;
 use crate::fleet::Conn;
 use crate::names::CanaryId;
-use crate::release::Note;
+use crate::release::{Note, Phase};
 use crate::report::Trip;
 use crate::telling;
 use crate::time::Millis;
@@ -18,7 +18,9 @@ impl Controller {
                 continue;
             };
             let is_news = peer.trip(trip);
-            let is_of_release = trip.epoch >= canary.evidence.since() && canary.phase.run().is_some();
+            // Gates may cut on what the workers said just before: why one of them had stopped already is told then, too.
+            let is_told = canary.phase.run().is_some() || matches!(canary.phase, Phase::Failed(..));
+            let is_of_release = trip.epoch >= canary.evidence.since() && is_told;
             if is_news && is_of_release {
                 let Trip { test, events, trials, .. } = *trip;
                 let note = Note::FuseTripped { node: peer.node.clone(), test, events, trials };
