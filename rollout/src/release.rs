@@ -39,6 +39,10 @@ pub struct Run {
     pub phase_at: Millis,
     /// When the step was taken, or gone on with after a pause.
     pub step_at: Millis,
+    /// On certificate: whether it has been proven since. What is in flight, or fails, can unprove it for a while: it is not
+    /// left then, but it is no step that nothing was proven on.
+    #[serde(default)]
+    pub is_proven: bool,
     /// When to look next: at the checks, or at the certificate if no report comes before.
     pub check_at: Millis,
     /// Questions asked of the outside so far.

@@ -70,7 +70,7 @@ fn holds() -> impl Strategy<Value = Hold> {
 prop_compose! {
     fn runs()(
         release in 1u64..4, revision in 0..3, step in 0usize..=3, failed_checks in 0u32..5,
-        (step_at, check_at) in (0u64..50_000, 0u64..100_000), set in prop::option::weighted(0.3, 0u32..=60), hold in prop::option::of(holds()),
+        (step_at, check_at, is_proven) in (0u64..50_000, 0u64..100_000, any::<bool>()), set in prop::option::weighted(0.3, 0u32..=60), hold in prop::option::of(holds()),
         asking in prop::option::weighted(0.4, (purposes(), callees(), any::<bool>())),
     ) -> Run {
         let step = if hold == Some(Hold::Unsupported) { 0 } else { step };
@@ -81,7 +81,7 @@ prop_compose! {
         Run {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("ana"), started_at: Millis(1),
             step, weight: set.filter(|_| step > 0).map(percent), failed_checks, blind_checks: 0, phase_at: Millis(1), step_at: Millis(step_at),
-            check_at: Millis(check_at), round: 1, asking, agreed: vec![], round_at: Millis(check_at), gate_at: Millis(step_at),
+            check_at: Millis(check_at), round: 1, asking, agreed: vec![], round_at: Millis(check_at), gate_at: Millis(step_at), is_proven,
             accepted_by: None, hold, tripped: None,
         }
     }

@@ -9,8 +9,9 @@ mod fixture;
 use rollout::certificate::Otherwise;
 use rollout::controller::{Event, Verb};
 use rollout::matching::{MatchRule, StringMatch};
-use rollout::plan::{Promotion, Strategy};
+use rollout::plan::{Promotion, Spec, Stop, Strategy};
 use rollout::table::WeightPpm;
+use rollout::time::Millis;
 
 use fixture::walk::{BAD, GOOD, NONE, SLOW, Walk, release};
 use fixture::{hook, id, on_certificate, percent, unsupported, upstream, word};
@@ -34,6 +35,33 @@ fn good_by_copy_with_hook() {
     walk.hook_answers(Ok(()));
     walk.worker_adopts();
     walk.get();
+}
+
+/// It lasts longer than the plan is patient with what nothing was proven on; the second step is such a one.
+#[test]
+fn a_step_that_was_proven_is_not_given_up_when_a_failure_unproves_it() {
+    let spec = |suspend| {
+        move |spec: &mut Spec| {
+            on_certificate(spec, Otherwise::Fail, Otherwise::Hold);
+            spec.strategy = Strategy::Steps([10, 30].map(percent).to_vec());
+            spec.course.stops = vec![Stop { dwell: Millis::from_secs(3_600), ..Stop::default() }];
+            spec.course.suspend = suspend;
+        }
+    };
+    let mut walk = Walk::new("proven_and_dwells", spec(false));
+    walk.release("v2");
+    walk.report([400, 0, 0]);
+    walk.now = walk.now.plus(Millis::from_secs(700));
+    walk.report([0, 1, 0]);
+    walk.declare(spec(true));
+    walk.report([1, 0, 0]);
+    walk.now = walk.now.plus(Millis::from_secs(3_600));
+    walk.report([1, 0, 0]);
+    walk.declare(spec(false));
+    walk.report([1, 0, 0]);
+    walk.report([300, 0, 0]);
+    walk.now = walk.now.plus(Millis::from_secs(700));
+    walk.report([300, 0, 0]);
 }
 
 /// As many good checks as there are iterations, on the requests that the rules place; nobody else comes there.

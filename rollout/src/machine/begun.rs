@@ -83,6 +83,7 @@ fn begin(given: Given<'_>, asked: Asked, now: Millis) -> Step {
         failed_checks: 0,
         blind_checks: 0,
         step_at: now,
+        is_proven: false,
         check_at: first_look(given.plan, now),
         round: 0,
         asking: None,

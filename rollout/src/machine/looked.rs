@@ -22,7 +22,9 @@ pub(super) fn looked(given: Given<'_>, phase: &Phase, verdict: CertificateVerdic
         };
     }
     let is_asked = Purpose::Check.calls(given.plan);
-    let mut run = Run { check_at: next_look(certificate, run, &verdict, is_asked, now), ..run.clone() };
+    let check_at = next_look(certificate, run, &verdict, is_asked, now);
+    let is_proven = run.step > 0 && (run.is_proven || verdict.is_certified());
+    let mut run = Run { check_at, is_proven, ..run.clone() };
     if run.step == 0 || matches!(phase, Phase::Promoting(..)) {
         return unchanged(&phase.with_run(run));
     }
@@ -71,12 +73,6 @@ fn next_look(
     round.into_iter().chain(gate).fold(next, Millis::min)
 }
 
-/// Whether only an approval was wanting when this step was last looked at. A request in flight, or one that failed, unproves
-/// it for a moment: it is not left then, but its approval is awaited as before, for as long as that phase may last.
-fn was_proven(phase: &Phase, run: &Run) -> bool {
-    matches!(phase, Phase::WaitingPromotion(_)) || run.hold.as_ref().is_some_and(is_approval)
-}
-
 const fn is_approval(hold: &Hold) -> bool {
     matches!(hold, Hold::Approval { .. })
 }
@@ -93,11 +89,9 @@ fn unproven(
         0 => (certificate.no_data, Hold::NoTraffic),
         _ => (certificate.undecided, Hold::Undecided),
     };
-    if was_proven(phase, &run) {
+    if run.is_proven || now.since(run.step_at) < patience.after {
+        // What it was proven for is awaited as before.
         let hold = hold.or_else(|| run.hold.clone().filter(is_approval));
-        return held(phase, run, hold);
-    }
-    if now.since(run.step_at) < patience.after {
         return held(phase, run, hold);
     }
     match patience.then {

@@ -48,6 +48,7 @@ pub(super) fn advance(plan: &Plan, run: &Run, proof: Option<Proof>, now: Millis)
         // Iterations leave a share that a person set.
         weight: run.weight.filter(|set| *set > stage.weight),
         step_at: now,
+        is_proven: false,
         check_at: first_look(plan, now),
         asking: None,
         agreed: Vec::new(),
