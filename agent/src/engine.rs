@@ -208,7 +208,7 @@ impl Engine {
     /// Runs until `stop` says so; then what is queued is still stored.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut stored = self.journal.stored();
-        self.happened(Event::Restarted, None);
+        self.happened(self.controller.restarted(self.clock.now()), None);
         loop {
             let due = self.controller.deadline().map(|at| self.clock.deadline(at));
             tokio::select! {

@@ -1,5 +1,7 @@
 //! One managed canary: its plan, where it stands, what is known of its traffic, and the table entry that follows.
 
+mod clocks;
+
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
@@ -155,14 +157,19 @@ impl Canary {
             self.share_fuse(steps[0].map(|(release, _)| release));
             self.step_since = self.epoch.next();
             self.certificate = None;
+            // A step has an entry of its own, though it says the same: that tells its requests from those before.
+            if steps[1].is_some_and(|(_, step)| step > 0) {
+                self.issued = None;
+            }
         }
+        let is_aborted = step.notes.iter().any(|note| matches!(note, Note::Aborted(_)));
         if let Phase::Failed(_, Cause::Rollback { name }) = &self.phase
-            && steps[0].is_some()
+            && is_aborted
         {
             // Left open it would roll back the next attempt at the same revision too.
             self.approvals.close(name);
         }
-        if matches!(&self.phase, Phase::Failed(_, Cause::NotChosen { .. })) && steps[0].is_some() {
+        if matches!(&self.phase, Phase::Failed(_, Cause::NotChosen { .. })) && is_aborted {
             // The choice was made: what was approved before it may not promote the next attempt against it.
             self.close_choices();
         }

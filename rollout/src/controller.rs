@@ -13,7 +13,7 @@ use crate::asking::{CallId, Heard};
 use crate::canary::Canary;
 use crate::fleet::{Conn, Fleet};
 use crate::judge::judge;
-use crate::machine::{FINALISE_WITHIN, Input, Refusal, asked_again, due, step};
+use crate::machine::{FINALISE_WITHIN, Input, Refusal, step};
 use crate::names::CanaryId;
 use crate::plan::Plan;
 use crate::release::{Cause, Hold, Note, Phase};
@@ -50,6 +50,9 @@ pub struct Controller {
     remembered: BTreeMap<CanaryId, Remembered>,
     /// Strata reported for canaries that nobody manages.
     unknown_strata: u64,
+    /// When the last event was.
+    #[serde(default)]
+    last_at: Millis,
     /// In a record: whether the canary's next plan had to wait for its siblings, who are not here.
     #[serde(default)]
     must_wait: Option<bool>,
@@ -83,21 +86,29 @@ impl Controller {
                 self.check_due(None, now, &mut out);
                 self.rearm_due(now, &mut out);
             }
-            Event::Restarted => self.restart(now, &mut out),
+            Event::Restarted { away } => self.restart(away, now, &mut out),
         }
         self.settle(about.as_ref(), now, &mut out);
         self.tell_siblings(now, &mut out);
         if out.frees_lanes {
             self.settle_lanes(&mut out);
         }
+        if !matches!(out.reply, Some(Err(_))) {
+            self.last_at = now;
+        }
         out
+    }
+
+    /// What happened to an agent that starts again on its journal.
+    pub const fn restarted(&self, now: Millis) -> Event {
+        Event::Restarted { away: now.since(self.last_at) }
     }
 
     /// When [`Event::Timer`] is due next.
     pub fn deadline(&self) -> Option<Millis> {
         let due = self.canaries.values().flat_map(|canary| match &canary.phase {
             Phase::Finalising(_, deadline) => [Some(*deadline), None],
-            phase => [phase.run().map(|run| run.check_at), due(&canary.plan, phase).map(|(at, _)| at)],
+            phase => [phase.run().map(|run| run.check_at), canary.deadline().map(|(at, _)| at)],
         });
         due.flatten().chain(self.canaries.values().filter_map(|canary| canary.rearming.due())).min()
     }
@@ -131,6 +142,9 @@ impl Controller {
             self.canaries.insert(id.clone(), canary);
             return self.push(&id, false, out);
         };
+        if canary.latest_plan().is_suspended() && !plan.is_suspended() {
+            canary.unsuspend(now);
+        }
         if canary.plan == plan {
             canary.next_plan = None;
             return self.push(&id, false, out);
@@ -218,11 +232,14 @@ impl Controller {
         if canary.latest_plan().is_suspended() {
             return Some(Hold::Suspended);
         }
+        let is_begun = canary.phase.run().is_some_and(|run| run.step > 0);
         let upstream = canary.canary();
         let serving = self.fleet.serving_by_default(canary.service(), upstream, now);
         serving
             .map(|peer| Hold::DefaultUpstream { node: peer.node.clone(), upstream: upstream.clone() })
-            .or_else(|| self.fleet.tripped(id).map(|peer| Hold::Fuse { node: peer.node.clone() }))
+            .or_else(|| self.fleet.tripped(id, now).map(|peer| Hold::Fuse { node: peer.node.clone() }))
+            // What the workers said is old, and nobody would send what comes next.
+            .or_else(|| (is_begun && self.fleet.live().next().is_none()).then_some(Hold::NoTraffic))
     }
 
     fn adopted(&mut self, conn: Conn, canary: CanaryId, epoch: Epoch, now: Millis) {
@@ -293,7 +310,7 @@ impl Controller {
 
     /// Looks at every canary for which it is time, or at one alone: the records of others know nothing of its events.
     fn check_due(&mut self, only: Option<&CanaryId>, now: Millis, out: &mut Output) {
-        let is_late = |canary: &Canary| due(&canary.plan, &canary.phase).filter(|(at, _)| *at <= now);
+        let is_late = |canary: &Canary| canary.deadline().filter(|(at, _)| *at <= now);
         let is_due = |canary: &&Canary| {
             let is_ending = matches!(canary.phase, Phase::Finalising(..));
             let looks = canary.phase.run().is_some_and(|run| run.check_at <= now && !is_ending);
@@ -340,10 +357,10 @@ impl Controller {
 
     /// Streams are gone; whoever was asked and whose answer was never stored is asked again. How long the agent was away
     /// speaks against nobody.
-    fn restart(&mut self, now: Millis, out: &mut Output) {
+    fn restart(&mut self, away: Millis, now: Millis, out: &mut Output) {
         self.fleet.disconnect_all(now);
         for canary in self.canaries.values_mut() {
-            canary.phase = asked_again(&canary.plan, &canary.phase, now);
+            canary.resume_clocks(away, now);
             out.stored.extend(telling::ask(canary, &canary.unanswered()));
         }
     }

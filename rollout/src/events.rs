@@ -49,7 +49,10 @@ pub enum Event {
     /// A deadline that [`Controller::deadline`](crate::controller::Controller::deadline) named has come.
     Timer,
     /// The agent starts again on this journal.
-    Restarted,
+    Restarted {
+        /// Since the last event.
+        away: Millis,
+    },
 }
 
 impl Event {
@@ -62,7 +65,9 @@ impl Event {
             | Self::Asked(id, _)
             | Self::Sibling(id, _)
             | Self::Heard { canary: id, .. } => Some(id),
-            Self::Connected(..) | Self::Disconnected(_) | Self::Reported(..) | Self::Timer | Self::Restarted => None,
+            Self::Connected(..) | Self::Disconnected(_) | Self::Reported(..) | Self::Timer | Self::Restarted { .. } => {
+                None
+            }
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::time::Millis;
 
 /// A worker that went away is expected back for this long.
 pub const EXPECTED_FOR: Millis = Millis::from_secs(600);
+
+/// A worker whose stream broke, or whose agent was away, is back by then unless it is gone.
+const BACK_WITHIN: Millis = Millis::from_secs(15);
 /// Most incarnations remembered; past it the one that was silent longest is forgotten.
 const MAX_WORKERS: usize = 20_000;
 
@@ -190,9 +193,10 @@ impl Fleet {
         self.workers.values().filter(|peer| !is_away(peer)).count()
     }
 
-    /// A live worker whose fuse for a canary is tripped.
-    pub fn tripped(&self, canary: &CanaryId) -> Option<&Peer> {
-        self.live().find(|peer| peer.tripped.contains_key(canary))
+    /// A worker whose fuse for a canary is tripped, live or only just away: a stream that broke is no fuse that was armed.
+    pub fn tripped(&self, canary: &CanaryId, now: Millis) -> Option<&Peer> {
+        let is_known = |peer: &&Peer| peer.conn.is_some() || now.since(peer.heard_at) < BACK_WITHIN;
+        self.workers.values().filter(is_known).find(|peer| peer.tripped.contains_key(canary))
     }
 
     /// Live workers that have not confirmed an epoch.

@@ -169,6 +169,8 @@ pub fn due(plan: &Plan, phase: &Phase) -> Option<(Millis, Millis)> {
     let Deadlines { waiting, progressing, waiting_promotion, promoting } = plan.course.deadlines;
     let (run, after) = match phase {
         Phase::Waiting(run) => (run, waiting?),
+        // So is an approval of the first traffic.
+        Phase::Progressing(run) if matches!(run.hold, Some(Hold::Approval { .. })) && run.step == 0 => (run, waiting?),
         Phase::Progressing(run) if run.step > 0 => (run, progressing?),
         Phase::WaitingPromotion(run) => (run, waiting_promotion?),
         // Once the primary runs the new version, there is no way back that time could ask for.
@@ -181,14 +183,14 @@ pub fn due(plan: &Plan, phase: &Phase) -> Option<(Millis, Millis)> {
 /// Gates look at every report, so what they do short of cutting is done once.
 fn tripped(phase: &Phase, verdict: GatesVerdict, now: Millis) -> Step {
     let Some(run) = phase.judged().filter(|_| !is_returning(phase)) else { return unchanged(phase) };
-    let action = verdict.tripped.map(|(action, _)| action);
-    if run.step == 0 || action <= run.tripped {
+    let Some(found) = verdict.tripped.filter(|found| run.step > 0 && !run.tripped.contains(found)) else {
         return unchanged(phase);
-    }
-    let run = Run { tripped: action, ..run.clone() };
-    match (action, phase) {
-        (Some(Action::Abort), _) => abort(&run, Cause::Gates(verdict), now),
-        (Some(Action::Pause), Phase::Progressing(_) | Phase::WaitingPromotion(_)) => {
+    };
+    let mut run = run.clone();
+    run.tripped.push(found);
+    match (found.0, phase) {
+        (Action::Abort, _) => abort(&run, Cause::Gates(verdict), now),
+        (Action::Pause, Phase::Progressing(_) | Phase::WaitingPromotion(_)) => {
             noted(Phase::Paused(run), Note::Tripped(verdict))
         }
         _ => noted(phase.with_run(run), Note::Tripped(verdict)),

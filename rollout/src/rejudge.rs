@@ -26,7 +26,7 @@ use crate::time::{Micros, Millis};
 pub struct Judged {
     /// What would have cut the release first; `None`: nothing, as far as the record goes.
     pub abort: Option<Abort>,
-    /// Trips in the order of time, each graver than the one before.
+    /// Trips in the order of time; of each gate for each action the first.
     pub trips: Vec<Trip>,
     /// How near each gate came.
     pub gates: Vec<Reached>,
@@ -212,10 +212,12 @@ impl Rejudge {
         }
         let Some(verdict) = self.evidence.judge(&self.plan.gates, now) else { return };
         self.reach(&verdict, now);
-        let last = self.judged.trips.last().map(|trip| trip.action);
+        // As in a release: each does the same once, and what was cut is not cut again.
+        let is_known =
+            |found| self.judged.trips.iter().any(|it| (it.action, it.gate) == found || it.action == Action::Abort);
         if let Some((action, gate)) = verdict.tripped
             && counts
-            && Some(action) > last
+            && !is_known((action, gate))
         {
             let (canary_requests, canary_failed) = self.seen();
             let since_ms = now.since(self.began).0;

@@ -5,7 +5,7 @@ use std::mem::{Discriminant, discriminant};
 use serde::{Deserialize, Serialize};
 
 use crate::asking::{Asking, Objection, Purpose, Why};
-use crate::gates::Action;
+use crate::gates::{Action, GateName};
 pub use crate::names::{Actor, ReleaseId};
 use crate::names::{Revision, Upstream};
 use crate::table::WeightPpm;
@@ -59,8 +59,8 @@ pub struct Run {
     pub accepted_by: Option<Actor>,
     /// Why it does not advance; `None` while it does.
     pub hold: Option<Hold>,
-    /// The gravest that its gates have done so far, short of cutting it.
-    pub tripped: Option<Action>,
+    /// What its gates have done so far, short of cutting it: each does it once.
+    pub tripped: Vec<(Action, GateName)>,
 }
 
 /// Why a release does not advance although nothing is wrong with the canary.

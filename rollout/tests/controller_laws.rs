@@ -224,7 +224,7 @@ fn started(events: &[(Event, Millis)]) -> BTreeMap<CanaryId, u64> {
             Event::Disconnected(conn) => {
                 on.remove(conn);
             }
-            Event::Restarted => on.clear(),
+            Event::Restarted { .. } => on.clear(),
             Event::Reported(conn, report) if on.get(conn).is_some_and(|it| seen.insert((*it, report.number))) => {
                 for (stratum, counts) in &report.strata {
                     sums.entry(stratum.canary.clone()).and_modify(|sum| *sum += counts.started);

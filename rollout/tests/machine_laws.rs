@@ -82,7 +82,7 @@ prop_compose! {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("ana"), started_at: Millis(1),
             step, weight: set.filter(|_| step > 0).map(percent), failed_checks, blind_checks: 0, phase_at: Millis(1), step_at: Millis(step_at),
             check_at: Millis(check_at), round: 1, asking, agreed: vec![], round_at: Millis(check_at), gate_at: Millis(step_at), is_proven,
-            accepted_by: None, hold, tripped: None,
+            accepted_by: None, hold, tripped: vec![],
         }
     }
 }

@@ -85,7 +85,7 @@ fn finalising_waits_for_workers_that_the_agents_own_restart_cut_off() {
         controller.handle(verb(event), Millis(at));
     }
     let phase = |controller: &Controller| controller.canary(&id("web")).unwrap().phase.name();
-    controller.handle(Event::Restarted, Millis(5_000));
+    controller.handle(Event::Restarted { away: Millis(0) }, Millis(5_000));
     assert_eq!(phase(&controller), "Finalising", "the worker still routes by the old table");
     let epoch = controller.canary(&id("web")).unwrap().epoch;
     controller.handle(Event::Connected(Conn(1), hello(1, vec![(id("web"), Epoch(0))])), Millis(5_100));
@@ -107,7 +107,7 @@ fn a_default_upstream_is_remembered_until_its_proxy_says_otherwise() {
         |controller: &Controller, at| matches!(controller.clone().handle(verb("v2"), Millis(at)).reply, Some(Err(_)));
     controller.handle(Event::Connected(Conn(1), unproven(1, "envoy-a")), Millis(0));
     assert!(is_refused(&controller, 1), "live");
-    controller.handle(Event::Restarted, Millis(3_600_000));
+    controller.handle(Event::Restarted { away: Millis(0) }, Millis(3_600_000));
     assert!(is_refused(&controller, 3_600_001), "it was the agent that was away, so the worker is expected back");
     assert!(!is_refused(&controller, 3_600_000 + 601_000), "not for ever");
     controller.handle(Event::Connected(Conn(2), hello(2, vec![])), Millis(3_600_100));

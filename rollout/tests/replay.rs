@@ -334,7 +334,7 @@ fn play(scene: &mut Scene, op: &Op) {
             scene.happen(Event::Connected(Conn(1), hello(7, adopted.into_iter().collect())));
         }
         Op::Restart => {
-            scene.happen(Event::Restarted);
+            scene.happen(Event::Restarted { away: Millis(0) });
             scene.happen(Event::Connected(Conn(1), hello(7, vec![])));
         }
     }

@@ -296,7 +296,7 @@ fn a_contest_goes_on_after_a_restart_anywhere() {
         let (before, after) = shop.journal.split_at(killed_after);
         before.iter().for_each(|(event, at)| drop(controller.handle(event.clone(), *at)));
         let at = before.last().unwrap().1;
-        controller.handle(Event::Restarted, at);
+        controller.handle(controller.restarted(at), at);
         controller.handle(Event::Connected(Conn(1), hello(7, vec![])), at);
         after.iter().for_each(|(event, at)| drop(controller.handle(event.clone(), *at)));
         assert_eq!(told(&controller), expected, "killed after event {killed_after}: {:?}", before.last());

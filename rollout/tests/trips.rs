@@ -112,11 +112,13 @@ fn an_agent_without_memory_learns_of_a_trip_and_a_worker_that_dies_takes_it_alon
     net.crash();
     net.store();
     net.calm(Millis(8_000));
-    let tripped = net.controller.fleet().tripped(&web).expect("Hello said so");
+    let tripped = net.controller.fleet().tripped(&web, net.now).expect("Hello said so");
     assert_eq!(tripped.node, "envoy-3");
     net.kill(2);
-    net.calm(Millis(8_000));
-    assert!(net.controller.fleet().tripped(&web).is_none());
+    net.calm(Millis(1_000));
+    assert!(net.controller.fleet().tripped(&web, net.now).is_some(), "its stream may have broken");
+    net.calm(Millis(15_000));
+    assert!(net.controller.fleet().tripped(&web, net.now).is_none());
     let (epoch, before) = (net.controller.canary(&web).unwrap().epoch, net.now);
     timers(&mut net, Millis(10_000));
     let canary = net.controller.canary(&web).unwrap();

@@ -254,7 +254,7 @@ fn a_cut_that_was_lost_with_the_agent() {
     let stored = walk.controller.clone();
     walk.ask("abort", Verb::Abort { actor: word("bob"), reason: "errors".into() });
     walk.forget_last(stored);
-    walk.happen("agent restarts without the abort", Event::Restarted);
+    walk.happen("agent restarts without the abort", walk.controller.restarted(walk.now));
     walk.hello(|_| ());
     walk.get();
 }

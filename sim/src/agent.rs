@@ -125,7 +125,7 @@ impl Agent {
         self.greeted.clear();
     }
 
-    /// The process starts again on its journal; [`Event::Restarted`] must follow.
+    /// The process starts again on its journal; [`Controller::restarted`] must follow.
     pub(crate) fn restart(&mut self) {
         self.is_up = true;
         self.controller = Controller::default();

@@ -18,7 +18,8 @@ const PLENTY: Limits = Limits { bytes: 16 << 20, per_canary: 5 };
 
 /// A release with reports that is aborted, and one more that goes on.
 fn life() -> Vec<(Millis, Event)> {
-    let mut events = vec![Event::Restarted, declared(), Event::Connected(Conn(1), hello(1)), asked(release)];
+    let mut events =
+        vec![Event::Restarted { away: Millis(0) }, declared(), Event::Connected(Conn(1), hello(1)), asked(release)];
     events.extend((1..=3).map(|number| Event::Reported(Conn(1), report(number))));
     events.push(asked(|actor| Verb::Abort { actor, reason: "so".into() }));
     events.extend([Event::Timer, asked(release), Event::Reported(Conn(1), report(4))]);

@@ -144,7 +144,8 @@ pub(crate) fn release(actor: Revision) -> Verb {
 
 /// A life with uneven numbers: rates such as 3/7 % must come back exactly.
 fn life() -> Vec<(Millis, Event)> {
-    let mut events = vec![Event::Restarted, declared(), Event::Connected(Conn(1), hello(1)), asked(release)];
+    let mut events =
+        vec![Event::Restarted { away: Millis(0) }, declared(), Event::Connected(Conn(1), hello(1)), asked(release)];
     for number in 1..=12 {
         events.push(Event::Reported(Conn(1), report(number)));
         events.push(Event::Timer);

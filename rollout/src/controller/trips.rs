@@ -40,7 +40,7 @@ impl Controller {
         let mut armed: Vec<CanaryId> = Vec::new();
         for canary in self.canaries.values_mut().filter(is_due) {
             let id = canary.plan.id.clone();
-            let is_armed = canary.is_splitting() && self.fleet.tripped(&id).is_some();
+            let is_armed = canary.is_splitting() && self.fleet.tripped(&id, now).is_some();
             canary.rearming.done(is_armed);
             if is_armed {
                 canary.continue_above(canary.epoch);

@@ -15,23 +15,23 @@ const BACK_OFF: Millis = Millis::from_secs(30);
 /// How long a query may take.
 const QUERY: Millis = Millis::from_secs(30);
 
-/// Asks what this purpose needs; `None` when it is agreed to already: nobody to ask, all gates open, or asked before.
+/// Asks what this purpose needs; `None` when it is agreed to already: nobody to ask, all gates open, or asked before. A gate
+/// that was closed since takes an approval back, as long as that has not been used.
 pub(super) fn ask(given: Given<'_>, phase: &Phase, purpose: Purpose, now: Millis) -> Option<Step> {
-    let run = phase.run().filter(|run| !run.agreed.contains(&purpose))?;
-    let (mut open, mut refused) = (Vec::new(), Vec::new());
-    for callee in purpose.callees(given.plan) {
-        match hook_of(given.plan, callee).map(|hook| (hook, &hook.target)) {
-            Some((hook, HookTarget::Gate)) => {
-                let is_open = given.approvals.of(&hook.name, Some(&run.revision), now).is_some();
-                match (hook.kind, is_open) {
-                    (HookKind::Rollback, true) => return Some(roll_back(run, hook, now)),
-                    (HookKind::Rollback, false) | (_, true) => {}
-                    (_, false) => refused.push(Objection { name: hook.name.clone(), why: Why::Closed }),
-                }
-            }
-            Some((_, HookTarget::Call(_))) | None => open.push(callee),
-        }
+    let run = phase.run()?;
+    let is_agreed = run.agreed.contains(&purpose);
+    // Whoever skips the approvals to begin skips the gates with them; a check is over once all have spoken.
+    if is_agreed && (run.step == 0 || purpose == Purpose::Check) {
+        return None;
     }
+    if purpose == Purpose::Check
+        && let Some(step) = rolled_back(given, run, now)
+    {
+        return Some(step);
+    }
+    let mut open = purpose.callees(given.plan);
+    open.retain(|callee| !is_agreed && hook_of(given.plan, *callee).is_none_or(|hook| hook.target != HookTarget::Gate));
+    let refused = closed(given, run, purpose, now);
     if open.is_empty() && refused.is_empty() {
         return None;
     }
@@ -43,6 +43,26 @@ pub(super) fn ask(given: Given<'_>, phase: &Phase, purpose: Purpose, now: Millis
     let mut step = unchanged(&phase.with_run(run));
     step.effects.push(Effect::Ask(open));
     Some(step)
+}
+
+/// The stored gates that this purpose needs open and are not.
+fn closed(given: Given<'_>, run: &Run, purpose: Purpose, now: Millis) -> Vec<Objection> {
+    let gates = gates(given.plan, purpose.kind()).filter(|gate| !is_open(given, run, gate, now));
+    gates.map(|gate| Objection { name: gate.name.clone(), why: Why::Closed }).collect()
+}
+
+/// Rolls back where a gate that asks for it is open for this revision, be it since before the release.
+pub(super) fn rolled_back(given: Given<'_>, run: &Run, now: Millis) -> Option<Step> {
+    let pressed = gates(given.plan, HookKind::Rollback).find(|gate| is_open(given, run, gate, now))?;
+    Some(roll_back(run, pressed, now))
+}
+
+fn gates(plan: &Plan, kind: HookKind) -> impl Iterator<Item = &Hook> {
+    plan.outside.hooks.iter().filter(move |hook| hook.kind == kind && hook.target == HookTarget::Gate)
+}
+
+fn is_open(given: Given<'_>, run: &Run, gate: &Hook, now: Millis) -> bool {
+    given.approvals.of(&gate.name, Some(&run.revision), now).is_some()
 }
 
 /// The agent was away and asks those who have not answered again: they have as long as before.
@@ -100,7 +120,10 @@ pub(super) fn silent(given: Given<'_>, phase: &Phase, run: &Run, now: Millis) ->
 }
 
 fn concluded(given: Given<'_>, phase: &Phase, mut run: Run, now: Millis) -> Step {
-    let Some(Asking { purpose, refused, .. }) = run.asking.take() else { return unchanged(phase) };
+    let Some(Asking { purpose, refused: answers, .. }) = run.asking.take() else { return unchanged(phase) };
+    // Gates count as they stand now: others may have taken their time to answer.
+    let mut refused = closed(given, &run, purpose, now);
+    refused.extend(answers.into_iter().filter(|objection| objection.why != Why::Closed));
     let next = now.plus(given.plan.interval);
     if refused.is_empty() {
         return agreed(given, phase, run, purpose, now);

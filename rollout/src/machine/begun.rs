@@ -1,6 +1,6 @@
 //! From a request to release to the first traffic: accepted, approved, prepared.
 
-use super::asked::ask;
+use super::asked::{ask, rolled_back};
 use super::{Effect, Given, Refusal, Step, abort, first_look, held, moved, noted, refuse, then, unchanged};
 use crate::asking::Purpose;
 use crate::names::{Actor, ReleaseId, Revision};
@@ -92,7 +92,7 @@ fn begin(given: Given<'_>, asked: Asked, now: Millis) -> Step {
         gate_at: now,
         accepted_by: None,
         hold: None,
-        tripped: None,
+        tripped: Vec::new(),
     };
     let mut step = noted(Phase::Progressing(run.clone()), Note::Started { revision, actor: actor.clone(), reason });
     step.effects.push(Effect::BeginEvidence);
@@ -120,6 +120,9 @@ fn accept(given: Given<'_>, run: &Run, actor: Actor, now: Millis) -> Step {
 pub(super) fn enter(given: Given<'_>, phase: &Phase, run: &Run, now: Millis) -> Step {
     if let Some(hold) = given.hold {
         return held(phase, run.clone(), Some(hold.clone()));
+    }
+    if let Some(step) = rolled_back(given, run, now) {
+        return step;
     }
     if let Some(step) = ask(given, &Phase::Waiting(run.clone()), Purpose::Rollout, now) {
         return step;

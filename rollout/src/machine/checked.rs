@@ -17,7 +17,7 @@ pub(super) fn checked(given: Given<'_>, phase: &Phase, verdict: Verdict, now: Mi
         return moved::returned(plan, &run, now);
     }
     if run.step > 0 && verdict.answer == Answer::Fail {
-        return failed(plan, phase, run, verdict, hold, now);
+        return failed(plan, phase, run, verdict, now);
     }
     if let Some(asking) = &run.asking {
         let until = asking.until;
@@ -74,10 +74,10 @@ fn unbegun(given: Given<'_>, phase: &Phase, run: Run, now: Millis) -> Step {
     if is_blocked { unchanged(&phase.with_run(run)) } else { enter(given, phase, &run, now) }
 }
 
-fn failed(plan: &Plan, phase: &Phase, run: Run, verdict: Verdict, hold: Option<Hold>, now: Millis) -> Step {
-    // What kept it from advancing was no traffic; there is some, and it is bad. An open question is moot.
+fn failed(plan: &Plan, phase: &Phase, run: Run, verdict: Verdict, now: Millis) -> Step {
+    // If no traffic kept it from advancing: there is some, and it is bad. An open question is moot.
     let failed = run.failed_checks + 1;
-    let hold = if matches!(phase, Phase::WaitingPromotion(_)) { run.hold.clone() } else { hold };
+    let hold = run.hold.clone().filter(|hold| *hold != Hold::NoTraffic);
     let run = Run { failed_checks: failed, asking: None, agreed: Vec::new(), hold, ..run };
     if failed >= plan.threshold {
         return abort(&run, Cause::Checks { failed, verdict }, now);
@@ -91,12 +91,14 @@ fn passed(given: Given<'_>, phase: &Phase, run: &Run, verdict: Verdict, hold: Op
     if !is_moving {
         return unchanged(&phase.with_run(afresh));
     }
-    let lacks_traffic = verdict.answer == Answer::Undecided && given.plan.is_live(run.step);
-    if let Some(hold) = hold.or(lacks_traffic.then_some(Hold::NoTraffic)) {
-        return held(phase, afresh, Some(hold));
+    if hold.is_some() || now < run.step_at.plus(given.plan.stage(run.step).dwell) {
+        return held(phase, afresh, hold);
     }
-    if now < run.step_at.plus(given.plan.stage(run.step).dwell) {
-        return held(phase, afresh, None);
+    if verdict.answer == Answer::Undecided && given.plan.is_live(run.step) {
+        // An approval is awaited as before: a quiet moment is no news then.
+        let is_awaited = matches!(run.hold, Some(Hold::Approval { .. }));
+        let hold = if is_awaited { run.hold.clone() } else { Some(Hold::NoTraffic) };
+        return held(phase, afresh, hold);
     }
     moved::leave(given, phase, run, Proof::Checks(verdict), now)
 }

@@ -22,7 +22,8 @@ pub(super) fn looked(given: Given<'_>, phase: &Phase, verdict: CertificateVerdic
         };
     }
     let is_asked = Purpose::Check.calls(given.plan);
-    let check_at = next_look(certificate, run, &verdict, is_asked, now);
+    let dwell = verdict.dwell.max(given.plan.stage(run.step).dwell);
+    let check_at = next_look(certificate, run, dwell, is_asked, now);
     let is_proven = run.step > 0 && (run.is_proven || verdict.is_certified());
     let mut run = Run { check_at, is_proven, ..run.clone() };
     if run.step == 0 || matches!(phase, Phase::Promoting(..)) {
@@ -31,11 +32,14 @@ pub(super) fn looked(given: Given<'_>, phase: &Phase, verdict: CertificateVerdic
     if let Some(asking) = &run.asking {
         return if now >= asking.until { silent(given, phase, &run, now) } else { unchanged(&phase.with_run(run)) };
     }
-    if is_asked && now >= run.round_at {
+    if now >= run.round_at {
         run.agreed.clear();
-        if let Some(step) = ask(given, &phase.with_run(run.clone()), Purpose::Check, now) {
-            return step;
-        }
+    }
+    if is_asked
+        && now >= run.round_at
+        && let Some(step) = ask(given, &phase.with_run(run.clone()), Purpose::Check, now)
+    {
+        return step;
     }
     if matches!(phase, Phase::Paused(_)) {
         return unchanged(&phase.with_run(run));
@@ -43,7 +47,6 @@ pub(super) fn looked(given: Given<'_>, phase: &Phase, verdict: CertificateVerdic
     if !verdict.is_certified() {
         return unproven(certificate, phase, run, verdict, hold, now);
     }
-    let dwell = verdict.dwell.max(given.plan.stage(run.step).dwell);
     let is_awaited = run.hold.as_ref().is_some_and(is_approval) && now < run.gate_at;
     if is_awaited && hold.is_none() {
         return unchanged(&phase.with_run(run));
@@ -56,14 +59,8 @@ pub(super) fn looked(given: Given<'_>, phase: &Phase, verdict: CertificateVerdic
 
 /// When to look next although no report comes: for the certificate, a question's end, the next check of hooks and
 /// metrics, or to ask for an approval again.
-fn next_look(
-    certificate: &Certificate,
-    run: &Run,
-    verdict: &CertificateVerdict,
-    is_asked: bool,
-    now: Millis,
-) -> Millis {
-    let next = certificate.next_look(run.step_at, verdict.dwell, now);
+fn next_look(certificate: &Certificate, run: &Run, dwell: Millis, is_asked: bool, now: Millis) -> Millis {
+    let next = certificate.next_look(run.step_at, dwell, now);
     let later = |at: &Millis| *at > now;
     if let Some(asking) = &run.asking {
         return Some(asking.until).filter(later).map_or(next, |until| next.min(until));

@@ -82,7 +82,6 @@ pub(super) fn resume(
     let next = now.plus(plan.interval);
     let run = Run {
         step_at: now,
-        is_proven: false,
         check_at: first_look(plan, now),
         round_at: next,
         gate_at: now,

@@ -154,7 +154,7 @@ impl<'a> Fleet<'a> {
             Happening::WorkerBack(proxy) => self.begin_worker(proxy),
             Happening::AgentBack => {
                 self.agent.restart();
-                self.agent_hears(Event::Restarted);
+                self.agent_hears(self.agent.controller().restarted(self.now.to_millis()));
                 self.schedule.plan(self.now, Happening::PersonActs);
             }
         }
