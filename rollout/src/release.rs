@@ -213,6 +213,11 @@ impl Phase {
         }
     }
 
+    /// Whether it has not begun since its manifest asks for what this build cannot honour.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Progressing(run) if run.hold == Some(Hold::Unsupported))
+    }
+
     /// The release that ended last, where none is in progress.
     pub const fn ended(&self) -> Option<&Ended> {
         match self {

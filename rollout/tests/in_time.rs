@@ -16,7 +16,7 @@ use rollout::release::Actor;
 use rollout::time::Millis;
 
 use fixture::walk::{BAD, GOOD, NONE, Walk};
-use fixture::{call, counts, gate, id, on_certificate, percent, report, trip, word};
+use fixture::{call, counts, gate, id, on_certificate, percent, report, trip, unsupported, word};
 
 const YES: Heard = Heard::Hook(Ok(()));
 
@@ -187,6 +187,17 @@ fn a_fuse_holds_though_its_stream_is_lost_and_nothing_advances_with_no_worker() 
     walk.get();
     walk.hello(|_| ());
     walk.report([10, 0, 0]);
+}
+
+#[test]
+fn a_mended_manifest_frees_the_release_that_it_kept_from_beginning() {
+    let mut walk = Walk::new("unsupported_and_mended", |spec| spec.unsupported.push(unsupported()));
+    walk.release("v2");
+    walk.release("v2");
+    walk.declare(|_| ());
+    walk.get();
+    walk.release("v2");
+    walk.check(GOOD);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::approvals::Approval;
 use crate::events::{Command, Done, Output, Refused, Verb};
 use crate::machine::{Input, may_begin};
 use crate::names::CanaryId;
+use crate::plan::Plan;
 use crate::release::{Cause, ReleaseId};
 use crate::time::Millis;
 
@@ -27,8 +28,13 @@ impl Controller {
         let input = match verb {
             Verb::Release { revision, actor, reason, accept_unsupported } => {
                 may_begin(canary.latest_plan(), "release", &canary.phase)?;
-                // A release that takes a running one's place is the next one, and follows the plan that waits for it.
-                let waiting = canary.next_plan.take_if(|_| canary.phase.gives_way_to(&revision) && !must_wait);
+                // A release that takes a running one's place is the next one, and follows the plan that waits for it; so does
+                // one that could not begin under the plan before.
+                let phase = &canary.phase;
+                let is_next = |plan: &mut Plan| {
+                    phase.gives_way_to(&revision) || (phase.is_unsupported() && plan.unsupported.is_empty())
+                };
+                let waiting = canary.next_plan.take_if(|plan| !must_wait && is_next(plan));
                 if let Some(refused) = serving::refused(&self.fleet, canary, waiting.as_ref(), now) {
                     canary.next_plan = waiting.or(canary.next_plan.take());
                     return Err(refused);

@@ -17,7 +17,8 @@ pub(super) struct Asked {
 }
 
 pub(super) fn start(given: Given<'_>, phase: &Phase, asked: Asked, now: Millis) -> Result<Step, Refusal> {
-    if phase.gives_way_to(&asked.revision) {
+    let is_mended = phase.is_unsupported() && given.plan.unsupported.is_empty();
+    if phase.gives_way_to(&asked.revision) || is_mended {
         return started(given, phase, asked, now);
     }
     // Asking twice is harmless, and the second time may bring the acceptance.
@@ -41,8 +42,9 @@ fn started(given: Given<'_>, phase: &Phase, asked: Asked, now: Millis) -> Result
         let reverted = Cause::Reverted { actor: asked.actor };
         return Ok(phase.run().map_or_else(|| unchanged(phase), |run| abort(run, reverted, now)));
     }
+    let before = phase.run().filter(|run| run.revision != asked.revision);
     let mut begun = begin(given, asked, now);
-    if let Some(run) = phase.run() {
+    if let Some(run) = before {
         begun.notes.insert(0, Note::Superseded { revision: run.revision.clone() });
     }
     Ok(begun)
