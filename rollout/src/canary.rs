@@ -180,8 +180,8 @@ impl Canary {
                 Effect::BeginEvidence => {
                     self.evidence.begin_release(self.epoch.next(), self.plan.longest_window(), &self.plan.gates);
                     self.verdict = None;
-                    if let Some(run) = self.phase.run() {
-                        self.approvals.bind(&run.revision);
+                    if let Some((_, revision)) = self.phase.latest() {
+                        self.approvals.bind(revision);
                     }
                 }
                 Effect::Ask(callees) => asked.extend(callees),

@@ -259,8 +259,8 @@ impl Controller {
         };
         let calls_before = withdrawing::open(canary, &input);
         let taken = step(canary.given(hold.as_ref()), &canary.phase, input, now)?;
-        if let Some(run) = taken.phase.run() {
-            canary.releases = canary.releases.max(run.release.0);
+        if let Some((release, _)) = taken.phase.latest() {
+            canary.releases = canary.releases.max(release.0);
         }
         let is_cut = canary.phase.run().is_some() && matches!(taken.phase, Phase::Failed(..));
         let standing = Standing::of(&canary.phase);

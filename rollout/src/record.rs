@@ -143,24 +143,29 @@ impl Recorder {
             let concerned = self.running.iter().filter_map(|(id, release)| Some((id, *release, about(event, id)?)));
             additions.extend(concerned.map(|(id, release, event)| line(id, release, now, event)));
         }
+        self.close_ended(controller, now, &mut additions);
+        if let Some((id, state, event)) = before
+            && let Some((release, revision)) = controller.canary(&id).and_then(|canary| canary.phase.latest())
+            && state.canary(&id).is_some_and(|canary| canary.releases < release.0)
+        {
+            let revision = revision.clone();
+            let opening =
+                Opening { kind: KIND.into(), format: FORMAT, canary: id.clone(), release, revision, began: now, state };
+            additions.push(Addition::new(&id, release, Added::Opening(Box::new(opening))));
+            additions.push(line(&id, release, now, event));
+            self.running.insert(id, release);
+            self.close_ended(controller, now, &mut additions);
+        }
+        (output, additions)
+    }
+
+    fn close_ended(&mut self, controller: &Controller, now: Millis, additions: &mut Vec<Addition>) {
         self.running.retain(|id, release| {
             let closing = closing(controller, id, *release);
             let ended = closing.clone().map(|ended| Line { at: now, event: None, ended: Some(ended) });
             additions.extend(ended.map(|line| Addition::new(id, *release, Added::Line(Box::new(line)))));
             closing.is_none()
         });
-        if let Some((id, state, event)) = before
-            && let Some(run) = controller.canary(&id).and_then(|canary| canary.phase.run())
-            && state.canary(&id).is_some_and(|canary| canary.releases < run.release.0)
-        {
-            let (release, revision) = (run.release, run.revision.clone());
-            let opening =
-                Opening { kind: KIND.into(), format: FORMAT, canary: id.clone(), release, revision, began: now, state };
-            additions.push(Addition::new(&id, release, Added::Opening(Box::new(opening))));
-            additions.push(line(&id, release, now, event));
-            self.running.insert(id, release);
-        }
-        (output, additions)
     }
 }
 

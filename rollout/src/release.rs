@@ -226,6 +226,12 @@ impl Phase {
         }
     }
 
+    /// The release in progress, or the one that ended last: one may end in the very moment in which it begins.
+    pub fn latest(&self) -> Option<(ReleaseId, &Revision)> {
+        let running = self.run().map(|run| (run.release, &run.revision));
+        running.or_else(|| self.ended().map(|ended| (ended.release, &ended.revision)))
+    }
+
     /// The phase's name, as Flagger's status shows it.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -193,23 +193,23 @@ impl Replay {
     }
 
     fn begin(&mut self, at: Millis) -> Result<(), ReplayError> {
-        let release = self.opening.release;
-        let run = self.canary().and_then(|canary| Some((canary, canary.phase.run()?)));
-        let Some((canary, run)) = run.filter(|(_, run)| run.release == release) else {
-            return Err(ReplayError::NotBegun(release.0));
-        };
+        let (release, began) = (self.opening.release, self.opening.began);
+        let is_begun = |canary: &&Canary| canary.phase.latest().is_some_and(|(latest, _)| latest == release);
+        let canary = self.canary().filter(is_begun).ok_or(ReplayError::NotBegun(release.0))?;
         let plan = &canary.plan;
-        let rejudge = |own: &Plan| Rejudge::new(own.clone(), plan, &canary.evidence, run.started_at);
+        let rejudge = |own: &Plan| Rejudge::new(own.clone(), plan, &canary.evidence, began);
         let mut begun = Begun {
             recorded: rejudge(plan),
             other: self.other_plan.as_ref().map(rejudge),
             check_at: None,
             steps: Vec::new(),
             step_of: BTreeMap::new(),
-            ended: None,
+            ended: closing(&self.controller, &self.opening.canary, release),
             cut_by_gates: false,
         };
-        begun.follow(canary, run, at, self.opening.began);
+        if let Some(run) = canary.phase.run() {
+            begun.follow(canary, run, at, began);
+        }
         self.begun = Some(begun);
         Ok(())
     }
