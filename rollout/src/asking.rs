@@ -96,7 +96,7 @@ pub struct Asking {
     pub purpose: Purpose,
     /// Who has not answered.
     pub open: Vec<Callee>,
-    /// What spoke against it so far, in the order of the answers.
+    /// What spoke against it so far, in the order of the answers; gates are looked at when all have come.
     pub refused: Vec<Objection>,
     /// When who has not answered counts as silent. Whoever calls gives up sooner; this is for calls that were lost.
     pub until: Millis,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::Received;
+use crate::link::BACK_WITHIN;
 use crate::names::{CanaryId, Upstream};
 use crate::report::{Hello, Incarnation, Protocol, Trip};
 use crate::table::{Epoch, Version};
@@ -12,9 +13,6 @@ use crate::time::Millis;
 
 /// A worker that went away is expected back for this long.
 pub const EXPECTED_FOR: Millis = Millis::from_secs(600);
-
-/// A worker whose stream broke, or whose agent was away, is back by then unless it is gone.
-const BACK_WITHIN: Millis = Millis::from_secs(15);
 /// Most incarnations remembered; past it the one that was silent longest is forgotten.
 const MAX_WORKERS: usize = 20_000;
 

@@ -6,6 +6,8 @@ use crate::time::Millis;
 const FIRST_BACKOFF: Millis = Millis(200);
 /// The longest wait: an agent that comes back is found within this time.
 const LAST_BACKOFF: Millis = Millis(5_000);
+/// A worker whose stream broke, or whose agent was away, is back by then with what it counted, unless it is gone.
+pub const BACK_WITHIN: Millis = Millis(2 * LAST_BACKOFF.0);
 /// An agent that does not welcome a stream, or says nothing on it, for this long is given up.
 pub const SILENCE: Millis = Millis(10_000);
 

@@ -169,7 +169,7 @@ pub fn due(plan: &Plan, phase: &Phase) -> Option<(Millis, Millis)> {
     let Deadlines { waiting, progressing, waiting_promotion, promoting } = plan.course.deadlines;
     let (run, after) = match phase {
         Phase::Waiting(run) => (run, waiting?),
-        // So is an approval of the first traffic.
+        // What is to be approved before the first traffic is waited for, too.
         Phase::Progressing(run) if matches!(run.hold, Some(Hold::Approval { .. })) && run.step == 0 => (run, waiting?),
         Phase::Progressing(run) if run.step > 0 => (run, progressing?),
         Phase::WaitingPromotion(run) => (run, waiting_promotion?),

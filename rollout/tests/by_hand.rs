@@ -13,30 +13,17 @@ use rollout::controller::Verb;
 use rollout::matching::{MatchRule, StringMatch};
 use rollout::outside::HookKind;
 use rollout::plan::{Deadlines, Plan, Promotion, Spec, Strategy};
-use rollout::release::Actor;
 use rollout::status;
 use rollout::time::Millis;
 
-use fixture::walk::{BAD, GOOD, NONE, Walk};
+use fixture::walk::{BAD, GOOD, NONE, Walk, by, close, open};
 use fixture::{call, gate, id, on_certificate, percent, upstream, word};
 
 const YES: Heard = Heard::Hook(Ok(()));
 
-fn by(make: impl FnOnce(Actor, String) -> Verb) -> Verb {
-    make(word("ana"), "so".into())
-}
-
 fn open_for(gate: &str, revision: Option<&str>) -> Verb {
     let (gate, revision) = (gate.into(), revision.map(word));
     by(|actor, reason| Verb::OpenGate { gate, revision, expires_after: None, actor, reason })
-}
-
-fn open(gate: &str) -> Verb {
-    open_for(gate, None)
-}
-
-fn close(gate: &str) -> Verb {
-    by(|actor, reason| Verb::CloseGate { gate: gate.into(), actor, reason })
 }
 
 fn set(share: u32) -> Verb {

@@ -12,25 +12,12 @@ use rollout::default_gates::{GateSettings, gates_of};
 use rollout::gates::Action;
 use rollout::outside::HookKind;
 use rollout::plan::{Deadlines, Spec, Stop, Strategy};
-use rollout::release::Actor;
 use rollout::time::Millis;
 
-use fixture::walk::{BAD, GOOD, NONE, Walk};
-use fixture::{call, counts, gate, id, on_certificate, percent, report, trip, unsupported, word};
+use fixture::walk::{BAD, GOOD, NONE, Walk, by, close, open};
+use fixture::{call, counts, gate, id, on_certificate, percent, report, trip, unsupported};
 
 const YES: Heard = Heard::Hook(Ok(()));
-
-fn by(make: impl FnOnce(Actor, String) -> Verb) -> Verb {
-    make(word("ana"), "so".into())
-}
-
-fn open(gate: &str) -> Verb {
-    by(|actor, reason| Verb::OpenGate { gate: gate.into(), revision: None, expires_after: None, actor, reason })
-}
-
-fn close(gate: &str) -> Verb {
-    by(|actor, reason| Verb::CloseGate { gate: gate.into(), actor, reason })
-}
 
 fn wait(walk: &mut Walk, secs: u64) {
     walk.now = walk.now.plus(Millis::from_secs(secs));

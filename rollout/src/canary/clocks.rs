@@ -1,14 +1,11 @@
 //! When a canary's release is due, and when its clocks stand still: suspended by its manifest, or while the agent was away.
 
 use super::Canary;
+use crate::link::BACK_WITHIN;
 use crate::machine::{asked_again, due};
 use crate::plan::Advance;
-use crate::release::Run;
+use crate::release::{Phase, Run};
 use crate::time::Millis;
-
-/// By then the workers are back after the agent was away, with what they counted meanwhile: they try again every 5 s at the
-/// least.
-const BACK_WITHIN: Millis = Millis::from_secs(10);
 
 impl Canary {
     /// When the phase has lasted as long as it may, and how long that is; never while the manifest suspends the release.
@@ -19,7 +16,8 @@ impl Canary {
     /// The manifest suspends the release no more: what it may take is counted from now, and a proven step is looked at.
     pub fn unsuspend(&mut self, now: Millis) {
         let Some(run) = self.phase.run().cloned() else { return };
-        let is_proof_awaited = matches!(self.plan.advance, Advance::Certificate(_)) && run.step > 0;
+        let is_moving = matches!(self.phase, Phase::Progressing(_) | Phase::WaitingPromotion(_)) && run.step > 0;
+        let is_proof_awaited = matches!(self.plan.advance, Advance::Certificate(_)) && is_moving;
         let check_at = if is_proof_awaited { now } else { run.check_at };
         self.phase = self.phase.with_run(Run { phase_at: now, check_at, ..run });
     }

@@ -31,11 +31,10 @@ pub(super) fn ask(given: Given<'_>, phase: &Phase, purpose: Purpose, now: Millis
     }
     let mut open = purpose.callees(given.plan);
     open.retain(|callee| !is_agreed && hook_of(given.plan, *callee).is_none_or(|hook| hook.target != HookTarget::Gate));
-    let refused = closed(given, run, purpose, now);
-    if open.is_empty() && refused.is_empty() {
+    if open.is_empty() && closed(given, run, purpose, now).is_empty() {
         return None;
     }
-    let asking = Asking { purpose, refused, until: silence(given.plan, &open, now), open: open.clone() };
+    let asking = Asking { purpose, refused: Vec::new(), until: silence(given.plan, &open, now), open: open.clone() };
     let run = Run { round: run.round + 1, ..waits(run, asking) };
     if open.is_empty() {
         return Some(concluded(given, phase, run, now));
@@ -123,7 +122,7 @@ fn concluded(given: Given<'_>, phase: &Phase, mut run: Run, now: Millis) -> Step
     let Some(Asking { purpose, refused: answers, .. }) = run.asking.take() else { return unchanged(phase) };
     // Gates count as they stand now: others may have taken their time to answer.
     let mut refused = closed(given, &run, purpose, now);
-    refused.extend(answers.into_iter().filter(|objection| objection.why != Why::Closed));
+    refused.extend(answers);
     let next = now.plus(given.plan.interval);
     if refused.is_empty() {
         return agreed(given, phase, run, purpose, now);
