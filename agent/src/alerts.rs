@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
-use rollout::names::CanaryId;
-use rollout::outside::{Alert, Receiver, ReceiverKind, Severity};
-use rollout::time::Millis;
+use rollout::base::names::CanaryId;
+use rollout::base::time::Millis;
+use rollout::release::integrations::{Alert, Receiver, ReceiverKind, Severity};
 
 use crate::secrets::Secrets;
 use queue::Queues;

@@ -10,9 +10,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rollout::names::CanaryId;
+use rollout::base::names::CanaryId;
 use rollout::record::Addition;
-use rollout::release::ReleaseId;
+use rollout::release::phase::ReleaseId;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 

@@ -6,26 +6,26 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use rollout::base::names::CanaryId;
+use rollout::base::time::Millis;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Controller, Done, Event, Refused, Verb};
-use rollout::fleet::Conn;
-use rollout::names::CanaryId;
 use rollout::record::Recorder;
-use rollout::release::HistoryEvent;
-use rollout::report::{Hello, ToWorker};
-use rollout::time::Millis;
+use rollout::release::phase::HistoryEvent;
+use rollout::worker::messages::{Hello, ToWorker};
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 
 use crate::archive::Archive;
 use crate::clock::Clock;
+use crate::dispatcher::Outside;
 use crate::journal::{Behind, Journal, Recovered, Stored};
-use crate::outside::Outside;
 
-mod ending;
-mod waiting;
+mod deferred;
+mod shutdown;
 
-use waiting::{Deferred, Waiting};
+use deferred::{Deferred, Waiting};
 
 /// Inputs that may wait for the loop; beyond it the streams wait, one report each.
 const MAX_WAITING: usize = 1024;
@@ -317,7 +317,7 @@ impl Engine {
                 self.outside.perform(command, &self.handle);
             }
             Command::Announce(canary, event) => {
-                let message = rollout::explain::note(&event.note);
+                let message = rollout::release::text::note(&event.note);
                 tracing::info!(%canary, release = event.release.0, weight = event.weight.percent(), "{message}");
                 let _ = self.handle.announcements.send((canary, *event));
             }

@@ -3,8 +3,8 @@
 //! [`Caller`] calls any hook and says what came of it. [`Payload`] is what is sent.
 
 mod caller;
+mod concurrency_limits;
 mod payload;
-mod places;
 mod request;
 #[cfg(test)]
 mod tests;

@@ -13,9 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use rollout::base::time::Millis;
 use rollout::controller::{Controller, Event};
 use rollout::record::Recorder;
-use rollout::time::Millis;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;

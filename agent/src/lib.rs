@@ -11,16 +11,15 @@ mod api;
 mod archive;
 mod clock;
 mod codec;
+mod dispatcher;
 mod engine;
 mod fleet;
 mod hooks;
+mod http_delivery;
 mod journal;
-pub mod manifest;
 mod manifests;
 mod metrics;
 mod options;
-mod outside;
-mod post;
 pub mod providers;
 mod queues;
 mod secrets;
@@ -32,8 +31,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use rollout::canary::Canary;
-use rollout::plan::Plan;
+use rollout::controller::canary::Canary;
+use rollout::release::plan::Plan;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -122,7 +121,7 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     let clock = clock::Clock::start(recovered.last_at);
     let known: Vec<Plan> = recovered.controller.canaries().map(Canary::latest_plan).cloned().collect();
     let secrets = secrets::Secrets::new(config.secrets.clone());
-    let outside = outside::Outside::new(secrets).map_err(AgentError::Client)?;
+    let outside = dispatcher::Outside::new(secrets).map_err(AgentError::Client)?;
     let archive = recovered.archive.clone();
     let counters = Arc::new(fleet::Counters::default());
     let metrics = metrics::Sources {

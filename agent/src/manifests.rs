@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rollout::controller::Event;
-use rollout::plan::Plan;
+use rollout::release::plan::Plan;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::engine::{Handle, Stopped};
-use crate::manifest::Directory;
+use manifest::Directory;
 
 /// How often the directory is read. By content and by polling: notifications miss the symlinks that Kubernetes swaps.
 const EVERY: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@
 mod canaries;
 mod events;
 mod flagger;
-mod outside;
+mod integrations;
 #[cfg(test)]
 mod tests;
 
@@ -20,13 +20,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use rollout::base::time::Millis;
 use rollout::controller::Controller;
-use rollout::time::Millis;
 
 use crate::alerts::Alerts;
 use crate::fleet::Counters;
 pub(crate) use events::{Ledger, begun};
-pub(crate) use outside::Calls;
+pub(crate) use integrations::Calls;
 
 /// Labels in this order: names and values.
 type Labels<const N: usize> = [(&'static str, String); N];

@@ -38,8 +38,8 @@ use std::time::Duration;
 
 use reqwest::Client;
 use reqwest::redirect::Policy;
-use rollout::outside::{Blind, Provider, ProviderKind};
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::integrations::{Blind, Provider, ProviderKind};
 
 use crate::secrets::Secrets;
 use call::{Call, failed};

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use reqwest::{Certificate, RequestBuilder, Response, StatusCode, Url};
-use rollout::names::CanaryId;
-use rollout::status::CanaryStatus;
+use rollout::base::names::CanaryId;
+use rollout::view::status::CanaryStatus;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

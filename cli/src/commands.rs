@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::agent_cmd::ServeArgs;
 use crate::args::{DescribeArgs, ExplainArgs, GetArgs, ProxiesArgs, ReasonArgs, ReleaseArgs, ReplayArgs, ValidateArgs};
-use crate::serve::ServeArgs;
 
 const OVERVIEW: &str = "\
 A first session:
@@ -66,11 +66,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the agent: judges the canaries of a directory, and steers the proxies that connect
-    #[command(after_help = crate::serve::EXAMPLES)]
+    #[command(after_help = crate::agent_cmd::EXAMPLES)]
     Agent(ServeArgs),
     /// Run load tools for webhooks, so that a canary has traffic to be judged by
-    #[command(after_help = crate::load::EXAMPLES)]
-    Loadtester(crate::load::LoadArgs),
+    #[command(after_help = crate::loadtester_cmd::EXAMPLES)]
+    Loadtester(crate::loadtester_cmd::LoadArgs),
     /// Begin a release: bring a revision through a canary, step by step
     #[command(after_help = "\
 Examples:
@@ -164,7 +164,7 @@ Example:
 The release is paused at that weight and still judged.
 
 Next: `serin resume web` goes on to the first step above that weight.")]
-    SetWeight(crate::verbs::WeightArgs),
+    SetWeight(crate::actions::WeightArgs),
     /// Begin the release that ended last once more, with the same revision
     #[command(after_help = "\
 Example, after what failed it was mended elsewhere:

@@ -2,11 +2,11 @@
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, Color};
-use rollout::explain::number;
-use rollout::explanation::{
+use rollout::release::text::number;
+use rollout::view::explanation::{
     CertificateExplanation, Explanation, GateExplanation, RatioExplanation, Share, StratumExplanation,
 };
-use rollout::status::VersionStatus;
+use rollout::view::status::VersionStatus;
 use serde_json::Value;
 
 use crate::args::{ExplainArgs, ExplainFormat};

@@ -1,9 +1,9 @@
 //! Canned statuses for this program's unit tests.
 
-use rollout::explanation::{
+use rollout::view::explanation::{
     CertificateExplanation, CertificateGate, Explanation, GateExplanation, RatioExplanation, Share, StratumExplanation,
 };
-use rollout::status::{CanaryStatus, VersionStatus, WorkerStatus};
+use rollout::view::status::{CanaryStatus, VersionStatus, WorkerStatus};
 
 /// A canary in mid-release.
 pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {

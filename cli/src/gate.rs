@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use comfy_table::Cell;
-use rollout::status::StoredGateStatus;
+use rollout::view::status::StoredGateStatus;
 
 use crate::args::{AgentArgs, CanaryArgs, ReasonArgs};
 use crate::client::{Client, Items};
 use crate::failure::Failure;
-use crate::{output, table, target, text, verbs};
+use crate::{actions, output, table, target, text};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -90,7 +90,7 @@ pub(crate) async fn run(what: What) -> Result<(), Failure> {
 }
 
 async fn ask(args: &GateArgs, verb: &str, more: &[(&str, serde_json::Value)]) -> Result<(), Failure> {
-    let said = verbs::ask(&args.reason, &["gates", &args.gate, verb], more).await?;
+    let said = actions::ask(&args.reason, &["gates", &args.gate, verb], more).await?;
     let gate = text::clean(&args.gate);
     let done = if verb == "open" { "opened" } else { "closed" };
     said.tell(&format!("gate {gate} is {done}; `serin gate list` shows all"))

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use rollout::explain::number;
 use rollout::record::Outcome;
-use rollout::rejudge::{Abort, Certified, Judged, Reached};
-use rollout::replay::{Replayed, StepTaken};
+use rollout::record::rejudge::{Abort, Certified, Judged, Reached};
+use rollout::record::replay::{Replayed, StepTaken};
+use rollout::release::text::number;
 use serde_json::Value;
 
 use crate::failure::Failure;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use proto::wire::check_routing;
-use rollout::matching::{MatchRule, Pattern, StringMatch};
-use rollout::names::{CanaryId, Upstream};
-use rollout::table::{Entry, Epoch, MAX_CANARIES, Routing, Scope, Split, StickyKey, WeightPpm};
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::routing::request::{MatchRule, Pattern, StringMatch};
+use rollout::routing::table::{Entry, Epoch, MAX_CANARIES, Routing, Scope, Split, StickyKey, WeightPpm};
 use rollout::worker::IDLE_EVERY;
 use serde::Deserialize;
 

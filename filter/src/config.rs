@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rollout::names::{CanaryId, Upstream};
-use rollout::time::Millis;
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::base::time::Millis;
 use rollout::worker::Settings;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -321,7 +321,7 @@ fn parse_header(field: &str, name: String) -> Result<String, ConfigError> {
 }
 
 fn parse_defaults(raw: BTreeMap<String, String>) -> Result<BTreeMap<CanaryId, Upstream>, ConfigError> {
-    let limit = rollout::table::MAX_CANARIES;
+    let limit = rollout::routing::table::MAX_CANARIES;
     if raw.len() > limit {
         let rule = format!("names {} canaries; at most {limit} are allowed", raw.len());
         return Err(ConfigError::new("defaultUpstreams", rule));

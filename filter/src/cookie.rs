@@ -1,6 +1,6 @@
 //! A static canary's cookie for users without a key; Flagger's names for its attributes.
 
-use rollout::cookie::{CookieSpec, DEFAULT_MAX_AGE_S, IssuedCookie, SameSite};
+use rollout::routing::cookie::{CookieSpec, DEFAULT_MAX_AGE_S, IssuedCookie, SameSite};
 use serde::Deserialize;
 
 use crate::config::ConfigError;

@@ -6,9 +6,9 @@ use std::rc::{Rc, Weak};
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
-use rollout::exchange::Ticket;
-use rollout::names::Upstream;
+use rollout::base::names::Upstream;
 use rollout::worker::CopyEnd;
+use rollout::worker::in_flight::Ticket;
 
 use crate::host;
 use crate::http::pairs;

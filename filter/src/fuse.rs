@@ -12,12 +12,12 @@
 //! fuse stays so until this item changes, or an agent sends an entry for the canary. The probability that a fuse of any of
 //! 64 workers ever trips while the canary keeps these limits is at most 1 %: how many there are cannot be known here.
 
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::fuse::FusePlan;
-use rollout::gates::Action;
-use rollout::plan::{Check, Metric, ThresholdRange};
-use rollout::rearm::fuse_plan;
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::rearm::fuse_plan;
+use rollout::judgement::guards::Action;
+use rollout::release::default_guards::{GateSettings, gates_of};
+use rollout::release::plan::{Check, Metric, ThresholdRange};
+use rollout::worker::fuse::FusePlan;
 use serde::Deserialize;
 
 use crate::config::{ConfigError, bounded};

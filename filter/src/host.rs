@@ -10,7 +10,7 @@
 mod abi;
 
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
-use rollout::time::Micros;
+use rollout::base::time::Micros;
 use thiserror::Error;
 
 /// The host refused a call.

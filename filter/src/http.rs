@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
-use rollout::exchange::Ticket;
-use rollout::matching::Request;
+use rollout::routing::request::Request;
 use rollout::worker::HeaderEdit;
+use rollout::worker::in_flight::Ticket;
 
 use crate::host::{self, Headers, HostError, Pair};
 use crate::shell::Shell;

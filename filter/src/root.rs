@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel};
-use rollout::names::Upstream;
+use rollout::base::names::Upstream;
 use rollout::worker::REPORT_EVERY;
 
 use crate::config::{Config, ConfigError, MAX_CONFIG_BYTES, Plugin};

@@ -3,8 +3,8 @@
 use proto::limits::{MAX_TEXT_BYTES, MAX_TO_WORKER_BYTES};
 use proto::wire::{decode_to_worker, encode_from_worker};
 use proxy_wasm::types::{BufferType, LogLevel};
-use rollout::report::{Incarnation, ToAgent, Trip};
-use rollout::time::Micros;
+use rollout::base::time::Micros;
+use rollout::worker::messages::{Incarnation, ToAgent, Trip};
 use rollout::worker::{Action, Identity, Worker};
 
 use crate::agent_address::grpc_service;
@@ -251,7 +251,7 @@ impl Shell {
     }
 }
 
-fn read_message(size: usize) -> Result<rollout::report::ToWorker, String> {
+fn read_message(size: usize) -> Result<rollout::worker::messages::ToWorker, String> {
     if size > MAX_TO_WORKER_BYTES {
         return Err(format!("frame: {size} bytes are too many; at most {MAX_TO_WORKER_BYTES} are allowed"));
     }

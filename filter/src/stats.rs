@@ -21,10 +21,10 @@
 use std::collections::BTreeMap;
 
 use proxy_wasm::types::MetricType;
-use rollout::names::CanaryId;
-use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::Trip;
-use rollout::table::WeightPpm;
+use rollout::base::names::CanaryId;
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::table::WeightPpm;
+use rollout::worker::messages::Trip;
 use rollout::worker::{Faults, Finished};
 
 use crate::host::{self, HostError};

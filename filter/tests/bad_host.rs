@@ -5,7 +5,7 @@
 mod host;
 
 use host::{Proxy, host, open_stream};
-use rollout::report::{PROTOCOL, ToWorker};
+use rollout::worker::messages::{PROTOCOL, ToWorker};
 
 const CONFIG: &str = r#"{"agent":"a:1","canaries":[
     {"namespace":"prod","name":"web","weight":50,"sticky":{"clientAddress":true},"match":[{"headers":{"x-beta":{"exact":"yes"}}}]}

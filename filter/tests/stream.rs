@@ -5,11 +5,11 @@ mod host;
 
 use host::{Proxy, host, open_stream, sent};
 use proto::limits::MAX_TO_WORKER_BYTES;
-use rollout::matching::{MatchRule, StringMatch};
-use rollout::names::{CanaryId, Upstream};
-use rollout::report::{PROTOCOL, Report, ToAgent, ToWorker};
-use rollout::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
-use rollout::time::Millis;
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::base::time::Millis;
+use rollout::routing::request::{MatchRule, StringMatch};
+use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
+use rollout::worker::messages::{PROTOCOL, Report, ToAgent, ToWorker};
 
 const AGENT: &str = r#"{"agent":"127.0.0.1:7070"}"#;
 

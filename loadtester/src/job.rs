@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use regex::bytes::Regex;
-use rollout::names::CanaryId;
+use rollout::base::names::CanaryId;
 use serde::Deserialize;
 use thiserror::Error;
 

@@ -18,13 +18,13 @@
 //! | | 100 | 205 | 242 | 158 |
 //! | | 10,000 | 1,668 | 1,705 | 572 |
 
-use rollout::histogram::{Latency, Packed, max_index};
-use rollout::names::CanaryId;
-use rollout::outcome::FailureClass;
-use rollout::report::{Position, Report};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Failures, Slot, Stratum};
+use rollout::base::histogram::{Latency, Packed, max_index};
+use rollout::base::names::CanaryId;
+use rollout::routing::outcome::FailureClass;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Position, Report};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 
 use crate::error::{WireError, at_most, each};
 use crate::fuse::{decode_trips, encode_trips};

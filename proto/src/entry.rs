@@ -1,10 +1,10 @@
 //! Entries: how one canary's traffic is routed, with every rule that keeps a worker's time and memory bounded.
 
-use rollout::lane::Lane;
-use rollout::matching::{MatchRule, Pattern, StringMatch};
-use rollout::names::{CanaryId, MAX_NAME_BYTES};
-use rollout::table::{Entry, Routing, Scope, Split, StickyKey, WeightPpm};
-use rollout::time::{Micros, Millis};
+use rollout::base::names::{CanaryId, MAX_NAME_BYTES};
+use rollout::base::time::{Micros, Millis};
+use rollout::routing::lane::Lane;
+use rollout::routing::request::{MatchRule, Pattern, StringMatch};
+use rollout::routing::table::{Entry, Routing, Scope, Split, StickyKey, WeightPpm};
 
 use crate::cookie::{decode_cookie, encode_cookie};
 use crate::error::{WireError, at_most, bounded, each};

@@ -1,7 +1,7 @@
 //! The names and numbers that stand in several messages.
 
-use rollout::names::{CanaryId, Upstream};
-use rollout::table::Epoch;
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::routing::table::Epoch;
 
 use crate::error::WireError;
 

@@ -4,9 +4,9 @@
 //! which field, which value and which rule. Fields that a newer minor version adds are ignored.
 
 use prost::Message;
-use rollout::names::CanaryId;
-use rollout::report::{ToAgent, ToWorker};
-use rollout::table::{Entry, Epoch, Routing};
+use rollout::base::names::CanaryId;
+use rollout::routing::table::{Entry, Epoch, Routing};
+use rollout::worker::messages::{ToAgent, ToWorker};
 
 use crate::counts::{decode_report, encode_report};
 use crate::entry::{decode_entry, encode_entry};

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use prost::Message;
 use proto::v1;
 use proto::wire::{check_routing, decode_from_worker, decode_to_worker, encode_from_worker, encode_to_worker};
-use rollout::report::ToWorker;
+use rollout::worker::messages::ToWorker;
 
 proptest! {
     #[test]

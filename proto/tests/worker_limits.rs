@@ -7,14 +7,14 @@ use proto::limits::*;
 use proto::v1::{self, from_worker};
 use proto::wire::{decode_from_worker, encode_from_worker};
 use refusal::{refusal, says, up};
-use rollout::fuse::FuseTest;
-use rollout::histogram::{Latency, Packed, max_index};
-use rollout::names::CanaryId;
-use rollout::outcome::FailureClass;
-use rollout::report::{Position, Report, ToAgent, Trip};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Failures, Slot, Stratum};
+use rollout::base::histogram::{Latency, Packed, max_index};
+use rollout::base::names::CanaryId;
+use rollout::routing::outcome::FailureClass;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::fuse::FuseTest;
+use rollout::worker::messages::{Position, Report, ToAgent, Trip};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 
 /// What is said to a report whose one stratum was edited.
 fn report(edit: impl FnOnce(&mut v1::Stratum)) -> String {

@@ -7,14 +7,14 @@
 
 mod fixture;
 
-use rollout::asking::Heard;
-use rollout::certificate::Otherwise;
+use rollout::base::time::Millis;
 use rollout::controller::Verb;
-use rollout::matching::{MatchRule, StringMatch};
-use rollout::outside::HookKind;
-use rollout::plan::{Deadlines, Plan, Promotion, Spec, Strategy};
-use rollout::status;
-use rollout::time::Millis;
+use rollout::judgement::certificate::Otherwise;
+use rollout::release::inquiry::Heard;
+use rollout::release::integrations::HookKind;
+use rollout::release::plan::{Deadlines, Plan, Promotion, Spec, Strategy};
+use rollout::routing::request::{MatchRule, StringMatch};
+use rollout::view::status;
 
 use fixture::walk::{BAD, GOOD, NONE, Walk, by, close, open};
 use fixture::{call, gate, id, on_certificate, percent, upstream, word};

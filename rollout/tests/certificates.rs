@@ -6,12 +6,12 @@ mod fixture;
 
 use fixture::scene::Scene;
 use fixture::{id, on_certificate, word};
-use rollout::certificate::Otherwise;
+use rollout::base::time::Micros;
 use rollout::controller::{Event, Verb};
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::gates::{Action, GateName};
-use rollout::release::{Cause, Hold, Note, Phase, Proof};
-use rollout::time::Micros;
+use rollout::judgement::certificate::Otherwise;
+use rollout::judgement::guards::{Action, GateName};
+use rollout::release::default_guards::{GateSettings, gates_of};
+use rollout::release::phase::{Cause, Hold, Note, Phase, Proof};
 
 const FAST: Micros = Micros(9_000);
 

@@ -7,16 +7,16 @@ mod fixture;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use rollout::asking::{Callee, Heard};
-use rollout::certificate::Otherwise;
+use rollout::base::names::CanaryId;
+use rollout::base::time::Millis;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::names::CanaryId;
-use rollout::outside::{Blind, Hook, HookKind};
-use rollout::plan::{Plan, Promotion, Stop, Strategy as Shares};
-use rollout::report::{Incarnation, Report};
-use rollout::table::Epoch;
-use rollout::time::Millis;
+use rollout::judgement::certificate::Otherwise;
+use rollout::release::inquiry::{Callee, Heard};
+use rollout::release::integrations::{Blind, Hook, HookKind};
+use rollout::release::plan::{Plan, Promotion, Stop, Strategy as Shares};
+use rollout::routing::table::Epoch;
+use rollout::worker::messages::{Incarnation, Report};
 
 use fixture::world::{World, replay, round_trip};
 use fixture::{
@@ -344,9 +344,9 @@ fn hostile_numbers_cannot_stop_it() {
             world.peers[0].in_flight = Some(report(number, &web, Epoch(u64::MAX), sides));
             world.report(0, |_| unreachable!());
         }
-        rollout::status::workers(&world.controller, world.now);
+        rollout::view::status::workers(&world.controller, world.now);
         let canary = world.controller.canary(&web).unwrap();
-        rollout::status::canary(&world.controller, canary, world.now);
+        rollout::view::status::canary(&world.controller, canary, world.now);
         play(&mut world, &Op::Timer);
     }
 }

@@ -7,13 +7,13 @@
 
 mod fixture;
 
-use rollout::asking::Heard;
-use rollout::certificate::Otherwise;
+use rollout::base::time::Millis;
 use rollout::controller::{Event, Verb};
-use rollout::outside::{Alert, Blind, HookKind, Receiver, ReceiverKind, Severity};
-use rollout::plan::{Deadlines, Stop, Strategy};
-use rollout::release::Actor;
-use rollout::time::Millis;
+use rollout::judgement::certificate::Otherwise;
+use rollout::release::inquiry::Heard;
+use rollout::release::integrations::{Alert, Blind, HookKind, Receiver, ReceiverKind, Severity};
+use rollout::release::phase::Actor;
+use rollout::release::plan::{Deadlines, Stop, Strategy};
 
 use fixture::walk::{BAD, GOOD, NONE, Walk, release};
 use fixture::{call, gate, hook, metric, on_certificate, percent, word};

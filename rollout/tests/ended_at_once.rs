@@ -5,14 +5,14 @@
 
 mod fixture;
 
+use rollout::base::names::ReleaseId;
+use rollout::base::time::Millis;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::names::ReleaseId;
-use rollout::outside::HookKind;
+use rollout::record::replay::Replay;
 use rollout::record::{Added, Outcome, Recorder};
-use rollout::release::Phase;
-use rollout::replay::Replay;
-use rollout::status;
-use rollout::time::Millis;
+use rollout::release::integrations::HookKind;
+use rollout::release::phase::Phase;
+use rollout::view::status;
 
 use fixture::{gate, id, plan, released, word};
 

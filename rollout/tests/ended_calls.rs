@@ -4,11 +4,11 @@
 
 mod fixture;
 
-use rollout::asking::{CallId, Callee, Heard};
+use rollout::base::time::Millis;
 use rollout::controller::{Command, Controller, Event, Output, Verb};
-use rollout::outside::HookKind;
-use rollout::plan::Plan;
-use rollout::time::Millis;
+use rollout::release::inquiry::{CallId, Callee, Heard};
+use rollout::release::integrations::HookKind;
+use rollout::release::plan::Plan;
 
 use fixture::walk::release;
 use fixture::{call, hook, id, plan, word};

@@ -10,8 +10,8 @@
 )]
 
 use proptest::prelude::*;
-use rollout::gate::{Boundary, Pair, Trials, certify};
-use rollout::mixture::{G8, Wealth};
+use rollout::statistics::boundary::{Boundary, Pair, Trials, certify};
+use rollout::statistics::mixture::{G8, Wealth};
 
 const ROUNDING: f64 = 1e-9;
 

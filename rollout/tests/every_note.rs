@@ -8,21 +8,21 @@ mod notes;
 
 use std::collections::BTreeSet;
 
-use rollout::explain;
-use rollout::outside::Severity;
-use rollout::release::{Cause, Hold, Note};
-use rollout::telling;
+use rollout::controller::notify;
+use rollout::release::integrations::Severity;
+use rollout::release::phase::{Cause, Hold, Note};
+use rollout::release::text;
 
 #[test]
 fn every_note_cause_and_hold_has_its_words() {
     for (note, words) in notes::notes() {
-        assert_eq!(explain::note(&note), words, "{note:?}");
+        assert_eq!(text::note(&note), words, "{note:?}");
     }
     for (cause, words) in notes::causes() {
-        assert_eq!(explain::cause(&cause), words, "{cause:?}");
+        assert_eq!(text::cause(&cause), words, "{cause:?}");
     }
     for (hold, words) in notes::holds() {
-        assert_eq!(explain::hold(&hold), words, "{hold:?}");
+        assert_eq!(text::hold(&hold), words, "{hold:?}");
     }
 }
 
@@ -77,7 +77,7 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
         } else {
             Severity::Info
         };
-        assert_eq!(telling::severity(&note), expected, "{words}");
+        assert_eq!(notify::severity(&note), expected, "{words}");
     }
 }
 

@@ -6,12 +6,12 @@ mod fixture;
 
 use fixture::scene::Scene;
 use fixture::{id, on_certificate, word};
-use rollout::certificate::Otherwise;
+use rollout::base::time::{Micros, Millis};
 use rollout::controller::{Event, Verb};
-use rollout::explanation::{Explanation, explain};
-use rollout::gates::Action;
-use rollout::status;
-use rollout::time::{Micros, Millis};
+use rollout::judgement::certificate::Otherwise;
+use rollout::judgement::guards::Action;
+use rollout::view::explanation::{Explanation, explain};
+use rollout::view::status;
 
 const FAST: Micros = Micros(9_000);
 

@@ -5,10 +5,10 @@
 mod fixture;
 
 use proptest::prelude::*;
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Peer;
 use rollout::controller::{Event, Verb};
-use rollout::fleet::Peer;
-use rollout::table::{Entry, Epoch, Routing, Split};
-use rollout::time::{Micros, Millis};
+use rollout::routing::table::{Entry, Epoch, Routing, Split};
 use rollout::worker::{Action, HeaderEdit, IDLE_EVERY, REPORT_EVERY};
 
 use fixture::net::{LEASE, Net, worker};
@@ -169,7 +169,7 @@ fn a_static_canary_has_no_lease() {
     for has_agent in [false, true] {
         let mut worker = worker(1, has_agent, vec![fixed.clone()]);
         let headers: [(&[u8], &[u8]); 1] = [(b":authority", b"web")];
-        let request = rollout::matching::Request { headers: &headers, client_address: None };
+        let request = rollout::routing::request::Request { headers: &headers, client_address: None };
         let decision = worker.route(request, Micros(LEASE.0 * 1000 * 10));
         assert_eq!(decision.header, HeaderEdit::Set(upstream("web-canary")));
     }

@@ -6,12 +6,12 @@
 mod fixture;
 
 use proptest::prelude::*;
-use rollout::fuse::{FusePlan, FuseTest, Ppb};
-use rollout::matching::{MatchRule, Request, StringMatch};
-use rollout::report::{PROTOCOL, Report, ToAgent, ToWorker};
-use rollout::route::Placement;
-use rollout::table::{Entry, Epoch, Routing, Split, StickyKey};
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
+use rollout::routing::request::{MatchRule, Request, StringMatch};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Entry, Epoch, Routing, Split, StickyKey};
+use rollout::worker::fuse::{FusePlan, FuseTest, Ppb};
+use rollout::worker::messages::{PROTOCOL, Report, ToAgent, ToWorker};
 use rollout::worker::{Action, HeaderEdit, Worker};
 
 use fixture::net::{LEASE, worker};

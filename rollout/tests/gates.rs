@@ -7,12 +7,12 @@ mod fixture;
 use fixture::scene::Scene;
 use fixture::{id, word};
 use rollout::controller::{Command, Event, Verb};
-use rollout::gates::{Action, Gate, Gates, Rule};
-use rollout::ratio::Ratio;
-use rollout::release::{Cause, Note, Phase};
-use rollout::sequential::{Observed, ObservedSlot, SlotKey};
-use rollout::table::Epoch;
-use rollout::tally::{PerVersion, Slot};
+use rollout::judgement::guards::{Action, Gate, Gates, Rule};
+use rollout::judgement::sample_ratio::Ratio;
+use rollout::judgement::sequential::{Observed, ObservedSlot, SlotKey};
+use rollout::release::phase::{Cause, Note, Phase};
+use rollout::routing::table::Epoch;
+use rollout::worker::tally::{PerVersion, Slot};
 
 #[test]
 fn a_bad_canary_is_cut_by_the_report_that_proves_it_and_the_cut_waits_for_no_disk() {

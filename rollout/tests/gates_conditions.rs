@@ -7,16 +7,16 @@
 #![cfg(test)]
 #![allow(clippy::disallowed_macros, reason = "a simulation says its seed and what it found")]
 
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::evidence::Evidence;
-use rollout::gates::{Action, Gate, Gates, Rule};
-use rollout::names::CanaryId;
-use rollout::plan::{Check, Metric, ThresholdRange};
-use rollout::report::{Incarnation, Position};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Failures, Slot, Stratum};
-use rollout::time::Millis;
+use rollout::base::names::CanaryId;
+use rollout::base::time::Millis;
+use rollout::judgement::evidence::Evidence;
+use rollout::judgement::guards::{Action, Gate, Gates, Rule};
+use rollout::release::default_guards::{GateSettings, gates_of};
+use rollout::release::plan::{Check, Metric, ThresholdRange};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Incarnation, Position};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 
 const SEED: u64 = 20_261_122;
 const ALPHA: f64 = 0.01;

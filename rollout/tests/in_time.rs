@@ -5,14 +5,14 @@
 
 mod fixture;
 
-use rollout::asking::Heard;
-use rollout::certificate::Otherwise;
+use rollout::base::time::Millis;
 use rollout::controller::{Event, Verb};
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::gates::Action;
-use rollout::outside::HookKind;
-use rollout::plan::{Deadlines, Spec, Stop, Strategy};
-use rollout::time::Millis;
+use rollout::judgement::certificate::Otherwise;
+use rollout::judgement::guards::Action;
+use rollout::release::default_guards::{GateSettings, gates_of};
+use rollout::release::inquiry::Heard;
+use rollout::release::integrations::HookKind;
+use rollout::release::plan::{Deadlines, Spec, Stop, Strategy};
 
 use fixture::walk::{BAD, GOOD, NONE, Walk, by, close, open};
 use fixture::{call, counts, gate, id, on_certificate, percent, report, trip, unsupported};

@@ -4,14 +4,14 @@
 
 mod fixture;
 
+use rollout::base::time::Millis;
 use rollout::controller::Event;
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::gates::Action;
-use rollout::lane::Lane;
-use rollout::plan::{Plan, Strategy};
-use rollout::release::{Cause, Phase};
-use rollout::table::Scope;
-use rollout::time::Millis;
+use rollout::judgement::guards::Action;
+use rollout::release::default_guards::{GateSettings, gates_of};
+use rollout::release::phase::{Cause, Phase};
+use rollout::release::plan::{Plan, Strategy};
+use rollout::routing::lane::Lane;
+use rollout::routing::table::Scope;
 
 use fixture::net::Net;
 use fixture::{id, percent, plan, released, upstream};

@@ -5,18 +5,18 @@
 mod fixture;
 
 use proptest::prelude::*;
-use rollout::approvals::Approvals;
-use rollout::asking::{Asking, Callee, Heard, Purpose};
-use rollout::canary::Canary;
-use rollout::certificate::{CertificateFinding, CertificateVerdict, Otherwise};
-use rollout::gates::{Action, GateName, GatesVerdict, Rule};
-use rollout::judge::{Answer, Verdict};
-use rollout::machine::{Effect, Given, Input, step};
-use rollout::outside::{Blind, HookKind};
-use rollout::plan::{Advance, Plan, Promotion, Strategy as Shares};
-use rollout::release::{Awaiting, Cause, Ended, Hold, Note, Phase, ReleaseId, Run};
-use rollout::table::{Epoch, WeightPpm};
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::controller::canary::Canary;
+use rollout::judgement::certificate::{CertificateFinding, CertificateVerdict, Otherwise};
+use rollout::judgement::guards::{Action, GateName, GatesVerdict, Rule};
+use rollout::release::approvals::Approvals;
+use rollout::release::inquiry::{Asking, Callee, Heard, Purpose};
+use rollout::release::integrations::{Blind, HookKind};
+use rollout::release::machine::{Effect, Given, Input, step};
+use rollout::release::phase::{Awaiting, Cause, Ended, Hold, Note, Phase, ReleaseId, Run};
+use rollout::release::plan::{Advance, Plan, Promotion, Strategy as Shares};
+use rollout::release::threshold_checks::{Answer, Verdict};
+use rollout::routing::table::{Epoch, WeightPpm};
 
 use fixture::{call, hook, metric, on_certificate, percent, plan, unsupported, upstream, word};
 

@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use rollout::evidence::Evidence;
-use rollout::gates::{Action, Gate, Gates, Rule};
-use rollout::matching::Request;
-use rollout::names::{CanaryId, Upstream};
-use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::{Incarnation, ToWorker};
-use rollout::route::Placement;
-use rollout::table::{Entry, Epoch, Routing, Scope, Split, Version, WHOLE_PPM, WeightPpm};
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::{Micros, Millis};
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::base::time::{Micros, Millis};
+use rollout::judgement::evidence::Evidence;
+use rollout::judgement::guards::{Action, Gate, Gates, Rule};
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::request::Request;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, Version, WHOLE_PPM, WeightPpm};
+use rollout::worker::messages::{Incarnation, ToWorker};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 use rollout::worker::{CopyEnd, HeaderEdit, Identity, Settings, Worker};
 
 const HEADERS: &[(&[u8], &[u8])] = &[(b":authority", b"web"), (b":path", b"/")];
@@ -134,8 +134,11 @@ fn trips(rule: Rule, placement: Placement) -> bool {
     let at = |version, placement| Stratum { canary: (), epoch: Epoch(2), version, placement, slot: Slot(0) };
     evidence.fold(&at(PRIMARY, Placement::Drawn), &counts(1_000, 0), Millis(0));
     evidence.fold(&at(CANARY, placement), &counts(0, 30), Millis(0));
-    let position =
-        rollout::report::Position { canary: CanaryId::new("prod", "web").unwrap(), epoch: Epoch(2), slot: Slot(1) };
+    let position = rollout::worker::messages::Position {
+        canary: CanaryId::new("prod", "web").unwrap(),
+        epoch: Epoch(2),
+        slot: Slot(1),
+    };
     evidence.position(Incarnation(1), &position, Millis(0));
     evidence.judge(&gates, Millis(0)).is_some_and(|verdict| verdict.tripped.is_some())
 }

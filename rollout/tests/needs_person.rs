@@ -6,15 +6,15 @@ mod fixture;
 
 use fixture::scene::Scene;
 use fixture::{call, gate, id, on_certificate, percent, released, unsupported, upstream, word};
-use rollout::asking::{CallId, Callee, Heard};
-use rollout::certificate::Otherwise;
+use rollout::base::names::ReleaseId;
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::names::ReleaseId;
-use rollout::outside::HookKind;
-use rollout::plan::{Spec, Stop, Strategy};
-use rollout::status::{self, CanaryStatus};
-use rollout::time::{Micros, Millis};
+use rollout::judgement::certificate::Otherwise;
+use rollout::release::inquiry::{CallId, Callee, Heard};
+use rollout::release::integrations::HookKind;
+use rollout::release::plan::{Spec, Stop, Strategy};
+use rollout::view::status::{self, CanaryStatus};
 
 const FAST: Micros = Micros(9_000);
 
@@ -30,7 +30,7 @@ fn ask(scene: &mut Scene, verb: Verb) -> Option<bool> {
     scene.happen(Event::Asked(id("web"), verb)).reply.map(|reply| reply.is_ok())
 }
 
-fn by() -> (rollout::release::Actor, String) {
+fn by() -> (rollout::release::phase::Actor, String) {
     (word("ana"), String::new())
 }
 

@@ -6,10 +6,10 @@ mod fixture;
 
 use std::collections::BTreeMap;
 
+use rollout::base::time::Millis;
 use rollout::controller::{Command, Controller, Event, Verb};
-use rollout::outside::{Hook, HookKind, HookTarget};
-use rollout::plan::Promotion;
-use rollout::time::Millis;
+use rollout::release::integrations::{Hook, HookKind, HookTarget};
+use rollout::release::plan::Promotion;
 
 use fixture::walk::release;
 use fixture::{call, id, plan, word};

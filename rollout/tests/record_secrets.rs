@@ -4,13 +4,13 @@
 
 mod fixture;
 
+use rollout::base::time::Millis;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::outside::{Alert, HookKind, HookTarget, Receiver, ReceiverKind, Severity};
-use rollout::plan::{Plan, Promotion};
+use rollout::record::replay::Replay;
 use rollout::record::{Added, Outcome, Recorder};
-use rollout::replay::Replay;
-use rollout::time::Millis;
+use rollout::release::integrations::{Alert, HookKind, HookTarget, Receiver, ReceiverKind, Severity};
+use rollout::release::plan::{Plan, Promotion};
 
 use fixture::walk::release;
 use fixture::{call, hello, id, metric, plan, word};

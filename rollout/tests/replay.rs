@@ -5,22 +5,22 @@
 mod fixture;
 
 use proptest::prelude::*;
-use rollout::certificate::Certificate;
+use rollout::base::names::CanaryId;
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::fleet::Conn;
-use rollout::gates::{Action, GateName, Rule};
-use rollout::names::CanaryId;
-use rollout::outcome::{FailureClass, Outcome};
-use rollout::plan::{Advance, Plan, Spec};
+use rollout::judgement::certificate::Certificate;
+use rollout::judgement::guards::{Action, GateName, Rule};
+use rollout::record::replay::{Replay, ReplayError, Replayed};
 use rollout::record::{Added, Addition, KIND, Line, Opening, Outcome as End, Recorder};
-use rollout::release::{Cause, Note, Phase, ReleaseId};
-use rollout::replay::{Replay, ReplayError, Replayed};
-use rollout::report::{Position, Report};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::{Micros, Millis};
+use rollout::release::default_guards::{GateSettings, gates_of};
+use rollout::release::phase::{Cause, Note, Phase, ReleaseId};
+use rollout::release::plan::{Advance, Plan, Spec};
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Position, Report};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 
 use fixture::{cases, hello, id, in_lane, plan, released, word};
 

@@ -4,11 +4,11 @@
 
 mod fixture;
 
-use rollout::asking::{CallId, Heard, Why};
+use rollout::base::time::Millis;
 use rollout::controller::{Command, Controller, Event};
-use rollout::outside::HookKind;
-use rollout::release::{Hold, Note};
-use rollout::time::Millis;
+use rollout::release::inquiry::{CallId, Heard, Why};
+use rollout::release::integrations::HookKind;
+use rollout::release::phase::{Hold, Note};
 
 use fixture::walk::release;
 use fixture::{call, id, plan};

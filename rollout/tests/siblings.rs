@@ -4,14 +4,14 @@
 
 mod fixture;
 
-use rollout::asking::{CallId, Callee, Heard};
+use rollout::base::time::Millis;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::outside::HookKind;
-use rollout::plan::{Plan, Promotion, Spec, Strategy};
-use rollout::release::{Cause, Phase};
-use rollout::table::Epoch;
-use rollout::time::Millis;
+use rollout::release::inquiry::{CallId, Callee, Heard};
+use rollout::release::integrations::HookKind;
+use rollout::release::phase::{Cause, Phase};
+use rollout::release::plan::{Plan, Promotion, Spec, Strategy};
+use rollout::routing::table::Epoch;
 
 use fixture::shop::{Shop, version, version_of};
 use fixture::{call, counts, gate, hello, id, in_lane, percent, report, spec, upstream, word};
@@ -284,7 +284,7 @@ fn a_contest_goes_on_after_a_restart_anywhere() {
     shop.adopt("web.green");
     shop.release("web.blue", "b3").unwrap();
     let told = |controller: &Controller| -> Vec<String> {
-        let line = |canary: &rollout::canary::Canary| {
+        let line = |canary: &rollout::controller::canary::Canary| {
             let lane = canary.entry().routing.and_then(|routing| routing.scope.lane);
             format!("{} {} {:?} {:?} {lane:?}", canary.plan.id, canary.phase.name(), canary.weight(), canary.promoted)
         };

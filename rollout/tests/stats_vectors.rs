@@ -9,11 +9,13 @@
     reason = "a test that reads its reference values from files; the core itself does not"
 )]
 
-use rollout::bounds::{confidence_sequence, gate_bounds, ln_beta_mixture, sample_ratio, sample_ratio_exact};
-use rollout::gate::{Boundary, Pair, Trials, all_of, any_of, running_p};
-use rollout::histogram::Bucket;
-use rollout::mixture::{G8, PerAlternative, Wealth};
-use rollout::thresholds;
+use rollout::base::histogram::Bucket;
+use rollout::judgement::latency_thresholds;
+use rollout::statistics::boundary::{Boundary, Pair, Trials, all_of, any_of, running_p};
+use rollout::statistics::confidence::{
+    confidence_sequence, gate_bounds, ln_beta_mixture, sample_ratio, sample_ratio_exact,
+};
+use rollout::statistics::mixture::{G8, PerAlternative, Wealth};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -169,7 +171,7 @@ fn compute(method: &str, inputs: &Value) -> Option<Computed> {
             let past = (0..).map(Bucket).zip(numbers(&inputs["counts"])).collect::<Vec<_>>();
             let last = Bucket(edges.len() as u32 - 1);
             let edge = |bucket: Bucket| edges[bucket.0 as usize];
-            let found = thresholds::of_buckets(&past, edge, last, f("quantile"), f("margin_x"))?;
+            let found = latency_thresholds::of_buckets(&past, edge, last, f("quantile"), f("margin_x"))?;
             let index = |bucket: Bucket| vec![f64::from(bucket.0)];
             vec![("stable_index", index(found.primary)), ("canary_index", index(found.canary))]
         }

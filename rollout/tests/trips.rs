@@ -4,10 +4,10 @@
 
 mod fixture;
 
+use rollout::base::time::Millis;
 use rollout::controller::Event;
-use rollout::gates::{Action, Gate, Gates, Rule};
-use rollout::release::{Hold, Note, Phase};
-use rollout::time::Millis;
+use rollout::judgement::guards::{Action, Gate, Gates, Rule};
+use rollout::release::phase::{Hold, Note, Phase};
 
 use fixture::net::Net;
 use fixture::{id, plan, released};
@@ -83,7 +83,7 @@ fn a_trip_that_the_gates_forgive_holds_the_release_and_is_armed_again_ever_later
         let (step, epoch, tripped_at) = (canary.phase.run().unwrap().step, canary.epoch, net.now);
         assert_eq!(net.route(1, &web, 300), 0, "round {round}");
         assert!(net.route_bad(0, &web, 300, |_, _| false) > 10, "the others go on");
-        let status = rollout::status::canary(&net.controller, &canary, net.now);
+        let status = rollout::view::status::canary(&net.controller, &canary, net.now);
         assert_eq!(status.workers_tripped, 1);
         while net.controller.canary(&web).unwrap().epoch == epoch {
             timers(&mut net, Millis(100));

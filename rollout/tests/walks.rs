@@ -6,12 +6,12 @@
 
 mod fixture;
 
-use rollout::certificate::Otherwise;
+use rollout::base::time::Millis;
 use rollout::controller::{Event, Verb};
-use rollout::matching::{MatchRule, StringMatch};
-use rollout::plan::{Promotion, Spec, Stop, Strategy};
-use rollout::table::WeightPpm;
-use rollout::time::Millis;
+use rollout::judgement::certificate::Otherwise;
+use rollout::release::plan::{Promotion, Spec, Stop, Strategy};
+use rollout::routing::request::{MatchRule, StringMatch};
+use rollout::routing::table::WeightPpm;
 
 use fixture::walk::{BAD, GOOD, NONE, SLOW, Walk, release};
 use fixture::{hook, id, on_certificate, percent, unsupported, upstream, word};

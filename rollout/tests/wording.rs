@@ -4,14 +4,14 @@
 
 mod fixture;
 
+use rollout::base::time::Millis;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event};
-use rollout::explain;
-use rollout::fleet::Conn;
-use rollout::judge::{Answer, Finding, Verdict};
-use rollout::plan::{Metric, Promotion, ThresholdRange};
-use rollout::status;
-use rollout::table::Epoch;
-use rollout::time::Millis;
+use rollout::release::plan::{Metric, Promotion, ThresholdRange};
+use rollout::release::text;
+use rollout::release::threshold_checks::{Answer, Finding, Verdict};
+use rollout::routing::table::Epoch;
+use rollout::view::status;
 
 use fixture::{counts, hello, id, plan, released, report, upstream};
 
@@ -89,17 +89,17 @@ fn a_finding_says_by_how_much() {
         (P95, None, [None, Some(500.0)], Undecided, "request-duration p95: no requests in the last 60 s"),
     ];
     for (metric, value, range, answer, expected) in rows {
-        assert_eq!(explain::finding(&finding(metric, value, range, answer)), expected);
+        assert_eq!(text::finding(&finding(metric, value, range, answer)), expected);
     }
     let one = Finding { requests: 1, ..finding(rate, Some(0.0), [Some(99.0), None], Fail) };
-    assert_eq!(explain::finding(&one), "request-success-rate 0 % is 99 below min 99 % (1 request in 60 s)");
+    assert_eq!(text::finding(&one), "request-success-rate 0 % is 99 below min 99 % (1 request in 60 s)");
 }
 
 #[test]
 fn a_verdict_names_what_forced_it() {
     let good = finding(P95, Some(20.0), [None, Some(500.0)], Answer::Pass);
     let bad = finding(Metric::SuccessRate, Some(80.0), [Some(99.0), None], Answer::Fail);
-    let verdict = |answer, findings| explain::verdict(&Verdict { answer, findings });
+    let verdict = |answer, findings| text::verdict(&Verdict { answer, findings });
     let failed = verdict(Answer::Fail, vec![good.clone(), bad]);
     assert_eq!(failed, "request-success-rate 80 % is 19 below min 99 % (1400 requests in 60 s)");
     let passed = verdict(Answer::Pass, vec![good.clone(), good]);
@@ -110,7 +110,7 @@ fn a_verdict_names_what_forced_it() {
 #[test]
 fn quantiles_and_spans_as_people_write_them() {
     for (quantile, expected) in [(0.5, "d p50"), (0.95, "d p95"), (0.999, "d p99.9"), (0.99999, "d p99.999")] {
-        assert_eq!(explain::label("d", Metric::Duration { quantile }), expected);
+        assert_eq!(text::label("d", Metric::Duration { quantile }), expected);
     }
     for (ms, expected) in [
         (0, "0 ms"),
@@ -121,7 +121,7 @@ fn quantiles_and_spans_as_people_write_them() {
         (130_000, "2 min 10 s"),
         (3_600_000, "60 min"),
     ] {
-        assert_eq!(explain::span(Millis(ms)), expected);
+        assert_eq!(text::span(Millis(ms)), expected);
     }
 }
 

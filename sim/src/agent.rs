@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use rollout::canary::Canary;
+use rollout::base::time::Millis;
+use rollout::controller::canary::Canary;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Controller, Event};
-use rollout::fleet::Conn;
-use rollout::time::Millis;
 
 /// The agent and its disk.
 #[derive(Debug)]

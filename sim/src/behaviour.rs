@@ -1,6 +1,6 @@
 //! How a version answers: how often it fails, how fast, and what a failure looks like.
 
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
 
 /// How long a proxy waits for an answer before it answers 504 itself: Envoy's default.
 pub(crate) const ROUTE_TIMEOUT: Millis = Millis(15_000);

@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-use rollout::table::{Version, WeightPpm};
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
+use rollout::routing::table::{Version, WeightPpm};
 
 use crate::behaviour::Fate;
 use crate::draws::{Draws, Purpose, mix, unit};

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rollout::canary::Canary;
+use rollout::base::names::{Revision, Upstream};
+use rollout::base::time::Millis;
+use rollout::controller::canary::Canary;
 use rollout::controller::{Command, Controller};
-use rollout::names::{Revision, Upstream};
-use rollout::release::{Phase, ReleaseId};
-use rollout::report::{Incarnation, Report, ToWorker};
-use rollout::route::Placement;
-use rollout::table::{Entry, Epoch, Routing};
-use rollout::time::Millis;
+use rollout::release::phase::{Phase, ReleaseId};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Entry, Epoch, Routing};
+use rollout::worker::messages::{Incarnation, Report, ToWorker};
 use thiserror::Error;
 
 use crate::proxy::LEASE;

@@ -1,6 +1,6 @@
 //! What breaks at a moment of the operator's choosing.
 
-use rollout::time::Millis;
+use rollout::base::time::Millis;
 
 /// One thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rollout::fleet::Conn;
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
 
 use crate::draws::Draws;
 

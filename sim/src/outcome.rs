@@ -1,6 +1,6 @@
 //! What came of one run.
 
-use rollout::time::Millis;
+use rollout::base::time::Millis;
 
 /// What came of one run. Times count from the beginning of the release.
 #[derive(Clone, Debug, Default, PartialEq)]

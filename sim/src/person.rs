@@ -1,10 +1,10 @@
 //! The person, or pipeline, who begins the release, opens its gates, and confirms that the primary runs the new version.
 
-use rollout::asking::Why;
-use rollout::canary::Canary;
+use rollout::base::names::Revision;
 use rollout::controller::Verb;
-use rollout::names::Revision;
-use rollout::release::{Awaiting, Hold, Phase};
+use rollout::controller::canary::Canary;
+use rollout::release::inquiry::Why;
+use rollout::release::phase::{Awaiting, Hold, Phase};
 
 /// What there is to ask of a canary now.
 pub(crate) fn next_verb(canary: &Canary) -> Option<Verb> {

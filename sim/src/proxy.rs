@@ -1,15 +1,15 @@
 //! One proxy: a real worker and the host round it.
 
-use rollout::fleet::Conn;
-use rollout::names::Upstream;
-use rollout::plan::Plan;
-use rollout::report::Incarnation;
-use rollout::route::Placement;
-use rollout::table::Version;
-use rollout::time::{Micros, Millis};
+use rollout::base::names::Upstream;
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
+use rollout::release::plan::Plan;
+use rollout::routing::route::Placement;
+use rollout::routing::table::Version;
+use rollout::worker::messages::Incarnation;
 use rollout::worker::{Action, HeaderEdit, Identity, Settings, Worker};
 
-use rollout::exchange::Ticket;
+use rollout::worker::in_flight::Ticket;
 
 use crate::behaviour::Fate;
 use crate::draws::Draws;

@@ -8,10 +8,10 @@
 
 use std::collections::VecDeque;
 
-use rollout::gates;
-use rollout::plan::{Metric, Plan, ThresholdRange};
-use rollout::table::WeightPpm;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::judgement::guards;
+use rollout::release::plan::{Metric, Plan, ThresholdRange};
+use rollout::routing::table::WeightPpm;
 
 /// How long the counts given to one [`Rival::observe`] cover.
 pub const TICK: Millis = Millis(100);
@@ -46,9 +46,9 @@ impl Limits {
         let mut limits = Self { failed: 1.0, slow: 1.0 };
         for gate in &plan.gates.gates {
             match gate.rule {
-                gates::Rule::Slo { limit, .. } => limits.failed = limit,
-                gates::Rule::Latency { share, .. } => limits.slow = share,
-                gates::Rule::Regression { .. } | gates::Rule::LatencyRegression { .. } => {}
+                guards::Rule::Slo { limit, .. } => limits.failed = limit,
+                guards::Rule::Latency { share, .. } => limits.slow = share,
+                guards::Rule::Regression { .. } | guards::Rule::LatencyRegression { .. } => {}
             }
         }
         for check in &plan.checks {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
 
 use crate::fleet::Fleet;
 use crate::laws::{Broken, Laws};

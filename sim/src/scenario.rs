@@ -3,9 +3,9 @@
 //! All times count from the beginning of the release. Rates are shares from 0 to 1; what lies outside is taken as the
 //! nearer end.
 
-use rollout::plan::{Metric, Plan};
-use rollout::table::Version;
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
+use rollout::release::plan::{Metric, Plan};
+use rollout::routing::table::Version;
 
 use crate::behaviour::Behaviour;
 use crate::mishaps::Mishap;

@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use rollout::base::time::{Micros, Millis};
 use rollout::controller::Event;
-use rollout::fleet::Conn;
-use rollout::report::{ToAgent, ToWorker};
-use rollout::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
+use rollout::worker::messages::{ToAgent, ToWorker};
 
 use crate::mishaps::Mishap;
 

@@ -3,7 +3,7 @@
 //! They are the same for whoever judges them: our fleet and the rivals see one stream. A request's luck says at which
 //! failure rate it fails, so what a version does to it depends on the version alone.
 
-use rollout::time::Micros;
+use rollout::base::time::Micros;
 
 use crate::draws::{Draws, Purpose, mix, unit};
 use crate::scenario::{self, Scenario, Traffic, Users};
@@ -86,7 +86,7 @@ impl Iterator for Arrivals {
 
 #[cfg(test)]
 mod tests {
-    use rollout::time::Millis;
+    use rollout::base::time::Millis;
 
     use super::*;
     use crate::fixture;

@@ -1,11 +1,11 @@
 //! What the users get, counted from outside: it belongs to no worker and no crash takes it away.
 
-use rollout::canary::Canary;
-use rollout::explain;
-use rollout::names::Upstream;
-use rollout::release::{Note, Phase};
-use rollout::table::Version;
-use rollout::time::{Micros, Millis};
+use rollout::base::names::Upstream;
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::canary::Canary;
+use rollout::release::phase::{Note, Phase};
+use rollout::release::text;
+use rollout::routing::table::Version;
 
 use crate::behaviour::Fate;
 use crate::outcome::{End, Outcome, Received};
@@ -59,7 +59,7 @@ impl Users {
                 self.outcome.end.get_or_insert(End::Promoted { at });
             }
             Phase::Failed(_, cause) if self.outcome.aborted().is_none() => {
-                self.outcome.end = Some(End::Aborted { at, cause: explain::cause(cause) });
+                self.outcome.end = Some(End::Aborted { at, cause: text::cause(cause) });
             }
             Phase::Failed(..) => {}
         }
@@ -76,7 +76,7 @@ impl Users {
                 Note::CheckFailed { .. } | Note::Tripped(_) => outcome.alarms += 1,
                 _ => {}
             }
-            outcome.history.push((event.at.since(warm_up), explain::note(&event.note)));
+            outcome.history.push((event.at.since(warm_up), text::note(&event.note)));
         }
         outcome
     }

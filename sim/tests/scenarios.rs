@@ -5,8 +5,8 @@
 mod fixture;
 
 use fixture::{after, plan, runs, scenario};
-use rollout::table::StickyKey;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::routing::table::StickyKey;
 use sim::behaviour::{Behaviour, Failing};
 use sim::mishaps::Mishap;
 use sim::network::Network;
@@ -119,7 +119,7 @@ fn a_cut_reaches_a_worker_that_was_away() {
         fault_while_away(scenario);
         // This gate has no fuse.
         scenario.plan = plan(|spec| {
-            spec.gates.gates.retain(|gate| gate.rule.name() == rollout::gates::GateName::Regression);
+            spec.gates.gates.retain(|gate| gate.rule.name() == rollout::judgement::guards::GateName::Regression);
         });
     });
     for outcome in runs(&scenario, 0..4) {
@@ -142,7 +142,7 @@ fn an_outage_of_both_versions_is_no_regression() {
     let edit = |scenario: &mut Scenario| {
         scenario.incidents = vec![outage];
         scenario.plan = plan(|spec| {
-            spec.gates.gates.retain(|gate| gate.rule.name() == rollout::gates::GateName::Regression);
+            spec.gates.gates.retain(|gate| gate.rule.name() == rollout::judgement::guards::GateName::Regression);
             spec.threshold = 100;
         });
     };

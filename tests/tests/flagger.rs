@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, ensure};
-use rollout::status::{CanaryStatus, EventStatus};
+use rollout::view::status::{CanaryStatus, EventStatus};
 use serde::de::DeserializeOwned;
 use tests::agent::Agent;
 use tests::case::Case;

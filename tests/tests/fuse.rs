@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rollout::release::Note;
+use rollout::release::phase::Note;
 use tests::case::Case;
 use tests::edit::replace_once;
 use tests::envoy::Envoy;

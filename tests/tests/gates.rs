@@ -3,9 +3,9 @@
 //! The checks are an hour away in all of these, so whatever is cut is cut by a gate.
 
 use anyhow::{Context, Result, ensure};
-use rollout::explanation::Explanation;
-use rollout::replay::Replayed;
-use rollout::status::CanaryStatus;
+use rollout::record::replay::Replayed;
+use rollout::view::explanation::Explanation;
+use rollout::view::status::CanaryStatus;
 use std::time::Duration;
 use tests::case::Case;
 use tests::manifest::Manifest;

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use rollout::release::Note;
+use rollout::release::phase::Note;
 use tests::case::Case;
 use tests::chance::two_sided;
 use tests::edit;

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use agent::manifest::query_template::{Values, render};
 use agent::providers::Providers;
 use anyhow::{Result, anyhow};
-use rollout::outside::{Blind, Provider, ProviderKind, SecretRef};
-use rollout::time::Millis;
+use manifest::query_template::{Values, render};
+use rollout::base::time::Millis;
+use rollout::release::integrations::{Blind, Provider, ProviderKind, SecretRef};
 use tests::case::Case;
 use tests::certs::Certs;
 use tests::prometheus::{Exporter, Prometheus};

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rollout::outside::Receiver;
+use rollout::release::integrations::Receiver;
 use tokio::time::{Instant, sleep};
 
 use super::delivery::Delivery;
 use super::{Counters, Message};
-use crate::post::{Pace, Refused};
+use crate::http_delivery::{Pace, Refused};
 use crate::queues;
 use crate::secrets::Secrets;
 

@@ -2,7 +2,7 @@
 //! Automate), which read only Adaptive Cards. Which of the two stands at an address is seen from the address.
 
 use reqwest::Url;
-use rollout::outside::Severity;
+use rollout::release::integrations::Severity;
 use serde_json::{Value, json};
 
 use super::Message;

@@ -3,16 +3,16 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rollout::names::CanaryId;
-use rollout::outside::{Alert, Receiver, ReceiverKind, SecretRef, Severity};
-use rollout::time::Millis;
+use rollout::base::names::CanaryId;
+use rollout::base::time::Millis;
+use rollout::release::integrations::{Alert, Receiver, ReceiverKind, SecretRef, Severity};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::queue::Limits;
 use super::*;
-use crate::post::Pace;
-use crate::post::listener::{Listener, Reply, nobody};
+use crate::http_delivery::Pace;
+use crate::http_delivery::listener::{Listener, Reply, nobody};
 use crate::secrets::stuck::Stuck;
 
 const DEADLINE: Duration = Duration::from_secs(20);

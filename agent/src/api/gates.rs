@@ -6,11 +6,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::any;
 use axum::{Json, Router};
 use bytes::Bytes;
+use rollout::base::names::{CanaryId, Revision};
+use rollout::base::time::Millis;
 use rollout::controller::{Controller, Refused, Verb};
-use rollout::names::{CanaryId, Revision};
-use rollout::outside::HookKind;
-use rollout::status;
-use rollout::time::Millis;
+use rollout::release::integrations::HookKind;
+use rollout::view::status;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

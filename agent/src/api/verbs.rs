@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
+use rollout::base::names::{Actor, CanaryId};
 use rollout::controller::Verb;
-use rollout::names::{Actor, CanaryId};
-use rollout::table::WeightPpm;
+use rollout::routing::table::WeightPpm;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

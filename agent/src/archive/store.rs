@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rollout::names::{CanaryId, Revision};
+use rollout::base::names::{CanaryId, Revision};
+use rollout::base::time::Millis;
 use rollout::record::{Added, Addition, Closing};
-use rollout::release::ReleaseId;
-use rollout::time::Millis;
+use rollout::release::phase::ReleaseId;
 use serde::{Deserialize, Serialize};
 
 use super::Record;

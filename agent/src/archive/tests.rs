@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+use rollout::base::names::Revision;
+use rollout::base::time::Millis;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::names::Revision;
 use rollout::record::{Added, Line, Opening, Recorder};
-use rollout::time::Millis;
 
 use super::*;
 use crate::journal::tests::{Disk, asked, declared, hello, release, report, through, web};
@@ -185,7 +185,9 @@ fn many(releases: u64, reports: u64) -> Vec<(u64, Addition)> {
             let mut report = report(number);
             for (_, counts) in &mut report.strata {
                 (0..60u64).for_each(|n| {
-                    counts.latency.record(rollout::time::Micros((number * 7_919 + n * n * 104_729) % 600_000_000));
+                    counts
+                        .latency
+                        .record(rollout::base::time::Micros((number * 7_919 + n * n * 104_729) % 600_000_000));
                 });
             }
             events.push(Event::Reported(Conn(1), report));

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use rollout::names::Revision;
-use rollout::release::Phase;
-use rollout::report::{Report, ToWorker};
-use rollout::time::Millis;
+use rollout::base::names::Revision;
+use rollout::base::time::Millis;
+use rollout::release::phase::Phase;
+use rollout::worker::messages::{Report, ToWorker};
 use tokio::time::timeout;
 
 use super::*;
 use crate::archive::Limits;
+use crate::http_delivery::listener::{Listener, Reply};
 use crate::journal::tests::{Disk, asked, declared, declared_with, hello, release, web};
-use crate::post::listener::{Listener, Reply};
 use crate::secrets::Secrets;
 
 /// A loop on a disk of the test's, one stream to it, and the switch that stops it.
@@ -277,7 +277,7 @@ async fn streams_that_come_and_go_while_the_disk_refuses_leave_nothing_that_wait
             engine.take(Input::Event(Event::Disconnected(Conn(number))));
         }
     }
-    assert!(most <= waiting::MAX_ENDED + 1, "{most} entries waited, all but one for streams that are gone");
+    assert!(most <= deferred::MAX_ENDED + 1, "{most} entries waited, all but one for streams that are gone");
     // The stream that lives loses nothing by it.
     disk.heal();
     let last = engine.journal.last_number();

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rollout::base::names::CanaryId;
 use rollout::controller::Payload as Said;
-use rollout::names::CanaryId;
 use serde::Serialize;
 
 /// The body of a hook's request.

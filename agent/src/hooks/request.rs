@@ -5,10 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use rollout::outside::HookCall;
+use rollout::release::integrations::HookCall;
 use sha2::Sha256;
 
-use crate::post::{Hidden, Refused};
+use crate::http_delivery::{Hidden, Refused};
 use crate::secrets::Secrets;
 
 /// When the body was signed, in Unix seconds.

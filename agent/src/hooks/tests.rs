@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
+use rollout::base::names::{CanaryId, ReleaseId, Revision};
+use rollout::base::time::Millis;
 use rollout::controller::Payload as Said;
-use rollout::names::{CanaryId, ReleaseId, Revision};
-use rollout::outside::{HookCall, SecretRef};
-use rollout::time::Millis;
+use rollout::release::integrations::{HookCall, SecretRef};
 use serde_json::json;
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::*;
-use crate::post::Pace;
-use crate::post::listener::{Listener, Received, Reply, nobody};
+use crate::http_delivery::Pace;
+use crate::http_delivery::listener::{Listener, Received, Reply, nobody};
 use crate::secrets::Secrets;
 use crate::secrets::stuck::Stuck;
 
@@ -293,16 +293,16 @@ async fn a_dead_hook_delays_nothing_else() {
     let caller = caller();
     let dead_hook = hook(dead.url("/"));
     let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..places::PENDING_OF_HOOK {
+    for _ in 0..concurrency_limits::PENDING_OF_HOOK {
         let (caller, hook) = (caller.clone(), dead_hook.clone());
         calls.spawn(async move { caller.call("dead", &hook, &payload(&hook)).await });
     }
-    dead.received(places::OF_HOOK).await;
+    dead.received(concurrency_limits::OF_HOOK).await;
     let live_hook = hook(alive.url("/"));
     for _ in 0..20 {
         timeout(DEADLINE, caller.call("alive", &live_hook, &payload(&live_hook))).await.unwrap().unwrap();
     }
-    assert_eq!(dead.count(), places::OF_HOOK, "the others wait for its places");
+    assert_eq!(dead.count(), concurrency_limits::OF_HOOK, "the others wait for its places");
     let more = caller.call("dead", &dead_hook, &payload(&dead_hook)).await.unwrap_err();
     assert!(more.contains("64 earlier calls of it are still pending"), "{more}");
     // Whoever gives up waiting frees the places.

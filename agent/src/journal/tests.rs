@@ -5,15 +5,15 @@ use std::sync::atomic::AtomicU64;
 
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
+use rollout::base::names::{CanaryId, Revision};
+use rollout::base::time::Micros;
 use rollout::controller::Verb;
-use rollout::fleet::Conn;
-use rollout::names::{CanaryId, Revision};
-use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::{Hello, Incarnation, PROTOCOL, Report};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::Micros;
+use rollout::controller::fleet::Conn;
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Hello, Incarnation, PROTOCOL, Report};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 
 use super::*;
 
@@ -103,7 +103,7 @@ pub(crate) fn declared() -> Event {
 
 /// The same canary with more in its `spec`.
 pub(crate) fn declared_with(more: &str) -> Event {
-    let loaded = crate::manifest::read("web.yaml", &format!("{MANIFEST}{more}"));
+    let loaded = manifest::read("web.yaml", &format!("{MANIFEST}{more}"));
     Event::Declared(Box::new(loaded.documents[0].plan().unwrap().clone()))
 }
 
@@ -189,7 +189,7 @@ async fn what_is_read_back_is_the_state_that_was() {
     append_all(&mut journal, &life);
     journal.close().await;
     let (_journal, recovered) = disk.journal().unwrap();
-    assert!(matches!(fold(&life).canaries().next().unwrap().phase, rollout::release::Phase::Paused(_)));
+    assert!(matches!(fold(&life).canaries().next().unwrap().phase, rollout::release::phase::Phase::Paused(_)));
     assert_eq!(recovered.controller, fold(&life));
     assert_eq!((recovered.replayed, recovered.last_at), (life.len(), life.last().unwrap().0));
 }

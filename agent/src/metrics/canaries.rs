@@ -1,11 +1,11 @@
 //! Where each canary stands: weights, phase, checks, workers, gates, requests.
 
 use prometheus_client::registry::Registry;
-use rollout::canary::Canary;
+use rollout::base::time::Millis;
 use rollout::controller::Controller;
-use rollout::release::{Awaiting, Hold, Phase};
-use rollout::status::{self, CanaryStatus};
-use rollout::time::Millis;
+use rollout::controller::canary::Canary;
+use rollout::release::phase::{Awaiting, Hold, Phase};
+use rollout::view::status::{self, CanaryStatus};
 
 use super::{Counts, Labels, Real, Whole};
 

@@ -2,12 +2,12 @@
 //! says what differs and what is left out.
 
 use prometheus_client::registry::Registry;
-use rollout::canary::Canary;
+use rollout::base::time::Millis;
 use rollout::controller::Controller;
-use rollout::judge::judge;
-use rollout::plan::Metric;
-use rollout::release::Phase;
-use rollout::time::Millis;
+use rollout::controller::canary::Canary;
+use rollout::release::phase::Phase;
+use rollout::release::plan::Metric;
+use rollout::release::threshold_checks::judge;
 
 use super::{Real, Sources, Whole};
 

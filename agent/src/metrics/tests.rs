@@ -5,17 +5,17 @@ mod published;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use rollout::base::names::{CanaryId, Revision};
+use rollout::base::time::Micros;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::names::{CanaryId, Revision};
-use rollout::outcome::Outcome;
-use rollout::outside::{Blind, Hook, HookKind, HookTarget, Provider, ProviderKind};
-use rollout::plan::{ExternalMetric, Plan, Spec, ThresholdRange};
-use rollout::report::{Report, ToWorker};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts as Tally, Slot, Stratum};
-use rollout::time::Micros;
+use rollout::release::integrations::{Blind, Hook, HookKind, HookTarget, Provider, ProviderKind};
+use rollout::release::plan::{ExternalMetric, Plan, Spec, ThresholdRange};
+use rollout::routing::outcome::Outcome;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Report, ToWorker};
+use rollout::worker::tally::{Counts as Tally, Slot, Stratum};
 
 use super::*;
 use crate::journal::tests::{hello, web};
@@ -63,7 +63,7 @@ impl Life {
         for command in output.urgent.into_iter().chain(output.stored) {
             match command {
                 Command::Announce(canary, event) => {
-                    if matches!(event.note, rollout::release::Note::Started { .. }) {
+                    if matches!(event.note, rollout::release::phase::Note::Started { .. }) {
                         self.begun.extend(begun(&self.controller));
                     }
                     self.sources.ledger.count(&canary, &event, &mut self.begun);
@@ -95,7 +95,7 @@ impl Life {
 
 /// With a gate and a metric of another server, which a test need not read from a manifest.
 fn plan() -> Plan {
-    let loaded = crate::manifest::read("web.yaml", MANIFEST);
+    let loaded = manifest::read("web.yaml", MANIFEST);
     let mut spec = Spec::from(loaded.documents[0].plan().unwrap().clone());
     let target = HookTarget::Gate;
     spec.outside.hooks.push(Hook { name: "owner".into(), kind: HookKind::ConfirmPromotion, target, mute_alert: false });

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use base64::prelude::{BASE64_STANDARD as STANDARD, Engine};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
-use rollout::outside::{Blind, Provider};
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::integrations::{Blind, Provider};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::post::{self, Hidden};
+use crate::http_delivery::{self, Hidden};
 use crate::secrets::{Secret, SecretError, Secrets};
 
 /// Longest answer.
@@ -250,5 +250,5 @@ fn message(body: &Value) -> Option<String> {
 
 /// A request that got no whole answer. Without its URL, whose query may hold a secret.
 fn broken(error: reqwest::Error) -> Blind {
-    failed(post::with_causes(&error.without_url()))
+    failed(http_delivery::with_causes(&error.without_url()))
 }

@@ -9,8 +9,8 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use reqwest::{Method, Url};
-use rollout::outside::Blind;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::integrations::Blind;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 

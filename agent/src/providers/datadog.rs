@@ -1,7 +1,7 @@
 //! Datadog: the metrics query API, v1.
 
 use reqwest::Method;
-use rollout::outside::Blind;
+use rollout::release::integrations::Blind;
 use serde::Deserialize;
 
 use super::call::{Call, only};

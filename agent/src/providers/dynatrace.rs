@@ -1,7 +1,7 @@
 //! Dynatrace: the metrics API v2. The query is a metric selector.
 
 use reqwest::Method;
-use rollout::outside::Blind;
+use rollout::release::integrations::Blind;
 use serde::Deserialize;
 
 use super::call::{Call, failed, only};

@@ -1,7 +1,7 @@
 //! Graphite: the render API. The query is what stands behind `/render?`, as in Flagger (`target=...&from=-5min`).
 
 use reqwest::{Method, Url};
-use rollout::outside::Blind;
+use rollout::release::integrations::Blind;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use serde_json::Value;

@@ -11,7 +11,7 @@
 //! ```
 
 use reqwest::{Method, Url};
-use rollout::outside::Blind;
+use rollout::release::integrations::Blind;
 use serde_json::Value;
 
 use super::call::{Call, failed, optional_number};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use csv::StringRecord;
 use reqwest::Method;
-use rollout::outside::Blind;
+use rollout::release::integrations::Blind;
 use serde_json::json;
 
 use super::call::{Call, failed, number};

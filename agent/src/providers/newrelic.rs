@@ -1,7 +1,7 @@
 //! New Relic: the Insights query API.
 
 use reqwest::Method;
-use rollout::outside::Blind;
+use rollout::release::integrations::Blind;
 use serde::Deserialize;
 use serde_json::Value;
 

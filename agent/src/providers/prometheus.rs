@@ -1,7 +1,7 @@
 //! Prometheus, and whatever speaks its HTTP API (Thanos, Mimir, VictoriaMetrics): an instant query.
 
 use reqwest::Method;
-use rollout::outside::Blind;
+use rollout::release::integrations::Blind;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 

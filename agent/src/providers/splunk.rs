@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use reqwest::{Method, Url};
-use rollout::outside::Blind;
+use rollout::release::integrations::Blind;
 use serde::Deserialize;
 use serde_json::Value;
 

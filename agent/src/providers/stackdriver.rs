@@ -2,8 +2,8 @@
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use reqwest::{Method, Url};
-use rollout::outside::Blind;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::integrations::Blind;
 use rustls::SignatureScheme;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;

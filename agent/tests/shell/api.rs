@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::agent::{TestAgent, WEB, WEB_PATH};
 use crate::support::worker::{Worker, endpoint, hello};
-use rollout::names::Upstream;
-use rollout::report::ToAgent;
+use rollout::base::names::Upstream;
+use rollout::worker::messages::ToAgent;
 
 fn messages(events: &Value) -> Vec<String> {
     let items = events["items"].as_array().unwrap().iter();

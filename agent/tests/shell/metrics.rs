@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reqwest::Method;
-use rollout::report::ToAgent;
-use rollout::table::Version;
+use rollout::routing::table::Version;
+use rollout::worker::messages::ToAgent;
 use serde_json::{Value, json};
 
 use crate::support::agent::{Api, TestAgent, WEB, WEB_PATH};

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use jsonschema::Validator;
-use rollout::fuse::FuseTest;
-use rollout::histogram::Latency;
-use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::{Report, ToAgent, Trip};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::Micros;
+use rollout::base::histogram::Latency;
+use rollout::base::time::Micros;
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::fuse::FuseTest;
+use rollout::worker::messages::{Report, ToAgent, Trip};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 use serde_json::{Value, json};
 
 use crate::support::agent::{Api, TestAgent, WEB, WEB_PATH};

@@ -1,10 +1,10 @@
 //! Recorded releases over the API: listed, read, guarded, and there again after a stop and after `kill -9`.
 
 use reqwest::Method;
+use rollout::record::replay::{Replay, Replayed};
 use rollout::record::{Line, Opening};
-use rollout::replay::{Replay, Replayed};
-use rollout::report::ToAgent;
-use rollout::table::Version;
+use rollout::routing::table::Version;
+use rollout::worker::messages::ToAgent;
 use serde_json::Value;
 
 use crate::openapi::fits;

@@ -1,7 +1,7 @@
 //! What survives: an orderly stop, and `kill -9` at any moment.
 
-use rollout::report::ToAgent;
-use rollout::table::Version;
+use rollout::routing::table::Version;
+use rollout::worker::messages::ToAgent;
 use serde_json::{Value, json};
 
 use crate::support::agent::{Api, TestAgent, WEB_PATH, directory};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rollout::report::{ToAgent, ToWorker};
-use rollout::table::Version;
+use rollout::routing::table::Version;
+use rollout::worker::messages::{ToAgent, ToWorker};
 use serde_json::json;
 use tokio::time::timeout;
 

@@ -1,6 +1,6 @@
 //! Streams that break a rule: refused or closed by name, counted, and no other stream notices.
 
-use rollout::report::{Protocol, ToAgent, ToWorker};
+use rollout::worker::messages::{Protocol, ToAgent, ToWorker};
 use tonic::{Code, Status};
 
 use crate::support::agent::TestAgent;
@@ -70,7 +70,7 @@ async fn garbage_is_counted_and_survived_up_to_a_limit() {
     }
     worker.beats().await;
     assert_eq!(agent.api().metric("serin_agent_malformed_messages_total").await, Some(15.0));
-    worker.send(&ToAgent::Adopted(web(), rollout::table::Epoch(0))).await;
+    worker.send(&ToAgent::Adopted(web(), rollout::routing::table::Epoch(0))).await;
     let why = worker.ended().await.unwrap();
     says(&why, Code::InvalidArgument, &["16 messages broke a rule", "adopted.epoch", "count from 1"]);
     agent.api().until_metric("serin_agent_streams", 0.0).await;

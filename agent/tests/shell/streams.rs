@@ -1,7 +1,7 @@
 //! The life of a stream that keeps the rules.
 
-use rollout::report::{PROTOCOL, ToAgent, ToWorker};
-use rollout::table::{Epoch, Version, WeightPpm};
+use rollout::routing::table::{Epoch, Version, WeightPpm};
+use rollout::worker::messages::{PROTOCOL, ToAgent, ToWorker};
 use serde_json::json;
 
 use crate::support::agent::{TestAgent, WEB_PATH};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use agent::TlsFiles;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rollout::report::{ToAgent, ToWorker};
+use rollout::worker::messages::{ToAgent, ToWorker};
 use tempfile::TempDir;
 use tonic::Status;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};

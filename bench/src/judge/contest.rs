@@ -4,10 +4,10 @@
 //! decide. Traffic comes in ticks of 100 ms, the product's shortest slot and its time between two reports.
 
 use fastrand::Rng;
-use rollout::gates::Gates;
-use rollout::sequential::{ObservedSlot, Sequential};
-use rollout::table::WeightPpm;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::judgement::guards::Gates;
+use rollout::judgement::sequential::{ObservedSlot, Sequential};
+use rollout::routing::table::WeightPpm;
 use sim::rivals::{Answers, FailedChecks, Limits, Rival, Rule, Steps, TICK};
 
 use super::draws::{Chance, Split, Tick, stream};

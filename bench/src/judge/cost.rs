@@ -6,14 +6,14 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use rollout::evidence::Evidence;
-use rollout::names::CanaryId;
-use rollout::report::{Incarnation, Position};
-use rollout::route::Placement;
-use rollout::sequential::Sequential;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Failures, Slot, Stratum};
-use rollout::time::Millis;
+use rollout::base::names::CanaryId;
+use rollout::base::time::Millis;
+use rollout::judgement::evidence::Evidence;
+use rollout::judgement::sequential::Sequential;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Incarnation, Position};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 use serde::Serialize;
 
 use super::product::{Which, gates, is_tripped, key, slot};

@@ -1,15 +1,15 @@
 //! The one place that knows what the gates are made of and how they are asked.
 
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::gate::{Boundary, Pair, Trials, certify};
-use rollout::gates::{Action, Gate, Gates, Rule};
-use rollout::mixture::{G8, PerAlternative};
-use rollout::plan::{Check, Metric, ThresholdRange};
-use rollout::ratio::Ratio;
-use rollout::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
-use rollout::table::Epoch;
-use rollout::tally::{PerVersion, Slot};
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::judgement::guards::{Action, Gate, Gates, Rule};
+use rollout::judgement::sample_ratio::Ratio;
+use rollout::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
+use rollout::release::default_guards::{GateSettings, gates_of};
+use rollout::release::plan::{Check, Metric, ThresholdRange};
+use rollout::routing::table::Epoch;
+use rollout::statistics::boundary::{Boundary, Pair, Trials, certify};
+use rollout::statistics::mixture::{G8, PerAlternative};
+use rollout::worker::tally::{PerVersion, Slot};
 
 /// The greatest good failure rate.
 pub const LIMIT: f64 = 0.01;

@@ -106,7 +106,7 @@ fn pair(spread: Option<Spread>, show: impl Fn(u64) -> String) -> [Cell; 2] {
 fn short(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms}ms"),
-        1_000..10_000 => format!("{}s", rollout::explain::number(ms as f64 / 1000.0)),
+        1_000..10_000 => format!("{}s", rollout::release::text::number(ms as f64 / 1000.0)),
         _ => span(Duration::from_millis(ms)),
     }
 }

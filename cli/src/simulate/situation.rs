@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use rollout::plan::{Plan, Strategy};
-use rollout::table::WeightPpm;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::plan::{Plan, Strategy};
+use rollout::routing::table::WeightPpm;
 use sim::behaviour::{Behaviour, Course, Failing, Latency};
 use sim::rivals::{ARGO_INTERVAL, FailedChecks, Limits, Rival, Rule, Steps};
 use sim::scenario::{Proxy, Scenario};

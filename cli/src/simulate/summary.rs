@@ -1,6 +1,6 @@
 //! Outcomes of many runs become what a person or program wants to know. This is also the form of `-o json`.
 
-use rollout::time::Millis;
+use rollout::base::time::Millis;
 use serde::Serialize;
 use sim::Outcome;
 
@@ -112,7 +112,7 @@ impl Summary {
                 Runs::new(&outcomes, Millis(0))
             },
         });
-        let cuts = plan.gates.gates.iter().any(|gate| gate.action == rollout::gates::Action::Abort);
+        let cuts = plan.gates.gates.iter().any(|gate| gate.action == rollout::judgement::guards::Action::Abort);
         Self {
             canary: plan.id.to_string(),
             requests_per_second: args.rps,

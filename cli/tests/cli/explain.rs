@@ -1,6 +1,6 @@
 //! `explain`: the answer first for people, the API's own document for programs, and words when there is nothing to tell.
 
-use rollout::explanation::Explanation;
+use rollout::view::explanation::Explanation;
 use serde_json::Value;
 
 use crate::fake::{Fake, Script};

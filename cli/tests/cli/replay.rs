@@ -2,17 +2,17 @@
 
 use std::fs;
 
+use rollout::base::names::{CanaryId, Revision};
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::names::{CanaryId, Revision};
-use rollout::outcome::{FailureClass, Outcome};
+use rollout::record::replay::Replayed;
 use rollout::record::{Added, Recorder};
-use rollout::replay::Replayed;
-use rollout::report::{Hello, Incarnation, PROTOCOL, Report};
-use rollout::route::Placement;
-use rollout::table::Version;
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::{Micros, Millis};
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::route::Placement;
+use rollout::routing::table::Version;
+use rollout::worker::messages::{Hello, Incarnation, PROTOCOL, Report};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -46,7 +46,7 @@ fn record() -> String {
             text += "\n";
         }
     };
-    let loaded = agent::manifest::read("web.yaml", MANIFEST);
+    let loaded = manifest::read("web.yaml", MANIFEST);
     happen(&mut controller, 0, Event::Declared(Box::new(loaded.documents[0].plan().unwrap().clone())));
     let hello = Hello {
         protocol: PROTOCOL,

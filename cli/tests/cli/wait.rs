@@ -1,9 +1,9 @@
 //! `serin release --wait`: the exit code is the verdict, whatever agent and network do on the way.
 
-use rollout::names::Revision;
-use rollout::release::{Hold, Note};
-use rollout::status::CanaryStatus;
-use rollout::table::WeightPpm;
+use rollout::base::names::Revision;
+use rollout::release::phase::{Hold, Note};
+use rollout::routing::table::WeightPpm;
+use rollout::view::status::CanaryStatus;
 
 use crate::fake::{Fake, Frame, Script, event};
 use crate::fixture;

@@ -5,17 +5,17 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use rollout::cookie::{CookieSpec, IssuedCookie, SameSite};
-use rollout::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
-use rollout::lane::Lane;
-use rollout::matching::{MatchRule, Pattern, StringMatch};
-use rollout::names::{CanaryId, Upstream};
-use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::{Hello, Incarnation, Position, Protocol, Report, ToAgent, ToWorker, Trip};
-use rollout::route::Placement;
-use rollout::table::{Entry, Epoch, Routing, Scope, Split, StickyKey, Version, WHOLE_PPM, WeightPpm};
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::{Micros, Millis};
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::base::time::{Micros, Millis};
+use rollout::routing::cookie::{CookieSpec, IssuedCookie, SameSite};
+use rollout::routing::lane::Lane;
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::request::{MatchRule, Pattern, StringMatch};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, StickyKey, Version, WHOLE_PPM, WeightPpm};
+use rollout::worker::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
+use rollout::worker::messages::{Hello, Incarnation, Position, Protocol, Report, ToAgent, ToWorker, Trip};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 
 pub fn to_agent() -> impl Strategy<Value = ToAgent> {
     prop_oneof![

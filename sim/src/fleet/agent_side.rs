@@ -1,13 +1,13 @@
 //! The agent's end of the fleet: what it hears, what it wants done, and the people who ask it for something.
 
-use rollout::asking::Heard;
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Event};
-use rollout::fleet::Conn;
-use rollout::outside::HookKind;
-use rollout::release::{Awaiting, HistoryEvent, Hold, Note};
-use rollout::report::{ToAgent, ToWorker};
-use rollout::table::Entry;
-use rollout::time::{Micros, Millis};
+use rollout::release::inquiry::Heard;
+use rollout::release::integrations::HookKind;
+use rollout::release::phase::{Awaiting, HistoryEvent, Hold, Note};
+use rollout::routing::table::Entry;
+use rollout::worker::messages::{ToAgent, ToWorker};
 
 use super::Fleet;
 use crate::laws;

@@ -2,13 +2,13 @@
 
 mod agent_side;
 
+use rollout::base::time::{Micros, Millis};
 use rollout::controller::Event;
-use rollout::exchange::Ticket;
-use rollout::fleet::Conn;
-use rollout::release::Phase;
-use rollout::report::{ToAgent, ToWorker};
-use rollout::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
+use rollout::release::phase::Phase;
 use rollout::worker::Action;
+use rollout::worker::in_flight::Ticket;
+use rollout::worker::messages::{ToAgent, ToWorker};
 use slab::Slab;
 
 use crate::agent::Agent;

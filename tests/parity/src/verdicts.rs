@@ -1,14 +1,14 @@
 //! E-values and bounds: what a release is cut or certified by.
 
-use rollout::bounds::{confidence_sequence, gate_bounds, sample_ratio, sample_ratio_exact};
-use rollout::evidence::Evidence;
-use rollout::gate::{Trials, certify, running_p};
-use rollout::gates::{Action, Gate, Gates, Rule};
-use rollout::ratio::SampleRatio;
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version, WeightPpm};
-use rollout::tally::{Counts, Failures, Slot, Stratum};
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
+use rollout::judgement::evidence::Evidence;
+use rollout::judgement::guards::{Action, Gate, Gates, Rule};
+use rollout::judgement::sample_ratio::SampleRatio;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version, WeightPpm};
+use rollout::statistics::boundary::{Trials, certify, running_p};
+use rollout::statistics::confidence::{confidence_sequence, gate_bounds, sample_ratio, sample_ratio_exact};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 
 use crate::draws::{Bits, Draws};
 
@@ -56,11 +56,11 @@ pub(crate) fn gates(draws: &mut Draws, bits: &mut Bits) {
             let (stratum, late) = pending.remove(0);
             evidence.fold(&stratum, &Counts { succeeded: late, ..Counts::default() }, at);
         }
-        let canary = rollout::names::CanaryId::new("prod", "web").ok();
+        let canary = rollout::base::names::CanaryId::new("prod", "web").ok();
         if let Some(canary) = canary {
             let epoch = Epoch(1 + u64::from((now + 1) / 40));
-            let position = rollout::report::Position { canary, epoch, slot: Slot(now + 1) };
-            evidence.position(rollout::report::Incarnation(1), &position, at);
+            let position = rollout::worker::messages::Position { canary, epoch, slot: Slot(now + 1) };
+            evidence.position(rollout::worker::messages::Incarnation(1), &position, at);
         }
         if let Some(verdict) = evidence.judge(&gates, at) {
             verdict.findings.iter().for_each(|finding| bits.add(finding.ln_e));

@@ -1,6 +1,6 @@
 //! CloudWatch's request, as its JSON protocol has it, and its answers. The signature is tried beside the code.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{Blind, ProviderKind};
 use serde_json::{Value, json};
 
 use super::{Reply, Scene, Server, read, reason};

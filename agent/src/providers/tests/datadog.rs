@@ -1,6 +1,6 @@
 //! Datadog's request, as its API reference has it, and its answers.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{Blind, ProviderKind};
 
 use super::{Reply, Scene, Server, read, reason};
 

@@ -1,6 +1,6 @@
 //! Dynatrace's request, as the metrics API v2 has it, and its answers.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{Blind, ProviderKind};
 
 use super::{Reply, Scene, Server, read, reason};
 

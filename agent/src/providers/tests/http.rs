@@ -1,6 +1,6 @@
 //! Our own kind: how a query is read, and what stands at a pointer.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{Blind, ProviderKind};
 
 use super::{Reply, Scene, Server, read, reason};
 

@@ -1,6 +1,6 @@
 //! InfluxDB's request, as its API v2 has it, and its CSV.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{Blind, ProviderKind};
 use serde_json::{Value, json};
 
 use super::{Reply, Scene, Server, read, reason};

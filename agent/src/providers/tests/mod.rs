@@ -17,8 +17,8 @@ mod usual;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rollout::outside::{Blind, Provider, ProviderKind, SecretRef};
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::integrations::{Blind, Provider, ProviderKind, SecretRef};
 use tempfile::TempDir;
 
 use super::Providers;

@@ -1,6 +1,6 @@
 //! New Relic's request, as the Insights query API has it, and its answers.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{Blind, ProviderKind};
 
 use super::{Reply, Scene, Server, read, reason};
 

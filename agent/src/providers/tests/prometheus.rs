@@ -1,6 +1,6 @@
 //! Prometheus: how it is asked, and every shape of its answers. The real server is asked in the end-to-end tests.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{Blind, ProviderKind};
 
 use super::{Reply, Scene, Server, read, reason};
 

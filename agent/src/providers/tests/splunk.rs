@@ -1,6 +1,6 @@
 //! Splunk's request, as the SignalFlow API has it over HTTP, and its events.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{Blind, ProviderKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

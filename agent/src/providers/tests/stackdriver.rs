@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use reqwest::Url;
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{Blind, ProviderKind};
 use rustls::SignatureScheme;
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
-use rollout::status::{CanaryStatus, EventStatus};
+use rollout::view::status::{CanaryStatus, EventStatus};
 use serde::Deserialize;
 use tests::agent::Agent;
 use tests::edit::replace_once;

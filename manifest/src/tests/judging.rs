@@ -1,0 +1,140 @@
+//! What a manifest says of gates and certificates: every field, its default, and every rule that it may break.
+
+use rollout::base::time::{Micros, Millis};
+use rollout::judgement::certificate::{Certificate, Otherwise};
+use rollout::judgement::guards::{Action, Gates, Rule};
+use rollout::release::plan::Advance;
+
+use super::{EXAMPLE, WEIGHTED, plan_of, read, warnings};
+
+/// The shipped example with lines put into its analysis.
+fn with(lines: &str) -> String {
+    let lines: String = lines.lines().map(|line| format!("    {line}\n")).collect();
+    EXAMPLE.replacen("    advance: certificate\n", &lines, 1)
+}
+
+fn gates(lines: &str) -> Gates {
+    plan_of(&with(lines)).gates.clone()
+}
+
+fn actions(gates: &Gates) -> Vec<(&'static str, Action)> {
+    gates.gates.iter().map(|gate| (gate.rule.name().name(), gate.action)).collect()
+}
+
+fn refused(lines: &str) -> String {
+    let refused = read("f.yaml", &with(lines)).documents.remove(0).result.unwrap_err();
+    refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn certificate(text: &str) -> Certificate {
+    let Advance::Certificate(certificate) = plan_of(text).advance else { panic!("{text}") };
+    certificate
+}
+
+#[test]
+fn gates_follow_from_the_thresholds() {
+    let gates = gates("");
+    let abort = ["slo", "regression", "latency"].map(|gate| (gate, Action::Abort));
+    assert_eq!(actions(&gates)[..3], abort);
+    assert_eq!(actions(&gates)[3], ("latencyRegression", Action::Pause));
+    assert_eq!(gates.sample_ratio.map(|ratio| ratio.action), Some(Action::Pause));
+    assert!((gates.alpha - 0.01).abs() < 1e-12 && gates.max_cluster == 1);
+}
+
+#[test]
+fn one_word_softens_all_or_switches_them_off() {
+    assert!(actions(&gates("gates: notify")).iter().all(|(_, action)| *action == Action::Notify));
+    let off = plan_of(&with("gates: off"));
+    assert!(off.gates.is_empty() && off.advance == Advance::Interval, "nothing to certify is left");
+    assert!(refused("gates: of").contains("spec.analysis.gates"));
+}
+
+#[test]
+fn each_gate_can_be_set() {
+    let gates = gates(
+        "gates:\n  action: pause\n  alpha: 0.001\n  maxCluster: 4\n  slo: { action: abort, unlessPrimaryAlso: true }\n  \
+         regression: { margin: 2, floor: 0.2 }\n  latency: off\n  latencyRegression: { margin: 1.3, floor: 100ms, \
+         action: notify }\n  sampleRatio: { tolerance: 10, alpha: 0.01, action: notify }",
+    );
+    let expected = [("slo", Action::Abort), ("regression", Action::Pause), ("latencyRegression", Action::Notify)];
+    assert_eq!(actions(&gates), expected);
+    assert_eq!((gates.alpha, gates.max_cluster), (0.001, 4));
+    assert!(matches!(gates.gates[0].rule, Rule::Slo { unless_primary_also: true, .. }));
+    assert!(matches!(gates.gates[1].rule, Rule::Regression { margin: 2.0, floor: 0.002 }));
+    let Rule::LatencyRegression { margin, floor, .. } = gates.gates[2].rule else { panic!("{gates:?}") };
+    assert_eq!((margin, floor), (1.3, Micros(100_000)));
+    let ratio = gates.sample_ratio.unwrap();
+    assert_eq!((ratio.tolerance, ratio.alpha, ratio.action), (0.1, 0.01, Action::Notify));
+}
+
+#[test]
+fn a_release_advances_on_certificate_unless_told_otherwise() {
+    let usual = certificate(EXAMPLE);
+    assert_eq!((usual.alpha, usual.min_dwell), (0.05, Millis::from_secs(10)));
+    assert_eq!(usual.undecided.then, Otherwise::Hold);
+    let set = certificate(&with(
+        "certificate: { alpha: 0.01, minDwell: 1m, undecided: { after: 1h, then: fail }, noData: { after: 5m, then: pause } }",
+    ));
+    assert_eq!((set.alpha, set.min_dwell), (0.01, Millis::from_secs(60)));
+    assert_eq!((set.undecided.after, set.undecided.then), (Millis::from_secs(3_600), Otherwise::Fail));
+    assert_eq!((set.no_data.after, set.no_data.then), (Millis::from_secs(300), Otherwise::Pause));
+}
+
+#[test]
+fn checks_at_each_interval_stay_available_and_what_has_no_use_is_named() {
+    let text = with("advance: interval\ninterval: 20s\nthreshold: 4");
+    let plan = plan_of(&text);
+    assert_eq!((plan.advance, plan.interval, plan.threshold), (Advance::Interval, Millis::from_secs(20), 4));
+    assert_eq!(warnings(&text), [""; 0]);
+    let told = warnings(&with("advance: certificate\ninterval: 20s\nthreshold: 4"));
+    assert!(told.len() == 2 && told.iter().all(|line| line.contains("advances on certificate")), "{told:?}");
+    let told = warnings(&with("advance: interval\ninterval: 20s\nthreshold: 4\ncertificate: { alpha: 0.1 }"));
+    assert!(told.len() == 1 && told[0].contains("spec.analysis.certificate: is not used"), "{told:?}");
+}
+
+#[test]
+fn each_rule_is_named_with_field_and_value() {
+    for (lines, field, value) in [
+        ("gates: { alpha: 0.5 }", "spec.analysis.gates.alpha", "0.5"),
+        ("gates: { alpha: 0 }", "spec.analysis.gates.alpha", "0"),
+        ("gates: { maxCluster: 0 }", "spec.analysis.gates.maxCluster", "0"),
+        ("gates: { maxCluster: 1001 }", "spec.analysis.gates.maxCluster", "1001"),
+        ("gates: { regression: { margin: 0.9 } }", "spec.analysis.gates.regression.margin", "0.9"),
+        ("gates: { regression: { floor: 100 } }", "spec.analysis.gates.regression.floor", "100"),
+        ("gates: { latencyRegression: { margin: 0 } }", "spec.analysis.gates.latencyRegression.margin", "0"),
+        ("gates: { sampleRatio: { tolerance: 100 } }", "spec.analysis.gates.sampleRatio.tolerance", "100"),
+        ("gates: { sampleRatio: { alpha: 1 } }", "spec.analysis.gates.sampleRatio.alpha", "1"),
+        ("gates: { sloo: abort }", "spec.analysis.gates.sloo", "slo"),
+        ("gates: { slo: maybe }", "spec.analysis.gates.slo", "maybe"),
+        ("gates: 5", "spec.analysis.gates", "5"),
+        ("certificate: { alpha: 0.7 }", "spec.analysis.certificate.alpha", "0.7"),
+        ("certificate: { minDwell: 48h }", "spec.analysis.certificate.minDwell", "172800s"),
+        ("certificate: { undecided: { after: 0s } }", "spec.analysis.certificate.undecided.after", "0s"),
+        ("certificate: { noData: { then: abort } }", "spec.analysis.certificate.noData.then", "fail"),
+        ("advance: certificate\ngates: notify", "spec.analysis.advance", "nothing to certify"),
+        ("advance: sometimes", "spec.analysis.advance", "interval"),
+    ] {
+        let told = refused(lines);
+        assert!(told.contains(field) && told.contains(value), "{lines}: {told}");
+    }
+}
+
+/// The gates run beside Flagger's checks and may only abort earlier; a switch turns them off.
+#[test]
+fn a_flagger_manifest_keeps_its_intervals() {
+    let plan = plan_of(WEIGHTED);
+    assert_eq!(plan.advance, Advance::Interval);
+    let told_only = actions(&plan.gates).into_iter().filter(|(_, action)| *action != Action::Abort);
+    assert!(told_only.clone().all(|gate| gate == ("latencyRegression", Action::Notify)), "{:?}", plan.gates);
+    let annotated = |word: &str| {
+        let head = format!("kind: Canary\nmetadata:\n  annotations: {{ serin.dev/gates: {word} }}\n");
+        WEIGHTED.replacen("kind: Canary\nmetadata:\n", &head, 1)
+    };
+    let paused = actions(&plan_of(&annotated("pause")).gates);
+    assert!(paused.iter().all(|(_, action)| *action <= Action::Pause), "{paused:?}");
+    assert!(plan_of(&annotated("off")).gates.is_empty());
+    let misplaced = WEIGHTED.replacen("  analysis:\n", "  analysis:\n    advance: certificate\n", 1);
+    let documents = read("f.yaml", &misplaced).documents;
+    let told: Vec<_> = documents.iter().filter_map(|document| document.result.as_ref().err()).flatten().collect();
+    assert!(told.len() == 1 && told[0].to_string().contains("advances at each interval"), "{told:?}");
+}

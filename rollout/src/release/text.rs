@@ -1,0 +1,370 @@
+//! The only prose: what happened, why, and by how much, in one line each; shared by log, API, CLI and UI.
+
+use crate::base::time::Millis;
+use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
+use crate::judgement::guards::{GateFinding, GateName, GatesVerdict, Rule};
+use crate::judgement::sample_ratio::RatioFinding;
+use crate::release::inquiry::{Objection, Why};
+use crate::release::integrations::Blind;
+use crate::release::phase::{Awaiting, Cause, Hold, Note, Proof};
+use crate::release::plan::Metric;
+use crate::release::threshold_checks::{Answer, Finding, Verdict};
+use crate::routing::table::WeightPpm;
+use crate::worker::fuse::FuseTest;
+
+/// One event of a canary's history.
+pub fn note(note: &Note) -> String {
+    match note {
+        Note::Declared => "manifest read".into(),
+        Note::Changed { at_once: true } => "manifest changed".into(),
+        Note::Changed { at_once: false } => {
+            "manifest changed; the release in progress keeps its plan, the next one takes the new".into()
+        }
+        Note::Started { revision, actor, reason } => {
+            format!("release of {revision} begun by {actor}{}", because(reason))
+        }
+        Note::Superseded { revision } => {
+            format!("release of {revision} gave way to a newer revision")
+        }
+        Note::Accepted { actor, items } => {
+            let items = counted(*items as u64, "check, hook or setting", "checks, hooks or settings");
+            format!("{actor} accepted {items} that this build cannot honour")
+        }
+        Note::Waiting { refused } => format!("waits for the approval to begin: {}", objections(refused)),
+        Note::Approved { purpose } => format!("{} approved", purpose.kind().name()),
+        Note::AnalysisSkipped => "the manifest says to promote without analysis".into(),
+        Note::Skipped { actor, reason } => format!("{actor} skipped what it waits for{}", because(reason)),
+        Note::Stepped { from, to, proof } => {
+            let unproven = if *from == WeightPpm::ZERO { "first step" } else { "without proof" };
+            let why = proof.as_ref().map_or_else(|| unproven.into(), self::proof);
+            if from == to {
+                return format!("weight stays {} %: {why}", from.percent());
+            }
+            format!("weight {} -> {} %: {why}", from.percent(), to.percent())
+        }
+        Note::WeightSet { from, to, actor, reason } => {
+            format!("weight {} -> {} % by {actor}, paused there{}", from.percent(), to.percent(), because(reason))
+        }
+        Note::Objected { failed, threshold, refused } => {
+            format!("check failed ({failed} of {threshold} that roll back): {}", objections(refused))
+        }
+        Note::Blind { checks, limit, refused } => {
+            format!("check without a value ({checks}; more than {limit} roll back): {}", objections(refused))
+        }
+        Note::CheckFailed { failed, threshold, verdict } => {
+            format!("check failed ({failed} of {threshold} that roll back): {}", self::verdict(verdict))
+        }
+        Note::Tripped(verdict) => format!("gate tripped: {}", gates(verdict)),
+        Note::FuseTripped { node, test, events, trials } => {
+            let what = match test {
+                FuseTest::Failed => "failed",
+                FuseTest::Slow => "failed, took or are taking too long",
+            };
+            format!("fuse of proxy {node} tripped, its requests all go to primary: {events} of {trials} {what}")
+        }
+        Note::Rearmed => "tripped fuses armed again, since the gates did not cut the canary".into(),
+        Note::Held(hold) => format!("holds: {}", self::hold(hold)),
+        Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
+        Note::Resumed { actor, reason } => format!("resumed by {actor}{}", because(reason)),
+        Note::WaitingPromotion { refused } => {
+            format!("proven; waits for the approval to promote: {}", objections(refused))
+        }
+        Note::GateOpened { gate, revision, expires_after, actor, reason } => {
+            let whose = revision.as_ref().map_or_else(|| "the next revision".into(), ToString::to_string);
+            let until = expires_after.map_or_else(String::new, |after| format!(" for {}", span(after)));
+            format!("gate {gate} opened for {whose} by {actor}{until}{}", because(reason))
+        }
+        Note::GateClosed { gate, actor, reason } => format!("gate {gate} closed by {actor}{}", because(reason)),
+        Note::Returned { from, to } => {
+            format!("weight {} -> {} %: traffic returns to the primary", from.percent(), to.percent())
+        }
+        Note::Promoting { actor, reason, proof, awaiting } => {
+            let why = match (actor, proof) {
+                (Some(actor), _) => format!("promoted by {actor} before the analysis ended{}", because(reason)),
+                (None, Some(proof)) => format!("proven: {}", self::proof(proof)),
+                (None, None) => "promoted without proof".into(),
+            };
+            match awaiting {
+                Some(awaiting) => format!("{why}; waits for {}", self::awaiting(awaiting)),
+                None => why,
+            }
+        }
+        Note::HookFailed { error } => {
+            format!("promotion hook failed: {error}; `serin confirm` or `serin abort`")
+        }
+        Note::Confirmed { actor: Some(actor), reason } => {
+            format!("{actor} confirmed that the primary runs the new version{}", because(reason))
+        }
+        Note::Confirmed { actor: None, .. } => "promotion hook confirmed that the primary runs the new version".into(),
+        Note::Swapped { primary } => format!("roles exchanged: {primary} is primary now"),
+        Note::Succeeded { unheard: 0 } => "promoted; every live worker routes all traffic to the primary".into(),
+        Note::Succeeded { unheard } => {
+            format!("promoted; {} had not confirmed by the deadline", counted(*unheard as u64, "worker", "workers"))
+        }
+        Note::Aborted(cause) => format!("aborted, all traffic to primary: {}", self::cause(cause)),
+    }
+}
+
+/// Why a release does not advance.
+pub fn hold(hold: &Hold) -> String {
+    match hold {
+        Hold::NoTraffic => "no canary traffic, so there is nothing to judge".into(),
+        Hold::Undecided => {
+            "this step's requests have not proven it yet; `serin explain` shows how far they have come".into()
+        }
+        Hold::Approval { purpose, refused } if refused.is_empty() => {
+            format!("{} is given; good requests are awaited", purpose.kind().name())
+        }
+        Hold::Approval { purpose, refused } => {
+            format!("{} is awaited: {}", purpose.kind().name(), objections(refused))
+        }
+        Hold::Stop => "the plan stops at this step; `serin resume` goes on".into(),
+        Hold::Suspended => "the manifest says suspend: true".into(),
+        Hold::Unsupported => {
+            "the manifest asks for checks, hooks or settings that this build cannot honour (`serin describe` lists them); \
+             go on without them: `serin release … --accept-unsupported`"
+                .into()
+        }
+        Hold::DefaultUpstream { node, upstream } => {
+            format!("proxy {node} sends requests to {upstream} by default, so it would serve unproven code without an agent")
+        }
+        Hold::Fuse { node } => {
+            format!("the fuse of proxy {node} has tripped and is armed again after a while, unless the gates cut the canary")
+        }
+    }
+}
+
+/// What ends a wait in Promoting.
+pub fn awaiting(awaiting: &Awaiting) -> String {
+    match awaiting {
+        Awaiting::Hook => "the promotion hook to bring the primary to the new version".into(),
+        Awaiting::Confirmation { after: None } => {
+            "`serin confirm`: deploy the new version to the primary upstream, then confirm".into()
+        }
+        Awaiting::Confirmation { after: Some(error) } => {
+            format!("`serin confirm`, since the promotion hook failed: {error}")
+        }
+        Awaiting::Traffic => "traffic to return to the primary".into(),
+    }
+}
+
+/// Why a release was aborted.
+pub fn cause(cause: &Cause) -> String {
+    match cause {
+        Cause::Checks { failed, verdict } => {
+            format!("failed check number {failed} was the last allowed: {}", self::verdict(verdict))
+        }
+        Cause::Gates(verdict) => gates(verdict),
+        Cause::Undecided { after, verdict } => {
+            format!("nothing was proven within {}: {}", span(*after), certificate(verdict))
+        }
+        Cause::Objections { failed, refused } => {
+            format!("failed check number {failed} was the last allowed: {}", objections(refused))
+        }
+        Cause::Blind { checks, refused } => {
+            format!(
+                "{} without a value are too many: {}",
+                counted(u64::from(*checks), "check", "checks"),
+                objections(refused)
+            )
+        }
+        Cause::Rollback { name } => format!("{name} asked to roll back"),
+        Cause::Deadline { phase, after } => format!("{phase} lasted longer than its deadline, {}", span(*after)),
+        Cause::Reverted { actor } => format!("{actor} released what the primary runs already"),
+        Cause::Asked { actor, reason } => format!("asked for by {actor}{}", because(reason)),
+        Cause::LostCut { node } => format!(
+            "proxy {node} has a later table than this agent's journal; only a cut leaves before it is stored, so the agent \
+             stopped between cutting this release and recording it"
+        ),
+        Cause::NotChosen { version, revision } => format!("{version} is promoted instead, with {revision}"),
+        Cause::Withdrawn => "its manifest was removed".into(),
+    }
+}
+
+/// What hooks, gates and metric servers said against it.
+pub fn objections(refused: &[Objection]) -> String {
+    refused.iter().map(objection).collect::<Vec<_>>().join("; ")
+}
+
+fn objection(Objection { name, why }: &Objection) -> String {
+    match why {
+        Why::Closed => format!("gate {name} is closed (`serin gate open` opens it)"),
+        Why::Refused(said) => format!("hook {name}: {said}"),
+        Why::Blind(Blind::NoValue) => format!("metric {name} has no value"),
+        Why::Blind(Blind::Failed(said)) => format!("metric {name} could not be had: {said}"),
+        Why::OutOfRange { value, range } => {
+            let (word, limit) = match (range.min, range.max) {
+                (Some(min), _) if *value < min => ("below min", min),
+                (_, max) => ("above max", max.unwrap_or(f64::INFINITY)),
+            };
+            let [shown, by] = distance(*value, limit);
+            format!("metric {name} {shown} is {by} {word} {}", number(limit))
+        }
+    }
+}
+
+/// What allowed a release to advance.
+pub fn proof(proof: &Proof) -> String {
+    match proof {
+        Proof::Checks(verdict) => self::verdict(verdict),
+        Proof::Certificate(verdict) => certificate(verdict),
+    }
+}
+
+/// What a step's requests prove, gate by gate.
+pub fn certificate(verdict: &CertificateVerdict) -> String {
+    if verdict.requests() == 0 {
+        return "no canary request on this step".into();
+    }
+    let of = |finding: &CertificateFinding| {
+        let (events, trials) = finding.canary;
+        let is_certified = finding.ln_e >= verdict.needed;
+        let what = if is_certified { "certified" } else { "not certified" };
+        format!("{} {what}: {} ({events} of {trials})", finding.rule.name().name(), rule(&finding.rule))
+    };
+    verdict.findings.iter().map(of).collect::<Vec<_>>().join("; ")
+}
+
+/// The gate that forced a verdict, with its numbers: estimate, limit, counts, evidence.
+pub fn gates(verdict: &GatesVerdict) -> String {
+    let forcing = verdict.tripped.map(|(_, name)| name);
+    if let (Some(GateName::SampleRatio), Some(ratio)) = (forcing, &verdict.ratio) {
+        return sample_ratio(ratio);
+    }
+    let finding = verdict.findings.iter().find(|finding| Some(finding.gate.rule.name()) == forcing);
+    let Some(finding) = finding else { return "no gate has tripped".into() };
+    let GateFinding { gate, ln_e, canary, primary } = finding;
+    let share = |(events, trials): (u64, u64)| {
+        let percent = if trials == 0 { 0.0 } else { events as f64 * 100.0 / trials as f64 };
+        format!("{events} of {trials} ({} %)", number(percent))
+    };
+    format!(
+        "gate {}, {}: canary {}, primary {}; odds of so much under the limit at most 1 in {}",
+        gate.rule.name().name(),
+        rule(&gate.rule),
+        share(*canary),
+        share(*primary),
+        number(libm::exp(*ln_e).min(1e12).floor()),
+    )
+}
+
+/// The canary's share, when it is not what the weight says.
+fn sample_ratio(ratio: &RatioFinding) -> String {
+    format!(
+        "gate sampleRatio: the canary got {} of {} requests where the weight means {}; odds of so much at most 1 in {}. \
+         The evidence is suspect, not the canary: look for proxies or routes that place requests by other rules",
+        ratio.canary,
+        ratio.all,
+        number(ratio.expected.round()),
+        number(libm::exp(ratio.ln_e).min(1e12).floor()),
+    )
+}
+
+/// What a gate allows, in words.
+pub fn rule(rule: &Rule) -> String {
+    match rule {
+        Rule::Slo { limit, unless_primary_also } => {
+            let unless = if *unless_primary_also { ", unless the primary does too" } else { "" };
+            format!("at most {} % may fail{unless}", number(limit * 100.0))
+        }
+        Rule::Regression { margin, floor } => {
+            format!("at most {} times the primary's failures, above {} %", number(*margin), number(floor * 100.0))
+        }
+        Rule::LatencyRegression { margin, floor, share } => {
+            let (margin, floor) = (number(*margin), number(floor.0 as f64 / 1000.0));
+            format!(
+                "at most {margin} times the primary's latencies, where over {} % take over {floor} ms",
+                number(share * 100.0)
+            )
+        }
+        Rule::Latency { limit, share } => {
+            format!("at most {} % may fail or take over {} ms", number(share * 100.0), number(limit.0 as f64 / 1000.0))
+        }
+    }
+}
+
+/// What forced a verdict: the failed checks if any failed, else those without data, else all.
+pub fn verdict(verdict: &Verdict) -> String {
+    let forcing = verdict.findings.iter().filter(|finding| finding.answer == verdict.answer);
+    let lines: Vec<String> = forcing.map(finding).collect();
+    if lines.is_empty() { "no checks configured".into() } else { lines.join("; ") }
+}
+
+/// One check's numbers: value, limit, by how much, from how many requests.
+pub fn finding(finding: &Finding) -> String {
+    let Finding { check, value, range, requests, window, .. } = finding;
+    let name = label(check, finding.metric);
+    let Some(value) = *value else {
+        return format!("{name}: no requests in the last {}", span(*window));
+    };
+    let unit = unit(finding.metric);
+    let from = format!("{} in {}", counted(*requests, "request", "requests"), span(*window));
+    let limit = |word: &str, limit: f64| format!("{word} {} {unit}", number(limit));
+    match (finding.answer, range.min, range.max) {
+        (Answer::Fail, Some(min), _) if value < min => {
+            let [shown, by] = distance(value, min);
+            format!("{name} {shown} {unit} is {by} below {} ({from})", limit("min", min))
+        }
+        (Answer::Fail, _, Some(max)) => {
+            let [shown, by] = distance(value, max);
+            format!("{name} {shown} {unit} is {by} above {} ({from})", limit("max", max))
+        }
+        (_, min, max) => {
+            let limits: Vec<String> =
+                min.map(|min| limit("min", min)).into_iter().chain(max.map(|max| limit("max", max))).collect();
+            let limits = if limits.is_empty() { "no limit".into() } else { limits.join(", ") };
+            format!("{name} {} {unit} ({limits}; {from})", number(value))
+        }
+    }
+}
+
+/// A metric as people call it: p95 where it is a quantile.
+pub fn label(name: &str, metric: Metric) -> String {
+    match metric {
+        Metric::SuccessRate => name.to_owned(),
+        Metric::Duration { quantile } => format!("{name} p{}", rounded(quantile * 100.0, 5)),
+    }
+}
+
+/// The unit of a metric's values.
+pub const fn unit(metric: Metric) -> &'static str {
+    match metric {
+        Metric::SuccessRate => "%",
+        Metric::Duration { .. } => "ms",
+    }
+}
+
+/// At most two decimals, none that say nothing.
+pub fn number(value: f64) -> String {
+    rounded(value, 2)
+}
+
+/// A span as people write it.
+pub fn span(span: Millis) -> String {
+    match span.0 {
+        ms if ms < 1000 || ms % 1000 != 0 => format!("{ms} ms"),
+        ms if ms < 120_000 => format!("{} s", ms / 1000),
+        ms if ms < 7_200_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000).replace(" 0 s", ""),
+        ms => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000).replace(" 0 min", ""),
+    }
+}
+
+/// A value and how far it is from a limit, with as many decimals as it takes to tell the two apart.
+fn distance(value: f64, limit: f64) -> [String; 2] {
+    let is_seen = |decimals: &usize| rounded(value, *decimals) != rounded(limit, *decimals);
+    let decimals = (2..9).find(is_seen).unwrap_or(9);
+    [rounded(value, decimals), rounded((value - limit).abs(), decimals)]
+}
+
+fn rounded(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}

@@ -1,0 +1,132 @@
+//! The one line that a person reads first: what is going on with a release, and why.
+//!
+//! It says what decides, with the counts behind it; all other numbers are in the explanation below it.
+
+use crate::base::time::Millis;
+use crate::controller::canary::Canary;
+use crate::judgement::certificate::CertificateVerdict;
+use crate::judgement::guards::{Action, GatesVerdict, Rule};
+use crate::release::phase::{Cause, Hold, Phase, Run};
+use crate::release::plan::Advance;
+use crate::release::text::{self, number};
+
+/// What is going on, and why.
+pub fn headline(canary: &Canary, now: Millis) -> String {
+    let name = canary.plan.id.name();
+    match &canary.phase {
+        Phase::Initialized => format!("{name}: no release yet; `serin release` begins one"),
+        Phase::Waiting(run) => format!("{}: {}", at(canary, run), running(canary, run, now)),
+        Phase::WaitingPromotion(run) => format!("{}: proven; {}", at(canary, run), running(canary, run, now)),
+        Phase::Progressing(run) => format!("{}: {}", at(canary, run), running(canary, run, now)),
+        Phase::Paused(run) => format!("{}: paused; {}", at(canary, run), running(canary, run, now)),
+        Phase::Promoting(run, awaiting) => {
+            format!("{}: promotion waits for {}", at(canary, run), text::awaiting(awaiting))
+        }
+        Phase::Finalising(run, _) => format!("{name} {}: promoted; traffic returns to the primary", run.revision),
+        Phase::Succeeded(ended) => format!("{name} {} was promoted: {}", ended.revision, not_cut(canary)),
+        Phase::Failed(ended, cause) => format!("{name} {} was {}", ended.revision, cut(cause)),
+    }
+}
+
+fn at(canary: &Canary, run: &Run) -> String {
+    format!("{} {} at {} %", canary.plan.id.name(), run.revision, number(canary.weight().percent()))
+}
+
+fn cut(cause: &Cause) -> String {
+    match cause {
+        Cause::Gates(verdict) => format!("cut by {}", gate(verdict)),
+        other => format!("aborted: {}", text::cause(other)),
+    }
+}
+
+fn running(canary: &Canary, run: &Run, now: Millis) -> String {
+    let line = if run.step == 0 { "takes no traffic yet".into() } else { judged(canary, run, now) };
+    match &canary.standing_hold(now) {
+        // Its own words send people here.
+        Some(Hold::Undecided) => format!("{line}; that takes longer than its manifest expects"),
+        // Said already.
+        Some(Hold::NoTraffic) if canary.certificate.as_ref().is_some_and(|verdict| verdict.requests() == 0) => line,
+        Some(hold) => format!("{line}; holds: {}", text::hold(hold)),
+        None => line,
+    }
+}
+
+fn judged(canary: &Canary, run: &Run, now: Millis) -> String {
+    let tripped = canary.verdict.as_ref().filter(|verdict| verdict.tripped.is_some());
+    let suspect = tripped.map(|verdict| match verdict.tripped {
+        Some((Action::Notify, _)) => format!("; only reported, by {}", gate(verdict)),
+        _ => format!("; stopped by {}", gate(verdict)),
+    });
+    let progress = match (&canary.plan.advance, &canary.certificate) {
+        (Advance::Interval, _) => {
+            format!(
+                "{}; its checks advance it, {} of {} failed",
+                not_cut(canary),
+                run.failed_checks,
+                canary.plan.threshold
+            )
+        }
+        (Advance::Certificate(_), None) => format!("not cut; step {} has just begun", run.step),
+        (Advance::Certificate(_), Some(verdict)) => {
+            format!("not cut, {}", proven(canary, verdict, run, now.since(run.step_at)))
+        }
+    };
+    progress + &suspect.unwrap_or_default()
+}
+
+/// How far a step's certificate has come, and what it still takes.
+fn proven(canary: &Canary, verdict: &CertificateVerdict, run: &Run, on_step: Millis) -> String {
+    let step = run.step;
+    if verdict.requests() == 0 {
+        return format!("and no canary request on step {step} yet: there is nothing to judge");
+    }
+    let max_cluster = canary.plan.gates.max_cluster;
+    let to_go = verdict.requests_to_go(max_cluster);
+    if to_go > 0 {
+        let percent = number((verdict.progress(max_cluster) * 100.0).floor());
+        return format!("{percent} % of the way to the certificate of step {step}; about {to_go} more good requests");
+    }
+    match verdict.dwell.since(on_step) {
+        Millis(0) => format!("step {step} is certified"),
+        Millis(left) => format!("step {step} is certified; it lasts {} s more at the least", left.div_ceil(1000)),
+    }
+}
+
+fn not_cut(canary: &Canary) -> String {
+    if canary.plan.gates.gates.is_empty() {
+        return "no gate looks at it".into();
+    }
+    let toward = canary.verdict.as_ref().map_or(0.0, GatesVerdict::toward_abort);
+    format!("not cut, its gates are {} % of the way to it", number((toward * 100.0).floor()))
+}
+
+/// The gate that forced a verdict: what it saw, and its limit.
+fn gate(verdict: &GatesVerdict) -> String {
+    let forcing = verdict.tripped.map(|(_, name)| name);
+    let finding = verdict.findings.iter().find(|finding| Some(finding.gate.rule.name()) == forcing);
+    let Some(finding) = finding else { return text::gates(verdict) };
+    let (events, trials) = finding.canary;
+    let percent = |(events, trials): (u64, u64)| number(events as f64 * 100.0 / trials.max(1) as f64);
+    let said = match finding.gate.rule {
+        Rule::Slo { limit, .. } => {
+            format!("{events} of {trials} requests failed (limit {} %)", number(limit * 100.0))
+        }
+        Rule::Regression { margin, .. } => format!(
+            "{events} of {trials} requests failed, {} % beside the primary's {} % (limit {} times its share)",
+            percent(finding.canary),
+            percent(finding.primary),
+            number(margin),
+        ),
+        Rule::Latency { limit, share } => format!(
+            "{events} of {trials} requests failed or took over {} ms (limit {} %)",
+            number(limit.0 as f64 / 1000.0),
+            number(share * 100.0),
+        ),
+        Rule::LatencyRegression { margin, floor, .. } => format!(
+            "slower than {} times the primary; {events} of {trials} requests took over {} ms",
+            number(margin),
+            number(floor.0 as f64 / 1000.0),
+        ),
+    };
+    format!("gate {}: {said}", finding.gate.rule.name().name())
+}

@@ -1,0 +1,63 @@
+//! What one worker says to the agent: who it is, and what it has counted since it said so last.
+
+use super::Worker;
+use crate::base::names::CanaryId;
+use crate::base::time::{Micros, Millis};
+use crate::routing::table::Epoch;
+use crate::worker::api::{Action, IDLE_EVERY, Identity};
+use crate::worker::messages::{Delta, Hello, MAX_STRATA, PROTOCOL, Position, ToAgent};
+use crate::worker::tally::{Counts, Stratum};
+
+impl Worker {
+    pub(super) fn hello(&self) -> Hello {
+        let Identity { node, cluster, filter_version, incarnation } = self.identity.clone();
+        let adopted = self.table.entries().filter(|entry| entry.epoch > Epoch(0));
+        Hello {
+            protocol: PROTOCOL,
+            incarnation,
+            node,
+            cluster,
+            filter_version,
+            adopted: adopted.map(|entry| (entry.canary.clone(), entry.epoch)).collect(),
+            default_upstreams: self.settings.default_upstreams.clone().into_iter().collect(),
+            trips: self.fuses.tripped().filter(|trip| trip.epoch > Epoch(0)).cloned().collect(),
+        }
+    }
+
+    /// The next report, or a sign of life when there is nothing to say.
+    pub(super) fn report(&mut self, now: Millis) -> Option<Action> {
+        if self.courier.is_free() && (!self.tally.is_empty() || self.fuses.has_news()) {
+            self.sent_at = now;
+            let strata = self.named_strata();
+            // What is left for the next report would belong to slots that this one calls complete.
+            let positions = if self.tally.is_empty() { self.positions(now) } else { Vec::new() };
+            let delta = Delta { strata, positions, trips: self.fuses.take_news() };
+            return Some(Action::Send(ToAgent::Report(self.courier.cut(delta, now))));
+        }
+        if now.since(self.sent_at) < IDLE_EVERY {
+            return None;
+        }
+        self.sent_at = now;
+        Some(Action::Send(ToAgent::Beat))
+    }
+
+    fn named_strata(&mut self) -> Vec<(Stratum<CanaryId>, Counts)> {
+        let taken = self.tally.take(MAX_STRATA).into_iter();
+        let named = taken.filter_map(|(Stratum { canary, epoch, version, placement, slot }, counts)| {
+            let canary = self.names.get(usize::from(canary))?.clone();
+            Some((Stratum { canary, epoch, version, placement, slot }, counts))
+        });
+        named.collect()
+    }
+
+    /// Where this worker is in each canary's slots: all that started before them has been handed over.
+    fn positions(&self, now: Millis) -> Vec<Position> {
+        let now = Micros(now.0.saturating_mul(1000));
+        let splits = self.table.entries().filter_map(|entry| {
+            let split = entry.routing.as_ref()?.split.as_ref().filter(|_| entry.epoch > Epoch(0))?;
+            let slot = self.slot_of(&entry.canary, split, now);
+            Some(Position { canary: entry.canary.clone(), epoch: entry.epoch, slot })
+        });
+        splits.collect()
+    }
+}

@@ -1,0 +1,248 @@
+//! tally -> report: the messages between worker and agent, and the courier that loses and repeats none.
+//!
+//! Reports are numbered deltas of one worker incarnation. One is in flight at a time and is sent again, unchanged, until
+//! it is acknowledged; meanwhile counts merge in the tally. So memory stays bounded and `fold` may be idempotent.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::base::names::{CanaryId, Upstream};
+use crate::base::time::Millis;
+use crate::routing::table::{Entry, Epoch};
+use crate::worker::fuse::FuseTest;
+use crate::worker::tally::{Counts, Slot, Stratum};
+
+/// The newest protocol this build speaks.
+pub const PROTOCOL: Protocol = Protocol { major: 1, minor: 0 };
+
+/// Most strata in one report, so that every report fits one message; the rest follows in the next.
+pub const MAX_STRATA: usize = 128;
+/// Most trips in one report; the rest follows as well.
+pub const MAX_TRIPS: usize = 256;
+
+/// A version of the stream's protocol. A peer one minor back works, every other is refused by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protocol {
+    /// Raised when old messages can no longer be understood.
+    pub major: u32,
+    /// Raised when messages gain meaning that the other side may ignore.
+    pub minor: u32,
+}
+
+/// Two ends that have no protocol in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "filter speaks protocol {theirs}, this agent speaks {ours} and one minor version back: upgrade the older of the two"
+)]
+pub struct ProtocolError {
+    /// Ours.
+    pub ours: Protocol,
+    /// The peer's.
+    pub theirs: Protocol,
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl Protocol {
+    /// What both ends speak: the older of two that are at most one minor apart.
+    ///
+    /// # Errors
+    /// When majors differ or minors are further apart.
+    pub fn agree(self, theirs: Self) -> Result<Self, ProtocolError> {
+        if self.major != theirs.major || self.minor.abs_diff(theirs.minor) > 1 {
+            return Err(ProtocolError { ours: self, theirs });
+        }
+        Ok(Self { minor: self.minor.min(theirs.minor), ..self })
+    }
+}
+
+/// One life of one worker VM: a random number it drew at birth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incarnation(pub u64);
+
+impl std::fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A worker's first message on a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Its incarnation; unique over the fleet.
+    pub incarnation: Incarnation,
+    /// Envoy's `node.id`.
+    pub node: String,
+    /// Envoy's `node.cluster`.
+    pub cluster: String,
+    /// The filter's build version.
+    pub filter_version: String,
+    /// Entries in force, so that an agent that lost its memory continues above them.
+    pub adopted: Vec<(CanaryId, Epoch)>,
+    /// Where the routes send a canary's requests when the filter sets no header; absent means `<name>-primary`.
+    pub default_upstreams: Vec<(CanaryId, Upstream)>,
+    /// Fuses that are tripped now, so that an agent that lost its memory knows.
+    #[serde(default)]
+    pub trips: Vec<Trip>,
+}
+
+/// A numbered delta of one worker's counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// 1, 2, 3, … within an incarnation.
+    pub number: u64,
+    /// What was counted since the report before.
+    pub strata: Vec<(Stratum<CanaryId>, Counts)>,
+    /// Where the worker is in the slots of each canary with a split.
+    pub positions: Vec<Position>,
+    /// Fuses that tripped since the report before.
+    #[serde(default)]
+    pub trips: Vec<Trip>,
+}
+
+/// A fuse has tripped: the worker sends nothing to this canary until it adopts an entry of a greater epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trip {
+    /// Whose.
+    pub canary: CanaryId,
+    /// Under which entry.
+    pub epoch: Epoch,
+    /// By which test.
+    pub test: FuseTest,
+    /// Requests that spoke against the canary…
+    pub events: u64,
+    /// …among so many.
+    pub trials: u64,
+}
+
+/// All requests of a worker that started under `epoch` before `slot` have been reported as started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Of which canary.
+    pub canary: CanaryId,
+    /// Under which entry.
+    pub epoch: Epoch,
+    /// The slot in which it is now.
+    pub slot: Slot,
+}
+
+/// What a worker sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToAgent {
+    /// First of all.
+    Hello(Hello),
+    /// What was counted.
+    Report(Report),
+    /// An entry is in force.
+    Adopted(CanaryId, Epoch),
+    /// Nothing to report; answered by [`ToWorker::Beat`].
+    Beat,
+}
+
+/// What the agent sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToWorker {
+    /// The answer to Hello: the protocol both speak.
+    Welcome(Protocol),
+    /// The report of this number is stored.
+    Ack(u64),
+    /// Route a canary so from now on.
+    Entry(Box<Entry>),
+    /// The agent lives.
+    Beat,
+}
+
+/// A report without its number.
+#[derive(Clone, Debug, Default)]
+pub struct Delta {
+    /// See [`Report::strata`].
+    pub strata: Vec<(Stratum<CanaryId>, Counts)>,
+    /// See [`Report::positions`].
+    pub positions: Vec<Position>,
+    /// See [`Report::trips`].
+    pub trips: Vec<Trip>,
+}
+
+/// Numbers reports and holds the one in flight.
+#[derive(Clone, Debug, Default)]
+pub struct Courier {
+    last_number: u64,
+    in_flight: Option<Report>,
+    sent_at: Millis,
+}
+
+impl Courier {
+    /// The report in flight, to be sent again on a new stream.
+    pub fn again(&mut self, now: Millis) -> Option<Report> {
+        self.sent_at = now;
+        self.in_flight.clone()
+    }
+
+    /// Whether a new report may be cut.
+    pub const fn is_free(&self) -> bool {
+        self.in_flight.is_none()
+    }
+
+    /// How long the report in flight has been waiting for its ack; `None` when none is.
+    pub fn waiting(&self, now: Millis) -> Option<Millis> {
+        self.in_flight.as_ref().map(|_| now.since(self.sent_at))
+    }
+
+    /// Numbers a delta and keeps it until it is acknowledged.
+    pub fn cut(&mut self, delta: Delta, now: Millis) -> Report {
+        self.last_number = self.last_number.saturating_add(1);
+        self.sent_at = now;
+        let Delta { strata, positions, trips } = delta;
+        let report = Report { number: self.last_number, strata, positions, trips };
+        self.in_flight = Some(report.clone());
+        report
+    }
+
+    /// The agent has stored a report.
+    pub fn acked(&mut self, number: u64) {
+        if self.in_flight.as_ref().is_some_and(|report| report.number == number) {
+            self.in_flight = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn protocol(major: u32, minor: u32) -> Protocol {
+        Protocol { major, minor }
+    }
+
+    #[test]
+    fn one_minor_apart_works_and_all_else_is_refused_by_name() {
+        let ours = protocol(1, 3);
+        assert_eq!(ours.agree(protocol(1, 3)), Ok(protocol(1, 3)));
+        assert_eq!(ours.agree(protocol(1, 2)), Ok(protocol(1, 2)));
+        assert_eq!(ours.agree(protocol(1, 4)), Ok(protocol(1, 3)));
+        for theirs in [protocol(1, 1), protocol(1, 5), protocol(2, 3), protocol(0, 3)] {
+            let refusal = ours.agree(theirs).unwrap_err().to_string();
+            assert!(refusal.contains(&format!("protocol {theirs}")) && refusal.contains("1.3"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_report_is_kept_until_its_own_ack() {
+        let mut courier = Courier::default();
+        let first = courier.cut(Delta::default(), Millis(5));
+        assert!(!courier.is_free());
+        courier.acked(7);
+        assert_eq!(courier.again(Millis(9)), Some(first.clone()));
+        assert_eq!(courier.waiting(Millis(10)), Some(Millis(1)));
+        courier.acked(first.number);
+        assert!(courier.is_free());
+        assert_eq!(courier.cut(Delta::default(), Millis(11)).number, 2);
+    }
+}
