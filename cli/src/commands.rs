@@ -31,11 +31,11 @@ Examples:
 
 How to read it, from the top:
   The first line is the answer. The table below it sets the versions side by side; its last rows
-  are the gates.
+  are the guards.
   DIFFERENCE is canary minus primary in percentage points. Its interval holds with 95 % at every
   moment at once, so looking often does not make it wrong.
   E-VALUE is the evidence against the canary: so much would be seen of a healthy one with odds of
-  at most 1 in that. A gate trips alone at NEEDS; THERE is how far it has come. What speaks for
+  at most 1 in that. A guard trips alone at NEEDS; THERE is how far it has come. What speaks for
   the canary makes it fall.
   A certificate is the same the other way round: evidence, from this step's requests alone, that
   the canary is within its limits. GOOD ONES TO GO is how many more good answers it takes if none
@@ -152,7 +152,7 @@ Examples:
   serin skip web --reason 'the change board said yes on the phone'
 
 What is skipped: in Waiting the approval to begin, at a step its proof and dwell, in
-WaitingPromotion the approval to promote. Gates go on judging: a bad canary is still cut.
+WaitingPromotion the approval to promote. Guards go on judging: a bad canary is still cut.
 
 Next: `serin get web -w` follows it.")]
     Skip(ReasonArgs),
@@ -224,7 +224,7 @@ Examples:
 
 An example: release 3 failed 0.8 % of its requests and was promoted at a limit of 1 %. Copy its
 manifest, write `min: 99.5` under request-success-rate, and
-`serin replay web --release 3 -f copy.yaml` tells whether gates and checks with that limit would
+`serin replay web --release 3 -f copy.yaml` tells whether guards and checks with that limit would
 have cut it, after how many requests, and how near they came if not.
 
 What is judged again is the evidence that was recorded, event by event, by the code that judges a

@@ -15,7 +15,7 @@
 use rollout::base::time::{Micros, Millis};
 use rollout::controller::rearm::fuse_plan;
 use rollout::judgement::guards::Action;
-use rollout::release::default_guards::{GateSettings, gates_of};
+use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::plan::{Check, Metric, ThresholdRange};
 use rollout::worker::fuse::FusePlan;
 use serde::Deserialize;
@@ -56,8 +56,8 @@ pub(crate) fn parse_fuse(at: &str, raw: &RawFuse, is_sticky: bool) -> Result<(Fu
     .into_iter()
     .flatten()
     .collect();
-    let gates = gates_of(&checks, is_sticky, &GateSettings::all(Some(Action::Abort), Action::Notify));
-    let plan = fuse_plan(&gates, ASSUMED_WORKERS);
+    let guards = guards_of(&checks, is_sticky, &GuardSettings::all(Some(Action::Abort), Action::Notify));
+    let plan = fuse_plan(&guards, ASSUMED_WORKERS);
     let plan = plan.ok_or_else(|| ConfigError::new(at, "sets no limit; give minSuccessRate, maxLatencyMs or both"))?;
-    Ok((plan, gates.latency_limit()))
+    Ok((plan, guards.latency_limit()))
 }

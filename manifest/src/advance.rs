@@ -1,7 +1,7 @@
 //! `spec.analysis.advance` and `certificate`: what a step is left after. Our own kind alone; Flagger has only intervals.
 
 use rollout::judgement::certificate::{Certificate, Otherwise, Patience, certifiable};
-use rollout::judgement::guards::Gates;
+use rollout::judgement::guards::Guards;
 use rollout::release::plan::{Advance, Flavour, Strategy};
 
 use super::reader::{Log, Map};
@@ -10,7 +10,7 @@ use super::reader::{Log, Map};
 pub(super) fn read(
     fields: &mut Map<'_>,
     flavour: Flavour,
-    gates: &Gates,
+    guards: &Guards,
     strategy: &Strategy,
     log: &mut Log,
 ) -> Advance {
@@ -21,7 +21,7 @@ pub(super) fn read(
     let settings = fields.take("certificate", log);
     let certificate =
         settings.as_ref().and_then(|item| item.map(log)).map_or(Certificate::USUAL, |fields| certificate(fields, log));
-    let has_a_use = certifiable(gates).next().is_some() && matches!(strategy, Strategy::Steps(_));
+    let has_a_use = certifiable(guards).next().is_some() && matches!(strategy, Strategy::Steps(_));
     if chosen == Some("certificate") || (chosen.is_none() && has_a_use) {
         return Advance::Certificate(certificate);
     }

@@ -1,8 +1,8 @@
 //! `spec.analysis`: how fast a release climbs, what is checked, and when it is cut.
 
 use rollout::base::time::Millis;
-use rollout::judgement::guards::Gates;
-use rollout::release::default_guards::gates_of;
+use rollout::judgement::guards::Guards;
+use rollout::release::default_guards::guards_of;
 use rollout::release::integrations::{Alert, Hook, HookKind};
 use rollout::release::plan::{
     Advance, Check, Course, ExternalMetric, Flavour, Metric, Outside, Stop, Strategy, linear_steps,
@@ -32,7 +32,7 @@ pub(super) struct Analysis {
     pub(super) interval: Millis,
     pub(super) threshold: u32,
     pub(super) checks: Vec<Check>,
-    pub(super) gates: Gates,
+    pub(super) guards: Guards,
     pub(super) advance: Advance,
     pub(super) course: Course,
     pub(super) outside: Outside,
@@ -56,10 +56,10 @@ pub(super) fn read(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Optio
     let Ways { strategy, stops, has_steps } = strategy(&mut fields, matched.as_ref(), flavour, log);
     let metrics = fields.take("metrics", log).map(|item| metrics::read(&item, around, log)).unwrap_or_default();
     let checks: Vec<Check> = metrics.checks.iter().map(|read| read.check.clone()).collect();
-    let settings = guards::read(&mut fields, flavour, around.choices.gates, log);
+    let settings = guards::read(&mut fields, flavour, around.choices.guards, log);
     let sticky = affinity::read(&mut fields, around.choices.sticky.as_ref(), log);
-    let gates = gates_of(&checks, sticky.is_some(), &settings);
-    let advance = advance::read(&mut fields, flavour, &gates, &strategy, log);
+    let guards = guards_of(&checks, sticky.is_some(), &settings);
+    let advance = advance::read(&mut fields, flavour, &guards, &strategy, log);
     let is_checked = matches!(advance, Advance::Interval);
     metrics.checks.iter().filter(|_| !is_checked).for_each(|read| warn_unchecked(read, log));
     let check_at = metrics.checks.iter().map(|read| read.at).collect();
@@ -72,7 +72,7 @@ pub(super) fn read(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Optio
     let threshold = count_of(threshold, is_counted, &fields, flavour, log);
     let blind_limit = blind_limit_of(blind_limit.as_ref(), &metrics.external, threshold, flavour, log);
     fields.warn_groups(unsupported_fields::ANALYSIS, log);
-    fields.finish(log, if flavour == Flavour::Flagger { ADVICE } else { &[] });
+    fields.finish(log, if flavour == Flavour::Flagger { ADVICE } else { OWN_ADVICE });
     let outside = Outside { hooks, metrics: metrics.external, blind_limit, alerts };
     Some(Analysis {
         rules,
@@ -81,7 +81,7 @@ pub(super) fn read(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Optio
         interval,
         threshold,
         checks,
-        gates,
+        guards,
         advance,
         course,
         outside,
@@ -120,7 +120,8 @@ fn blind_limit_of(
 
 /// Advice for fields that only our own kind has.
 const ADVICE: &[(&str, &str)] = &[
-    ("gates", "is a field of serin.dev/v1alpha1; here use the annotation serin.dev/gates"),
+    ("guards", "is a field of serin.dev/v1alpha1; here use the annotation serin.dev/guards"),
+    ("gates", "is an earlier name of guards; here use the annotation serin.dev/guards"),
     ("advance", "is a field of serin.dev/v1alpha1; a flagger.app release advances at each interval"),
     ("certificate", "is a field of serin.dev/v1alpha1; a flagger.app release advances at each interval"),
     ("steps", "is a field of serin.dev/v1alpha1; here write stepWeights"),
@@ -128,6 +129,8 @@ const ADVICE: &[(&str, &str)] = &[
     ("deadlines", "is a field of serin.dev/v1alpha1; `serin convert` makes one of this document"),
     ("metricsBlindLimit", "is a field of serin.dev/v1alpha1; here it is one less than threshold"),
 ];
+/// Advice for fields that our own kind had once.
+const OWN_ADVICE: &[(&str, &str)] = &[("gates", "is an earlier name of guards: guards judge, gates are approvals")];
 /// What is said of a field of Flagger's that a release on certificate has no use for.
 const UNCHECKED: &str = "is not used: the release advances on certificate; advance: interval checks at each interval";
 

@@ -42,10 +42,14 @@ const ADVICE: &[(&str, &str)] = &[
     ("sticky", "is a field of serin.dev/v1alpha1; here use the annotation serin.dev/sticky"),
     ("versions", "is a field of serin.dev/v1alpha1; Flagger has one canary at a time"),
     ("winner", "is a field of serin.dev/v1alpha1; Flagger has one canary at a time"),
-    ("gates", "is a field of serin.dev/v1alpha1; here use the annotation serin.dev/gates"),
+    ("guards", "is a field of serin.dev/v1alpha1; here use the annotation serin.dev/guards"),
+    ("gates", "is an earlier name of guards; here use the annotation serin.dev/guards"),
 ];
 
-const OWN_ADVICE: &[(&str, &str)] = &[("gates", "stands in analysis: write spec.analysis.gates")];
+const OWN_ADVICE: &[(&str, &str)] = &[
+    ("guards", "stands in analysis: write spec.analysis.guards"),
+    ("gates", "is an earlier name of guards; write spec.analysis.guards"),
+];
 
 /// Reads `spec`: one plan, or one for each version. `None` when a problem was logged.
 pub(super) fn plans(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log: &mut Log) -> Option<Vec<Plan>> {
@@ -154,7 +158,7 @@ fn meant(
         primary: choices.primary.or_else(|| upstream("primary"))?,
         canary: choices.canary.or_else(|| upstream("canary"))?,
         rules: std::mem::take(&mut analysis.rules),
-        gates: analysis.gates.clone(),
+        guards: analysis.guards.clone(),
         advance: analysis.advance,
         sticky: analysis.sticky.take().map(lower_header),
         strategy: analysis.strategy.clone(),
@@ -197,8 +201,8 @@ fn carried(plan: &Plan) -> Result<(), PlanError> {
         sticky: plan.sticky.clone(),
         salt: plan.id.to_string(),
         slot: plan.interval,
-        latency_limit: plan.gates.latency_limit(),
-        fuse: fuse_plan(&plan.gates, 1),
+        latency_limit: plan.guards.latency_limit(),
+        fuse: fuse_plan(&plan.guards, 1),
     };
     let routing = Routing { scope: plan.scope.clone(), primary: plan.primary.clone(), split: Some(split) };
     check_routing(&plan.id, &routing).map_err(|error| {

@@ -116,7 +116,7 @@ fn canary(document: &mut [Entry]) -> Result<(), ConvertError> {
         |name: &str| choices.iter().find(|(key, _)| key.strip_prefix(PREFIX) == Some(name)).map(|(_, v)| v.as_str());
     let Some(spec) = fields(document, "spec") else { return Ok(()) };
     if let Some(analysis) = fields(spec, "analysis") {
-        self::analysis(analysis, choice("gates").unwrap_or("abort"), choice("request-duration-quantile"))?;
+        self::analysis(analysis, choice("guards").unwrap_or("abort"), choice("request-duration-quantile"))?;
     }
     let mut chosen = Vec::new();
     let upstreams = [("primary", choice("upstream-primary")), ("canary", choice("upstream-canary"))];
@@ -157,7 +157,7 @@ fn annotations(document: &mut [Entry]) -> Vec<(String, String)> {
     ours
 }
 
-fn analysis(fields: &mut Vec<Entry>, gates: &str, quantile: Option<&str>) -> Result<(), ConvertError> {
+fn analysis(fields: &mut Vec<Entry>, guards: &str, quantile: Option<&str>) -> Result<(), ConvertError> {
     let number_of = |fields: &[Entry], key: &str| get(fields, key).and_then(number);
     if number_of(fields, "threshold").is_some_and(|threshold| threshold < 1.0) {
         put(fields, "threshold", whole(1));
@@ -180,14 +180,14 @@ fn analysis(fields: &mut Vec<Entry>, gates: &str, quantile: Option<&str>) -> Res
     if asks {
         put(fields, "metricsBlindLimit", whole(threshold as i64 - 1));
     }
-    let gates = match gates {
-        "notify" | "off" => word_of(gates),
+    let guards = match guards {
+        "notify" | "off" => word_of(guards),
         action => {
             // What Flagger's checks let pass is only told.
             Value::Map(vec![entry("action", word_of(action)), entry("latencyRegression", word_of("notify"))])
         }
     };
-    let explicit = [entry("advance", word_of("interval")), entry("gates", gates)];
+    let explicit = [entry("advance", word_of("interval")), entry("guards", guards)];
     fields.splice(0..0, explicit);
     Ok(())
 }

@@ -1,30 +1,30 @@
-//! `spec.analysis.gates`: what may cut, pause or report a canary at any moment. A word for all of them, or each by itself.
+//! `spec.analysis.guards`: what may cut, pause or report a canary at any moment. A word for all of them, or each by itself.
 //!
-//! The limits are the metrics' own `thresholdRange`; here is only what a gate does and how strict a comparison is.
+//! The limits are the metrics' own `thresholdRange`; here is only what a guard does and how strict a comparison is.
 
 use rollout::base::time::Micros;
 use rollout::judgement::guards::Action;
 use rollout::judgement::sample_ratio::SampleRatio;
-use rollout::release::default_guards::GateSettings;
+use rollout::release::default_guards::GuardSettings;
 use rollout::release::plan::Flavour;
 
 use super::reader::{Item, Log, Map};
 
-/// Reads `gates`. `default` is what all do where nothing is said; `None` is off.
-pub(super) fn read(fields: &mut Map<'_>, flavour: Flavour, default: Option<Action>, log: &mut Log) -> GateSettings {
-    // Beside Flagger's checks gates may abort earlier than those would; what those let pass is only told.
+/// Reads `guards`. `default` is what all do where nothing is said; `None` is off.
+pub(super) fn read(fields: &mut Map<'_>, flavour: Flavour, default: Option<Action>, log: &mut Log) -> GuardSettings {
+    // Beside Flagger's checks guards may abort earlier than those would; what those let pass is only told.
     let comparison = match flavour {
         Flavour::Flagger => Action::Notify,
         Flavour::Serin => Action::Pause,
     };
-    let item = if flavour == Flavour::Serin { fields.take("gates", log) } else { None };
-    let Some(item) = item else { return GateSettings::all(default, comparison) };
+    let item = if flavour == Flavour::Serin { fields.take("guards", log) } else { None };
+    let Some(item) = item else { return GuardSettings::all(default, comparison) };
     if item.is_text() {
-        return GateSettings::all(action(&item, log).unwrap_or(default), comparison);
+        return GuardSettings::all(action(&item, log).unwrap_or(default), comparison);
     }
-    let Some(mut each) = item.map(log) else { return GateSettings::all(default, comparison) };
+    let Some(mut each) = item.map(log) else { return GuardSettings::all(default, comparison) };
     let word = each.take("action", log).and_then(|item| action(&item, log));
-    let mut settings = GateSettings::all(word.unwrap_or(default), comparison);
+    let mut settings = GuardSettings::all(word.unwrap_or(default), comparison);
     if let Some(alpha) = each.take("alpha", log).and_then(|item| item.number(log)) {
         settings.alpha = alpha;
     }
@@ -34,7 +34,7 @@ pub(super) fn read(fields: &mut Map<'_>, flavour: Flavour, default: Option<Actio
         .and_then(|count| u32::try_from(count).ok());
     slo(&mut each, &mut settings, log);
     regression(&mut each, &mut settings, log);
-    gate(&mut each, "latency", &mut settings.latency, log, |_, _| ());
+    guard(&mut each, "latency", &mut settings.latency, log, |_, _| ());
     latency_regression(&mut each, &mut settings, log);
     sample_ratio(&mut each, &mut settings, log);
     each.finish(log, &[]);
@@ -52,8 +52,8 @@ pub(super) fn action(item: &Item<'_>, log: &mut Log) -> Option<Option<Action>> {
     })
 }
 
-/// One gate: a word, or a map with `action` and what else it has.
-fn gate(
+/// One guard: a word, or a map with `action` and what else it has.
+fn guard(
     each: &mut Map<'_>,
     name: &'static str,
     does: &mut Option<Action>,
@@ -73,18 +73,18 @@ fn gate(
     fields.finish(log, &[]);
 }
 
-fn slo(each: &mut Map<'_>, settings: &mut GateSettings, log: &mut Log) {
+fn slo(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
     let unless = &mut settings.unless_primary_also;
-    gate(each, "slo", &mut settings.slo, log, |fields, log| {
+    guard(each, "slo", &mut settings.slo, log, |fields, log| {
         if let Some(item) = fields.take("unlessPrimaryAlso", log) {
             *unless = item.boolean(log).unwrap_or(false);
         }
     });
 }
 
-fn regression(each: &mut Map<'_>, settings: &mut GateSettings, log: &mut Log) {
+fn regression(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
     let (margin, floor) = (&mut settings.margin, &mut settings.floor);
-    gate(each, "regression", &mut settings.regression, log, |fields, log| {
+    guard(each, "regression", &mut settings.regression, log, |fields, log| {
         if let Some(times) = fields.take("margin", log).and_then(|item| item.number(log)) {
             *margin = times;
         }
@@ -92,9 +92,9 @@ fn regression(each: &mut Map<'_>, settings: &mut GateSettings, log: &mut Log) {
     });
 }
 
-fn latency_regression(each: &mut Map<'_>, settings: &mut GateSettings, log: &mut Log) {
+fn latency_regression(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
     let (margin, floor) = (&mut settings.latency_margin, &mut settings.latency_floor);
-    gate(each, "latencyRegression", &mut settings.latency_regression, log, |fields, log| {
+    guard(each, "latencyRegression", &mut settings.latency_regression, log, |fields, log| {
         if let Some(times) = fields.take("margin", log).and_then(|item| item.number(log)) {
             *margin = times;
         }
@@ -103,11 +103,11 @@ fn latency_regression(each: &mut Map<'_>, settings: &mut GateSettings, log: &mut
     });
 }
 
-fn sample_ratio(each: &mut Map<'_>, settings: &mut GateSettings, log: &mut Log) {
-    let usual = GateSettings::all(Some(Action::Abort), Action::Abort).sample_ratio;
+fn sample_ratio(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
+    let usual = GuardSettings::all(Some(Action::Abort), Action::Abort).sample_ratio;
     let Some(mut ratio) = settings.sample_ratio.or(usual) else { return };
     let mut does = settings.sample_ratio.map(|ratio| ratio.action);
-    gate(each, "sampleRatio", &mut does, log, |fields, log| {
+    guard(each, "sampleRatio", &mut does, log, |fields, log| {
         if let Some(percent) = fields.take("tolerance", log).and_then(|item| item.number(log)) {
             ratio.tolerance = percent / 100.0;
         }

@@ -61,7 +61,7 @@ fn document(version: &str, kind: &str, spec: &Value, has_annotations: bool) -> V
                 "serin.dev/promotion-hook": of(Shape::Url),
                 "serin.dev/upstream-primary": of(Shape::Upstream),
                 "serin.dev/upstream-canary": of(Shape::Upstream),
-                "serin.dev/gates": { "enum": ["abort", "pause", "notify", "off"] },
+                "serin.dev/guards": { "enum": ["abort", "pause", "notify", "off"] },
             },
         });
     }

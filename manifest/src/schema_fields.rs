@@ -215,7 +215,7 @@ pub(super) const OWN_ANALYSIS: &[Field] = &[
         ]),
         "How strict it is.",
     ),
-    field("gates", Shape::Either(&[ACTION, fields(GATES)]), "What may cut at any moment; abort by default."),
+    field("guards", Shape::Either(&[ACTION, fields(GUARDS)]), "What may abort at any moment; abort by default."),
 ];
 /// Ways to give traffic in our form.
 pub(super) const OWN_WAYS: Need = Need::ExactlyOne(&["stepWeight", "stepWeights", "iterations", "steps"]);
@@ -223,8 +223,8 @@ pub(super) const OWN_WAYS: Need = Need::ExactlyOne(&["stepWeight", "stepWeights"
 const PATIENCE: Shape =
     fields(&[field("after", Shape::Span, ""), field("then", Shape::Word(&["hold", "pause", "fail"]), "")]);
 
-const ONE_GATE: Shape = Shape::Either(&[ACTION, fields(&[field("action", ACTION, "")])]);
-const GATES: &[Field] = &[
+const ONE_GUARD: Shape = Shape::Either(&[ACTION, fields(&[field("action", ACTION, "")])]);
+const GUARDS: &[Field] = &[
     field("action", ACTION, "What all do that say nothing else."),
     field("alpha", Shape::Number, "Bound on a false cut over a whole release; 0.01 by default."),
     field("maxCluster", Shape::Whole(1, 1000), "So many failures may be one event."),
@@ -245,7 +245,7 @@ const GATES: &[Field] = &[
         ]),
         "",
     ),
-    field("latency", ONE_GATE, ""),
+    field("latency", ONE_GUARD, ""),
     field(
         "latencyRegression",
         Shape::Either(&[

@@ -20,7 +20,7 @@ pub(super) const ANNOTATIONS: &[&str] = &[
     "serin.dev/upstream-primary",
     "serin.dev/upstream-canary",
     "serin.dev/sticky",
-    "serin.dev/gates",
+    "serin.dev/guards",
     "serin.dev/request-duration-quantile",
 ];
 
@@ -32,8 +32,8 @@ pub(super) struct Choices<'a> {
     pub(super) canary_at: Option<Item<'a>>,
     pub(super) promotion: Promotion,
     pub(super) sticky: Option<StickyKey>,
-    /// What the gates do when they trip, where `analysis` does not say; `None` turns them off.
-    pub(super) gates: Option<Action>,
+    /// What the guards do when they trip, where `analysis` does not say; `None` turns them off.
+    pub(super) guards: Option<Action>,
     /// The quantile of `request-duration` where the metric has none of its own.
     pub(super) quantile: Option<f64>,
 }
@@ -46,7 +46,7 @@ impl Default for Choices<'_> {
             canary_at: None,
             promotion: Promotion::Copy { hook: None },
             sticky: None,
-            gates: Some(Action::Abort),
+            guards: Some(Action::Abort),
             quantile: None,
         }
     }
@@ -64,7 +64,10 @@ pub(super) fn from_annotations<'a>(annotations: &[(String, Item<'a>)], log: &mut
             "serin.dev/promotion-hook" => hook = url(item, log).map(|url| (item, url)),
             "serin.dev/upstream-primary" => choices.primary = parsed(item, Upstream::parse(&text), log),
             "serin.dev/upstream-canary" => choices.canary = parsed(item, Upstream::parse(&text), log),
-            "serin.dev/gates" => choices.gates = guards::action(item, log).unwrap_or(choices.gates),
+            "serin.dev/guards" => choices.guards = guards::action(item, log).unwrap_or(choices.guards),
+            "serin.dev/gates" => {
+                item.refuse(log, "is an earlier name; write serin.dev/guards: guards judge, gates are approvals")
+            }
             "serin.dev/sticky" => choices.sticky = sticky_text(item, &text, log),
             "serin.dev/request-duration-quantile" => choices.quantile = quantile_text(item, &text, log),
             _ => item.refuse(log, format!("belongs to an unknown annotation{}", did_you_mean(name, ANNOTATIONS))),

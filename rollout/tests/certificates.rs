@@ -9,8 +9,8 @@ use fixture::{id, on_certificate, word};
 use rollout::base::time::Micros;
 use rollout::controller::{Event, Verb};
 use rollout::judgement::certificate::Otherwise;
-use rollout::judgement::guards::{Action, GateName};
-use rollout::release::default_guards::{GateSettings, gates_of};
+use rollout::judgement::guards::{Action, GuardName};
+use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::phase::{Cause, Hold, Note, Phase, Proof};
 
 const FAST: Micros = Micros(9_000);
@@ -46,7 +46,7 @@ fn with_little_traffic_it_takes_as_many_requests_as_the_table_says_afresh_on_eac
     let mut scene = Scene::new(|spec| {
         on_certificate(spec, Otherwise::Hold, Otherwise::Hold);
         // The share stays at 10 % here whatever the weight.
-        spec.gates.sample_ratio = None;
+        spec.guards.sample_ratio = None;
     });
     for _ in 0..3 {
         let reports = until_left(&mut scene, [9, 1], 2_000).unwrap();
@@ -64,7 +64,7 @@ fn a_restart_forgets_no_proof() {
     assert_eq!(until_left(&mut scene, [9, 1], 2_000), Some(72));
 }
 
-/// One request in 50 fails: above the limit of 1 %, but far from the evidence that the gate is told to ask for.
+/// One request in 50 fails: above the limit of 1 %, but far from the evidence that the guard is told to ask for.
 #[test]
 fn what_is_not_proven_is_held_paused_or_failed_as_the_plan_says() {
     for (otherwise, phase) in
@@ -72,8 +72,8 @@ fn what_is_not_proven_is_held_paused_or_failed_as_the_plan_says() {
     {
         let mut scene = Scene::new(|spec| {
             on_certificate(spec, otherwise, Otherwise::Hold);
-            spec.gates.gates.retain(|gate| gate.rule.name() == GateName::Slo);
-            spec.gates.alpha = 1e-300;
+            spec.guards.guards.retain(|guard| guard.rule.name() == GuardName::Slo);
+            spec.guards.alpha = 1e-300;
         });
         for report in 0..6_100u64 {
             scene.serve([90, 10], u64::from(report % 5 == 0), FAST);
@@ -112,7 +112,7 @@ fn no_traffic_is_no_proof_and_has_a_deadline_of_its_own() {
 fn a_bad_canary_is_cut_long_before_it_is_proven_and_a_paused_one_stays_though_proven() {
     let mut scene = scene();
     (0..20).for_each(|_| drop(scene.report(3)));
-    assert!(matches!(scene.canary().phase, Phase::Failed(_, Cause::Gates(_))));
+    assert!(matches!(scene.canary().phase, Phase::Failed(_, Cause::Guards(_))));
 
     let mut scene = self::scene();
     scene.happen(Event::Asked(id("web"), Verb::Pause { actor: word("ana"), reason: "lunch".into() }));
@@ -129,23 +129,24 @@ fn a_wrong_share_pauses_the_release_and_says_that_the_evidence_is_suspect() {
         Note::Tripped(verdict) => verdict.tripped,
         _ => None,
     });
-    assert_eq!(told, Some((Action::Pause, GateName::SampleRatio)), "10 % was meant, 25 % came");
+    assert_eq!(told, Some((Action::Pause, GuardName::SampleRatio)), "10 % was meant, 25 % came");
     assert_eq!(scene.canary().phase.name(), "Paused");
 }
 
 /// The primary answers in 300 ms, of which nobody complains; the canary takes 400.
 #[test]
-fn a_canary_slower_than_the_primary_trips_its_gate_although_it_is_within_the_limit() {
+fn a_canary_slower_than_the_primary_trips_its_guard_although_it_is_within_the_limit() {
     let slower = |margin: f64| {
         let mut scene = Scene::new(|spec| {
-            let all = GateSettings { latency_margin: margin, ..GateSettings::all(Some(Action::Abort), Action::Pause) };
-            spec.gates = gates_of(&spec.checks, false, &all);
+            let all =
+                GuardSettings { latency_margin: margin, ..GuardSettings::all(Some(Action::Abort), Action::Pause) };
+            spec.guards = guards_of(&spec.checks, false, &all);
         });
         for _ in 0..400 {
             scene.serve_each([(90, Micros(300_000)), (10, Micros(400_000))]);
         }
         scene.canary().verdict.clone().unwrap().tripped
     };
-    assert_eq!(slower(1.1), Some((Action::Pause, GateName::LatencyRegression)));
+    assert_eq!(slower(1.1), Some((Action::Pause, GuardName::LatencyRegression)));
     assert_eq!(slower(1.5), None);
 }

@@ -52,5 +52,5 @@ fn a_release_that_a_red_button_keeps_from_beginning_counts_as_one() {
     }
     let replayed = replay.unwrap().finish().unwrap();
     assert_eq!(replayed.ended.unwrap().outcome, Outcome::Aborted);
-    assert_eq!((replayed.ended_otherwise, replayed.cut_by_gates), (None, false));
+    assert_eq!((replayed.ended_otherwise, replayed.cut_by_guards), (None, false));
 }

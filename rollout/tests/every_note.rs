@@ -63,7 +63,7 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
         "check failed",
         "check without a value",
         "fuse of proxy",
-        "gate tripped",
+        "guard tripped",
         "holds:",
         "promotion hook failed",
         "proven; waits for the approval to promote",
@@ -123,7 +123,7 @@ fn of_note(note: &Note) -> usize {
 fn of_cause(cause: &Cause) -> usize {
     match cause {
         Cause::Checks { .. } => 0,
-        Cause::Gates(_) => 1,
+        Cause::Guards(_) => 1,
         Cause::Undecided { .. } => 2,
         Cause::Asked { .. } => 3,
         Cause::Objections { .. } => 4,

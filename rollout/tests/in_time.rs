@@ -9,7 +9,7 @@ use rollout::base::time::Millis;
 use rollout::controller::{Event, Verb};
 use rollout::judgement::certificate::Otherwise;
 use rollout::judgement::guards::Action;
-use rollout::release::default_guards::{GateSettings, gates_of};
+use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::inquiry::Heard;
 use rollout::release::integrations::HookKind;
 use rollout::release::plan::{Deadlines, Spec, Stop, Strategy};
@@ -54,10 +54,10 @@ fn a_step_at_the_share_in_force_is_proven_by_its_own_requests() {
 }
 
 #[test]
-fn a_gate_that_pauses_hides_no_other() {
+fn a_guard_that_pauses_hides_no_other() {
     let mut walk = Walk::new("paused_by_each", |spec| {
         on_certificate(spec, Otherwise::Hold, Otherwise::Hold);
-        spec.gates = gates_of(&spec.checks, false, &GateSettings::all(Some(Action::Pause), Action::Pause));
+        spec.guards = guards_of(&spec.checks, false, &GuardSettings::all(Some(Action::Pause), Action::Pause));
     });
     walk.release("v2");
     say(&mut walk, "report: 1500 and 500, all good", [1500, 500], false);

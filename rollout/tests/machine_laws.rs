@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rollout::base::time::Millis;
 use rollout::controller::canary::Canary;
 use rollout::judgement::certificate::{CertificateFinding, CertificateVerdict, Otherwise};
-use rollout::judgement::guards::{Action, GateName, GatesVerdict, Rule};
+use rollout::judgement::guards::{Action, GuardName, GuardsVerdict, Rule};
 use rollout::release::approvals::Approvals;
 use rollout::release::inquiry::{Asking, Callee, Heard, Purpose};
 use rollout::release::integrations::{Blind, HookKind};
@@ -112,8 +112,8 @@ fn given<'a>(plan: &'a Plan, hold: Option<&'a Hold>) -> Given<'a> {
     Given { plan, approvals: &CLOSED, promoted: None, hold }
 }
 
-fn tripped(action: Action) -> GatesVerdict {
-    GatesVerdict { findings: Vec::new(), needed: 4.6, ratio: None, tripped: Some((action, GateName::Slo)) }
+fn tripped(action: Action) -> GuardsVerdict {
+    GuardsVerdict { findings: Vec::new(), needed: 4.6, ratio: None, tripped: Some((action, GuardName::Slo)) }
 }
 
 fn phases() -> impl Strategy<Value = Phase> {

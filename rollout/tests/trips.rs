@@ -6,19 +6,19 @@ mod fixture;
 
 use rollout::base::time::Millis;
 use rollout::controller::Event;
-use rollout::judgement::guards::{Action, Gate, Gates, Rule};
+use rollout::judgement::guards::{Action, Guard, Guards, Rule};
 use rollout::release::phase::{Hold, Note, Phase};
 
 use fixture::net::Net;
 use fixture::{id, plan, released};
 
-/// A release on three workers; its gate may forgive an outage of both versions.
+/// A release on three workers; its guard may forgive an outage of both versions.
 fn begin(unless_primary_also: bool) -> Net {
     let mut net = Net::new(3);
     let rule = Rule::Slo { limit: 0.01, unless_primary_also };
-    let gates = Gates { gates: vec![Gate { rule, action: Action::Abort }], ..fixture::spec("web").gates };
+    let guards = Guards { guards: vec![Guard { rule, action: Action::Abort }], ..fixture::spec("web").guards };
     net.happen(Event::Declared(Box::new(plan("web", |spec| {
-        spec.gates = gates;
+        spec.guards = guards;
         spec.threshold = 1_000;
     }))));
     net.calm(Millis(1_000));
@@ -72,7 +72,7 @@ fn a_trip_that_comes_after_the_cut_is_told_too() {
 }
 
 #[test]
-fn a_trip_that_the_gates_forgive_holds_the_release_and_is_armed_again_ever_later() {
+fn a_trip_that_the_guards_forgive_holds_the_release_and_is_armed_again_ever_later() {
     let (mut net, web) = (begin(true), id("web"));
     let mut waits = Vec::new();
     for round in 0..8 {

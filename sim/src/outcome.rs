@@ -11,7 +11,7 @@ pub struct Outcome {
     pub end: Option<End>,
     /// Steps taken.
     pub step: usize,
-    /// Checks that failed, and gates that tripped without cutting.
+    /// Checks that failed, and guards that tripped without cutting.
     pub alarms: u32,
     /// What users got from the canary until the last of them was sent there; when promoted, until then.
     pub canary: Received,

@@ -41,11 +41,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What a plan holds against the canary: its checks' thresholds, or where it has none of a kind its gates' limits.
+    /// What a plan holds against the canary: its checks' thresholds, or where it has none of a kind its guards' limits.
     pub fn of(plan: &Plan) -> Self {
         let mut limits = Self { failed: 1.0, slow: 1.0 };
-        for gate in &plan.gates.gates {
-            match gate.rule {
+        for guard in &plan.guards.guards {
+            match guard.rule {
                 guards::Rule::Slo { limit, .. } => limits.failed = limit,
                 guards::Rule::Latency { share, .. } => limits.slow = share,
                 guards::Rule::Regression { .. } | guards::Rule::LatencyRegression { .. } => {}

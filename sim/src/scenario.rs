@@ -68,13 +68,13 @@ impl Scenario {
         }
     }
 
-    /// The latency above which a good answer is slow, if the plan's checks or gates limit it.
+    /// The latency above which a good answer is slow, if the plan's checks or guards limit it.
     pub fn latency_limit(&self) -> Option<Micros> {
         let of_checks = self.plan.checks.iter().filter_map(|check| match check.metric {
             Metric::Duration { .. } => check.range.max.map(|max_ms| Micros((max_ms * 1000.0) as u64)),
             Metric::SuccessRate => None,
         });
-        of_checks.min().or_else(|| self.plan.gates.latency_limit())
+        of_checks.min().or_else(|| self.plan.guards.latency_limit())
     }
 
     /// The share of failures that all incidents together cause at a moment.

@@ -117,9 +117,9 @@ fn fault_while_away(scenario: &mut Scenario) {
 fn a_cut_reaches_a_worker_that_was_away() {
     let scenario = scenario(|scenario| {
         fault_while_away(scenario);
-        // This gate has no fuse.
+        // This guard has no fuse.
         scenario.plan = plan(|spec| {
-            spec.gates.gates.retain(|gate| gate.rule.name() == rollout::judgement::guards::GateName::Regression);
+            spec.guards.guards.retain(|guard| guard.rule.name() == rollout::judgement::guards::GuardName::Regression);
         });
     });
     for outcome in runs(&scenario, 0..4) {
@@ -142,7 +142,7 @@ fn an_outage_of_both_versions_is_no_regression() {
     let edit = |scenario: &mut Scenario| {
         scenario.incidents = vec![outage];
         scenario.plan = plan(|spec| {
-            spec.gates.gates.retain(|gate| gate.rule.name() == rollout::judgement::guards::GateName::Regression);
+            spec.guards.guards.retain(|guard| guard.rule.name() == rollout::judgement::guards::GuardName::Regression);
             spec.threshold = 100;
         });
     };
@@ -182,7 +182,7 @@ fn heavy_users_and_their_retries_are_clusters() {
     survives(|scenario| {
         scenario.plan = plan(|spec| {
             spec.sticky = Some(StickyKey::Cookie("user".into()));
-            spec.gates.max_cluster = 10;
+            spec.guards.max_cluster = 10;
         });
         let users = Users { count: 3_000, heavy: 20, heavy_share: 0.1, spell: SECOND };
         (scenario.traffic.users, scenario.traffic.client_retries) = (Some(users), 2);

@@ -63,9 +63,9 @@ pub struct Options {
     /// Decides which of the canary's requests fail.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Switch the gates off: nothing is cut then, and this benchmark must say so and fail.
+    /// Switch the guards off: nothing is cut then, and this benchmark must say so and fail.
     #[arg(long)]
-    pub without_gates: bool,
+    pub without_guards: bool,
     /// Print JSON instead of the table; target/bench/abort.json is written in any case.
     #[arg(long)]
     pub json: bool,

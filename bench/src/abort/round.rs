@@ -54,7 +54,7 @@ impl Kind {
     #[must_use]
     pub const fn must_end(self) -> Ended {
         match self.mode {
-            Mode::Start | Mode::Late => Ended::Gates,
+            Mode::Start | Mode::Late => Ended::Guards,
             Mode::Healthy => Ended::NotCut,
         }
     }
@@ -77,8 +77,8 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// A gate cut it.
-    Gates,
+    /// A guard cut it.
+    Guards,
     /// Something else cut it.
     OtherCause,
     /// It was cut before it went bad.
@@ -129,9 +129,9 @@ impl Rounds {
         let upstream = async |version: &str, seed| Upstream::start(Behaviour::healthy(version), seed).await;
         let primary = Arc::new(upstream("v1", options.seed.wrapping_mul(2)).await?);
         let canary = Arc::new(upstream("v2", options.seed.wrapping_mul(2).wrapping_add(1)).await?);
-        // The next check is an hour away: whatever is cut is cut by a gate.
+        // The next check is an hour away: whatever is cut is cut by a guard.
         let steady = Manifest::steady(&options.weight.to_string())?;
-        let manifest = if options.without_gates { steady } else { steady.gated()? };
+        let manifest = if options.without_guards { steady } else { steady.guarded()? };
         let clock = AgentClock::read()?;
         let stage = Stage::start_with(case, Versions { primary, canary }, &manifest, |setup| setup).await?;
         Ok(Self { stage, clock, options: options.clone(), played: 0 })
@@ -180,7 +180,7 @@ impl Rounds {
             "(all, bad) canary responses: client {by_client:?}, Envoy {by_envoy:?}"
         );
         self.nothing_after(&samples, &revision, &end)?;
-        let is_cut = matches!(end.ended, Ended::Gates | Ended::OtherCause);
+        let is_cut = matches!(end.ended, Ended::Guards | Ended::OtherCause);
         let verdict = self.clock.instant(end.event.at_ms);
         let exposure = is_cut.then(|| exposure(&samples, &revision, verdict, end.in_force)).flatten();
         Ok(Round { ended: end.ended, verdict: end.event.message, received, exposure, flaw })
@@ -231,7 +231,7 @@ impl Rounds {
         };
         if let Some(event) = bad {
             let ended = match event.detail {
-                Note::Aborted(Cause::Gates(_)) => Ended::Gates,
+                Note::Aborted(Cause::Guards(_)) => Ended::Guards,
                 _ => Ended::OtherCause,
             };
             return Ok(End { ended, event, in_force: self.in_force().await? });

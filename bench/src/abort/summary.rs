@@ -47,7 +47,7 @@ pub struct Row {
     pub goal: Option<f64>,
     /// Whether the median is at most that.
     pub goal_met: Option<bool>,
-    /// Whether every round ended as it must: a bad canary cut by a gate, a healthy one not at all.
+    /// Whether every round ended as it must: a bad canary cut by a guard, a healthy one not at all.
     pub as_it_must: bool,
     /// Nine in ten rounds had at most this many bad responses.
     pub bad_responses_p90: Option<f64>,
@@ -82,8 +82,8 @@ pub struct Report {
     pub healthy_for_ms: u128,
     /// Decides which requests failed.
     pub seed: u64,
-    /// Whether the gates were on.
-    pub gates: bool,
+    /// Whether the guards were on.
+    pub guards: bool,
     /// Envoy's worker threads.
     pub envoy_workers: usize,
     /// Keep-alive connections of the load.
@@ -195,7 +195,7 @@ impl Row {
         } else if count(Ended::NotCut) > 0 {
             remarks.push(format!("{name}: NOT CUT in {} of {} rounds", count(Ended::NotCut), self.rounds));
         }
-        for (ended, what) in [(Ended::OtherCause, "NOT CUT BY A GATE"), (Ended::WhileHealthy, "CUT WHILE HEALTHY")] {
+        for (ended, what) in [(Ended::OtherCause, "NOT CUT BY A GUARD"), (Ended::WhileHealthy, "CUT WHILE HEALTHY")] {
             if count(ended) > 0 {
                 remarks.push(format!("{name}: {what} in {} rounds, such as: {}", count(ended), verdict(ended)));
             }
@@ -245,13 +245,13 @@ impl Report {
 
     fn circumstances(&self) -> String {
         let [before, after] = self.load_average.map(|load| load.map_or("?".to_owned(), |load| format!("{load:.1}")));
-        let gates = if self.gates { "abort" } else { "OFF" };
+        let guards = if self.guards { "abort" } else { "OFF" };
         format!(
             "\nCounted by the client, each round against Envoy's own counters. Exposure: first bad response received to last \
              request\nthat the canary got; detect: to the agent's verdict (to 1 ms); push: from there, below 0 when the canary \
              got none after\nthe verdict; in force: verdict until the agent knew of all workers that the cut was in force. They \
              add up in each round,\ntheir medians need not. start: bad when the release begins; late: after {} s of health; \
-             healthy: both versions at half\nthe objective for {} s. Gates: {gates}. Seed {}.\n\
+             healthy: both versions at half\nthe objective for {} s. Guards: {guards}. Seed {}.\n\
              {} Envoy worker threads, {} keep-alive connections, open loop. {}, {} CPUs, Linux {}; load average {before} \
              before, {after} after.\n{}; Envoy {}; module {} KiB.\n",
             self.health_ms as f64 / 1e3,
@@ -284,20 +284,20 @@ mod tests {
         let received =
             Received { requests: 500, canary_responses: 50, bad_responses, rps: 1000.0, ..Received::default() };
         let exposure = Exposure { exposure_ms: detect_ms + push_ms, detect_ms, push_ms, in_force_ms: 2.0 };
-        let exposure = (ended == Ended::Gates).then_some(exposure);
+        let exposure = (ended == Ended::Guards).then_some(exposure);
         Round { ended, verdict: "because".to_owned(), received, exposure, flaw: None }
     }
 
     const START: Kind = Kind { mode: Mode::Start, fail_percent: 20.0 };
 
     fn three(last: Round) -> Row {
-        let rounds = vec![round(7, Ended::Gates, [100.0, -4.0]), round(3, Ended::Gates, [50.0, 6.0]), last];
+        let rounds = vec![round(7, Ended::Guards, [100.0, -4.0]), round(3, Ended::Guards, [50.0, 6.0]), last];
         Row::new(START, &options(), rounds, Vec::new())
     }
 
     #[test]
     fn a_row_has_medians_beside_every_rounds_figures() {
-        let row = three(round(5, Ended::Gates, [80.0, 1.0]));
+        let row = three(round(5, Ended::Guards, [80.0, 1.0]));
         assert_eq!((row.bad_responses, row.bad_responses_max), (Some(5.0), Some(7.0)));
         assert!((row.bad_responses_p90.unwrap() - 6.6).abs() < 1e-9);
         // 81 is the median of 96, 56 and 81.
@@ -316,11 +316,11 @@ mod tests {
 
     #[test]
     fn a_median_above_the_goal_is_missed_although_all_were_cut() {
-        let rounds = [7, 7, 3].map(|bad| round(bad, Ended::Gates, [1.0, 1.0])).to_vec();
+        let rounds = [7, 7, 3].map(|bad| round(bad, Ended::Guards, [1.0, 1.0])).to_vec();
         let row = Row::new(START, &options(), rounds, Vec::new());
         assert!(row.as_it_must && row.goal_met == Some(false) && row.line().contains("<= 6 MISSED"));
         let slower = Options { rps: 500.0, ..options() };
-        let row = Row::new(START, &slower, vec![round(7, Ended::Gates, [1.0, 1.0])], Vec::new());
+        let row = Row::new(START, &slower, vec![round(7, Ended::Guards, [1.0, 1.0])], Vec::new());
         assert_eq!((row.goal, row.goal_met), (None, None), "the goals are for another load");
     }
 
@@ -328,14 +328,14 @@ mod tests {
     fn a_release_that_was_not_cut_as_it_must_is_said_and_counts_as_missed() {
         for (ended, said) in [
             (Ended::NotCut, "NOT CUT in 1 of 3 rounds"),
-            (Ended::OtherCause, "NOT CUT BY A GATE in 1 rounds, such as: because"),
+            (Ended::OtherCause, "NOT CUT BY A GUARD in 1 rounds, such as: because"),
             (Ended::WhileHealthy, "CUT WHILE HEALTHY in 1 rounds"),
         ] {
             let row = three(round(1, ended, [1.0, 1.0]));
             assert!(!row.as_it_must && row.goal_met == Some(false), "{ended:?}");
             assert!(row.remarks().iter().any(|remark| remark.contains(said)), "{:?}", row.remarks());
         }
-        let short = Row::new(START, &options(), vec![round(1, Ended::Gates, [1.0, 1.0])], vec!["slow".to_owned()]);
+        let short = Row::new(START, &options(), vec![round(1, Ended::Guards, [1.0, 1.0])], vec!["slow".to_owned()]);
         assert!(!short.as_it_must, "two rounds are missing");
         assert!(short.remarks().iter().any(|remark| remark.contains("only 1 of 3")), "{:?}", short.remarks());
         assert!(

@@ -3,7 +3,7 @@
 //! A real Envoy, the deployed module and a real agent stay up for all rounds; each round is one release under a steady open
 //! load, counted by the client that receives the responses. Releases are bad from the start, go bad after a time of health,
 //! or stay healthy, and then must not be cut. The kinds take turns round by round, so that whatever else the machine does
-//! meets all alike. A bad release that is not cut, or not by a gate, or a healthy one that is, makes this fail; a goal that
+//! meets all alike. A bad release that is not cut, or not by a guard, or a healthy one that is, makes this fail; a goal that
 //! is missed is said in the table.
 
 use std::process::ExitCode;
@@ -70,7 +70,7 @@ async fn measure(case: &Case, options: &Options) -> Result<Report> {
         health_ms: options.health.as_millis(),
         healthy_for_ms: options.healthy_for.as_millis(),
         seed: options.seed,
-        gates: !options.without_gates,
+        guards: !options.without_guards,
         envoy_workers,
         connections: CONNECTIONS,
         load_average: [load_before, load_average()],
@@ -126,7 +126,7 @@ fn told(round: &Round) -> String {
     let flaw = round.flaw.as_ref().map(|flaw| format!("invalid ({flaw}): ")).unwrap_or_default();
     let bad = format!("{flaw}{} of {} responses bad", round.received.bad_responses, round.received.canary_responses);
     match (round.ended, round.exposure) {
-        (Ended::Gates | Ended::OtherCause, Some(exposure)) => format!("{bad} within {:.0} ms", exposure.exposure_ms),
+        (Ended::Guards | Ended::OtherCause, Some(exposure)) => format!("{bad} within {:.0} ms", exposure.exposure_ms),
         (Ended::NotCut, _) => format!("{bad}, not cut"),
         _ => format!("{bad}, cut: {}", round.verdict),
     }

@@ -229,9 +229,9 @@ fn slices(requests: u64) -> impl Iterator<Item = u64> {
     std::iter::repeat_n(SLICE, (requests / SLICE) as usize).chain((rest > 0).then_some(rest))
 }
 
-/// The shipped example, gates, fuse and all, as a release that stays where it is, at one weight and sticky by a header.
+/// The shipped example, guards, fuse and all, as a release that stays where it is, at one weight and sticky by a header.
 fn manifest() -> Result<Manifest> {
-    Manifest::steady(&CANARY_PERCENT.to_string())?.gated()?.sticky(&format!("{{ header: {KEY_HEADER} }}"))
+    Manifest::steady(&CANARY_PERCENT.to_string())?.guarded()?.sticky(&format!("{{ header: {KEY_HEADER} }}"))
 }
 
 async fn begin_release(agent: &Agent, envoy: &Envoy) -> Result<()> {
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn the_shipped_files_still_have_what_is_changed_in_them() {
         let text = manifest().unwrap().text().to_owned();
-        assert!(text.contains("sticky: { header: ") && text.contains("# gates: abort"), "{text}");
+        assert!(text.contains("sticky: { header: ") && text.contains("# guards: abort"), "{text}");
         beside_the_shipped_one(::tests::envoy::STANDALONE, &[]).unwrap();
     }
 

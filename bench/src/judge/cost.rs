@@ -16,7 +16,7 @@ use rollout::worker::messages::{Incarnation, Position};
 use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 use serde::Serialize;
 
-use super::product::{Which, gates, is_tripped, key, slot};
+use super::product::{Which, guards, is_tripped, key, slot};
 use crate::quartiles::Quartiles;
 
 const SLICES: usize = 60;
@@ -40,7 +40,7 @@ pub fn costs() -> Vec<Cost> {
     let mut all: Vec<Measured> = vec![
         ("8 libm::exp", Box::new(eight_exps), Vec::new()),
         ("update with a slot", updates(), Vec::new()),
-        ("look at all gates", looks(), Vec::new()),
+        ("look at all guards", looks(), Vec::new()),
         ("report: fold, update, look", reports(), Vec::new()),
     ];
     for _ in 0..SLICES {
@@ -67,9 +67,9 @@ fn eight_exps(times: u32) {
     }
 }
 
-/// A slot opens, is observed and settles, in each of the default gates' tests.
+/// A slot opens, is observed and settles, in each of the default guards' tests.
 fn updates() -> Box<dyn FnMut(u32)> {
-    let (mut tests, mut number) = (gates(Which::Default).begin(), 0);
+    let (mut tests, mut number) = (guards(Which::Default).begin(), 0);
     Box::new(move |times| (0..times).for_each(|_| update(&mut tests, &mut number)))
 }
 
@@ -80,21 +80,21 @@ fn update(tests: &mut Sequential, number: &mut u32) {
 }
 
 fn looks() -> Box<dyn FnMut(u32)> {
-    let gates = gates(Which::Default);
-    let (mut tests, mut number) = (gates.begin(), 0);
+    let guards = guards(Which::Default);
+    let (mut tests, mut number) = (guards.begin(), 0);
     (0..100).for_each(|_| update(&mut tests, &mut number));
     Box::new(move |times| {
         (0..times).for_each(|_| {
-            black_box(is_tripped(&gates, black_box(&tests)));
+            black_box(is_tripped(&guards, black_box(&tests)));
         });
     })
 }
 
 /// What the agent does with one worker's report in the middle of a release, the wire apart.
 fn reports() -> Box<dyn FnMut(u32)> {
-    let gates = gates(Which::Default);
+    let guards = guards(Which::Default);
     let mut evidence = Evidence::default();
-    evidence.begin_release(Epoch(1), Millis(60_000), &gates);
+    evidence.begin_release(Epoch(1), Millis(60_000), &guards);
     let canary = CanaryId::new("prod", "web");
     let mut number = 0;
     Box::new(move |times| {
@@ -119,7 +119,7 @@ fn reports() -> Box<dyn FnMut(u32)> {
                 let position = Position { canary: canary.clone(), epoch: Epoch(1), slot: Slot(number + 1) };
                 evidence.position(Incarnation(1), &position, now);
             }
-            black_box(evidence.judge(&gates, now));
+            black_box(evidence.judge(&guards, now));
         }
     })
 }

@@ -87,7 +87,7 @@ fn notes(summary: &Summary) -> String {
         summary.runs
     );
     notes += &match summary.alpha {
-        Some(alpha) => format!("; the gates' own bound is {} a release.\n", percent(alpha * 100.0)),
+        Some(alpha) => format!("; the guards' own bound is {} a release.\n", percent(alpha * 100.0)),
         None => ".\n".into(),
     };
     notes + "The other tools are idealised: perfect metrics at once, routes that change at once.\n"

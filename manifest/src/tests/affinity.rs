@@ -49,8 +49,8 @@ fn it_is_honoured_and_its_users_are_clusters() {
     let plan = plan_of(&EXAMPLE.replace("    metrics:\n", "    sessionAffinity: { cookieName: a }\n    metrics:\n"));
     assert_eq!(plan.unsupported, []);
     let drawn = plan_of(EXAMPLE);
-    assert!(plan.gates.max_cluster > drawn.gates.max_cluster, "one user's failures may be one event");
-    assert_eq!(plan.gates.sample_ratio, None, "users are given by weight, not requests");
+    assert!(plan.guards.max_cluster > drawn.guards.max_cluster, "one user's failures may be one event");
+    assert_eq!(plan.guards.sample_ratio, None, "users are given by weight, not requests");
 }
 
 #[test]

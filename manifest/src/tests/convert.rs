@@ -72,11 +72,11 @@ fn what_flagger_takes_for_granted_is_written() {
     for (lines, part) in [
         (
             "    stepWeight: 10",
-            "    advance: interval\n    gates:\n      action: abort\n      latencyRegression: notify\n",
+            "    advance: interval\n    guards:\n      action: abort\n      latencyRegression: notify\n",
         ),
-        (", serin.dev/gates: pause@    stepWeight: 10", "      action: pause\n      latencyRegression: notify\n"),
-        (", serin.dev/gates: notify@    stepWeight: 10", "    gates: notify\n"),
-        (", serin.dev/gates: \"off\"@    stepWeight: 10", "    gates: off\n"),
+        (", serin.dev/guards: pause@    stepWeight: 10", "      action: pause\n      latencyRegression: notify\n"),
+        (", serin.dev/guards: notify@    stepWeight: 10", "    guards: notify\n"),
+        (", serin.dev/guards: \"off\"@    stepWeight: 10", "    guards: off\n"),
         (", serin.dev/sticky: clientAddress@    stepWeight: 10", "  sticky:\n    clientAddress: true\n"),
         (
             ", serin.dev/promotion-hook: \"http://a/b\"@    stepWeight: 10",

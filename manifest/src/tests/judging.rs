@@ -1,8 +1,8 @@
-//! What a manifest says of gates and certificates: every field, its default, and every rule that it may break.
+//! What a manifest says of guards and certificates: every field, its default, and every rule that it may break.
 
 use rollout::base::time::{Micros, Millis};
 use rollout::judgement::certificate::{Certificate, Otherwise};
-use rollout::judgement::guards::{Action, Gates, Rule};
+use rollout::judgement::guards::{Action, Guards, Rule};
 use rollout::release::plan::Advance;
 
 use super::{EXAMPLE, WEIGHTED, plan_of, read, warnings};
@@ -13,12 +13,12 @@ fn with(lines: &str) -> String {
     EXAMPLE.replacen("    advance: certificate\n", &lines, 1)
 }
 
-fn gates(lines: &str) -> Gates {
-    plan_of(&with(lines)).gates.clone()
+fn guards(lines: &str) -> Guards {
+    plan_of(&with(lines)).guards.clone()
 }
 
-fn actions(gates: &Gates) -> Vec<(&'static str, Action)> {
-    gates.gates.iter().map(|gate| (gate.rule.name().name(), gate.action)).collect()
+fn actions(guards: &Guards) -> Vec<(&'static str, Action)> {
+    guards.guards.iter().map(|guard| (guard.rule.name().name(), guard.action)).collect()
 }
 
 fn refused(lines: &str) -> String {
@@ -32,38 +32,38 @@ fn certificate(text: &str) -> Certificate {
 }
 
 #[test]
-fn gates_follow_from_the_thresholds() {
-    let gates = gates("");
-    let abort = ["slo", "regression", "latency"].map(|gate| (gate, Action::Abort));
-    assert_eq!(actions(&gates)[..3], abort);
-    assert_eq!(actions(&gates)[3], ("latencyRegression", Action::Pause));
-    assert_eq!(gates.sample_ratio.map(|ratio| ratio.action), Some(Action::Pause));
-    assert!((gates.alpha - 0.01).abs() < 1e-12 && gates.max_cluster == 1);
+fn guards_follow_from_the_thresholds() {
+    let guards = guards("");
+    let abort = ["slo", "regression", "latency"].map(|guard| (guard, Action::Abort));
+    assert_eq!(actions(&guards)[..3], abort);
+    assert_eq!(actions(&guards)[3], ("latencyRegression", Action::Pause));
+    assert_eq!(guards.sample_ratio.map(|ratio| ratio.action), Some(Action::Pause));
+    assert!((guards.alpha - 0.01).abs() < 1e-12 && guards.max_cluster == 1);
 }
 
 #[test]
 fn one_word_softens_all_or_switches_them_off() {
-    assert!(actions(&gates("gates: notify")).iter().all(|(_, action)| *action == Action::Notify));
-    let off = plan_of(&with("gates: off"));
-    assert!(off.gates.is_empty() && off.advance == Advance::Interval, "nothing to certify is left");
-    assert!(refused("gates: of").contains("spec.analysis.gates"));
+    assert!(actions(&guards("guards: notify")).iter().all(|(_, action)| *action == Action::Notify));
+    let off = plan_of(&with("guards: off"));
+    assert!(off.guards.is_empty() && off.advance == Advance::Interval, "nothing to certify is left");
+    assert!(refused("guards: of").contains("spec.analysis.guards"));
 }
 
 #[test]
-fn each_gate_can_be_set() {
-    let gates = gates(
-        "gates:\n  action: pause\n  alpha: 0.001\n  maxCluster: 4\n  slo: { action: abort, unlessPrimaryAlso: true }\n  \
+fn each_guard_can_be_set() {
+    let guards = guards(
+        "guards:\n  action: pause\n  alpha: 0.001\n  maxCluster: 4\n  slo: { action: abort, unlessPrimaryAlso: true }\n  \
          regression: { margin: 2, floor: 0.2 }\n  latency: off\n  latencyRegression: { margin: 1.3, floor: 100ms, \
          action: notify }\n  sampleRatio: { tolerance: 10, alpha: 0.01, action: notify }",
     );
     let expected = [("slo", Action::Abort), ("regression", Action::Pause), ("latencyRegression", Action::Notify)];
-    assert_eq!(actions(&gates), expected);
-    assert_eq!((gates.alpha, gates.max_cluster), (0.001, 4));
-    assert!(matches!(gates.gates[0].rule, Rule::Slo { unless_primary_also: true, .. }));
-    assert!(matches!(gates.gates[1].rule, Rule::Regression { margin: 2.0, floor: 0.002 }));
-    let Rule::LatencyRegression { margin, floor, .. } = gates.gates[2].rule else { panic!("{gates:?}") };
+    assert_eq!(actions(&guards), expected);
+    assert_eq!((guards.alpha, guards.max_cluster), (0.001, 4));
+    assert!(matches!(guards.guards[0].rule, Rule::Slo { unless_primary_also: true, .. }));
+    assert!(matches!(guards.guards[1].rule, Rule::Regression { margin: 2.0, floor: 0.002 }));
+    let Rule::LatencyRegression { margin, floor, .. } = guards.guards[2].rule else { panic!("{guards:?}") };
     assert_eq!((margin, floor), (1.3, Micros(100_000)));
-    let ratio = gates.sample_ratio.unwrap();
+    let ratio = guards.sample_ratio.unwrap();
     assert_eq!((ratio.tolerance, ratio.alpha, ratio.action), (0.1, 0.01, Action::Notify));
 }
 
@@ -95,18 +95,18 @@ fn checks_at_each_interval_stay_available_and_what_has_no_use_is_named() {
 #[test]
 fn each_rule_is_named_with_field_and_value() {
     for (lines, field, value) in [
-        ("gates: { alpha: 0.5 }", "spec.analysis.gates.alpha", "0.5"),
-        ("gates: { alpha: 0 }", "spec.analysis.gates.alpha", "0"),
-        ("gates: { maxCluster: 0 }", "spec.analysis.gates.maxCluster", "0"),
-        ("gates: { maxCluster: 1001 }", "spec.analysis.gates.maxCluster", "1001"),
-        ("gates: { regression: { margin: 0.9 } }", "spec.analysis.gates.regression.margin", "0.9"),
-        ("gates: { regression: { floor: 100 } }", "spec.analysis.gates.regression.floor", "100"),
-        ("gates: { latencyRegression: { margin: 0 } }", "spec.analysis.gates.latencyRegression.margin", "0"),
-        ("gates: { sampleRatio: { tolerance: 100 } }", "spec.analysis.gates.sampleRatio.tolerance", "100"),
-        ("gates: { sampleRatio: { alpha: 1 } }", "spec.analysis.gates.sampleRatio.alpha", "1"),
-        ("gates: { sloo: abort }", "spec.analysis.gates.sloo", "slo"),
-        ("gates: { slo: maybe }", "spec.analysis.gates.slo", "maybe"),
-        ("gates: 5", "spec.analysis.gates", "5"),
+        ("guards: { alpha: 0.5 }", "spec.analysis.guards.alpha", "0.5"),
+        ("guards: { alpha: 0 }", "spec.analysis.guards.alpha", "0"),
+        ("guards: { maxCluster: 0 }", "spec.analysis.guards.maxCluster", "0"),
+        ("guards: { maxCluster: 1001 }", "spec.analysis.guards.maxCluster", "1001"),
+        ("guards: { regression: { margin: 0.9 } }", "spec.analysis.guards.regression.margin", "0.9"),
+        ("guards: { regression: { floor: 100 } }", "spec.analysis.guards.regression.floor", "100"),
+        ("guards: { latencyRegression: { margin: 0 } }", "spec.analysis.guards.latencyRegression.margin", "0"),
+        ("guards: { sampleRatio: { tolerance: 100 } }", "spec.analysis.guards.sampleRatio.tolerance", "100"),
+        ("guards: { sampleRatio: { alpha: 1 } }", "spec.analysis.guards.sampleRatio.alpha", "1"),
+        ("guards: { sloo: abort }", "spec.analysis.guards.sloo", "slo"),
+        ("guards: { slo: maybe }", "spec.analysis.guards.slo", "maybe"),
+        ("guards: 5", "spec.analysis.guards", "5"),
         ("certificate: { alpha: 0.7 }", "spec.analysis.certificate.alpha", "0.7"),
         ("certificate: { minDwell: 48h }", "spec.analysis.certificate.minDwell", "172800s"),
         ("certificate: { undecided: { after: 0s } }", "spec.analysis.certificate.undecided.after", "0s"),
@@ -119,20 +119,20 @@ fn each_rule_is_named_with_field_and_value() {
     }
 }
 
-/// The gates run beside Flagger's checks and may only abort earlier; a switch turns them off.
+/// The guards run beside Flagger's checks and may only abort earlier; a switch turns them off.
 #[test]
 fn a_flagger_manifest_keeps_its_intervals() {
     let plan = plan_of(WEIGHTED);
     assert_eq!(plan.advance, Advance::Interval);
-    let told_only = actions(&plan.gates).into_iter().filter(|(_, action)| *action != Action::Abort);
-    assert!(told_only.clone().all(|gate| gate == ("latencyRegression", Action::Notify)), "{:?}", plan.gates);
+    let told_only = actions(&plan.guards).into_iter().filter(|(_, action)| *action != Action::Abort);
+    assert!(told_only.clone().all(|guard| guard == ("latencyRegression", Action::Notify)), "{:?}", plan.guards);
     let annotated = |word: &str| {
-        let head = format!("kind: Canary\nmetadata:\n  annotations: {{ serin.dev/gates: {word} }}\n");
+        let head = format!("kind: Canary\nmetadata:\n  annotations: {{ serin.dev/guards: {word} }}\n");
         WEIGHTED.replacen("kind: Canary\nmetadata:\n", &head, 1)
     };
-    let paused = actions(&plan_of(&annotated("pause")).gates);
+    let paused = actions(&plan_of(&annotated("pause")).guards);
     assert!(paused.iter().all(|(_, action)| *action <= Action::Pause), "{paused:?}");
-    assert!(plan_of(&annotated("off")).gates.is_empty());
+    assert!(plan_of(&annotated("off")).guards.is_empty());
     let misplaced = WEIGHTED.replacen("  analysis:\n", "  analysis:\n    advance: certificate\n", 1);
     let documents = read("f.yaml", &misplaced).documents;
     let told: Vec<_> = documents.iter().filter_map(|document| document.result.as_ref().err()).flatten().collect();

@@ -1,4 +1,4 @@
-//! docs/gates.md says what the reader reads: its examples load, its defaults are the defaults, no key is missing.
+//! docs/guards.md says what the reader reads: its examples load, its defaults are the defaults, no key is missing.
 
 use rollout::judgement::guards::Rule;
 use rollout::release::plan::Spec;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{plan_of, warnings};
 
-const PAGE: &str = include_str!("../../../docs/gates.md");
+const PAGE: &str = include_str!("../../../docs/guards.md");
 
 fn examples() -> Vec<&'static str> {
     PAGE.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
@@ -26,8 +26,8 @@ fn with(lines: &str) -> String {
 fn the_first_example_loads_without_a_word() {
     let first = examples()[0];
     assert_eq!(warnings(first), [""; 0]);
-    let gates = &plan_of(first).gates;
-    assert!((gates.alpha - 0.001).abs() < 1e-12 && gates.gates.len() == 3, "{gates:?}");
+    let guards = &plan_of(first).guards;
+    assert!((guards.alpha - 0.001).abs() < 1e-12 && guards.guards.len() == 3, "{guards:?}");
 }
 
 #[test]
@@ -39,8 +39,8 @@ fn the_second_says_every_default() {
 /// Half of one minus 0.99 is not quite 0.005.
 fn spec_of(text: &str) -> Spec {
     let mut spec = Spec::from(plan_of(text));
-    for gate in &mut spec.gates.gates {
-        if let Rule::Regression { floor, .. } = &mut gate.rule {
+    for guard in &mut spec.guards.guards {
+        if let Rule::Regression { floor, .. } = &mut guard.rule {
             *floor = (*floor * 1e9).round() / 1e9;
         }
     }
@@ -59,7 +59,7 @@ fn no_key_is_missing() {
     let schema: Value = serde_json::from_str(include_str!("../../../docs/schema/serin.dev-v1alpha1.json")).unwrap();
     let analysis = &schema["oneOf"][0]["properties"]["spec"]["properties"]["analysis"]["properties"];
     let mut found = Vec::new();
-    ["gates", "certificate"].iter().for_each(|key| keys(&analysis[key], &mut found));
+    ["guards", "certificate"].iter().for_each(|key| keys(&analysis[key], &mut found));
     assert!(found.len() > 15, "{found:?}");
     for key in found {
         assert!(examples()[1].contains(&format!("{key}:")), "{key}");

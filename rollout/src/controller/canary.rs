@@ -11,7 +11,7 @@ use crate::base::time::Millis;
 use crate::controller::rearm::{Rearming, fuse_plan, shares};
 use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::evidence::Evidence;
-use crate::judgement::guards::GatesVerdict;
+use crate::judgement::guards::GuardsVerdict;
 use crate::release::approvals::Approvals;
 use crate::release::inquiry::{Callee, Objection, Why};
 use crate::release::integrations::{Hook, HookKind, HookTarget};
@@ -47,8 +47,8 @@ pub struct Canary {
     pub epoch: Epoch,
     /// What its traffic did.
     pub evidence: Evidence,
-    /// What the gates said last.
-    pub verdict: Option<GatesVerdict>,
+    /// What the guards said last.
+    pub verdict: Option<GuardsVerdict>,
     /// What this step's requests prove, where the release advances on certificate.
     pub certificate: Option<CertificateVerdict>,
     /// Length of the slots under the entry in force.
@@ -178,7 +178,7 @@ impl Canary {
         for effect in step.effects {
             match effect {
                 Effect::BeginEvidence => {
-                    self.evidence.begin_release(self.epoch.next(), self.plan.longest_window(), &self.plan.gates);
+                    self.evidence.begin_release(self.epoch.next(), self.plan.longest_window(), &self.plan.guards);
                     self.verdict = None;
                     if let Some((_, revision)) = self.phase.latest() {
                         self.approvals.bind(revision);
@@ -327,8 +327,8 @@ impl Canary {
             sticky: self.plan.sticky.clone(),
             salt: format!("{}#{}", self.plan.id, run.release.0),
             slot: self.slot,
-            latency_limit: self.plan.gates.latency_limit(),
-            fuse: fuse_plan(&self.plan.gates, self.fuse_shares),
+            latency_limit: self.plan.guards.latency_limit(),
+            fuse: fuse_plan(&self.plan.guards, self.fuse_shares),
         })
     }
 
@@ -341,12 +341,12 @@ impl Canary {
         self.fuse_shares = shares(self.workers).max(if is_new { 0 } else { self.fuse_shares });
     }
 
-    /// Looks at the gates; returns the verdict when one has tripped.
-    pub fn judge(&mut self, now: Millis) -> Option<&GatesVerdict> {
-        if self.plan.gates.is_empty() {
+    /// Looks at the guards; returns the verdict when one has tripped.
+    pub fn judge(&mut self, now: Millis) -> Option<&GuardsVerdict> {
+        if self.plan.guards.is_empty() {
             return None;
         }
-        self.verdict = self.evidence.judge(&self.plan.gates, now);
+        self.verdict = self.evidence.judge(&self.plan.guards, now);
         self.verdict.as_ref().filter(|verdict| verdict.tripped.is_some())
     }
 
@@ -357,7 +357,7 @@ impl Canary {
         let is_shared = |run: &Run| self.plan.stage(run.step).weight.max(self.weight()) > WeightPpm::ZERO;
         let takes_requests = |run: &&Run| is_shared(run) || !self.plan.rules.is_empty();
         self.phase.judged().filter(|run| run.step > 0).filter(takes_requests)?;
-        self.certificate = Some(certificate.judge(&self.plan.gates, &self.on_step()));
+        self.certificate = Some(certificate.judge(&self.plan.guards, &self.on_step()));
         self.certificate.as_ref()
     }
 

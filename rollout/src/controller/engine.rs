@@ -196,13 +196,13 @@ impl Controller {
                 }
             }
             self.note_trips(conn, &report.trips, now, out);
-            self.judge_gates(report, now, out);
+            self.judge_guards(report, now, out);
         }
         out.stored.push(Command::Send(conn, ToWorker::Ack(report.number)));
     }
 
-    /// Looks at the gates of every canary that a report was about, and then at what its requests prove.
-    fn judge_gates(&mut self, report: &Report, now: Millis, out: &mut Output) {
+    /// Looks at the guards of every canary that a report was about, and then at what its requests prove.
+    fn judge_guards(&mut self, report: &Report, now: Millis, out: &mut Output) {
         let mut ids: Vec<&CanaryId> = report.strata.iter().map(|(stratum, _)| &stratum.canary).collect();
         ids.dedup();
         for id in ids {

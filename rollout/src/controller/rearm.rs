@@ -1,13 +1,13 @@
 //! The fuse as the agent sees it: what a worker may cut its own share by, and when one that did is armed again.
 //!
 //! A trip says that one worker saw what a canary within its limits shows with a small probability. The merged evidence
-//! decides: if the gates abort, there is nothing to arm. If not, the release stands still and gives that worker another
+//! decides: if the guards abort, there is nothing to arm. If not, the release stands still and gives that worker another
 //! chance after a while, each time after a longer one.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
-use crate::judgement::guards::{Action, Gates, Rule};
+use crate::judgement::guards::{Action, Guards, Rule};
 use crate::worker::fuse::{FusePlan, MAX_CLUSTER, Ppb};
 
 /// Workers among which alpha is shared at least.
@@ -24,25 +24,25 @@ pub fn shares(expected: usize) -> u32 {
     expected.max(LEAST_WORKERS).next_power_of_two()
 }
 
-/// What each of so many workers may cut its own share by; `None` where no gate may abort. It looks at the canary alone, so
-/// a shared outage trips it even where the gates forgive that: then the release goes on when the agent has armed it again.
-pub fn fuse_plan(gates: &Gates, shares: u32) -> Option<FusePlan> {
-    let cutting = || gates.gates.iter().filter(|gate| gate.action == Action::Abort).map(|gate| gate.rule);
+/// What each of so many workers may cut its own share by; `None` where no guard may abort. It looks at the canary alone, so
+/// a shared outage trips it even where the guards forgive that: then the release goes on when the agent has armed it again.
+pub fn fuse_plan(guards: &Guards, shares: u32) -> Option<FusePlan> {
+    let cutting = || guards.guards.iter().filter(|guard| guard.action == Action::Abort).map(|guard| guard.rule);
     let failed = cutting().find_map(|rule| match rule {
         Rule::Slo { limit, .. } => Some(limit),
         Rule::Regression { .. } | Rule::Latency { .. } | Rule::LatencyRegression { .. } => None,
     });
     let slow = cutting().find_map(|rule| match rule {
-        // Workers count as slow what one gate asks for; another gate's share would not fit that limit.
-        Rule::Latency { limit, share } => (Some(limit) == gates.latency_limit()).then_some(share),
+        // Workers count as slow what one guard asks for; another guard's share would not fit that limit.
+        Rule::Latency { limit, share } => (Some(limit) == guards.latency_limit()).then_some(share),
         Rule::Slo { .. } | Rule::Regression { .. } | Rule::LatencyRegression { .. } => None,
     });
-    let is_possible = (failed.is_some() || slow.is_some()) && (1..=MAX_CLUSTER).contains(&gates.max_cluster);
+    let is_possible = (failed.is_some() || slow.is_some()) && (1..=MAX_CLUSTER).contains(&guards.max_cluster);
     is_possible.then(|| FusePlan {
         failed: failed.map(Ppb::nearest),
         slow: slow.map(Ppb::nearest),
-        alpha: Ppb::nearest(gates.alpha / f64::from(shares.max(1))),
-        max_cluster: gates.max_cluster,
+        alpha: Ppb::nearest(guards.alpha / f64::from(shares.max(1))),
+        max_cluster: guards.max_cluster,
     })
 }
 

@@ -1,13 +1,13 @@
-//! When a step may be left: every gate that the canary alone decides is certified, on this step's own requests.
+//! When a step may be left: every guard that the canary alone decides is certified, on this step's own requests.
 //!
-//! The same primitive with successes for failures. All gates must certify at every step, so no alpha is divided: the chance
+//! The same primitive with successes for failures. All guards must certify at every step, so no alpha is divided: the chance
 //! to promote a canary that is at its limit throughout is at most `alpha` (docs/statistics.md, section 4). What is pending
 //! counts as no success. Not aborted is not certified: without enough requests a release holds.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
-use crate::judgement::guards::{Action, Gates, Rule};
+use crate::judgement::guards::{Action, Guards, Rule};
 use crate::statistics::boundary::{Trials, certify};
 use crate::worker::tally::Counts;
 
@@ -47,7 +47,7 @@ pub enum Otherwise {
     Fail,
 }
 
-/// One gate's evidence for the canary on this step.
+/// One guard's evidence for the canary on this step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateFinding {
@@ -66,7 +66,7 @@ pub struct CertificateFinding {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateVerdict {
-    /// Each gate that must be certified.
+    /// Each guard that must be certified.
     pub findings: Vec<CertificateFinding>,
     /// ln of what each must reach: ln(1/alpha).
     pub needed: f64,
@@ -85,9 +85,9 @@ impl Certificate {
     };
 
     /// What a step's canary requests prove so far.
-    pub fn judge(&self, gates: &Gates, step: &Counts) -> CertificateVerdict {
-        let certified = certifiable(gates).filter_map(|rule| {
-            let ln_e = rule.certify(step, gates.max_cluster)?;
+    pub fn judge(&self, guards: &Guards, step: &Counts) -> CertificateVerdict {
+        let certified = certifiable(guards).filter_map(|rule| {
+            let ln_e = rule.certify(step, guards.max_cluster)?;
             Some(CertificateFinding { rule: *rule, ln_e, canary: rule.of(step), pending: step.pending() })
         });
         let p99 = step.latency.quantile(0.99).unwrap_or_default().to_millis();
@@ -109,9 +109,9 @@ impl Certificate {
 const IDLE: Millis = Millis::from_secs(60);
 
 /// The rules that a certificate is about: those that the canary alone decides and that are no dry run.
-pub fn certifiable(gates: &Gates) -> impl Iterator<Item = &Rule> {
-    let counting = gates.gates.iter().filter(|gate| gate.action != Action::Notify);
-    counting.map(|gate| &gate.rule).filter(|rule| rule.limit().is_some())
+pub fn certifiable(guards: &Guards) -> impl Iterator<Item = &Rule> {
+    let counting = guards.guards.iter().filter(|guard| guard.action != Action::Notify);
+    counting.map(|guard| &guard.rule).filter(|rule| rule.limit().is_some())
 }
 
 /// No release waits for more than this.
@@ -152,12 +152,12 @@ impl CertificateFinding {
 }
 
 impl CertificateVerdict {
-    /// Whether all gates are certified.
+    /// Whether all guards are certified.
     pub fn is_certified(&self) -> bool {
         !self.findings.is_empty() && self.findings.iter().all(|finding| finding.ln_e >= self.needed)
     }
 
-    /// As [`CertificateFinding::requests_to_go`], of the slowest gate; 0 when all are certified.
+    /// As [`CertificateFinding::requests_to_go`], of the slowest guard; 0 when all are certified.
     pub fn requests_to_go(&self, max_cluster: u32) -> u64 {
         let each = self.findings.iter().map(|finding| finding.requests_to_go(self.needed, max_cluster));
         each.max().unwrap_or(0)
@@ -168,7 +168,7 @@ impl CertificateVerdict {
         self.findings.iter().map(|finding| finding.canary.1).max().unwrap_or(0)
     }
 
-    /// As [`CertificateFinding::progress`], of the slowest gate; 0 where nothing is to be certified.
+    /// As [`CertificateFinding::progress`], of the slowest guard; 0 where nothing is to be certified.
     pub fn progress(&self, max_cluster: u32) -> f64 {
         let each = self.findings.iter().map(|finding| finding.progress(self.needed, max_cluster));
         each.reduce(f64::min).unwrap_or(0.0)
@@ -179,16 +179,16 @@ impl CertificateVerdict {
 mod tests {
     use super::*;
     use crate::base::time::Micros;
-    use crate::judgement::guards::Gate;
+    use crate::judgement::guards::Guard;
     use crate::routing::outcome::{FailureClass, Outcome};
 
-    fn gates(actions: [Action; 2]) -> Gates {
+    fn guards(actions: [Action; 2]) -> Guards {
         let rules = [
             Rule::Slo { limit: 0.01, unless_primary_also: false },
             Rule::Latency { limit: Micros(500_000), share: 0.05 },
         ];
-        let gates = rules.into_iter().zip(actions).map(|(rule, action)| Gate { rule, action }).collect();
-        Gates { gates, alpha: 0.01, max_cluster: 1, sample_ratio: None }
+        let guards = rules.into_iter().zip(actions).map(|(rule, action)| Guard { rule, action }).collect();
+        Guards { guards, alpha: 0.01, max_cluster: 1, sample_ratio: None }
     }
 
     fn certificate() -> Certificate {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn is_certified(counts: &Counts) -> bool {
-        certificate().judge(&gates([Action::Abort; 2]), counts).is_certified()
+        certificate().judge(&guards([Action::Abort; 2]), counts).is_certified()
     }
 
     /// The requests of docs/statistics.md, section 4: allowed failures -> requests.
@@ -219,17 +219,17 @@ mod tests {
 
     #[test]
     fn what_is_still_to_go_is_what_it_then_takes() {
-        let verdict = certificate().judge(&gates([Action::Abort; 2]), &counts(100, 0, 0, 0));
+        let verdict = certificate().judge(&guards([Action::Abort; 2]), &counts(100, 0, 0, 0));
         let slo = &verdict.findings[0];
         assert_eq!(slo.requests_to_go(verdict.needed, 1), 272);
-        let done = certificate().judge(&gates([Action::Abort; 2]), &counts(372, 0, 0, 0));
+        let done = certificate().judge(&guards([Action::Abort; 2]), &counts(372, 0, 0, 0));
         assert_eq!(done.findings[0].requests_to_go(done.needed, 1), 0);
     }
 
     #[test]
     fn a_request_in_flight_takes_nothing_back_from_what_is_shown() {
         let shown = |good, pending| {
-            let verdict = certificate().judge(&gates([Action::Abort; 2]), &counts(good, 0, 0, pending));
+            let verdict = certificate().judge(&guards([Action::Abort; 2]), &counts(good, 0, 0, pending));
             (verdict.progress(1), verdict.requests_to_go(1))
         };
         let (alone, to_go) = shown(306, 0);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn every_gate_must_be_certified_and_what_is_pending_is_no_success() {
+    fn every_guard_must_be_certified_and_what_is_pending_is_no_success() {
         assert!(is_certified(&counts(372, 0, 0, 0)));
         assert!(!is_certified(&counts(372, 0, 30, 0)), "good but slow");
         assert!(!is_certified(&counts(372, 0, 0, 5)));
@@ -255,16 +255,16 @@ mod tests {
     #[test]
     fn a_dry_run_holds_nothing_up_and_alone_proves_nothing() {
         let slow = counts(372, 0, 100, 0);
-        assert!(certificate().judge(&gates([Action::Abort, Action::Notify]), &slow).is_certified());
-        assert!(!certificate().judge(&gates([Action::Notify; 2]), &counts(9_999, 0, 0, 0)).is_certified());
+        assert!(certificate().judge(&guards([Action::Abort, Action::Notify]), &slow).is_certified());
+        assert!(!certificate().judge(&guards([Action::Notify; 2]), &counts(9_999, 0, 0, 0)).is_certified());
     }
 
     #[test]
     fn slow_answers_need_a_longer_dwell() {
-        assert_eq!(certificate().judge(&gates([Action::Abort; 2]), &counts(400, 0, 0, 0)).dwell, Millis(10_000));
+        assert_eq!(certificate().judge(&guards([Action::Abort; 2]), &counts(400, 0, 0, 0)).dwell, Millis(10_000));
         let mut slow = Counts { started: 100, ..Counts::default() };
         (0..100).for_each(|_| slow.end(Outcome::Success, Micros(5_000_000), true));
-        assert!(certificate().judge(&gates([Action::Abort; 2]), &slow).dwell >= Millis(15_000));
+        assert!(certificate().judge(&guards([Action::Abort; 2]), &slow).dwell >= Millis(15_000));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
-use crate::judgement::guards::{Gates, GatesVerdict};
+use crate::judgement::guards::{Guards, GuardsVerdict};
 use crate::judgement::latency_baseline::{Past, Tracking};
 use crate::judgement::sample_ratio::Ratio;
 use crate::judgement::sequential::Sequential;
@@ -123,11 +123,11 @@ impl Evidence {
     }
 
     /// A release begins: what counts from now on is what starts under `first` or a later epoch.
-    pub fn begin_release(&mut self, first: Epoch, longest_window: Millis, gates: &Gates) {
+    pub fn begin_release(&mut self, first: Epoch, longest_window: Millis, guards: &Guards) {
         self.slots = Slots::default();
-        self.tests = Some(gates.begin());
+        self.tests = Some(guards.begin());
         self.ratio = Ratio::default();
-        self.tracking = gates.tracking();
+        self.tracking = guards.tracking();
         self.since = first;
         self.strata.clear();
         self.window = Window::new(longest_window);
@@ -145,12 +145,12 @@ impl Evidence {
         }
     }
 
-    /// What the gates say of all that is known now; `None` before the first release.
-    pub fn judge(&mut self, gates: &Gates, now: Millis) -> Option<GatesVerdict> {
+    /// What the guards say of all that is known now; `None` before the first release.
+    pub fn judge(&mut self, guards: &Guards, now: Millis) -> Option<GuardsVerdict> {
         let seen = self.release();
         let tests = self.tests.as_mut()?;
         self.slots.feed(tests, now);
-        Some(gates.judge(tests, &seen, &self.ratio))
+        Some(guards.judge(tests, &seen, &self.ratio))
     }
 
     /// An entry with a split was issued.
@@ -287,8 +287,8 @@ mod tests {
         counts
     }
 
-    fn gates() -> Gates {
-        Gates { gates: Vec::new(), alpha: 0.01, max_cluster: 1, sample_ratio: None }
+    fn guards() -> Guards {
+        Guards { guards: Vec::new(), alpha: 0.01, max_cluster: 1, sample_ratio: None }
     }
 
     const fn stratum(epoch: u64, version: Version) -> Stratum<()> {
@@ -340,7 +340,7 @@ mod tests {
     fn a_release_sees_only_what_started_under_it() {
         let mut evidence = Evidence::default();
         evidence.fold(&stratum(4, Version::Canary), &counts(3, 3), Millis(0));
-        evidence.begin_release(Epoch(5), Millis(1000), &gates());
+        evidence.begin_release(Epoch(5), Millis(1000), &guards());
         evidence.fold(&stratum(4, Version::Canary), &counts(0, 7), Millis(10));
         evidence.fold(&stratum(5, Version::Canary), &counts(10, 0), Millis(20));
         assert_eq!(evidence.release().canary.judged(), 10);
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn the_window_slides_and_forgets() {
         let mut evidence = Evidence::default();
-        evidence.begin_release(Epoch(1), Millis(6_000), &gates());
+        evidence.begin_release(Epoch(1), Millis(6_000), &guards());
         for second in 0..100u64 {
             evidence.fold(&stratum(1, Version::Canary), &counts(1, 0), Millis(second * 1000));
         }

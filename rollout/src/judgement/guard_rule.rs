@@ -1,4 +1,4 @@
-//! What a gate holds against the canary, and how its elementary tests combine.
+//! What a guard holds against the canary, and how its elementary tests combine.
 //!
 //! The smaller of two e-values where both must be bad, their mean where either may be (docs/statistics.md, sections 2, 3,
 //! 7).
@@ -12,7 +12,7 @@ use crate::judgement::sequential::{Signal, Test};
 use crate::statistics::boundary::{Boundary, Trials, all_of, any_of, certify};
 use crate::worker::tally::Counts;
 
-/// What a gate does when it trips.
+/// What a guard does when it trips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
@@ -24,10 +24,10 @@ pub enum Action {
     Abort,
 }
 
-/// Which gate.
+/// Which guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum GateName {
+pub enum GuardName {
     /// The canary's failure rate is above its objective.
     Slo,
     /// It is worse than the primary's by more than a margin, and above a floor.
@@ -51,7 +51,7 @@ impl Action {
     }
 }
 
-impl GateName {
+impl GuardName {
     /// Its name in messages and manifests.
     pub const fn name(self) -> &'static str {
         match self {
@@ -102,13 +102,13 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Which gate this is.
-    pub const fn name(&self) -> GateName {
+    /// Which guard this is.
+    pub const fn name(&self) -> GuardName {
         match self {
-            Self::Slo { .. } => GateName::Slo,
-            Self::Regression { .. } => GateName::Regression,
-            Self::Latency { .. } => GateName::Latency,
-            Self::LatencyRegression { .. } => GateName::LatencyRegression,
+            Self::Slo { .. } => GuardName::Slo,
+            Self::Regression { .. } => GuardName::Regression,
+            Self::Latency { .. } => GuardName::Latency,
+            Self::LatencyRegression { .. } => GuardName::LatencyRegression,
         }
     }
 
@@ -174,7 +174,7 @@ impl Rule {
         }
     }
 
-    /// The gate's ln e-value from those of its tests, in the order of [`Rule::tests`].
+    /// The guard's ln e-value from those of its tests, in the order of [`Rule::tests`].
     pub(crate) fn combine(&self, ln_e: &[f64]) -> f64 {
         match (self, ln_e.split_last()) {
             (Self::LatencyRegression { .. }, Some((floor, above))) => {

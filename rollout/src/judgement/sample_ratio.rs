@@ -17,7 +17,7 @@ use crate::statistics::confidence::sample_ratio;
 pub struct SampleRatio {
     /// How far off the share may be, relative to the weight: 0.05 lets 10 % be 9.5 to 10.5 %.
     pub tolerance: f64,
-    /// The bound on a false alarm over the whole release; not part of the gates' alpha.
+    /// The bound on a false alarm over the whole release; not part of the guards' alpha.
     pub alpha: f64,
     /// What follows when it is further off.
     pub action: Action,

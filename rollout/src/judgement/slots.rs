@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::base::names::CanaryId;
     use crate::base::time::Micros;
-    use crate::judgement::guards::{Action, Gate, Gates, Rule};
+    use crate::judgement::guards::{Action, Guard, Guards, Rule};
     use crate::judgement::sample_ratio::Ratio;
     use crate::routing::outcome::{FailureClass, Outcome};
     use crate::worker::tally::PerVersion;
@@ -166,17 +166,17 @@ mod tests {
         Position { canary: CanaryId::new("prod", "web").unwrap(), epoch: Epoch(1), slot: Slot(slot) }
     }
 
-    fn gates() -> Gates {
+    fn guards() -> Guards {
         let rule = Rule::Regression { margin: 1.5, floor: 0.005 };
-        Gates { gates: vec![Gate { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1, sample_ratio: None }
+        Guards { guards: vec![Guard { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1, sample_ratio: None }
     }
 
     #[test]
     fn a_comparison_waits_for_the_slowest_worker_but_not_for_ever() {
-        let (mut slots, mut tests) = (Slots::default(), gates().begin());
+        let (mut slots, mut tests) = (Slots::default(), guards().begin());
         let mut feed = |slots: &mut Slots, now| {
             slots.feed(&mut tests, Millis(now));
-            gates().judge(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
+            guards().judge(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
         };
         slots.fold(&at(0, Version::Canary), &counts(10, 10, 0), || None);
         slots.fold(&at(0, Version::Primary), &counts(90, 0, 0), || None);
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_settled_slot_is_forgotten_and_its_stragglers_are_counted() {
-        let (mut slots, mut tests) = (Slots::default(), gates().begin());
+        let (mut slots, mut tests) = (Slots::default(), guards().begin());
         slots.fold(&at(0, Version::Canary), &counts(5, 0, 1), || None);
         slots.fold(&at(0, Version::Primary), &counts(5, 0, 0), || None);
         slots.position(Incarnation(1), &position(3), Millis(0));

@@ -1,7 +1,7 @@
-//! One plan's gates, checks and certificates over evidence that was recorded, perhaps under another plan.
+//! One plan's guards, checks and certificates over evidence that was recorded, perhaps under another plan.
 //!
 //! The evidence is folded and judged by the very functions that judge a running release. Only what those do not decide is
-//! here: when a gate first reached what it needs, and what would have been certified. The weights are history's.
+//! here: when a guard first reached what it needs, and what would have been certified. The weights are history's.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::base::names::CanaryId;
 use crate::base::time::{Micros, Millis};
 use crate::judgement::certificate::{Certificate, certifiable};
 use crate::judgement::evidence::Evidence;
-use crate::judgement::guards::{Action, Gate, GateName, GatesVerdict};
+use crate::judgement::guards::{Action, Guard, GuardName, GuardsVerdict};
 use crate::judgement::sample_ratio::SampleRatio;
 use crate::release::plan::{Advance, Plan};
 use crate::release::text;
@@ -26,10 +26,10 @@ use crate::worker::tally::Counts;
 pub struct Judged {
     /// What would have cut the release first; `None`: nothing, as far as the record goes.
     pub abort: Option<Abort>,
-    /// Trips in the order of time; of each gate for each action the first.
+    /// Trips in the order of time; of each guard for each action the first.
     pub trips: Vec<Trip>,
-    /// How near each gate came.
-    pub gates: Vec<Reached>,
+    /// How near each guard came.
+    pub guards: Vec<Reached>,
     /// What a step is left after: `interval` or `certificate`.
     pub advance: String,
     /// The threshold checks at their ticks; a plan that advances on certificate makes none.
@@ -49,22 +49,22 @@ pub struct Judged {
 pub struct Abort {
     /// When.
     pub since_ms: u64,
-    /// The gate; `None`: the threshold checks.
-    pub gate: Option<GateName>,
+    /// The guard; `None`: the threshold checks.
+    pub guard: Option<GuardName>,
     /// Canary requests begun until then.
     pub canary_requests: u64,
     /// Those of them known to have failed.
     pub canary_failed: u64,
 }
 
-/// A gate trips.
+/// A guard trips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trip {
     /// When.
     pub since_ms: u64,
-    /// The gate that contributed most.
-    pub gate: GateName,
+    /// The guard that contributed most.
+    pub guard: GuardName,
     /// What follows.
     pub action: Action,
     /// Canary requests begun until then.
@@ -75,12 +75,12 @@ pub struct Trip {
     pub message: String,
 }
 
-/// How near a gate came.
+/// How near a guard came.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reached {
-    /// The gate.
-    pub gate: GateName,
+    /// The guard.
+    pub guard: GuardName,
     /// What it holds against the canary, in words.
     pub rule: String,
     /// What follows when it trips.
@@ -142,19 +142,19 @@ impl Rejudge {
     /// Begins with a release; `recorded` is the plan under which its evidence was counted, `past` what was known then.
     pub fn new(plan: Plan, recorded: &Plan, past: &Evidence, began: Millis) -> Self {
         let mut evidence = past.clone();
-        evidence.begin_release(past.since(), plan.longest_window(), &plan.gates);
-        let limits = [&plan, recorded].map(|plan| plan.gates.latency_limit().unwrap_or(HUNG));
+        evidence.begin_release(past.since(), plan.longest_window(), &plan.guards);
+        let limits = [&plan, recorded].map(|plan| plan.guards.latency_limit().unwrap_or(HUNG));
         let limit = limits.first().copied().filter(|_| limits.first() != limits.last());
-        let certifies = certifiable(&plan.gates).next().is_some();
+        let certifies = certifiable(&plan.guards).next().is_some();
         let threshold = plan.threshold;
         let checks = Checks { looks: 0, failed: 0, threshold, first_failed_ms: None, first_failed: None };
-        // The gates share alpha equally; one alone needs its share.
-        let needed = libm::log(plan.gates.gates.len().max(1) as f64 / plan.gates.alpha);
-        let gates = plan.gates.gates.iter().map(|gate| reached(gate, needed));
+        // The guards share alpha equally; one alone needs its share.
+        let needed = libm::log(plan.guards.guards.len().max(1) as f64 / plan.guards.alpha);
+        let guards = plan.guards.guards.iter().map(|guard| reached(guard, needed));
         let judged = Judged {
             abort: None,
             trips: Vec::new(),
-            gates: gates.chain(plan.gates.sample_ratio.as_ref().map(reached_by_share)).collect(),
+            guards: guards.chain(plan.guards.sample_ratio.as_ref().map(reached_by_share)).collect(),
             advance: plan.advance.name().into(),
             checks,
             certified: Vec::new(),
@@ -205,26 +205,26 @@ impl Rejudge {
         }
     }
 
-    /// Looks at the gates; `counts` says whether a trip has consequences now.
+    /// Looks at the guards; `counts` says whether a trip has consequences now.
     pub fn look(&mut self, counts: bool, now: Millis) {
-        if self.plan.gates.is_empty() {
+        if self.plan.guards.is_empty() {
             return;
         }
-        let Some(verdict) = self.evidence.judge(&self.plan.gates, now) else { return };
+        let Some(verdict) = self.evidence.judge(&self.plan.guards, now) else { return };
         self.reach(&verdict, now);
         // As in a release: each does the same once, and what was cut is not cut again.
         let is_known =
-            |found| self.judged.trips.iter().any(|it| (it.action, it.gate) == found || it.action == Action::Abort);
-        if let Some((action, gate)) = verdict.tripped
+            |found| self.judged.trips.iter().any(|it| (it.action, it.guard) == found || it.action == Action::Abort);
+        if let Some((action, guard)) = verdict.tripped
             && counts
-            && !is_known((action, gate))
+            && !is_known((action, guard))
         {
             let (canary_requests, canary_failed) = self.seen();
             let since_ms = now.since(self.began).0;
-            let message = text::gates(&verdict);
-            self.judged.trips.push(Trip { since_ms, gate, action, canary_requests, canary_failed, message });
+            let message = text::guards(&verdict);
+            self.judged.trips.push(Trip { since_ms, guard, action, canary_requests, canary_failed, message });
             if action == Action::Abort {
-                self.abort(Some(gate), now);
+                self.abort(Some(guard), now);
             }
         }
     }
@@ -258,7 +258,7 @@ impl Rejudge {
             Advance::Certificate(certificate) => certificate,
             Advance::Interval => Certificate::USUAL,
         };
-        if certificate.judge(&self.plan.gates, counts).is_certified() {
+        if certificate.judge(&self.plan.guards, counts).is_certified() {
             let found = Certified { since_ms: now.since(self.began).0, canary_requests: counts.started };
             self.judged.certified.iter_mut().skip(index).take(1).for_each(|held| *held = Some(found.clone()));
         }
@@ -282,16 +282,16 @@ impl Rejudge {
         self.judged
     }
 
-    fn abort(&mut self, gate: Option<GateName>, now: Millis) {
+    fn abort(&mut self, guard: Option<GuardName>, now: Millis) {
         let (canary_requests, canary_failed) = self.seen();
         let since_ms = now.since(self.began).0;
-        self.judged.abort.get_or_insert(Abort { since_ms, gate, canary_requests, canary_failed });
+        self.judged.abort.get_or_insert(Abort { since_ms, guard, canary_requests, canary_failed });
     }
 
-    fn reach(&mut self, verdict: &GatesVerdict, now: Millis) {
+    fn reach(&mut self, verdict: &GuardsVerdict, now: Millis) {
         let share = verdict.ratio.iter().map(|found| found.ln_e);
         let found = verdict.findings.iter().map(|finding| finding.ln_e).chain(share);
-        for (held, ln_e) in self.judged.gates.iter_mut().zip(found) {
+        for (held, ln_e) in self.judged.guards.iter_mut().zip(found) {
             if ln_e > held.ln_e {
                 (held.ln_e, held.since_ms) = (ln_e, now.since(self.began).0);
             }
@@ -300,17 +300,17 @@ impl Rejudge {
 }
 
 /// Before any evidence: an e-value of 1.
-fn reached(gate: &Gate, ln_needed: f64) -> Reached {
-    let (name, rule) = (gate.rule.name(), text::rule(&gate.rule));
-    Reached { gate: name, rule, action: gate.action, ln_e: 0.0, ln_needed, since_ms: 0 }
+fn reached(guard: &Guard, ln_needed: f64) -> Reached {
+    let (name, rule) = (guard.rule.name(), text::rule(&guard.rule));
+    Reached { guard: name, rule, action: guard.action, ln_e: 0.0, ln_needed, since_ms: 0 }
 }
 
 /// The same for the canary's share, which has an alpha of its own.
 fn reached_by_share(rule: &SampleRatio) -> Reached {
     let tolerance = text::number(rule.tolerance * 100.0);
-    let (gate, action) = (GateName::SampleRatio, rule.action);
+    let (guard, action) = (GuardName::SampleRatio, rule.action);
     let rule_in_words = format!("the canary's share within {tolerance} % of its weight");
-    Reached { gate, rule: rule_in_words, action, ln_e: 0.0, ln_needed: -libm::log(rule.alpha), since_ms: 0 }
+    Reached { guard, rule: rule_in_words, action, ln_e: 0.0, ln_needed: -libm::log(rule.alpha), since_ms: 0 }
 }
 
 /// Counts as under another latency limit. Histograms do not tell failures from successes: timeouts are taken as longer

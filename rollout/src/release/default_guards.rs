@@ -1,7 +1,7 @@
-//! The gates that thresholds mean when a manifest says nothing else of gates.
+//! The guards that thresholds mean when a manifest says nothing else of guards.
 
 use crate::base::time::Micros;
-use crate::judgement::guards::{Action, Gate, Gates, Rule};
+use crate::judgement::guards::{Action, Guard, Guards, Rule};
 use crate::judgement::sample_ratio::SampleRatio;
 use crate::release::plan::{Check, Metric, ThresholdRange};
 use crate::routing::outcome::HUNG;
@@ -24,26 +24,26 @@ const RATIO_TOLERANCE: f64 = 0.05;
 /// The bound on a false alarm about the share.
 const RATIO_ALPHA: f64 = 0.001;
 
-/// What an operator may set of the gates; the limits themselves are the checks'.
+/// What an operator may set of the guards; the limits themselves are the checks'.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GateSettings {
+pub struct GuardSettings {
     /// The bound on a false abort over a whole release.
     pub alpha: f64,
     /// Most failures that are one event; `None` is 1, or more with stickiness.
     pub max_cluster: Option<u32>,
-    /// What the SLO gate does; `None` turns it off, as for the others.
+    /// What the SLO guard does; `None` turns it off, as for the others.
     pub slo: Option<Action>,
     /// Whether it forgives what the primary suffers too.
     pub unless_primary_also: bool,
-    /// What the regression gate does.
+    /// What the regression guard does.
     pub regression: Option<Action>,
     /// How many times the primary's failure rate is too much.
     pub margin: f64,
     /// The failure rate, 0 to 1, below which that does not matter; `None` is half the SLO's.
     pub floor: Option<f64>,
-    /// What the latency gate does.
+    /// What the latency guard does.
     pub latency: Option<Action>,
-    /// What the latency regression gate does.
+    /// What the latency regression guard does.
     pub latency_regression: Option<Action>,
     /// How many times slower than the primary is too slow.
     pub latency_margin: f64,
@@ -53,8 +53,8 @@ pub struct GateSettings {
     pub sample_ratio: Option<SampleRatio>,
 }
 
-impl GateSettings {
-    /// All gates doing `action`, or off; but those that find fault with a canary within its limits, or with the evidence,
+impl GuardSettings {
+    /// All guards doing `action`, or off; but those that find fault with a canary within its limits, or with the evidence,
     /// never do more than `comparison`: a person should look first.
     pub fn all(action: Option<Action>, comparison: Action) -> Self {
         let capped = |action: Action| action.min(comparison);
@@ -79,13 +79,13 @@ impl GateSettings {
     }
 }
 
-/// The gates that a plan's checks mean: the success rate's minimum is the objective, a duration's maximum the latency
+/// The guards that a plan's checks mean: the success rate's minimum is the objective, a duration's maximum the latency
 /// limit, each to be kept with one bound on false aborts; and no regression against the primary.
-pub fn gates_of(checks: &[Check], is_sticky: bool, settings: &GateSettings) -> Gates {
-    let mut gates = Vec::new();
+pub fn guards_of(checks: &[Check], is_sticky: bool, settings: &GuardSettings) -> Guards {
+    let mut guards = Vec::new();
     let mut put = |rule: Rule, action: Option<Action>| {
-        let is_first = !gates.iter().any(|gate: &Gate| gate.rule.name() == rule.name());
-        gates.extend(action.filter(|_| is_first).map(|action| Gate { rule, action }));
+        let is_first = !guards.iter().any(|guard: &Guard| guard.rule.name() == rule.name());
+        guards.extend(action.filter(|_| is_first).map(|action| Guard { rule, action }));
     };
     let mut has_duration = false;
     for check in checks {
@@ -112,7 +112,7 @@ pub fn gates_of(checks: &[Check], is_sticky: bool, settings: &GateSettings) -> G
     }
     // A sticky user's failures are one event, as far as anybody can tell; and users, not requests, are given by weight.
     let (cluster, sample_ratio) = if is_sticky { (STICKY_CLUSTER, None) } else { (1, settings.sample_ratio) };
-    Gates { gates, alpha: settings.alpha, max_cluster: settings.max_cluster.unwrap_or(cluster), sample_ratio }
+    Guards { guards, alpha: settings.alpha, max_cluster: settings.max_cluster.unwrap_or(cluster), sample_ratio }
 }
 
 #[cfg(test)]
@@ -124,8 +124,8 @@ mod tests {
         Check { name: String::new(), metric, window: Millis(1000), range: ThresholdRange { min, max } }
     }
 
-    fn all(action: Option<Action>) -> GateSettings {
-        GateSettings::all(action, Action::Pause)
+    fn all(action: Option<Action>) -> GuardSettings {
+        GuardSettings::all(action, Action::Pause)
     }
 
     #[test]
@@ -134,42 +134,42 @@ mod tests {
             check(Metric::SuccessRate, Some(99.0), None),
             check(Metric::Duration { quantile: 0.95 }, None, Some(500.0)),
         ];
-        let gates = gates_of(&checks, false, &all(Some(Action::Abort)));
-        let [slo, regression, latency, slower] = gates.gates[..] else { panic!("{gates:?}") };
+        let guards = guards_of(&checks, false, &all(Some(Action::Abort)));
+        let [slo, regression, latency, slower] = guards.guards[..] else { panic!("{guards:?}") };
         assert!(matches!(slo.rule, Rule::Slo { limit, .. } if (limit - 0.01).abs() < 1e-12));
         assert!(matches!(regression.rule, Rule::Regression { floor, .. } if (floor - 0.005).abs() < 1e-12));
         let Rule::Latency { limit, share } = latency.rule else { panic!("{latency:?}") };
         assert!(limit == Micros(500_000) && (share - 0.05).abs() < 1e-12);
         assert!(matches!(slower.rule, Rule::LatencyRegression { floor: Micros(250_000), .. }));
-        assert_eq!([slo, regression, latency].map(|gate| gate.action), [Action::Abort; 3]);
+        assert_eq!([slo, regression, latency].map(|guard| guard.action), [Action::Abort; 3]);
         assert_eq!(slower.action, Action::Pause, "slower than the primary but within the limit: a person looks");
-        assert_eq!(gates.sample_ratio.map(|ratio| ratio.action), Some(Action::Pause));
+        assert_eq!(guards.sample_ratio.map(|ratio| ratio.action), Some(Action::Pause));
     }
 
     #[test]
     fn with_stickiness_failures_cluster_and_shares_are_not_judged() {
         let checks = [check(Metric::SuccessRate, Some(99.0), None)];
-        let gates = gates_of(&checks, true, &all(Some(Action::Abort)));
-        assert_eq!((gates.max_cluster, gates.sample_ratio), (STICKY_CLUSTER, None));
-        let settings = GateSettings { max_cluster: Some(7), ..all(Some(Action::Abort)) };
-        assert_eq!(gates_of(&checks, true, &settings).max_cluster, 7);
+        let guards = guards_of(&checks, true, &all(Some(Action::Abort)));
+        assert_eq!((guards.max_cluster, guards.sample_ratio), (STICKY_CLUSTER, None));
+        let settings = GuardSettings { max_cluster: Some(7), ..all(Some(Action::Abort)) };
+        assert_eq!(guards_of(&checks, true, &settings).max_cluster, 7);
     }
 
     #[test]
     fn a_canary_that_never_answers_is_bad_whatever_is_checked() {
         let abort = all(Some(Action::Abort));
-        let gates = gates_of(&[check(Metric::SuccessRate, Some(100.0), None)], false, &abort);
-        assert_eq!(gates.latency_limit(), Some(HUNG));
-        assert!(gates_of(&[], false, &abort).gates.is_empty(), "no threshold is no promise");
+        let guards = guards_of(&[check(Metric::SuccessRate, Some(100.0), None)], false, &abort);
+        assert_eq!(guards.latency_limit(), Some(HUNG));
+        assert!(guards_of(&[], false, &abort).guards.is_empty(), "no threshold is no promise");
     }
 
     #[test]
-    fn each_gate_can_be_softened_or_switched_off() {
+    fn each_guard_can_be_softened_or_switched_off() {
         let check = check(Metric::SuccessRate, Some(99.0), None);
-        assert!(gates_of(std::slice::from_ref(&check), false, &all(None)).is_empty());
-        let settings = GateSettings { regression: None, slo: Some(Action::Notify), ..all(Some(Action::Abort)) };
-        let gates = gates_of(&[check], false, &settings).gates;
-        let named: Vec<_> = gates.iter().map(|gate| (gate.rule.name().name(), gate.action)).collect();
+        assert!(guards_of(std::slice::from_ref(&check), false, &all(None)).is_empty());
+        let settings = GuardSettings { regression: None, slo: Some(Action::Notify), ..all(Some(Action::Abort)) };
+        let guards = guards_of(&[check], false, &settings).guards;
+        let named: Vec<_> = guards.iter().map(|guard| (guard.rule.name().name(), guard.action)).collect();
         assert_eq!(named, [("slo", Action::Notify), ("latency", Action::Abort)]);
     }
 }

@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::base::names::{Actor, ReleaseId, Revision};
 use crate::base::time::Millis;
 use crate::judgement::certificate::CertificateVerdict;
-use crate::judgement::guards::{Action, GatesVerdict};
+use crate::judgement::guards::{Action, GuardsVerdict};
 use crate::release::approvals::Approvals;
 use crate::release::inquiry::{Callee, Heard};
 use crate::release::phase::{Awaiting, Cause, Ended, Hold, Note, Phase, Run};
@@ -49,8 +49,8 @@ pub enum Input {
     Opened(Verdict),
     /// This step's requests prove this, in a release that advances on certificate.
     Looked(CertificateVerdict),
-    /// A gate has tripped.
-    Tripped(GatesVerdict),
+    /// A guard has tripped.
+    Tripped(GuardsVerdict),
     /// Somebody who was asked in this round answered.
     Heard(u64, Callee, Heard),
     /// Abort.
@@ -180,8 +180,8 @@ pub fn due(plan: &Plan, phase: &Phase) -> Option<(Millis, Millis)> {
     Some((run.phase_at.plus(after), after))
 }
 
-/// Gates look at every report, so what they do short of cutting is done once.
-fn tripped(phase: &Phase, verdict: GatesVerdict, now: Millis) -> Step {
+/// Guards look at every report, so what they do short of cutting is done once.
+fn tripped(phase: &Phase, verdict: GuardsVerdict, now: Millis) -> Step {
     let Some(run) = phase.judged().filter(|_| !is_returning(phase)) else { return unchanged(phase) };
     let Some(found) = verdict.tripped.filter(|found| run.step > 0 && !run.tripped.contains(found)) else {
         return unchanged(phase);
@@ -189,7 +189,7 @@ fn tripped(phase: &Phase, verdict: GatesVerdict, now: Millis) -> Step {
     let mut run = run.clone();
     run.tripped.push(found);
     match (found.0, phase) {
-        (Action::Abort, _) => abort(&run, Cause::Gates(verdict), now),
+        (Action::Abort, _) => abort(&run, Cause::Guards(verdict), now),
         (Action::Pause, Phase::Progressing(_) | Phase::WaitingPromotion(_)) => {
             noted(Phase::Paused(run), Note::Tripped(verdict))
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::base::names::{Actor, ReleaseId};
 use crate::base::names::{Revision, Upstream};
 use crate::base::time::Millis;
-use crate::judgement::guards::{Action, GateName};
+use crate::judgement::guards::{Action, GuardName};
 use crate::release::inquiry::{Asking, Objection, Purpose, Why};
 use crate::routing::table::WeightPpm;
 
@@ -59,8 +59,8 @@ pub struct Run {
     pub accepted_by: Option<Actor>,
     /// Why it does not advance; `None` while it does.
     pub hold: Option<Hold>,
-    /// What its gates have done so far, short of cutting it: each does it once.
-    pub tripped: Vec<(Action, GateName)>,
+    /// What its guards have done so far, short of cutting it: each does it once.
+    pub tripped: Vec<(Action, GuardName)>,
 }
 
 /// Why a release does not advance although nothing is wrong with the canary.

@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::base::names::{CanaryId, Upstream};
 use crate::base::time::Millis;
 use crate::judgement::certificate::Certificate;
-use crate::judgement::guards::Gates;
+use crate::judgement::guards::Guards;
 use crate::release::integrations::{Alert, Hook, HookKind, Provider};
 use crate::routing::request::MatchRule;
 use crate::routing::table::{Scope, StickyKey, WeightPpm};
@@ -199,7 +199,7 @@ pub struct Spec {
     /// What is checked.
     pub checks: Vec<Check>,
     /// What may cut the canary at any moment, beside the checks; none without success rate or duration checks.
-    pub gates: Gates,
+    pub guards: Guards,
     /// What a step is left after.
     pub advance: Advance,
     /// How a proven version becomes the primary.

@@ -2,7 +2,7 @@
 
 use crate::base::time::Millis;
 use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
-use crate::judgement::guards::{GateFinding, GateName, GatesVerdict, Rule};
+use crate::judgement::guards::{GuardFinding, GuardName, GuardsVerdict, Rule};
 use crate::judgement::sample_ratio::RatioFinding;
 use crate::release::inquiry::{Objection, Why};
 use crate::release::integrations::Blind;
@@ -54,7 +54,7 @@ pub fn note(note: &Note) -> String {
         Note::CheckFailed { failed, threshold, verdict } => {
             format!("check failed ({failed} of {threshold} that roll back): {}", self::verdict(verdict))
         }
-        Note::Tripped(verdict) => format!("gate tripped: {}", gates(verdict)),
+        Note::Tripped(verdict) => format!("guard tripped: {}", guards(verdict)),
         Note::FuseTripped { node, test, events, trials } => {
             let what = match test {
                 FuseTest::Failed => "failed",
@@ -62,7 +62,7 @@ pub fn note(note: &Note) -> String {
             };
             format!("fuse of proxy {node} tripped, its requests all go to primary: {events} of {trials} {what}")
         }
-        Note::Rearmed => "tripped fuses armed again, since the gates did not cut the canary".into(),
+        Note::Rearmed => "tripped fuses armed again, since the guards did not cut the canary".into(),
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
         Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
         Note::Resumed { actor, reason } => format!("resumed by {actor}{}", because(reason)),
@@ -129,7 +129,7 @@ pub fn hold(hold: &Hold) -> String {
             format!("proxy {node} sends requests to {upstream} by default, so it would serve unproven code without an agent")
         }
         Hold::Fuse { node } => {
-            format!("the fuse of proxy {node} has tripped and is armed again after a while, unless the gates cut the canary")
+            format!("the fuse of proxy {node} has tripped and is armed again after a while, unless the guards cut the canary")
         }
     }
 }
@@ -154,7 +154,7 @@ pub fn cause(cause: &Cause) -> String {
         Cause::Checks { failed, verdict } => {
             format!("failed check number {failed} was the last allowed: {}", self::verdict(verdict))
         }
-        Cause::Gates(verdict) => gates(verdict),
+        Cause::Guards(verdict) => guards(verdict),
         Cause::Undecided { after, verdict } => {
             format!("nothing was proven within {}: {}", span(*after), certificate(verdict))
         }
@@ -211,7 +211,7 @@ pub fn proof(proof: &Proof) -> String {
     }
 }
 
-/// What a step's requests prove, gate by gate.
+/// What a step's requests prove, guard by guard.
 pub fn certificate(verdict: &CertificateVerdict) -> String {
     if verdict.requests() == 0 {
         return "no canary request on this step".into();
@@ -225,23 +225,23 @@ pub fn certificate(verdict: &CertificateVerdict) -> String {
     verdict.findings.iter().map(of).collect::<Vec<_>>().join("; ")
 }
 
-/// The gate that forced a verdict, with its numbers: estimate, limit, counts, evidence.
-pub fn gates(verdict: &GatesVerdict) -> String {
+/// The guard that forced a verdict, with its numbers: estimate, limit, counts, evidence.
+pub fn guards(verdict: &GuardsVerdict) -> String {
     let forcing = verdict.tripped.map(|(_, name)| name);
-    if let (Some(GateName::SampleRatio), Some(ratio)) = (forcing, &verdict.ratio) {
+    if let (Some(GuardName::SampleRatio), Some(ratio)) = (forcing, &verdict.ratio) {
         return sample_ratio(ratio);
     }
-    let finding = verdict.findings.iter().find(|finding| Some(finding.gate.rule.name()) == forcing);
-    let Some(finding) = finding else { return "no gate has tripped".into() };
-    let GateFinding { gate, ln_e, canary, primary } = finding;
+    let finding = verdict.findings.iter().find(|finding| Some(finding.guard.rule.name()) == forcing);
+    let Some(finding) = finding else { return "no guard has tripped".into() };
+    let GuardFinding { guard, ln_e, canary, primary } = finding;
     let share = |(events, trials): (u64, u64)| {
         let percent = if trials == 0 { 0.0 } else { events as f64 * 100.0 / trials as f64 };
         format!("{events} of {trials} ({} %)", number(percent))
     };
     format!(
-        "gate {}, {}: canary {}, primary {}; odds of so much under the limit at most 1 in {}",
-        gate.rule.name().name(),
-        rule(&gate.rule),
+        "guard {}, {}: canary {}, primary {}; odds of so much under the limit at most 1 in {}",
+        guard.rule.name().name(),
+        rule(&guard.rule),
         share(*canary),
         share(*primary),
         number(libm::exp(*ln_e).min(1e12).floor()),
@@ -251,7 +251,7 @@ pub fn gates(verdict: &GatesVerdict) -> String {
 /// The canary's share, when it is not what the weight says.
 fn sample_ratio(ratio: &RatioFinding) -> String {
     format!(
-        "gate sampleRatio: the canary got {} of {} requests where the weight means {}; odds of so much at most 1 in {}. \
+        "guard sampleRatio: the canary got {} of {} requests where the weight means {}; odds of so much at most 1 in {}. \
          The evidence is suspect, not the canary: look for proxies or routes that place requests by other rules",
         ratio.canary,
         ratio.all,
@@ -260,7 +260,7 @@ fn sample_ratio(ratio: &RatioFinding) -> String {
     )
 }
 
-/// What a gate allows, in words.
+/// What a guard allows, in words.
 pub fn rule(rule: &Rule) -> String {
     match rule {
         Rule::Slo { limit, unless_primary_also } => {

@@ -106,7 +106,7 @@ mod tests {
     fn verdict(good: u64, bad: u64, slow: u64) -> Verdict {
         let plan = Plan::new(spec()).unwrap();
         let mut evidence = Evidence::default();
-        evidence.begin_release(Epoch(1), plan.longest_window(), &plan.gates);
+        evidence.begin_release(Epoch(1), plan.longest_window(), &plan.guards);
         let mut counts = Counts { started: good + bad + slow, ..Counts::default() };
         (0..good).for_each(|_| counts.end(Outcome::Success, Micros(20_000), false));
         (0..bad).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1_000), true));

@@ -1,6 +1,6 @@
 //! A lane: the part of one service's traffic in which one of several versions is tried, for A/B/n.
 //!
-//! Each version is a canary of its own, with its own epochs, evidence, gates and releases. What keeps them from mixing is
+//! Each version is a canary of its own, with its own epochs, evidence, guards and releases. What keeps them from mixing is
 //! that their traffic is cut into lanes beforehand: a user (or, without a key, a request) falls into one lane by a hash
 //! that no release changes, and is split between primary and that lane's version there. So every lane is an ordinary
 //! canary with a control group of its own, whatever the others do at the same time.

@@ -1,4 +1,4 @@
-//! The gates: which counts of a slot are trials and events, against which boundary.
+//! The guards: which counts of a slot are trials and events, against which boundary.
 //!
 //! A slot is a stretch of time under one epoch whose length was fixed before it began. Trials are counted when their
 //! request starts and belong, with their outcome, to the slot in which it started. What is not known yet is taken
@@ -14,7 +14,7 @@ use crate::statistics::mixture::{G8, PerAlternative, ln_sum_exp};
 pub struct Trials {
     /// Requests that started in the slot and are trials: not void as far as known.
     pub started: u64,
-    /// Those of them known to be events: failed, or slow, as the gate counts.
+    /// Those of them known to be events: failed, or slow, as the guard counts.
     pub events: u64,
     /// Those whose outcome is not known yet.
     pub pending: u64,
@@ -29,7 +29,7 @@ pub struct Pair {
     pub primary: Trials,
 }
 
-/// What a gate holds against the canary.
+/// What a guard holds against the canary.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Boundary {

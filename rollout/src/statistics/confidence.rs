@@ -5,9 +5,9 @@ use crate::statistics::mixture::{G8, PerAlternative, SRM_GRID, ln_sum_exp};
 /// Bisection steps: more than f64 can tell apart.
 const STEPS: u32 = 200;
 
-/// Gate-consistent one-sided bounds on a rate: the lower is above a limit exactly when the gate on that limit rejects,
+/// Guard-consistent one-sided bounds on a rate: the lower is above a limit exactly when the guard on that limit rejects,
 /// the upper below it exactly when certification succeeds. Each holds at `alpha` for ever.
-pub fn gate_bounds(events: u64, trials: u64, alpha: f64) -> (f64, f64) {
+pub fn guard_bounds(events: u64, trials: u64, alpha: f64) -> (f64, f64) {
     let needed = -libm::log(alpha);
     let (events, trials) = (events as f64, trials as f64);
     // G8 falls in p for a fixed count of events, and its mirror rises.

@@ -1,4 +1,4 @@
-//! The primitive behind every gate: a mixture of likelihood ratios on a fixed grid of odds ratios.
+//! The primitive behind every guard: a mixture of likelihood ratios on a fixed grid of odds ratios.
 //!
 //! A stream of trials, each with (given the past) event probability at most `theta0` under the null hypothesis. Component
 //! j multiplies its wealth by (1 + (R_j - 1) x) / (1 + (R_j - 1) theta0) for a trial x in {0, 1}, whose mean is at most 1

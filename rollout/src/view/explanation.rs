@@ -1,6 +1,6 @@
 //! Why a release stands where it stands, with every number: what `serin explain` and the API show.
 //!
-//! Decisions are the gates' and the certificate's; here they are only told, beside estimates and intervals that hold at
+//! Decisions are the guards' and the certificate's; here they are only told, beside estimates and intervals that hold at
 //! every moment at once, so that a person may look as often as he likes.
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
-use crate::judgement::guards::{GateFinding, GatesVerdict};
+use crate::judgement::guards::{GuardFinding, GuardsVerdict};
 use crate::judgement::sample_ratio::Ratio;
 use crate::release::text;
 use crate::statistics::confidence::confidence_sequence;
@@ -41,9 +41,9 @@ pub struct Explanation {
     pub steps: usize,
     /// Primary and canary in this release.
     pub versions: Vec<VersionStatus>,
-    /// What each gate says against the canary.
-    pub gates: Vec<GateExplanation>,
-    /// How far the gates' evidence has come toward an abort, 0 to 1.
+    /// What each guard says against the canary.
+    pub guards: Vec<GuardExplanation>,
+    /// How far the guards' evidence has come toward an abort, 0 to 1.
     pub toward_abort: f64,
     /// The bound on a false abort over the whole release.
     pub alpha: f64,
@@ -96,12 +96,12 @@ pub struct StratumExplanation {
     pub pending: u64,
 }
 
-/// What one gate says.
+/// What one guard says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct GateExplanation {
-    /// Which gate.
-    pub gate: String,
+pub struct GuardExplanation {
+    /// Which guard.
+    pub guard: String,
     /// What it allows, in words.
     pub rule: String,
     /// What follows when it trips: `abort`, `pause` or `notify`.
@@ -119,7 +119,7 @@ pub struct GateExplanation {
     pub limit_percent: Option<f64>,
     /// The e-value against the canary: odds of so much under the rule at most 1 in this.
     pub e_value: f64,
-    /// What its e-value must reach to trip the gates alone.
+    /// What its e-value must reach to trip the guards alone.
     pub e_needed: f64,
     /// How far it alone has brought the release toward its action, 0 to 1.
     pub toward_action: f64,
@@ -145,22 +145,22 @@ pub struct RatioExplanation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateExplanation {
-    /// How far the slowest gate has come, 0 to 1.
+    /// How far the slowest guard has come, 0 to 1.
     pub progress: f64,
     /// Time on this step so far, and the least, milliseconds.
     pub on_step_ms: u64,
     /// See `on_step_ms`.
     pub dwell_ms: u64,
-    /// Each gate that must be certified.
-    pub gates: Vec<CertificateGate>,
+    /// Each guard that must be certified.
+    pub guards: Vec<CertificateGuard>,
 }
 
-/// One gate's certificate.
+/// One guard's certificate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CertificateGate {
-    /// Which gate.
-    pub gate: String,
+pub struct CertificateGuard {
+    /// Which guard.
+    pub guard: String,
     /// What is certified, in words.
     pub rule: String,
     /// This step's canary requests that speak against it, and all that could.
@@ -176,9 +176,9 @@ pub struct CertificateGate {
 
 /// Explains a canary's release, in progress or ended.
 pub fn explain(canary: &Canary, now: Millis) -> Explanation {
-    let gates = &canary.plan.gates;
-    // Before the first report the gates say nothing, but what they are is worth reading.
-    let unseen = || gates.judge(&gates.begin(), &PerVersion::default(), &Ratio::default());
+    let guards = &canary.plan.guards;
+    // Before the first report the guards say nothing, but what they are is worth reading.
+    let unseen = || guards.judge(&guards.begin(), &PerVersion::default(), &Ratio::default());
     let verdict = canary.verdict.clone().unwrap_or_else(unseen);
     let run = canary.phase.run();
     Explanation {
@@ -191,10 +191,10 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
         step: run.map_or(0, |run| run.step),
         steps: canary.plan.last_step(),
         versions: status::versions(canary, &canary.evidence.release()),
-        gates: explained(&verdict),
+        guards: explained(&verdict),
         toward_abort: verdict.toward_abort(),
-        alpha: gates.alpha,
-        max_cluster: gates.max_cluster,
+        alpha: guards.alpha,
+        max_cluster: guards.max_cluster,
         max_cluster_because: cluster_reason(canary),
         strata: strata(canary),
         sample_ratio: verdict.ratio.map(|found| RatioExplanation {
@@ -205,25 +205,25 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
             e_needed: e_value(found.needed),
         }),
         certificate: run.zip(canary.certificate.as_ref()).map(|(run, verdict)| CertificateExplanation {
-            progress: verdict.progress(gates.max_cluster),
+            progress: verdict.progress(guards.max_cluster),
             on_step_ms: now.since(run.step_at).0,
             dwell_ms: verdict.dwell.0,
-            gates: verdict.findings.iter().map(|finding| certified(finding, verdict, gates.max_cluster)).collect(),
+            guards: verdict.findings.iter().map(|finding| certified(finding, verdict, guards.max_cluster)).collect(),
         }),
     }
 }
 
-fn explained(verdict: &GatesVerdict) -> Vec<GateExplanation> {
+fn explained(verdict: &GuardsVerdict) -> Vec<GuardExplanation> {
     let count = verdict.findings.len() as f64;
-    let one = |finding: &GateFinding| {
-        let forced = verdict.tripped.is_some_and(|(_, gate)| gate == finding.gate.rule.name());
+    let one = |finding: &GuardFinding| {
+        let forced = verdict.tripped.is_some_and(|(_, guard)| guard == finding.guard.rule.name());
         let (canary, primary) = (share(finding.canary, INTERVAL_ALPHA), share(finding.primary, INTERVAL_ALPHA));
-        let limit_percent = finding.gate.rule.limit().map(|limit| limit * 100.0);
+        let limit_percent = finding.guard.rule.limit().map(|limit| limit * 100.0);
         let is_within = limit_percent.is_some_and(|limit| canary.high_percent < limit);
-        GateExplanation {
-            gate: finding.gate.rule.name().name().into(),
-            rule: text::rule(&finding.gate.rule),
-            action: finding.gate.action.name().into(),
+        GuardExplanation {
+            guard: finding.guard.rule.name().name().into(),
+            rule: text::rule(&finding.guard.rule),
+            action: finding.guard.action.name().into(),
             verdict: if forced {
                 "bad"
             } else if is_within {
@@ -257,10 +257,10 @@ fn difference(canary: (u64, u64), primary: (u64, u64)) -> [f64; 3] {
     [canary.low_percent - primary.high_percent, estimate, canary.high_percent - primary.low_percent]
 }
 
-fn certified(finding: &CertificateFinding, verdict: &CertificateVerdict, max_cluster: u32) -> CertificateGate {
+fn certified(finding: &CertificateFinding, verdict: &CertificateVerdict, max_cluster: u32) -> CertificateGuard {
     let (events, trials) = finding.canary;
-    CertificateGate {
-        gate: finding.rule.name().name().into(),
+    CertificateGuard {
+        guard: finding.rule.name().name().into(),
         rule: text::rule(&finding.rule),
         events,
         trials,
@@ -284,7 +284,7 @@ fn strata(canary: &Canary) -> Vec<StratumExplanation> {
 
 fn cluster_reason(canary: &Canary) -> String {
     let is_sticky = canary.plan.sticky.is_some();
-    match (canary.plan.gates.max_cluster, is_sticky) {
+    match (canary.plan.guards.max_cluster, is_sticky) {
         (1, _) => "each failure counts as an event of its own".into(),
         (_, true) => "users are sticky, and one user's failures may be one event".into(),
         (_, false) => "set in the manifest".into(),

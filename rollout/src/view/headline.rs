@@ -5,7 +5,7 @@
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::judgement::certificate::CertificateVerdict;
-use crate::judgement::guards::{Action, GatesVerdict, Rule};
+use crate::judgement::guards::{Action, GuardsVerdict, Rule};
 use crate::release::phase::{Cause, Hold, Phase, Run};
 use crate::release::plan::Advance;
 use crate::release::text::{self, number};
@@ -34,7 +34,7 @@ fn at(canary: &Canary, run: &Run) -> String {
 
 fn cut(cause: &Cause) -> String {
     match cause {
-        Cause::Gates(verdict) => format!("cut by {}", gate(verdict)),
+        Cause::Guards(verdict) => format!("cut by {}", guard(verdict)),
         other => format!("aborted: {}", text::cause(other)),
     }
 }
@@ -54,8 +54,8 @@ fn running(canary: &Canary, run: &Run, now: Millis) -> String {
 fn judged(canary: &Canary, run: &Run, now: Millis) -> String {
     let tripped = canary.verdict.as_ref().filter(|verdict| verdict.tripped.is_some());
     let suspect = tripped.map(|verdict| match verdict.tripped {
-        Some((Action::Notify, _)) => format!("; only reported, by {}", gate(verdict)),
-        _ => format!("; stopped by {}", gate(verdict)),
+        Some((Action::Notify, _)) => format!("; only reported, by {}", guard(verdict)),
+        _ => format!("; stopped by {}", guard(verdict)),
     });
     let progress = match (&canary.plan.advance, &canary.certificate) {
         (Advance::Interval, _) => {
@@ -80,7 +80,7 @@ fn proven(canary: &Canary, verdict: &CertificateVerdict, run: &Run, on_step: Mil
     if verdict.requests() == 0 {
         return format!("and no canary request on step {step} yet: there is nothing to judge");
     }
-    let max_cluster = canary.plan.gates.max_cluster;
+    let max_cluster = canary.plan.guards.max_cluster;
     let to_go = verdict.requests_to_go(max_cluster);
     if to_go > 0 {
         let percent = number((verdict.progress(max_cluster) * 100.0).floor());
@@ -93,21 +93,21 @@ fn proven(canary: &Canary, verdict: &CertificateVerdict, run: &Run, on_step: Mil
 }
 
 fn not_cut(canary: &Canary) -> String {
-    if canary.plan.gates.gates.is_empty() {
-        return "no gate looks at it".into();
+    if canary.plan.guards.guards.is_empty() {
+        return "no guard looks at it".into();
     }
-    let toward = canary.verdict.as_ref().map_or(0.0, GatesVerdict::toward_abort);
-    format!("not cut, its gates are {} % of the way to it", number((toward * 100.0).floor()))
+    let toward = canary.verdict.as_ref().map_or(0.0, GuardsVerdict::toward_abort);
+    format!("not cut, its guards are {} % of the way to it", number((toward * 100.0).floor()))
 }
 
-/// The gate that forced a verdict: what it saw, and its limit.
-fn gate(verdict: &GatesVerdict) -> String {
+/// The guard that forced a verdict: what it saw, and its limit.
+fn guard(verdict: &GuardsVerdict) -> String {
     let forcing = verdict.tripped.map(|(_, name)| name);
-    let finding = verdict.findings.iter().find(|finding| Some(finding.gate.rule.name()) == forcing);
-    let Some(finding) = finding else { return text::gates(verdict) };
+    let finding = verdict.findings.iter().find(|finding| Some(finding.guard.rule.name()) == forcing);
+    let Some(finding) = finding else { return text::guards(verdict) };
     let (events, trials) = finding.canary;
     let percent = |(events, trials): (u64, u64)| number(events as f64 * 100.0 / trials.max(1) as f64);
-    let said = match finding.gate.rule {
+    let said = match finding.guard.rule {
         Rule::Slo { limit, .. } => {
             format!("{events} of {trials} requests failed (limit {} %)", number(limit * 100.0))
         }
@@ -128,5 +128,5 @@ fn gate(verdict: &GatesVerdict) -> String {
             number(floor.0 as f64 / 1000.0),
         ),
     };
-    format!("gate {}: {said}", finding.gate.rule.name().name())
+    format!("guard {}: {said}", finding.guard.rule.name().name())
 }

@@ -8,7 +8,7 @@ use crate::base::time::Millis;
 use crate::controller::Controller;
 use crate::controller::canary::Canary;
 use crate::controller::fleet::{Fleet, Peer};
-use crate::judgement::guards::{GateFinding, GatesVerdict};
+use crate::judgement::guards::{GuardFinding, GuardsVerdict};
 use crate::release::phase::{HistoryEvent, Note, Phase};
 use crate::release::plan::Advance;
 use crate::release::text;
@@ -79,22 +79,22 @@ pub struct CanaryStatus {
     pub totals: Vec<VersionStatus>,
     /// What a step is left after: `certificate` or `interval`.
     pub advance: String,
-    /// How far the gates' evidence has come toward an abort, 0 to 1.
+    /// How far the guards' evidence has come toward an abort, 0 to 1.
     pub toward_abort: f64,
     /// How far this step's certificate has come, 0 to 1; null where none is needed now.
     pub toward_step: Option<f64>,
-    /// What each gate says of the release, as of the last report.
-    pub gates: Vec<GateStatus>,
+    /// What each guard says of the release, as of the last report.
+    pub guards: Vec<GuardStatus>,
     /// What this build cannot honour, as `field: what`.
     pub unsupported: Vec<String>,
 }
 
-/// One gate.
+/// One guard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct GateStatus {
+pub struct GuardStatus {
     /// `slo`, `regression` or `latency`.
-    pub gate: String,
+    pub guard: String,
     /// What it holds against the canary, in words.
     pub rule: String,
     /// What follows when it trips: `abort`, `pause` or `notify`.
@@ -109,7 +109,7 @@ pub struct GateStatus {
     pub primary_trials: u64,
     /// Natural logarithm of the e-value: the evidence against the canary.
     pub ln_e: f64,
-    /// Natural logarithm of what the weighted evidence of all gates must reach.
+    /// Natural logarithm of what the weighted evidence of all guards must reach.
     pub ln_needed: f64,
 }
 
@@ -239,11 +239,11 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         versions: versions(canary, &canary.evidence.release()),
         totals: versions(canary, canary.evidence.totals()),
         advance: canary.plan.advance.name().into(),
-        toward_abort: run.and(canary.verdict.as_ref()).map_or(0.0, GatesVerdict::toward_abort),
+        toward_abort: run.and(canary.verdict.as_ref()).map_or(0.0, GuardsVerdict::toward_abort),
         toward_step: run
             .and(canary.certificate.as_ref())
-            .map(|verdict| verdict.progress(canary.plan.gates.max_cluster)),
-        gates: canary.verdict.iter().flat_map(gates).collect(),
+            .map(|verdict| verdict.progress(canary.plan.guards.max_cluster)),
+        guards: canary.verdict.iter().flat_map(guards).collect(),
         unsupported: canary.plan.unsupported.iter().map(|u| format!("{}: {}", u.field, u.what)).collect(),
     }
 }
@@ -301,11 +301,11 @@ fn worker_canaries(controller: &Controller, peer: &Peer) -> Vec<WorkerCanary> {
     managed.collect()
 }
 
-fn gates(verdict: &GatesVerdict) -> Vec<GateStatus> {
-    let status = |finding: &GateFinding| GateStatus {
-        gate: finding.gate.rule.name().name().into(),
-        rule: text::rule(&finding.gate.rule),
-        action: finding.gate.action.name().into(),
+fn guards(verdict: &GuardsVerdict) -> Vec<GuardStatus> {
+    let status = |finding: &GuardFinding| GuardStatus {
+        guard: finding.guard.rule.name().name().into(),
+        rule: text::rule(&finding.guard.rule),
+        action: finding.guard.action.name().into(),
         canary_events: finding.canary.0,
         canary_trials: finding.canary.1,
         primary_events: finding.primary.0,

@@ -5,7 +5,7 @@
 //! evidence fell by half a nat. Whoever counts only adds and compares; a limit is computed when it is needed first.
 //!
 //! Why a false trip has probability alpha at most, for ever: run 0 has 3/4 of alpha, each of the 2^b runs from number 2^b
-//! on has 1/4 · 1/((b+1)(b+2)) / 2^b of it, and these shares sum to one (the gates' stakes are 1/r and need an end; these
+//! on has 1/4 · 1/((b+1)(b+2)) / 2^b of it, and these shares sum to one (the guards' stakes are 1/r and need an end; these
 //! do not, and stay the same for half of all runs so far, which is what a table wants). A run begins at a moment chosen
 //! by the past alone and counts only requests that start after it; within it, the evidence of any first n requests with
 //! those of their events that are known is at most what it will be when all are known, and that is a supermartingale from

@@ -1,4 +1,4 @@
-//! Workers whose fuse has tripped: noted, held for, and armed again if the gates leave the release alone.
+//! Workers whose fuse has tripped: noted, held for, and armed again if the guards leave the release alone.
 
 use super::Controller;
 use crate::base::names::CanaryId;
@@ -18,7 +18,7 @@ impl Controller {
                 continue;
             };
             let is_news = peer.trip(trip);
-            // Gates may cut on what the workers said just before: why one of them had stopped already is told then, too.
+            // Guards may cut on what the workers said just before: why one of them had stopped already is told then, too.
             let is_told = canary.phase.run().is_some() || matches!(canary.phase, Phase::Failed(..));
             let is_of_release = trip.epoch >= canary.evidence.since() && is_told;
             if is_news && is_of_release {

@@ -6,7 +6,7 @@ use super::{Awaiting, Hold};
 use crate::base::names::{Actor, ReleaseId, Revision, Upstream};
 use crate::base::time::Millis;
 use crate::judgement::certificate::CertificateVerdict;
-use crate::judgement::guards::GatesVerdict;
+use crate::judgement::guards::GuardsVerdict;
 use crate::release::inquiry::{Objection, Purpose};
 use crate::release::threshold_checks::Verdict;
 use crate::routing::table::WeightPpm;
@@ -33,8 +33,8 @@ pub enum Cause {
         /// The check that was too many.
         verdict: Verdict,
     },
-    /// A gate tripped.
-    Gates(GatesVerdict),
+    /// A guard tripped.
+    Guards(GuardsVerdict),
     /// Its requests did not prove it in time.
     Undecided {
         /// How long the plan allows a step.
@@ -228,8 +228,8 @@ pub enum Note {
         /// The numbers.
         verdict: Verdict,
     },
-    /// A gate tripped that does not cut.
-    Tripped(GatesVerdict),
+    /// A guard tripped that does not cut.
+    Tripped(GuardsVerdict),
     /// A worker's fuse has tripped: it sends nothing more to the canary.
     FuseTripped {
         /// The worker's node.
@@ -241,7 +241,7 @@ pub enum Note {
         /// …among so many.
         trials: u64,
     },
-    /// The gates did not cut the canary, so tripped fuses were armed again.
+    /// The guards did not cut the canary, so tripped fuses were armed again.
     Rearmed,
     /// It does not advance.
     Held(Hold),

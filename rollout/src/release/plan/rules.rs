@@ -6,11 +6,11 @@ use super::{
 };
 use crate::base::time::Millis;
 use crate::judgement::certificate::certifiable;
-use crate::judgement::guards::{Gates, Rule};
+use crate::judgement::guards::{Guards, Rule};
 use crate::release::integrations::{Hook, HookTarget};
 use crate::routing::table::WeightPpm;
 
-/// Most failures that may be taken as one event; more would blind the gates.
+/// Most failures that may be taken as one event; more would blind the guards.
 const MAX_CLUSTER: u32 = 1000;
 /// Most retries of one call.
 const MAX_RETRIES: u32 = 100;
@@ -22,7 +22,7 @@ pub(super) fn broken(spec: &Spec) -> Vec<PlanError> {
     rules.strategy(&spec.strategy);
     rules.timing(spec);
     spec.checks.iter().enumerate().for_each(|(n, check)| rules.check(n, check));
-    rules.gates(&spec.gates);
+    rules.guards(&spec.guards);
     rules.advance(spec);
     rules.course(spec);
     rules.lane(spec);
@@ -153,16 +153,16 @@ impl Rules {
         }
     }
 
-    fn gates(&mut self, gates: &Gates) {
-        const FIELD: &str = "spec.analysis.gates";
-        self.alpha(&format!("{FIELD}.alpha"), gates.alpha);
-        if gates.max_cluster == 0 || gates.max_cluster > MAX_CLUSTER {
+    fn guards(&mut self, guards: &Guards) {
+        const FIELD: &str = "spec.analysis.guards";
+        self.alpha(&format!("{FIELD}.alpha"), guards.alpha);
+        if guards.max_cluster == 0 || guards.max_cluster > MAX_CLUSTER {
             let rule = format!("must be from 1 to {MAX_CLUSTER}");
-            self.broken(format!("{FIELD}.maxCluster"), gates.max_cluster, rule);
+            self.broken(format!("{FIELD}.maxCluster"), guards.max_cluster, rule);
         }
-        for gate in &gates.gates {
-            let field = format!("{FIELD}.{}", gate.rule.name().name());
-            match gate.rule {
+        for guard in &guards.guards {
+            let field = format!("{FIELD}.{}", guard.rule.name().name());
+            match guard.rule {
                 Rule::Slo { limit, .. } => self.share(&field, limit),
                 Rule::Regression { margin, floor } => {
                     self.margin(&field, margin);
@@ -175,7 +175,7 @@ impl Rules {
                 }
             }
         }
-        if let Some(ratio) = &gates.sample_ratio {
+        if let Some(ratio) = &guards.sample_ratio {
             self.alpha(&format!("{FIELD}.sampleRatio.alpha"), ratio.alpha);
             self.share(&format!("{FIELD}.sampleRatio.tolerance"), ratio.tolerance);
         }
@@ -190,9 +190,9 @@ impl Rules {
         }
         self.span(&format!("{FIELD}.undecided.after"), certificate.undecided.after);
         self.span(&format!("{FIELD}.noData.after"), certificate.no_data.after);
-        if certifiable(&spec.gates).next().is_none() {
+        if certifiable(&spec.guards).next().is_none() {
             let rule = "has nothing to certify: give a metric a thresholdRange (request-success-rate with min, \
-                        request-duration with max) whose gate is not off or notify, or use advance: interval";
+                        request-duration with max) whose guard is not off or notify, or use advance: interval";
             self.broken("spec.analysis.advance", "certificate", rule);
         }
         if let Strategy::Iterations(count) = spec.strategy {

@@ -30,7 +30,7 @@ pub(crate) fn spec() -> Spec {
                 range: ThresholdRange { min: None, max: Some(500.0) },
             },
         ],
-        gates: Gates { gates: Vec::new(), alpha: 0.01, max_cluster: 1, sample_ratio: None },
+        guards: Guards { guards: Vec::new(), alpha: 0.01, max_cluster: 1, sample_ratio: None },
         advance: Advance::Interval,
         promotion: Promotion::Copy { hook: None },
         course: Course::default(),

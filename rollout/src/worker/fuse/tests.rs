@@ -75,7 +75,7 @@ fn it_is_nearly_as_quick_after_an_hour_of_health_as_at_the_start() {
     assert_eq!(failures_after(&shared, 0), 3);
     assert_eq!(failures_about(&shared, 100 * 60), (6, 8));
     assert_eq!(failures_about(&shared, 100 * 3600), (7, 9));
-    assert_eq!(failures_after(&plan(SLO, 0.01), 0), 2, "alone, as fast as the gate");
+    assert_eq!(failures_after(&plan(SLO, 0.01), 0), 2, "alone, as fast as the guard");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! False aborts stay below alpha under the conditions of real traffic, looked at after every report.
 //!
-//! By seeded Monte Carlo through the agent's own data path (`Evidence`: fold, slots, tests, gates). The canary is never
-//! worse than what its gate allows. Each condition is met twice: as the product counts, which must stay below alpha; and
+//! By seeded Monte Carlo through the agent's own data path (`Evidence`: fold, slots, tests, guards). The canary is never
+//! worse than what its guard allows. Each condition is met twice: as the product counts, which must stay below alpha; and
 //! with one deliberate mistake in the counting, which must exceed it: proof that the simulation can tell.
 
 #![cfg(test)]
@@ -10,8 +10,8 @@
 use rollout::base::names::CanaryId;
 use rollout::base::time::Millis;
 use rollout::judgement::evidence::Evidence;
-use rollout::judgement::guards::{Action, Gate, Gates, Rule};
-use rollout::release::default_guards::{GateSettings, gates_of};
+use rollout::judgement::guards::{Action, Guard, Guards, Rule};
+use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::plan::{Check, Metric, ThresholdRange};
 use rollout::routing::route::Placement;
 use rollout::routing::table::{Epoch, Version};
@@ -79,12 +79,12 @@ struct News {
     counts: Counts,
 }
 
-/// Runs in which the gates trip.
+/// Runs in which the guards trip.
 fn aborts(name: &str, rule: Rule, max_cluster: u32, traffic: Traffic, mistake: Mistake) -> u64 {
     let max_cluster = if mistake == Mistake::NoClusters { 1 } else { max_cluster };
-    let gates = gates(rule, max_cluster);
+    let guards = guards(rule, max_cluster);
     let mut draws = Draws(SEED);
-    let aborts = (0..RUNS).filter(|_| is_aborted(&gates, traffic, mistake, &mut draws)).count() as u64;
+    let aborts = (0..RUNS).filter(|_| is_aborted(&guards, traffic, mistake, &mut draws)).count() as u64;
     println!("seed {SEED}: {name}, {mistake:?}: {aborts} of {RUNS} aborted, {} tolerated", tolerated());
     aborts
 }
@@ -148,7 +148,7 @@ fn heavy_users_under_stickiness() {
         window: Millis::from_secs(60),
         range: ThresholdRange { min: Some(99.0), max: None },
     };
-    let max_cluster = gates_of(&[success], true, &GateSettings::all(Some(Action::Abort), Action::Pause)).max_cluster;
+    let max_cluster = guards_of(&[success], true, &GuardSettings::all(Some(Action::Abort), Action::Pause)).max_cluster;
     let traffic = Traffic { cluster: max_cluster as usize, ..PLAIN };
     holds("heavy users", slo(0.01), max_cluster, traffic, Mistake::NoClusters);
     let traffic = Traffic { rate: |_| 0.05, spread: true, ..traffic };
@@ -169,9 +169,9 @@ const fn slo(limit: f64) -> Rule {
 /// As bad as the primary is allowed, however little both fail.
 const REGRESSION: Rule = Rule::Regression { margin: 1.0, floor: 0.000_001 };
 
-/// The one place that knows what gates are made of.
-fn gates(rule: Rule, max_cluster: u32) -> Gates {
-    Gates { gates: vec![Gate { rule, action: Action::Abort }], alpha: ALPHA, max_cluster, sample_ratio: None }
+/// The one place that knows what guards are made of.
+fn guards(rule: Rule, max_cluster: u32) -> Guards {
+    Guards { guards: vec![Guard { rule, action: Action::Abort }], alpha: ALPHA, max_cluster, sample_ratio: None }
 }
 
 /// The greatest number of aborts in [`RUNS`] that chance reaches with probability above 1e-4 when each has [`ALPHA`]: the
@@ -191,9 +191,9 @@ fn at_least(events: u64, trials: u64, probability: f64) -> f64 {
     1.0 - fewer
 }
 
-fn is_aborted(gates: &Gates, traffic: Traffic, mistake: Mistake, draws: &mut Draws) -> bool {
+fn is_aborted(guards: &Guards, traffic: Traffic, mistake: Mistake, draws: &mut Draws) -> bool {
     let mut evidence = Evidence::default();
-    evidence.begin_release(Epoch(1), Millis(1_000), gates);
+    evidence.begin_release(Epoch(1), Millis(1_000), guards);
     let mut news: Vec<News> = Vec::new();
     let mut failing = Failing::default();
     for now in 0..SLOTS {
@@ -210,7 +210,7 @@ fn is_aborted(gates: &Gates, traffic: Traffic, mistake: Mistake, draws: &mut Dra
             let position = Position { canary, epoch: Epoch(epoch), slot: Slot(slot) };
             evidence.position(Incarnation(worker as u64), &position, at(now));
         }
-        let verdict = evidence.judge(gates, at(now)).unwrap();
+        let verdict = evidence.judge(guards, at(now)).unwrap();
         let (events, trials) = verdict.findings[0].canary;
         let is_aborted = match mistake {
             Mistake::OneLookTest => at_least(events, trials, (traffic.rate)(now)) <= ALPHA,

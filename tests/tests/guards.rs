@@ -1,6 +1,6 @@
-//! The sequential gates on a real Envoy: what they cut, how few users notice, and whom they leave alone.
+//! The sequential guards on a real Envoy: what they cut, how few users notice, and whom they leave alone.
 //!
-//! The checks are an hour away in all of these, so whatever is cut is cut by a gate.
+//! The checks are an hour away in all of these, so whatever is cut is cut by a guard.
 
 use anyhow::{Context, Result, ensure};
 use rollout::record::replay::Replayed;
@@ -20,7 +20,7 @@ const MANY: u64 = 200;
 
 /// Releases a bad version and returns how many bad answers the client got of it, and what the agent says.
 async fn cut(case: &Case, weight: &str, bad: Behaviour) -> Result<(u64, String)> {
-    let stage = Stage::start(case, &Manifest::steady(weight)?.gated()?).await?;
+    let stage = Stage::start(case, &Manifest::steady(weight)?.guarded()?).await?;
     stage.versions.canary.restart_as(bad);
     let load = stage.load().connections(64).start(RPS).await?;
     stage.release("v2").await?;
@@ -32,26 +32,26 @@ async fn cut(case: &Case, weight: &str, bad: Behaviour) -> Result<(u64, String)>
     Ok((bad, status.message))
 }
 
-/// `serin explain` names the gate that cut, first, and counts what `serin get` counts.
+/// `serin explain` names the guard that cut, first, and counts what `serin get` counts.
 async fn explains(stage: &Stage, status: &CanaryStatus) -> Result<()> {
     let page = stage.agent.cli(&["explain", "web"]).await?.ok()?;
     let told: Explanation = serde_json::from_str(&stage.agent.cli(&["explain", "web", "-o", "json"]).await?.ok()?)?;
     ensure!(page.starts_with(&format!("{}\n", told.summary)), "{page}");
-    let forced = told.gates.iter().find(|gate| gate.verdict == "bad").context("no gate is said to be bad")?;
-    ensure!(told.summary.starts_with(&format!("web v2 was cut by gate {}:", forced.gate)), "{page}");
-    ensure!(status.message.contains(&format!("gate {}", forced.gate)), "{}: {page}", status.message);
-    let got: Vec<_> = status.gates.iter().map(|gate| (gate.canary_events, gate.canary_trials)).collect();
-    let counts: Vec<_> = told.gates.iter().map(|gate| (gate.canary.events, gate.canary.trials)).collect();
+    let forced = told.guards.iter().find(|guard| guard.verdict == "bad").context("no guard is said to be bad")?;
+    ensure!(told.summary.starts_with(&format!("web v2 was cut by guard {}:", forced.guard)), "{page}");
+    ensure!(status.message.contains(&format!("guard {}", forced.guard)), "{}: {page}", status.message);
+    let got: Vec<_> = status.guards.iter().map(|guard| (guard.canary_events, guard.canary_trials)).collect();
+    let counts: Vec<_> = told.guards.iter().map(|guard| (guard.canary.events, guard.canary.trials)).collect();
     ensure!(counts == got && told.toward_abort == 1.0, "{got:?}: {page}");
     Ok(())
 }
 
 #[tokio::test]
 async fn one_failure_in_five_is_cut_after_a_handful() -> Result<()> {
-    Case::run("gate-fault", async |case| {
+    Case::run("guard-fault", async |case| {
         let bad = Behaviour { fail_ratio: 0.2, ..Behaviour::healthy("v2") };
         let (bad, message) = cut(case, "10", bad).await?;
-        ensure!(message.contains("gate slo") || message.contains("gate regression"), "{message}");
+        ensure!(message.contains("guard slo") || message.contains("guard regression"), "{message}");
         ensure!((1..MANY).contains(&bad), "{bad} bad answers: {message}");
         Ok(())
     })
@@ -60,11 +60,11 @@ async fn one_failure_in_five_is_cut_after_a_handful() -> Result<()> {
 
 #[tokio::test]
 async fn a_slow_version_is_cut_although_every_answer_is_good() -> Result<()> {
-    Case::run("gate-slow", async |case| {
+    Case::run("guard-slow", async |case| {
         let latency = Duration::from_millis(700);
         let slow = Behaviour { slow_ratio: 0.5, slow_latency: latency, ..Behaviour::healthy("v2") };
         let (bad, message) = cut(case, "20", slow).await?;
-        ensure!(message.contains("gate latency"), "{message}");
+        ensure!(message.contains("guard latency"), "{message}");
         ensure!(bad == 0, "{bad} answers failed");
         Ok(())
     })
@@ -73,13 +73,13 @@ async fn a_slow_version_is_cut_although_every_answer_is_good() -> Result<()> {
 
 #[tokio::test]
 async fn a_version_that_never_answers_is_cut_while_its_requests_hang() -> Result<()> {
-    Case::run("gate-hang", async |case| {
-        let stage = Stage::start(case, &Manifest::steady("10")?.gated()?).await?;
+    Case::run("guard-hang", async |case| {
+        let stage = Stage::start(case, &Manifest::steady("10")?.guarded()?).await?;
         stage.versions.canary.restart_as(Behaviour { hang_ratio: 1.0, ..Behaviour::healthy("v2") });
         let load = stage.load().connections(64).start(RPS).await?;
         stage.release("v2").await?;
         let status = stage.phase("Failed").await?;
-        ensure!(status.message.contains("gate latency"), "{}", status.message);
+        ensure!(status.message.contains("guard latency"), "{}", status.message);
         let canary = &status.versions[1];
         ensure!(canary.pending > 0 && canary.started < MANY, "{canary:?}");
         drop(load);
@@ -90,8 +90,8 @@ async fn a_version_that_never_answers_is_cut_while_its_requests_hang() -> Result
 
 #[tokio::test]
 async fn a_healthy_version_is_left_alone_and_the_evidence_is_shown() -> Result<()> {
-    Case::run("gate-health", async |case| {
-        let stage = Stage::start(case, &Manifest::steady("50")?.gated()?).await?;
+    Case::run("guard-health", async |case| {
+        let stage = Stage::start(case, &Manifest::steady("50")?.guarded()?).await?;
         // Half of the objective.
         stage.versions.canary.restart_as(Behaviour { fail_ratio: 0.005, ..Behaviour::healthy("v2") });
         stage.versions.primary.set(|it| it.fail_ratio = 0.005);
@@ -101,9 +101,9 @@ async fn a_healthy_version_is_left_alone_and_the_evidence_is_shown() -> Result<(
             let status = stage.status().await?;
             assert_eq!(status.phase, "Progressing", "{}", status.message);
             ensure!(status.versions[1].started >= 1_000, "{} requests", status.versions[1].started);
-            let gates: Vec<&str> = status.gates.iter().map(|gate| gate.gate.as_str()).collect();
-            assert_eq!(gates, ["slo", "regression", "latency", "latencyRegression"]);
-            assert!(status.gates.iter().all(|gate| gate.ln_e < gate.ln_needed && gate.canary_trials > 0));
+            let guards: Vec<&str> = status.guards.iter().map(|guard| guard.guard.as_str()).collect();
+            assert_eq!(guards, ["slo", "regression", "latency", "latencyRegression"]);
+            assert!(status.guards.iter().all(|guard| guard.ln_e < guard.ln_needed && guard.canary_trials > 0));
             Ok(())
         })
         .await?;
@@ -115,8 +115,8 @@ async fn a_healthy_version_is_left_alone_and_the_evidence_is_shown() -> Result<(
 
 #[tokio::test]
 async fn a_cut_release_is_replayed_as_it_was_and_as_it_would_have_been() -> Result<()> {
-    Case::run("gate-replay", async |case| {
-        let manifest = Manifest::steady("10")?.gated()?;
+    Case::run("guard-replay", async |case| {
+        let manifest = Manifest::steady("10")?.guarded()?;
         let stage = Stage::start(case, &manifest).await?;
         stage.versions.canary.restart_as(Behaviour { fail_ratio: 0.2, ..Behaviour::healthy("v2") });
         let load = stage.load().connections(64).start(RPS).await?;
@@ -138,16 +138,16 @@ async fn a_cut_release_is_replayed_as_it_was_and_as_it_would_have_been() -> Resu
         let replayed: Replayed = serde_json::from_str(&live)?;
         let abort = replayed.recorded.abort.context("the record was cut")?;
         ensure!(abort.since_ms == took && replayed.until_ms == took, "{abort:?} after {took} ms");
-        let gate = abort.gate.context("by a gate")?.name();
+        let guard = abort.guard.context("by a guard")?.name();
         let message = &replayed.ended.context("it ended")?.message;
-        ensure!(replayed.cut_by_gates && message.contains(&format!("gate {gate}")), "{gate}: {message}");
+        ensure!(replayed.cut_by_guards && message.contains(&format!("guard {guard}")), "{guard}: {message}");
         ensure!(replayed.ended_otherwise.is_none(), "{:?}", replayed.ended_otherwise);
         let other = replayed.other.context("other settings were given")?;
-        ensure!(other.abort.is_none() && other.gates.iter().all(|gate| gate.percent() < 100.0), "{other:?}");
+        ensure!(other.abort.is_none() && other.guards.iter().all(|guard| guard.percent() < 100.0), "{other:?}");
         let page = stage.agent.cli(&["replay", "web", "-f", &lax]).await?.ok()?;
         ensure!(page.contains("never cut, as far as the record goes"), "{page}");
         let list = stage.agent.cli(&["replay", "web", "--list"]).await?.ok()?;
-        ensure!(list.contains("aborted") && list.contains(&format!("gate {gate}")), "{list}");
+        ensure!(list.contains("aborted") && list.contains(&format!("guard {guard}")), "{list}");
         Ok(())
     })
     .await
@@ -155,7 +155,7 @@ async fn a_cut_release_is_replayed_as_it_was_and_as_it_would_have_been() -> Resu
 
 #[tokio::test]
 async fn a_good_release_climbs_as_fast_as_its_own_requests_prove_it() -> Result<()> {
-    Case::run("gate-certificate", async |case| {
+    Case::run("guard-certificate", async |case| {
         let usual = "    # certificate: { minDwell: 10s, undecided: { after: 10m, then: hold }, noData: { after: 10m, then: hold } }\n";
         let manifest = Manifest::certified("20, 50")?.edit(usual, "    certificate: { minDwell: 1s }\n")?;
         let stage = Stage::start(case, &manifest).await?;
@@ -176,9 +176,9 @@ async fn a_good_release_climbs_as_fast_as_its_own_requests_prove_it() -> Result<
 
 #[tokio::test]
 async fn an_outage_of_both_versions_is_not_the_canarys_fault() -> Result<()> {
-    Case::run("gate-outage", async |case| {
-        let gates = "    gates: { slo: { unlessPrimaryAlso: true }, latency: notify, latencyRegression: off }\n";
-        let manifest = Manifest::steady("50")?.edit("    gates: off\n", gates)?;
+    Case::run("guard-outage", async |case| {
+        let guards = "    guards: { slo: { unlessPrimaryAlso: true }, latency: notify, latencyRegression: off }\n";
+        let manifest = Manifest::steady("50")?.edit("    guards: off\n", guards)?;
         let stage = Stage::start(case, &manifest).await?;
         stage.versions.canary.restart_as(Behaviour { fail_ratio: 0.3, ..Behaviour::healthy("v2") });
         stage.versions.primary.set(|it| it.fail_ratio = 0.3);

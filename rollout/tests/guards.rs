@@ -1,4 +1,4 @@
-//! The gates in the agent's engine, and their bound on false aborts when they look after every report.
+//! The guards in the agent's engine, and their bound on false aborts when they look after every report.
 
 #![cfg(test)]
 
@@ -7,7 +7,7 @@ mod fixture;
 use fixture::scene::Scene;
 use fixture::{id, word};
 use rollout::controller::{Command, Event, Verb};
-use rollout::judgement::guards::{Action, Gate, Gates, Rule};
+use rollout::judgement::guards::{Action, Guard, Guards, Rule};
 use rollout::judgement::sample_ratio::Ratio;
 use rollout::judgement::sequential::{Observed, ObservedSlot, SlotKey};
 use rollout::release::phase::{Cause, Note, Phase};
@@ -16,11 +16,11 @@ use rollout::worker::tally::{PerVersion, Slot};
 
 #[test]
 fn a_bad_canary_is_cut_by_the_report_that_proves_it_and_the_cut_waits_for_no_disk() {
-    let mut scene = Scene::gated(Action::Abort);
+    let mut scene = Scene::guarded(Action::Abort);
     scene.report(0);
     let cut = (1..20).find_map(|reports| {
         let output = scene.report(3);
-        matches!(scene.canary().phase, Phase::Failed(_, Cause::Gates(_))).then_some((reports, output))
+        matches!(scene.canary().phase, Phase::Failed(_, Cause::Guards(_))).then_some((reports, output))
     });
     let (reports, output) = cut.expect("three failures in ten are too many");
     assert!(reports <= 3, "it took {reports} reports");
@@ -29,7 +29,7 @@ fn a_bad_canary_is_cut_by_the_report_that_proves_it_and_the_cut_waits_for_no_dis
 
 #[test]
 fn a_healthy_canary_goes_on_for_ever() {
-    let mut scene = Scene::gated(Action::Abort);
+    let mut scene = Scene::guarded(Action::Abort);
     for report in 0..3_000 {
         scene.report(u64::from(report % 50 == 0));
         assert!(matches!(scene.canary().phase, Phase::Progressing(_)), "report {report}: {:?}", scene.canary().phase);
@@ -37,9 +37,9 @@ fn a_healthy_canary_goes_on_for_ever() {
 }
 
 #[test]
-fn a_gate_that_only_pauses_or_notifies_does_so_once() {
+fn a_guard_that_only_pauses_or_notifies_does_so_once() {
     for (action, phase) in [(Action::Pause, "Paused"), (Action::Notify, "Progressing")] {
-        let mut scene = Scene::gated(action);
+        let mut scene = Scene::guarded(action);
         (0..30).for_each(|_| {
             scene.report(4);
         });
@@ -56,7 +56,7 @@ fn a_gate_that_only_pauses_or_notifies_does_so_once() {
 
 #[test]
 fn a_restart_forgets_no_evidence() {
-    let mut scene = Scene::gated(Action::Abort);
+    let mut scene = Scene::guarded(Action::Abort);
     (0..40).for_each(|n| {
         scene.report(u64::from(n % 10 == 9));
     });
@@ -86,14 +86,14 @@ impl Draws {
     }
 }
 
-/// Share of runs of 600 slots in which a gate trips, looked at after each; `rates` gives canary's and primary's failure
+/// Share of runs of 600 slots in which a guard trips, looked at after each; `rates` gives canary's and primary's failure
 /// rates in a slot, `late` how many slots later the primary's failures are known.
 fn false_aborts(rule: Rule, runs: u64, late: u32, rates: impl Fn(u32) -> (f64, f64)) -> f64 {
-    let gates =
-        Gates { gates: vec![Gate { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1, sample_ratio: None };
+    let guards =
+        Guards { guards: vec![Guard { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1, sample_ratio: None };
     let (mut tripped, mut draws) = (0, Draws(20_261_121));
     for _ in 0..runs {
-        let mut tests = gates.begin();
+        let mut tests = guards.begin();
         let mut slots: Vec<(u64, u64)> = Vec::new();
         for now in 0..600u32 {
             let (canary_rate, primary_rate) = rates(now);
@@ -107,7 +107,7 @@ fn false_aborts(rule: Rule, runs: u64, late: u32, rates: impl Fn(u32) -> (f64, f
                 let canary = side(10, canary_failed, 0);
                 tests.observe(key(slot), ObservedSlot { canary, primary, ..ObservedSlot::NOTHING }, true);
             }
-            if gates.judge(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some() {
+            if guards.judge(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some() {
                 tripped += 1;
                 break;
             }
