@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rollout::base::names::{CanaryId, Revision};
 use rollout::base::time::Millis;
-use rollout::controller::{Command, Event, Payload as Said, Told};
-use rollout::release::inquiry::{CallId, Callee, Heard};
+use rollout::controller::{Command, Event, Notification, Payload as Said};
+use rollout::release::inquiry::{CallId, Callee, Reply};
 use rollout::release::integrations::{Alert, Hook, HookCall, HookTarget};
 use rollout::release::plan::ExternalMetric;
 use tokio::task::AbortHandle;
@@ -120,9 +120,9 @@ impl Outside {
             let since = Instant::now();
             let answer = caller.call(&hook.name, &target, &payload).await;
             calls.hook(&canary, &hook.name, answer.is_ok(), since.elapsed());
-            let heard = Heard::Hook(answer);
+            let reply = Reply::Hook(answer);
             // When the loop is gone there is nobody to tell: the next life of the agent asks again.
-            let _ = handle.event(Event::Heard { canary, call, heard }).await;
+            let _ = handle.event(Event::Reply { canary, call, reply }).await;
         });
     }
 
@@ -134,8 +134,8 @@ impl Outside {
             let answer = providers.query(&metric.provider, &metric.query, metric.window, now).await;
             let provider = providers::name(metric.provider.kind);
             calls.query(&canary, &metric.name, provider, &answer, since.elapsed());
-            let heard = Heard::Metric(answer);
-            let _ = handle.event(Event::Heard { canary, call, heard }).await;
+            let reply = Reply::Metric(answer);
+            let _ = handle.event(Event::Reply { canary, call, reply }).await;
         });
     }
 
@@ -163,20 +163,20 @@ impl Outside {
         }
     }
 
-    fn alert(&self, canary: CanaryId, alert: &Alert, revision: Option<Revision>, told: Told) {
-        let Told { at, severity, message } = told;
+    fn alert(&self, canary: CanaryId, alert: &Alert, revision: Option<Revision>, told: Notification) {
+        let Notification { at, severity, message } = told;
         let fields = revision.map(|revision| ("Revision".to_owned(), revision.to_string())).into_iter().collect();
         self.alerts.send(alert, Message { canary, severity, text: message, fields, at });
     }
 }
 
 impl UnderWay {
-    fn begin(&self, canary: CanaryId, call: CallId, asking: impl Future<Output = ()> + Send + 'static) {
+    fn begin(&self, canary: CanaryId, call: CallId, inquiry: impl Future<Output = ()> + Send + 'static) {
         let (all, of) = (self.clone(), canary.clone());
         // Under the lock: a call that ends at once must find itself.
         let mut calls = self.calls();
         let task = tokio::spawn(async move {
-            asking.await;
+            inquiry.await;
             all.forget(&of, call);
         });
         if let Some((_, former)) = calls.insert((canary, call.callee), (call, task.abort_handle())) {

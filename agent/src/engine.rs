@@ -240,7 +240,7 @@ impl Engine {
                 }
                 self.happened(event, None);
             }
-            Input::Ask { canary, verb, answer } => self.happened(Event::Asked(canary, verb), Some(answer)),
+            Input::Ask { canary, verb, answer } => self.happened(Event::Requested(canary, verb), Some(answer)),
             Input::Connected { conn, hello, outbox } => {
                 self.outboxes.insert(conn, outbox);
                 self.happened(Event::Connected(conn, hello), None);

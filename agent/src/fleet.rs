@@ -49,14 +49,14 @@ pub(crate) struct Counters {
 
 /// The service.
 #[derive(Debug)]
-pub(crate) struct Fleet {
+pub(crate) struct FleetService {
     handle: Handle,
     token: Option<Token>,
     counters: Arc<Counters>,
     next_conn: Arc<AtomicU64>,
 }
 
-impl Fleet {
+impl FleetService {
     /// A server for the fleet; with a token, streams must carry it.
     pub(crate) fn new(handle: Handle, token: Option<Token>, counters: Arc<Counters>) -> FleetServer<Self> {
         let next_conn = Arc::new(AtomicU64::new(1));
@@ -72,7 +72,7 @@ impl Fleet {
 }
 
 #[tonic::async_trait]
-impl generated::fleet_server::Fleet for Fleet {
+impl generated::fleet_server::Fleet for FleetService {
     type ConnectStream = Pin<Box<dyn Stream<Item = Result<ToWorker, Status>> + Send>>;
 
     async fn connect(&self, request: Request<Streaming<Incoming>>) -> Result<Response<Self::ConnectStream>, Status> {

@@ -156,7 +156,7 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     let http = http.tap_io(|stream| drop(stream.set_nodelay(true)));
     let grpc = TcpIncoming::from(grpc).with_nodelay(Some(true));
     let serving = axum::serve(http, api::router(api)).with_graceful_shutdown(until(stopped.clone()));
-    let service = fleet::Fleet::new(handle, config.grpc_token, counters);
+    let service = fleet::FleetService::new(handle, config.grpc_token, counters);
     let streams = server.add_service(service).serve_with_incoming_shutdown(grpc, until(stopped));
     let mut servers = JoinSet::new();
     servers.spawn(async { serving.await.map_err(|error| AgentError::Server(error.into())) });

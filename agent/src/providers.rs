@@ -39,7 +39,7 @@ use std::time::Duration;
 use reqwest::Client;
 use reqwest::redirect::Policy;
 use rollout::base::time::Millis;
-use rollout::release::integrations::{Blind, Provider, ProviderKind};
+use rollout::release::integrations::{MetricError, Provider, ProviderKind};
 
 use crate::secrets::Secrets;
 use call::{Call, failed};
@@ -92,9 +92,15 @@ impl Providers {
     /// Asks for one number. `query` is the template rendered; `window` the metric's interval; `now` Unix time.
     ///
     /// # Errors
-    /// [`Blind::NoValue`] when there is none; [`Blind::Failed`] with the reason when it could not be had, which is
+    /// [`MetricError::NoValue`] when there is none; [`MetricError::Failed`] with the reason when it could not be had, which is
     /// free of secrets and of the address's query and password.
-    pub async fn query(&self, provider: &Provider, query: &str, window: Millis, now: Millis) -> Result<f64, Blind> {
+    pub async fn query(
+        &self,
+        provider: &Provider,
+        query: &str,
+        window: Millis,
+        now: Millis,
+    ) -> Result<f64, MetricError> {
         let client = if provider.insecure_skip_verify { &self.trusting } else { &self.client };
         let mut call = Call::new([client, &self.direct], self.environment, provider, query, window, now);
         let asking = async {
@@ -104,16 +110,18 @@ impl Providers {
         let asked = tokio::time::timeout(self.timeout, asking).await;
         let value = asked.unwrap_or_else(|_| Err(failed(format!("no answer within {} s", self.timeout.as_secs_f32()))));
         match value {
-            Ok(value) if value.is_nan() => Err(Blind::NoValue),
+            Ok(value) if value.is_nan() => Err(MetricError::NoValue),
             Ok(value) => Ok(value.clamp(f64::MIN, f64::MAX)),
-            Err(Blind::NoValue) => Err(Blind::NoValue),
+            Err(MetricError::NoValue) => Err(MetricError::NoValue),
             // Whatever a server said and whoever repeats it: here it becomes fit to be journalled and told to people.
-            Err(Blind::Failed(reason)) => Err(failed(format!("{}: {}", name(provider.kind), call.clean(&reason)))),
+            Err(MetricError::Failed(reason)) => {
+                Err(failed(format!("{}: {}", name(provider.kind), call.clean(&reason))))
+            }
         }
     }
 }
 
-async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     match call.provider.kind {
         ProviderKind::Prometheus => prometheus::ask(call).await,
         ProviderKind::Datadog => datadog::ask(call).await,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollout::record::Outcome;
+use rollout::record::ReleaseOutcome;
 use rollout::record::rejudge::{Abort, Certified, Judged, Reached};
 use rollout::record::replay::{Replayed, StepTaken};
 use rollout::release::text::number;
@@ -51,7 +51,7 @@ fn would(replayed: &Replayed, name: &str, judged: &Judged) -> String {
         return format!("Under {name}: never cut, as far as the record goes\n");
     };
     let Abort { since_ms, canary_requests, canary_failed, .. } = *abort;
-    let is_cut = replayed.ended.as_ref().is_some_and(|ended| ended.outcome == Outcome::Aborted);
+    let is_cut = replayed.ended.as_ref().is_some_and(|ended| ended.outcome == ReleaseOutcome::Aborted);
     let sooner = match replayed.until_ms.saturating_sub(since_ms) {
         0 if is_cut => " (at the same moment)".into(),
         ms if is_cut => format!(" ({} earlier)", since(ms)),
@@ -67,7 +67,7 @@ fn rows(replayed: &Replayed, columns: &[&Judged]) -> Vec<Row> {
     let each = |show: &dyn Fn(&Judged) -> String| columns.iter().map(|judged| show(judged)).collect::<Vec<String>>();
     let mut cut = each(&|judged| judged.abort.as_ref().map_or_else(|| "never".into(), cut));
     if let (Some(first), Some(end)) = (cut.first_mut(), &replayed.ended)
-        && end.outcome == Outcome::Aborted
+        && end.outcome == ReleaseOutcome::Aborted
         && replayed.recorded.abort.is_none()
     {
         *first = format!("{}, not by guards or checks", since(replayed.until_ms));

@@ -8,7 +8,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 use rollout::base::names::Upstream;
 use rollout::worker::CopyEnd;
-use rollout::worker::in_flight::Ticket;
+use rollout::worker::in_flight::InFlight;
 
 use crate::host;
 use crate::http::pairs;
@@ -35,7 +35,7 @@ fn routers() -> Vec<Rc<RefCell<Shell>>> {
 /// The state of one request in a cluster; of those that are no copies nothing is kept.
 pub(crate) struct Copy {
     upstream: Upstream,
-    open: Option<(Rc<RefCell<Shell>>, Ticket)>,
+    open: Option<(Rc<RefCell<Shell>>, InFlight)>,
     /// Whether the user's request has come to its end, and whether its answer has.
     is_sent: bool,
     is_answered: bool,
@@ -123,7 +123,7 @@ impl Context for Copy {
 }
 
 /// A copy is known by the header that made it: it names this cluster, and users' own requests to it never carry it.
-fn start(shell: &mut Shell, upstream: &Upstream) -> Option<Ticket> {
+fn start(shell: &mut Shell, upstream: &Upstream) -> Option<InFlight> {
     if !shell.worker.is_mirroring() {
         return None;
     }
@@ -140,7 +140,7 @@ fn start(shell: &mut Shell, upstream: &Upstream) -> Option<Ticket> {
 }
 
 /// How it ended, or `None` when its answer could not be read.
-fn finish(shell: &mut Shell, ticket: &Ticket, end: Option<CopyEnd>) {
+fn finish(shell: &mut Shell, ticket: &InFlight, end: Option<CopyEnd>) {
     let now = shell.now();
     let Some(end) = end else {
         return shell.worker.lose(ticket, now);

@@ -14,7 +14,7 @@
 
 use rollout::base::time::{Micros, Millis};
 use rollout::controller::rearm::fuse_plan;
-use rollout::judgement::guards::Action;
+use rollout::judgement::guards::GuardAction;
 use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::plan::{Check, Metric, ThresholdRange};
 use rollout::worker::fuse::FusePlan;
@@ -56,7 +56,7 @@ pub(crate) fn parse_fuse(at: &str, raw: &RawFuse, is_sticky: bool) -> Result<(Fu
     .into_iter()
     .flatten()
     .collect();
-    let guards = guards_of(&checks, is_sticky, &GuardSettings::all(Some(Action::Abort), Action::Notify));
+    let guards = guards_of(&checks, is_sticky, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Notify));
     let plan = fuse_plan(&guards, ASSUMED_WORKERS);
     let plan = plan.ok_or_else(|| ConfigError::new(at, "sets no limit; give minSuccessRate, maxLatencyMs or both"))?;
     Ok((plan, guards.latency_limit()))

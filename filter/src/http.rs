@@ -7,7 +7,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 use rollout::routing::request::Request;
 use rollout::worker::HeaderEdit;
-use rollout::worker::in_flight::Ticket;
+use rollout::worker::in_flight::InFlight;
 
 use crate::host::{self, Headers, HostError, Pair};
 use crate::shell::Shell;
@@ -18,7 +18,7 @@ const TEST_TRAP: bool = option_env!("SERIN_TEST_TRAP").is_some();
 /// The state of one request.
 pub(crate) struct Http {
     shell: Option<Rc<RefCell<Shell>>>,
-    ticket: Option<Ticket>,
+    ticket: Option<InFlight>,
     /// Waits for the answer's headers.
     set_cookie: Option<String>,
     is_answer_unreadable: bool,
@@ -92,7 +92,7 @@ impl Context for Http {}
 
 /// request -> route -> header edit, and the cookie for the answer. `None` when the request is none of ours, or could not
 /// be placed.
-fn start(shell: &mut Shell) -> Option<(Ticket, Option<String>)> {
+fn start(shell: &mut Shell) -> Option<(InFlight, Option<String>)> {
     let now = shell.now();
     let read = host::headers(MapType::HttpRequestHeaders);
     let Ok(headers) = pairs(&read) else {
@@ -140,7 +140,7 @@ fn edit(edit: &HeaderEdit, name: &str) -> Result<(), HostError> {
 }
 
 /// outcome -> tally, and Envoy's own statistics.
-fn finish(shell: &mut Shell, ticket: &Ticket, is_readable: bool) {
+fn finish(shell: &mut Shell, ticket: &InFlight, is_readable: bool) {
     let now = shell.now();
     let flags = host::number_property("response\0flags");
     let attempts = host::number_property("upstream\0request_attempt_count");

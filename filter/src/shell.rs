@@ -5,7 +5,7 @@ use proto::wire::{decode_to_worker, encode_from_worker};
 use proxy_wasm::types::{BufferType, LogLevel};
 use rollout::base::time::Micros;
 use rollout::worker::messages::{Incarnation, ToAgent, Trip};
-use rollout::worker::{Action, Identity, Worker};
+use rollout::worker::{Identity, Worker, WorkerAction};
 
 use crate::agent_address::grpc_service;
 use crate::config::{Agent, Config};
@@ -155,16 +155,16 @@ impl Shell {
         self.last_now
     }
 
-    fn perform(&mut self, actions: Vec<Action>, now: Micros) {
+    fn perform(&mut self, actions: Vec<WorkerAction>, now: Micros) {
         for action in actions {
             match action {
-                Action::OpenStream => self.open(now),
-                Action::Send(message) => self.send(&message, now),
-                Action::CloseStream => {
+                WorkerAction::OpenStream => self.open(now),
+                WorkerAction::Send(message) => self.send(&message, now),
+                WorkerAction::CloseStream => {
                     self.say_failure("it was silent for too long");
                     self.give_up();
                 }
-                Action::TickEvery(period) => {
+                WorkerAction::TickEvery(period) => {
                     let period_ms = u32::try_from(period.0).unwrap_or(u32::MAX);
                     if host::tick_every(period_ms).is_err() {
                         self.stats.host_fault();

@@ -3,7 +3,7 @@
 //! The limits are the metrics' own `thresholdRange`; here is only what a guard does and how strict a comparison is.
 
 use rollout::base::time::Micros;
-use rollout::judgement::guards::Action;
+use rollout::judgement::guards::GuardAction;
 use rollout::judgement::sample_ratio::SampleRatio;
 use rollout::release::default_guards::GuardSettings;
 use rollout::release::plan::Flavour;
@@ -11,11 +11,16 @@ use rollout::release::plan::Flavour;
 use super::reader::{Item, Log, Map};
 
 /// Reads `guards`. `default` is what all do where nothing is said; `None` is off.
-pub(super) fn read(fields: &mut Map<'_>, flavour: Flavour, default: Option<Action>, log: &mut Log) -> GuardSettings {
+pub(super) fn read(
+    fields: &mut Map<'_>,
+    flavour: Flavour,
+    default: Option<GuardAction>,
+    log: &mut Log,
+) -> GuardSettings {
     // Beside Flagger's checks guards may abort earlier than those would; what those let pass is only told.
     let comparison = match flavour {
-        Flavour::Flagger => Action::Notify,
-        Flavour::Serin => Action::Pause,
+        Flavour::Flagger => GuardAction::Notify,
+        Flavour::Serin => GuardAction::Pause,
     };
     let item = if flavour == Flavour::Serin { fields.take("guards", log) } else { None };
     let Some(item) = item else { return GuardSettings::all(default, comparison) };
@@ -43,11 +48,11 @@ pub(super) fn read(fields: &mut Map<'_>, flavour: Flavour, default: Option<Actio
 
 /// `abort`, `pause`, `notify` or `off`, which is `Some(None)`; `None` after a mistake.
 #[expect(clippy::option_option, reason = "nothing read, and read as off, are two things")]
-pub(super) fn action(item: &Item<'_>, log: &mut Log) -> Option<Option<Action>> {
+pub(super) fn action(item: &Item<'_>, log: &mut Log) -> Option<Option<GuardAction>> {
     Some(match item.one_of(log, &["abort", "pause", "notify", "off"])? {
-        "abort" => Some(Action::Abort),
-        "pause" => Some(Action::Pause),
-        "notify" => Some(Action::Notify),
+        "abort" => Some(GuardAction::Abort),
+        "pause" => Some(GuardAction::Pause),
+        "notify" => Some(GuardAction::Notify),
         _ => None,
     })
 }
@@ -56,7 +61,7 @@ pub(super) fn action(item: &Item<'_>, log: &mut Log) -> Option<Option<Action>> {
 fn guard(
     each: &mut Map<'_>,
     name: &'static str,
-    does: &mut Option<Action>,
+    does: &mut Option<GuardAction>,
     log: &mut Log,
     rest: impl FnOnce(&mut Map<'_>, &mut Log),
 ) {
@@ -104,7 +109,7 @@ fn latency_regression(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mu
 }
 
 fn sample_ratio(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
-    let usual = GuardSettings::all(Some(Action::Abort), Action::Abort).sample_ratio;
+    let usual = GuardSettings::all(Some(GuardAction::Abort), GuardAction::Abort).sample_ratio;
     let Some(mut ratio) = settings.sample_ratio.or(usual) else { return };
     let mut does = settings.sample_ratio.map(|ratio| ratio.action);
     guard(each, "sampleRatio", &mut does, log, |fields, log| {

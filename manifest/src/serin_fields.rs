@@ -2,7 +2,7 @@
 //! in `flagger.app` ones, so that a Flagger user need not change the kind.
 
 use rollout::base::names::Upstream;
-use rollout::judgement::guards::Action;
+use rollout::judgement::guards::GuardAction;
 use rollout::release::integrations::Hook;
 use rollout::release::plan::Promotion;
 use rollout::routing::table::StickyKey;
@@ -33,7 +33,7 @@ pub(super) struct Choices<'a> {
     pub(super) promotion: Promotion,
     pub(super) sticky: Option<StickyKey>,
     /// What the guards do when they trip, where `analysis` does not say; `None` turns them off.
-    pub(super) guards: Option<Action>,
+    pub(super) guards: Option<GuardAction>,
     /// The quantile of `request-duration` where the metric has none of its own.
     pub(super) quantile: Option<f64>,
 }
@@ -46,7 +46,7 @@ impl Default for Choices<'_> {
             canary_at: None,
             promotion: Promotion::Copy { hook: None },
             sticky: None,
-            guards: Some(Action::Abort),
+            guards: Some(GuardAction::Abort),
             quantile: None,
         }
     }

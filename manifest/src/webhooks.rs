@@ -109,7 +109,7 @@ fn call(fields: &mut Map<'_>, flavour: Flavour, namespace: &str, log: &mut Log) 
     let url = fields.need("url", log).and_then(|item| url(&item, log));
     let timeout = fields.take("timeout", log).and_then(|item| item.span(log));
     let retries = fields.take("retries", log).and_then(|item| item.whole(log, 0, MAX_RETRIES));
-    let disable_tls = fields.take("disableTLS", log).and_then(|item| item.boolean(log)) == Some(true);
+    let insecure_skip_verify = fields.take("disableTLS", log).and_then(|item| item.boolean(log)) == Some(true);
     let metadata = fields.take("metadata", log).map(|item| texts(&item, log)).unwrap_or_default();
     let mut of_secret = |key, log: &mut Log| match flavour {
         Flavour::Serin => fields.take(key, log).and_then(|item| from_secret(&item, namespace, log)),
@@ -120,7 +120,7 @@ fn call(fields: &mut Map<'_>, flavour: Flavour, namespace: &str, log: &mut Log) 
         url: url?,
         timeout: timeout.unwrap_or(TIMEOUT),
         retries: retries.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
-        disable_tls,
+        insecure_skip_verify,
         metadata,
         headers,
         signature,
@@ -167,8 +167,15 @@ pub(super) fn promotion(item: &Item<'_>, namespace: &str, log: &mut Log) -> Opti
 /// The hook that an annotation's address means.
 pub(super) fn promotion_at(url: String) -> Hook {
     let metadata = BTreeMap::new();
-    let call =
-        HookCall { url, timeout: TIMEOUT, retries: 0, disable_tls: false, metadata, headers: None, signature: None };
+    let call = HookCall {
+        url,
+        timeout: TIMEOUT,
+        retries: 0,
+        insecure_skip_verify: false,
+        metadata,
+        headers: None,
+        signature: None,
+    };
     promotion_hook(None, call)
 }
 

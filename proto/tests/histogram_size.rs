@@ -45,7 +45,7 @@ fn packed(latencies: &[u64]) -> usize {
     };
     let counts = Counts { latency, ..Counts::default() };
     let report =
-        ToAgent::Report(Report { number: 1, strata: vec![(stratum, counts)], positions: vec![], trips: vec![] });
+        ToAgent::Report(Report { number: 1, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] });
     match v1::FromWorker::from(&report).message {
         Some(v1::from_worker::Message::Report(report)) => report.strata[0].latency.as_ref().unwrap().encoded_len(),
         other => panic!("a report was encoded as {other:?}"),

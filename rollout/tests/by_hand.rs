@@ -10,7 +10,7 @@ mod fixture;
 use rollout::base::time::Millis;
 use rollout::controller::Verb;
 use rollout::judgement::certificate::Otherwise;
-use rollout::release::inquiry::Heard;
+use rollout::release::inquiry::Reply;
 use rollout::release::integrations::HookKind;
 use rollout::release::plan::{Deadlines, Plan, Promotion, Spec, Strategy};
 use rollout::routing::request::{MatchRule, StringMatch};
@@ -19,7 +19,7 @@ use rollout::view::status;
 use fixture::walk::{BAD, GOOD, NONE, Walk, by, close, open};
 use fixture::{call, gate, id, on_certificate, percent, upstream, word};
 
-const YES: Heard = Heard::Hook(Ok(()));
+const YES: Reply = Reply::Hook(Ok(()));
 
 fn open_for(gate: &str, revision: Option<&str>) -> Verb {
     let (gate, revision) = (gate.into(), revision.map(word));
@@ -91,7 +91,7 @@ fn whoever_waits_for_a_gate_goes_on_at_once() {
     walk.check(GOOD);
     walk.answers("load", YES);
     walk.check(GOOD);
-    walk.answers("load", Heard::Hook(Err("status 500".into())));
+    walk.answers("load", Reply::Hook(Err("status 500".into())));
     walk.ask("open more", open("more"));
     walk.check(GOOD);
     walk.answers("load", YES);
@@ -230,7 +230,7 @@ fn all_traffic_is_given_only_with_the_approval_to_promote() {
     });
     walk.release("v2");
     walk.check(GOOD);
-    walk.answers("owner", Heard::Hook(Err("not before ten".into())));
+    walk.answers("owner", Reply::Hook(Err("not before ten".into())));
     walk.ask("set weight 100", set(100));
     walk.ask("resume", resume());
     walk.check(GOOD);

@@ -9,7 +9,7 @@ use fixture::{id, on_certificate, word};
 use rollout::base::time::Micros;
 use rollout::controller::{Event, Verb};
 use rollout::judgement::certificate::Otherwise;
-use rollout::judgement::guards::{Action, GuardName};
+use rollout::judgement::guards::{GuardAction, GuardName};
 use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::phase::{Cause, Hold, Note, Phase, Proof};
 
@@ -115,9 +115,9 @@ fn a_bad_canary_is_cut_long_before_it_is_proven_and_a_paused_one_stays_though_pr
     assert!(matches!(scene.canary().phase, Phase::Failed(_, Cause::Guards(_))));
 
     let mut scene = self::scene();
-    scene.happen(Event::Asked(id("web"), Verb::Pause { actor: word("ana"), reason: "lunch".into() }));
+    scene.happen(Event::Requested(id("web"), Verb::Pause { actor: word("ana"), reason: "lunch".into() }));
     assert_eq!(until_left(&mut scene, [90, 10], 300), None);
-    scene.happen(Event::Asked(id("web"), Verb::Resume { actor: word("ana"), reason: String::new() }));
+    scene.happen(Event::Requested(id("web"), Verb::Resume { actor: word("ana"), reason: String::new() }));
     assert_eq!(until_left(&mut scene, [90, 10], 300), Some(100), "the least time counts from there");
 }
 
@@ -129,7 +129,7 @@ fn a_wrong_share_pauses_the_release_and_says_that_the_evidence_is_suspect() {
         Note::Tripped(verdict) => verdict.tripped,
         _ => None,
     });
-    assert_eq!(told, Some((Action::Pause, GuardName::SampleRatio)), "10 % was meant, 25 % came");
+    assert_eq!(told, Some((GuardAction::Pause, GuardName::SampleRatio)), "10 % was meant, 25 % came");
     assert_eq!(scene.canary().phase.name(), "Paused");
 }
 
@@ -138,8 +138,10 @@ fn a_wrong_share_pauses_the_release_and_says_that_the_evidence_is_suspect() {
 fn a_canary_slower_than_the_primary_trips_its_guard_although_it_is_within_the_limit() {
     let slower = |margin: f64| {
         let mut scene = Scene::new(|spec| {
-            let all =
-                GuardSettings { latency_margin: margin, ..GuardSettings::all(Some(Action::Abort), Action::Pause) };
+            let all = GuardSettings {
+                latency_margin: margin,
+                ..GuardSettings::all(Some(GuardAction::Abort), GuardAction::Pause)
+            };
             spec.guards = guards_of(&spec.checks, false, &all);
         });
         for _ in 0..400 {
@@ -147,6 +149,6 @@ fn a_canary_slower_than_the_primary_trips_its_guard_although_it_is_within_the_li
         }
         scene.canary().verdict.clone().unwrap().tripped
     };
-    assert_eq!(slower(1.1), Some((Action::Pause, GuardName::LatencyRegression)));
+    assert_eq!(slower(1.1), Some((GuardAction::Pause, GuardName::LatencyRegression)));
     assert_eq!(slower(1.5), None);
 }

@@ -10,18 +10,18 @@ mod fixture;
 use rollout::base::time::Millis;
 use rollout::controller::{Event, Verb};
 use rollout::judgement::certificate::Otherwise;
-use rollout::release::inquiry::Heard;
-use rollout::release::integrations::{Alert, Blind, HookKind, Receiver, ReceiverKind, Severity};
+use rollout::release::inquiry::Reply;
+use rollout::release::integrations::{Alert, HookKind, MetricError, Receiver, ReceiverKind, Severity};
 use rollout::release::phase::Actor;
 use rollout::release::plan::{Deadlines, Stop, Strategy};
 
 use fixture::walk::{BAD, GOOD, NONE, Walk, release};
 use fixture::{call, gate, hook, metric, on_certificate, percent, word};
 
-const YES: Heard = Heard::Hook(Ok(()));
+const YES: Reply = Reply::Hook(Ok(()));
 
-fn no(why: &str) -> Heard {
-    Heard::Hook(Err(why.into()))
+fn no(why: &str) -> Reply {
+    Reply::Hook(Err(why.into()))
 }
 
 fn ana() -> (Actor, String) {
@@ -48,7 +48,7 @@ fn every_hook_says_yes() {
     walk.check(GOOD);
     walk.answers("rollback", no("no need"));
     walk.answers("rollout", YES);
-    walk.answers("errors", Heard::Metric(Ok(10.0)));
+    walk.answers("errors", Reply::Metric(Ok(10.0)));
     walk.answers("confirm-promotion", YES);
     walk.answers("promote", YES);
     walk.worker_adopts();
@@ -169,11 +169,11 @@ fn blind_is_not_bad() {
     });
     walk.release("v2");
     walk.check(GOOD);
-    walk.answers("errors", Heard::Metric(Ok(11.5)));
+    walk.answers("errors", Reply::Metric(Ok(11.5)));
     walk.check(GOOD);
-    walk.answers("errors", Heard::Metric(Err(Blind::NoValue)));
+    walk.answers("errors", Reply::Metric(Err(MetricError::NoValue)));
     walk.check(GOOD);
-    walk.answers("errors", Heard::Metric(Err(Blind::Failed("connection refused".into()))));
+    walk.answers("errors", Reply::Metric(Err(MetricError::Failed("connection refused".into()))));
 }
 
 #[test]
@@ -354,14 +354,14 @@ fn on_certificate_with_hooks_metrics_and_gates() {
     for _ in 0..11 {
         walk.report([300, 0, 0]);
     }
-    walk.answers("errors", Heard::Metric(Ok(1.0)));
+    walk.answers("errors", Reply::Metric(Ok(1.0)));
     walk.report([300, 0, 0]);
     let (actor, reason) = ana();
     walk.ask("close more", Verb::CloseGate { gate: "more".into(), actor, reason });
     for _ in 0..12 {
         walk.report([300, 0, 0]);
     }
-    walk.answers("errors", Heard::Metric(Ok(1.0)));
+    walk.answers("errors", Reply::Metric(Ok(1.0)));
     walk.report([300, 0, 0]);
     walk.ask("open more", open("more"));
 }

@@ -58,7 +58,7 @@ fn whoever_acts_can_say_why() {
 
 #[test]
 fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
-    // Told by what people read, so that a variant that moves to another severity is noticed here.
+    // Notification by what people read, so that a variant that moves to another severity is noticed here.
     let warnings = [
         "check failed",
         "check without a value",
@@ -98,7 +98,7 @@ fn of_note(note: &Note) -> usize {
         Note::Skipped { .. } => 8,
         Note::WeightSet { .. } => 9,
         Note::Objected { .. } => 10,
-        Note::Blind { .. } => 11,
+        Note::MetricError { .. } => 11,
         Note::WaitingPromotion { .. } => 12,
         Note::GateOpened { .. } => 13,
         Note::GateClosed { .. } => 14,
@@ -125,13 +125,13 @@ fn of_cause(cause: &Cause) -> usize {
         Cause::Checks { .. } => 0,
         Cause::Guards(_) => 1,
         Cause::Undecided { .. } => 2,
-        Cause::Asked { .. } => 3,
+        Cause::Requested { .. } => 3,
         Cause::Objections { .. } => 4,
-        Cause::Blind { .. } => 5,
+        Cause::MetricError { .. } => 5,
         Cause::Rollback { .. } => 6,
         Cause::Deadline { .. } => 7,
         Cause::Reverted { .. } => 8,
-        Cause::LostCut { .. } => 9,
+        Cause::LostAbort { .. } => 9,
         Cause::Withdrawn => 10,
         Cause::NotChosen { .. } => 11,
     }

@@ -9,7 +9,7 @@ use fixture::{id, on_certificate, word};
 use rollout::base::time::{Micros, Millis};
 use rollout::controller::{Event, Verb};
 use rollout::judgement::certificate::Otherwise;
-use rollout::judgement::guards::Action;
+use rollout::judgement::guards::GuardAction;
 use rollout::view::explanation::{Explanation, explain};
 use rollout::view::status;
 
@@ -87,20 +87,20 @@ fn strata_add_up_to_the_versions() {
 
 #[test]
 fn checks_pauses_and_people_are_told_too() {
-    let mut scene = Scene::guarded(Action::Abort);
+    let mut scene = Scene::guarded(GuardAction::Abort);
     scene.serve([90, 10], 0, FAST);
     let line = "web v2 at 10 %: not cut, its guards are 0 % of the way to it; its checks advance it, 0 of 3 failed";
     assert_eq!(explained(&scene).summary, line);
     let (actor, reason) = (word("ann"), "lunch".to_owned());
-    scene.happen(Event::Asked(id("web"), Verb::Pause { actor: actor.clone(), reason: reason.clone() }));
+    scene.happen(Event::Requested(id("web"), Verb::Pause { actor: actor.clone(), reason: reason.clone() }));
     assert_eq!(explained(&scene).summary, line.replace("not cut", "paused; not cut"));
-    scene.happen(Event::Asked(id("web"), Verb::Abort { actor, reason }));
+    scene.happen(Event::Requested(id("web"), Verb::Abort { actor, reason }));
     assert_eq!(explained(&scene).summary, "web v2 was aborted: asked for by ann: lunch");
 }
 
 #[test]
 fn a_guard_that_only_pauses_or_reports_is_named() {
-    for (action, said) in [(Action::Pause, "paused; "), (Action::Notify, "")] {
+    for (action, said) in [(GuardAction::Pause, "paused; "), (GuardAction::Notify, "")] {
         let mut scene = Scene::guarded(action);
         for _ in 0..3 {
             scene.serve([90, 10], 6, FAST);

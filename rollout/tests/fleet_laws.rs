@@ -9,7 +9,7 @@ use rollout::base::time::{Micros, Millis};
 use rollout::controller::fleet::Peer;
 use rollout::controller::{Event, Verb};
 use rollout::routing::table::{Entry, Epoch, Routing, Split};
-use rollout::worker::{Action, HeaderEdit, IDLE_EVERY, REPORT_EVERY};
+use rollout::worker::{HeaderEdit, IDLE_EVERY, REPORT_EVERY, WorkerAction};
 
 use fixture::net::{LEASE, Net, worker};
 use fixture::{id, percent, plan, released, upstream, word};
@@ -65,7 +65,7 @@ fn ask(net: &mut Net, kind: u8) {
         2 => Verb::Abort { actor, reason },
         _ => Verb::Promote { actor, reason: String::new() },
     };
-    net.happen(Event::Asked(id("web"), verb));
+    net.happen(Event::Requested(id("web"), verb));
 }
 
 fn play(net: &mut Net, op: &Op) {
@@ -179,6 +179,6 @@ fn a_static_canary_has_no_lease() {
 fn only_a_worker_that_seeks_an_agent_ticks_fast_without_one() {
     for (has_agent, period) in [(false, IDLE_EVERY), (true, REPORT_EVERY)] {
         let actions = worker(1, has_agent, vec![]).tick(Millis(0));
-        assert!(actions.contains(&Action::TickEvery(period)), "{has_agent}: {actions:?}");
+        assert!(actions.contains(&WorkerAction::TickEvery(period)), "{has_agent}: {actions:?}");
     }
 }

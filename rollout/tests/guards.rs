@@ -7,7 +7,7 @@ mod fixture;
 use fixture::scene::Scene;
 use fixture::{id, word};
 use rollout::controller::{Command, Event, Verb};
-use rollout::judgement::guards::{Action, Guard, Guards, Rule};
+use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
 use rollout::judgement::sample_ratio::Ratio;
 use rollout::judgement::sequential::{Observed, ObservedSlot, SlotKey};
 use rollout::release::phase::{Cause, Note, Phase};
@@ -16,7 +16,7 @@ use rollout::worker::tally::{PerVersion, Slot};
 
 #[test]
 fn a_bad_canary_is_cut_by_the_report_that_proves_it_and_the_cut_waits_for_no_disk() {
-    let mut scene = Scene::guarded(Action::Abort);
+    let mut scene = Scene::guarded(GuardAction::Abort);
     scene.report(0);
     let cut = (1..20).find_map(|reports| {
         let output = scene.report(3);
@@ -29,7 +29,7 @@ fn a_bad_canary_is_cut_by_the_report_that_proves_it_and_the_cut_waits_for_no_dis
 
 #[test]
 fn a_healthy_canary_goes_on_for_ever() {
-    let mut scene = Scene::guarded(Action::Abort);
+    let mut scene = Scene::guarded(GuardAction::Abort);
     for report in 0..3_000 {
         scene.report(u64::from(report % 50 == 0));
         assert!(matches!(scene.canary().phase, Phase::Progressing(_)), "report {report}: {:?}", scene.canary().phase);
@@ -38,7 +38,7 @@ fn a_healthy_canary_goes_on_for_ever() {
 
 #[test]
 fn a_guard_that_only_pauses_or_notifies_does_so_once() {
-    for (action, phase) in [(Action::Pause, "Paused"), (Action::Notify, "Progressing")] {
+    for (action, phase) in [(GuardAction::Pause, "Paused"), (GuardAction::Notify, "Progressing")] {
         let mut scene = Scene::guarded(action);
         (0..30).for_each(|_| {
             scene.report(4);
@@ -46,8 +46,8 @@ fn a_guard_that_only_pauses_or_notifies_does_so_once() {
         assert_eq!(scene.canary().phase.name(), phase);
         let told = scene.canary().history.iter().filter(|event| matches!(event.note, Note::Tripped(_)));
         assert_eq!(told.count(), 1);
-        if action == Action::Pause {
-            scene.happen(Event::Asked(id("web"), Verb::Resume { actor: word("ana"), reason: String::new() }));
+        if action == GuardAction::Pause {
+            scene.happen(Event::Requested(id("web"), Verb::Resume { actor: word("ana"), reason: String::new() }));
             scene.report(4);
             assert_eq!(scene.canary().phase.name(), "Progressing", "a person has decided");
         }
@@ -56,7 +56,7 @@ fn a_guard_that_only_pauses_or_notifies_does_so_once() {
 
 #[test]
 fn a_restart_forgets_no_evidence() {
-    let mut scene = Scene::guarded(Action::Abort);
+    let mut scene = Scene::guarded(GuardAction::Abort);
     (0..40).for_each(|n| {
         scene.report(u64::from(n % 10 == 9));
     });
@@ -88,9 +88,13 @@ impl Draws {
 
 /// Share of runs of 600 slots in which a guard trips, looked at after each; `rates` gives canary's and primary's failure
 /// rates in a slot, `late` how many slots later the primary's failures are known.
-fn false_aborts(rule: Rule, runs: u64, late: u32, rates: impl Fn(u32) -> (f64, f64)) -> f64 {
-    let guards =
-        Guards { guards: vec![Guard { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1, sample_ratio: None };
+fn false_aborts(rule: GuardRule, runs: u64, late: u32, rates: impl Fn(u32) -> (f64, f64)) -> f64 {
+    let guards = Guards {
+        guards: vec![Guard { rule, action: GuardAction::Abort }],
+        alpha: 0.01,
+        max_cluster: 1,
+        sample_ratio: None,
+    };
     let (mut tripped, mut draws) = (0, Draws(20_261_121));
     for _ in 0..runs {
         let mut tests = guards.begin();
@@ -107,7 +111,7 @@ fn false_aborts(rule: Rule, runs: u64, late: u32, rates: impl Fn(u32) -> (f64, f
                 let canary = side(10, canary_failed, 0);
                 tests.observe(key(slot), ObservedSlot { canary, primary, ..ObservedSlot::NOTHING }, true);
             }
-            if guards.judge(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some() {
+            if guards.look(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some() {
                 tripped += 1;
                 break;
             }
@@ -126,14 +130,14 @@ const TOLERATED: f64 = 12.0 / 300.0;
 
 #[test]
 fn false_aborts_stay_below_alpha_at_the_boundary_under_peeking() {
-    let slo = Rule::Slo { limit: 0.01, unless_primary_also: false };
+    let slo = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
     let share = false_aborts(slo, RUNS, 0, |_| (0.01, 0.01));
     assert!(share <= TOLERATED, "{share}");
 }
 
 #[test]
 fn shared_incidents_and_drift_abort_no_canary_that_is_as_good_as_the_primary() {
-    let regression = Rule::Regression { margin: 1.0, floor: 0.000_001 };
+    let regression = GuardRule::Regression { margin: 1.0, floor: 0.000_001 };
     let incident = |slot: u32| if slot % 300 < 60 { 0.2 } else { 0.002 + f64::from(slot) * 1e-5 };
     let share = false_aborts(regression, RUNS, 0, |slot| (incident(slot), incident(slot)));
     assert!(share <= TOLERATED, "{share}");
@@ -141,7 +145,7 @@ fn shared_incidents_and_drift_abort_no_canary_that_is_as_good_as_the_primary() {
 
 #[test]
 fn a_canary_that_fails_fast_while_the_primary_times_out_is_not_aborted() {
-    let regression = Rule::Regression { margin: 1.0, floor: 0.000_001 };
+    let regression = GuardRule::Regression { margin: 1.0, floor: 0.000_001 };
     let incident = |slot: u32| if slot % 200 < 60 { 0.1 } else { 0.001 };
     let share = false_aborts(regression, RUNS, 20, |slot| (incident(slot), incident(slot)));
     assert!(share <= TOLERATED, "{share}");
@@ -150,8 +154,8 @@ fn a_canary_that_fails_fast_while_the_primary_times_out_is_not_aborted() {
 #[test]
 fn the_same_simulation_finds_what_is_really_worse() {
     // The test of the tests above: a simulation in which nothing ever trips would pass them too.
-    let regression = Rule::Regression { margin: 1.0, floor: 0.000_001 };
+    let regression = GuardRule::Regression { margin: 1.0, floor: 0.000_001 };
     assert!(false_aborts(regression, 40, 20, |_| (0.05, 0.01)) > 0.9);
-    let slo = Rule::Slo { limit: 0.01, unless_primary_also: false };
+    let slo = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
     assert!(false_aborts(slo, 40, 0, |_| (0.03, 0.03)) > 0.9);
 }

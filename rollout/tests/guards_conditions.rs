@@ -10,12 +10,12 @@
 use rollout::base::names::CanaryId;
 use rollout::base::time::Millis;
 use rollout::judgement::evidence::Evidence;
-use rollout::judgement::guards::{Action, Guard, Guards, Rule};
+use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
 use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::plan::{Check, Metric, ThresholdRange};
 use rollout::routing::route::Placement;
 use rollout::routing::table::{Epoch, Version};
-use rollout::worker::messages::{Incarnation, Position};
+use rollout::worker::messages::{Incarnation, Watermark};
 use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 
 const SEED: u64 = 20_261_122;
@@ -80,7 +80,7 @@ struct News {
 }
 
 /// Runs in which the guards trip.
-fn aborts(name: &str, rule: Rule, max_cluster: u32, traffic: Traffic, mistake: Mistake) -> u64 {
+fn aborts(name: &str, rule: GuardRule, max_cluster: u32, traffic: Traffic, mistake: Mistake) -> u64 {
     let max_cluster = if mistake == Mistake::NoClusters { 1 } else { max_cluster };
     let guards = guards(rule, max_cluster);
     let mut draws = Draws(SEED);
@@ -90,7 +90,7 @@ fn aborts(name: &str, rule: Rule, max_cluster: u32, traffic: Traffic, mistake: M
 }
 
 /// The condition must be met as the product counts, and not met with the mistake.
-fn holds(name: &str, rule: Rule, max_cluster: u32, traffic: Traffic, mistake: Mistake) {
+fn holds(name: &str, rule: GuardRule, max_cluster: u32, traffic: Traffic, mistake: Mistake) {
     let right = aborts(name, rule, max_cluster, traffic, Mistake::None);
     assert!(right <= tolerated(), "{name}: {right} of {RUNS}");
     let wrong = aborts(name, rule, max_cluster, traffic, mistake);
@@ -148,7 +148,8 @@ fn heavy_users_under_stickiness() {
         window: Millis::from_secs(60),
         range: ThresholdRange { min: Some(99.0), max: None },
     };
-    let max_cluster = guards_of(&[success], true, &GuardSettings::all(Some(Action::Abort), Action::Pause)).max_cluster;
+    let max_cluster =
+        guards_of(&[success], true, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Pause)).max_cluster;
     let traffic = Traffic { cluster: max_cluster as usize, ..PLAIN };
     holds("heavy users", slo(0.01), max_cluster, traffic, Mistake::NoClusters);
     let traffic = Traffic { rate: |_| 0.05, spread: true, ..traffic };
@@ -162,16 +163,16 @@ fn what_is_really_worse_is_found_in_all_of_them() {
     assert!(found > RUNS * 9 / 10, "{found} of {RUNS}");
 }
 
-const fn slo(limit: f64) -> Rule {
-    Rule::Slo { limit, unless_primary_also: false }
+const fn slo(limit: f64) -> GuardRule {
+    GuardRule::Slo { limit, unless_primary_also: false }
 }
 
 /// As bad as the primary is allowed, however little both fail.
-const REGRESSION: Rule = Rule::Regression { margin: 1.0, floor: 0.000_001 };
+const REGRESSION: GuardRule = GuardRule::Regression { margin: 1.0, floor: 0.000_001 };
 
 /// The one place that knows what guards are made of.
-fn guards(rule: Rule, max_cluster: u32) -> Guards {
-    Guards { guards: vec![Guard { rule, action: Action::Abort }], alpha: ALPHA, max_cluster, sample_ratio: None }
+fn guards(rule: GuardRule, max_cluster: u32) -> Guards {
+    Guards { guards: vec![Guard { rule, action: GuardAction::Abort }], alpha: ALPHA, max_cluster, sample_ratio: None }
 }
 
 /// The greatest number of aborts in [`RUNS`] that chance reaches with probability above 1e-4 when each has [`ALPHA`]: the
@@ -207,10 +208,10 @@ fn is_aborted(guards: &Guards, traffic: Traffic, mistake: Mistake, draws: &mut D
         for (worker, (_, lag)) in traffic.workers.iter().enumerate() {
             let (epoch, slot) = place((traffic.weight)(now.saturating_sub(*lag)).0, now + 1, mistake);
             let canary = CanaryId::new("prod", "web").unwrap();
-            let position = Position { canary, epoch: Epoch(epoch), slot: Slot(slot) };
-            evidence.position(Incarnation(worker as u64), &position, at(now));
+            let watermark = Watermark { canary, epoch: Epoch(epoch), slot: Slot(slot) };
+            evidence.watermark(Incarnation(worker as u64), &watermark, at(now));
         }
-        let verdict = evidence.judge(guards, at(now)).unwrap();
+        let verdict = evidence.look(guards, at(now)).unwrap();
         let (events, trials) = verdict.findings[0].canary;
         let is_aborted = match mistake {
             Mistake::OneLookTest => at_least(events, trials, (traffic.rate)(now)) <= ALPHA,
@@ -303,8 +304,8 @@ fn of_version(
         }
         Mistake::PendingIsGood => vec![
             news(now, now, drawn, [started, started - failed, failed]),
-            news(now, now, Placement::Forced, [1, 0, 0]),
-            news(now + traffic.delays[2], now, Placement::Forced, [0, 1, 0]),
+            news(now, now, Placement::Matched, [1, 0, 0]),
+            news(now + traffic.delays[2], now, Placement::Matched, [0, 1, 0]),
         ],
         _ => vec![
             news(now, now, drawn, [started, 0, 0]),

@@ -8,16 +8,16 @@ mod fixture;
 use rollout::base::time::Millis;
 use rollout::controller::{Event, Verb};
 use rollout::judgement::certificate::Otherwise;
-use rollout::judgement::guards::Action;
+use rollout::judgement::guards::GuardAction;
 use rollout::release::default_guards::{GuardSettings, guards_of};
-use rollout::release::inquiry::Heard;
+use rollout::release::inquiry::Reply;
 use rollout::release::integrations::HookKind;
 use rollout::release::plan::{Deadlines, Spec, Stop, Strategy};
 
 use fixture::walk::{BAD, GOOD, NONE, Walk, by, close, open};
 use fixture::{call, counts, gate, id, on_certificate, percent, report, trip, unsupported};
 
-const YES: Heard = Heard::Hook(Ok(()));
+const YES: Reply = Reply::Hook(Ok(()));
 
 fn wait(walk: &mut Walk, secs: u64) {
     walk.now = walk.now.plus(Millis::from_secs(secs));
@@ -57,7 +57,7 @@ fn a_step_at_the_share_in_force_is_proven_by_its_own_requests() {
 fn a_guard_that_pauses_hides_no_other() {
     let mut walk = Walk::new("paused_by_each", |spec| {
         on_certificate(spec, Otherwise::Hold, Otherwise::Hold);
-        spec.guards = guards_of(&spec.checks, false, &GuardSettings::all(Some(Action::Pause), Action::Pause));
+        spec.guards = guards_of(&spec.checks, false, &GuardSettings::all(Some(GuardAction::Pause), GuardAction::Pause));
     });
     walk.release("v2");
     say(&mut walk, "report: 1500 and 500, all good", [1500, 500], false);

@@ -6,7 +6,7 @@ mod fixture;
 
 use rollout::base::time::Millis;
 use rollout::controller::Event;
-use rollout::judgement::guards::Action;
+use rollout::judgement::guards::GuardAction;
 use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::phase::{Cause, Phase};
 use rollout::release::plan::{Plan, Strategy};
@@ -25,7 +25,7 @@ fn version(nth: usize) -> Plan {
         spec.scope = Scope { lane, ..Scope::of_service(&id("web")) };
         spec.primary = upstream("web-primary");
         spec.strategy = Strategy::Steps([20].map(percent).to_vec());
-        spec.guards = guards_of(&spec.checks, false, &GuardSettings::all(Some(Action::Abort), Action::Abort));
+        spec.guards = guards_of(&spec.checks, false, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Abort));
         // Nothing but a guard ends a release here.
         spec.interval = Millis::from_secs(3_600);
     })
@@ -40,7 +40,7 @@ fn begin() -> Net {
 }
 
 fn release(net: &mut Net, name: &str) {
-    net.happen(Event::Asked(id(name), released("v2")));
+    net.happen(Event::Requested(id(name), released("v2")));
     net.store();
 }
 

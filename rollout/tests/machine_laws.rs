@@ -8,14 +8,14 @@ use proptest::prelude::*;
 use rollout::base::time::Millis;
 use rollout::controller::canary::Canary;
 use rollout::judgement::certificate::{CertificateFinding, CertificateVerdict, Otherwise};
-use rollout::judgement::guards::{Action, GuardName, GuardsVerdict, Rule};
+use rollout::judgement::guards::{GuardAction, GuardName, GuardRule, GuardsVerdict};
 use rollout::release::approvals::Approvals;
-use rollout::release::inquiry::{Asking, Callee, Heard, Purpose};
-use rollout::release::integrations::{Blind, HookKind};
-use rollout::release::machine::{Effect, Given, Input, step};
+use rollout::release::inquiry::{Callee, Inquiry, Purpose, Reply};
+use rollout::release::integrations::{HookKind, MetricError};
+use rollout::release::machine::{Context, Effect, Input, step};
 use rollout::release::phase::{Awaiting, Cause, Ended, Hold, Note, Phase, ReleaseId, Run};
 use rollout::release::plan::{Advance, Plan, Promotion, Strategy as Shares};
-use rollout::release::threshold_checks::{Answer, Verdict};
+use rollout::release::threshold_checks::{CheckResult, ChecksVerdict};
 use rollout::routing::table::{Epoch, WeightPpm};
 
 use fixture::{call, hook, metric, on_certificate, percent, plan, unsupported, upstream, word};
@@ -57,7 +57,7 @@ fn otherwise() -> impl Strategy<Value = Otherwise> {
 
 /// So much of what a certificate needs, on so many requests.
 fn certificate(ln_e: f64, requests: u64) -> CertificateVerdict {
-    let rule = Rule::Slo { limit: 0.01, unless_primary_also: false };
+    let rule = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
     let findings = vec![CertificateFinding { rule, ln_e, canary: (0, requests), pending: 0 }];
     CertificateVerdict { findings, needed: 3.0, dwell: Millis::from_secs(10) }
 }
@@ -71,17 +71,17 @@ prop_compose! {
     fn runs()(
         release in 1u64..4, revision in 0..3, step in 0usize..=3, failed_checks in 0u32..5,
         (step_at, check_at, is_proven) in (0u64..50_000, 0u64..100_000, any::<bool>()), set in prop::option::weighted(0.3, 0u32..=60), hold in prop::option::of(holds()),
-        asking in prop::option::weighted(0.4, (purposes(), callees(), any::<bool>())),
+        inquiry in prop::option::weighted(0.4, (purposes(), callees(), any::<bool>())),
     ) -> Run {
         let step = if hold == Some(Hold::Unsupported) { 0 } else { step };
-        let asking = asking.map(|(purpose, callee, is_late)| {
+        let inquiry = inquiry.map(|(purpose, callee, is_late)| {
             let until = if is_late { NOW } else { Millis(90_000) };
-            Asking { purpose, open: vec![callee], refused: vec![], until }
+            Inquiry { purpose, open: vec![callee], refused: vec![], until }
         });
         Run {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("ana"), started_at: Millis(1),
             step, weight: set.filter(|_| step > 0).map(percent), failed_checks, blind_checks: 0, phase_at: Millis(1), step_at: Millis(step_at),
-            check_at: Millis(check_at), round: 1, asking, agreed: vec![], round_at: Millis(check_at), gate_at: Millis(step_at), is_proven,
+            check_at: Millis(check_at), round: 1, inquiry, agreed: vec![], round_at: Millis(check_at), gate_at: Millis(step_at), is_proven,
             accepted_by: None, hold, tripped: vec![],
         }
     }
@@ -97,28 +97,28 @@ fn callees() -> impl Strategy<Value = Callee> {
     prop_oneof![5 => (0usize..5).prop_map(Callee::Hook), 2 => Just(Callee::Metric(0)), 1 => Just(Callee::Promotion)]
 }
 
-fn heard() -> impl Strategy<Value = Heard> {
+fn heard() -> impl Strategy<Value = Reply> {
     prop_oneof![
-        3 => Just(Heard::Hook(Ok(()))),
-        2 => Just(Heard::Hook(Err("status 500".into()))),
-        1 => Just(Heard::Metric(Ok(1.0))),
-        1 => Just(Heard::Metric(Ok(1e9))),
-        1 => Just(Heard::Metric(Err(Blind::NoValue))),
+        3 => Just(Reply::Hook(Ok(()))),
+        2 => Just(Reply::Hook(Err("status 500".into()))),
+        1 => Just(Reply::Metric(Ok(1.0))),
+        1 => Just(Reply::Metric(Ok(1e9))),
+        1 => Just(Reply::Metric(Err(MetricError::NoValue))),
     ]
 }
 
-fn given<'a>(plan: &'a Plan, hold: Option<&'a Hold>) -> Given<'a> {
+fn context<'a>(plan: &'a Plan, hold: Option<&'a Hold>) -> Context<'a> {
     static CLOSED: std::sync::LazyLock<Approvals> = std::sync::LazyLock::new(Approvals::default);
-    Given { plan, approvals: &CLOSED, promoted: None, hold }
+    Context { plan, approvals: &CLOSED, promoted: None, hold }
 }
 
-fn tripped(action: Action) -> GuardsVerdict {
+fn tripped(action: GuardAction) -> GuardsVerdict {
     GuardsVerdict { findings: Vec::new(), needed: 4.6, ratio: None, tripped: Some((action, GuardName::Slo)) }
 }
 
 fn phases() -> impl Strategy<Value = Phase> {
     let ended = Ended { release: ReleaseId(1), revision: word("v1"), at: Millis(5) };
-    let failed = Phase::Failed(ended.clone(), Cause::Asked { actor: word("ana"), reason: String::new() });
+    let failed = Phase::Failed(ended.clone(), Cause::Requested { actor: word("ana"), reason: String::new() });
     let waits = prop_oneof![
         Just(Awaiting::Hook),
         Just(Awaiting::Confirmation { after: None }),
@@ -138,16 +138,16 @@ fn phases() -> impl Strategy<Value = Phase> {
     ]
 }
 
-fn verdict(answer: Answer) -> Verdict {
-    Verdict { answer, findings: vec![] }
+fn verdict(answer: CheckResult) -> ChecksVerdict {
+    ChecksVerdict { answer, findings: vec![] }
 }
 
 fn inputs() -> impl Strategy<Value = Input> {
-    let answers = prop::sample::select(vec![Answer::Pass, Answer::Fail, Answer::Undecided]);
+    let answers = prop::sample::select(vec![CheckResult::Pass, CheckResult::Fail, CheckResult::Undecided]);
     let causes = prop_oneof![
         Just(Cause::Withdrawn),
-        Just(Cause::LostCut { node: "envoy-1".into() }),
-        Just(Cause::Asked { actor: word("bob"), reason: "no".into() }),
+        Just(Cause::LostAbort { node: "envoy-1".into() }),
+        Just(Cause::Requested { actor: word("bob"), reason: "no".into() }),
     ];
     prop_oneof![
         2 => (1u64..5, 0..3, any::<bool>()).prop_map(|(release, revision, accept_unsupported)| Input::Start {
@@ -161,12 +161,12 @@ fn inputs() -> impl Strategy<Value = Input> {
         1 => Just(Input::Retry(ReleaseId(5), word("bob"), String::new())),
         1 => Just(Input::Skip(word("bob"), "now".into())),
         1 => (0u32..=60).prop_map(|share| Input::SetWeight(percent(share), word("bob"), "so".into())),
-        4 => (0u64..3, callees(), heard()).prop_map(|(round, callee, heard)| Input::Heard(round, callee, heard)),
+        4 => (0u64..3, callees(), heard()).prop_map(|(round, callee, heard)| Input::Reply(round, callee, heard)),
         1 => Just(Input::Confirm(word("bob"), String::new())),
         1 => Just(Input::Pause(word("bob"), "lunch".into())),
         1 => Just(Input::Resume(word("bob"), String::new())),
         1 => (0usize..3).prop_map(Input::Settled),
-        2 => prop::sample::select(vec![Action::Notify, Action::Pause, Action::Abort]).prop_map(|action| Input::Tripped(tripped(action))),
+        2 => prop::sample::select(vec![GuardAction::Notify, GuardAction::Pause, GuardAction::Abort]).prop_map(|action| Input::Tripped(tripped(action))),
     ]
 }
 
@@ -179,7 +179,7 @@ fn after(plan: &Plan, phase: &Phase, input: Input, now: Millis) -> Canary {
 fn after_held(plan: &Plan, hold: Option<&Hold>, phase: &Phase, input: Input, now: Millis) -> Canary {
     let mut canary = Canary::new(plan.clone(), Epoch(4));
     canary.phase = phase.clone();
-    if let Ok(taken) = step(given(plan, hold), phase, input, now) {
+    if let Ok(taken) = step(context(plan, hold), phase, input, now) {
         canary.take(taken, now);
     }
     canary
@@ -221,8 +221,8 @@ proptest! {
 
     #[test]
     fn an_abort_ends_whatever_takes_traffic(plan in plans(), phase in phases(), is_lost in any::<bool>()) {
-        let asked = Cause::Asked { actor: word("bob"), reason: "no".into() };
-        let cause = if is_lost { Cause::LostCut { node: "envoy-1".into() } } else { asked };
+        let asked = Cause::Requested { actor: word("bob"), reason: "no".into() };
+        let cause = if is_lost { Cause::LostAbort { node: "envoy-1".into() } } else { asked };
         if takes_traffic(&phase) {
             let ended = after(&plan, &phase, Input::Abort(cause.clone()), NOW).phase;
             prop_assert!(matches!(&ended, Phase::Failed(_, why) if *why == cause), "{ended:?}");
@@ -232,7 +232,7 @@ proptest! {
     #[test]
     fn a_failed_check_is_never_forgiven(plan in plans(), phase in phases(), hold in prop::option::of(holds())) {
         let Some(run) = phase.run().filter(|run| takes_traffic(&phase) && run.step > 0).cloned() else { return Ok(()) };
-        let failing = after_held(&plan, hold.as_ref(), &phase, Input::Checked(verdict(Answer::Fail)), NOW);
+        let failing = after_held(&plan, hold.as_ref(), &phase, Input::Checked(verdict(CheckResult::Fail)), NOW);
         match failing.phase.run() {
             None => {
                 prop_assert!(run.failed_checks + 1 >= plan.threshold);
@@ -260,11 +260,11 @@ proptest! {
             Input::Skip(..) | Input::SetWeight(..) if is_begun => true,
             Input::Resume(..) | Input::Skip(..) if !is_begun => hold.is_none(),
             // The last approval before the first traffic; also of a silence that a tick ends.
-            Input::Heard(..) | Input::Checked(..) | Input::Opened(..) if !is_begun => hold.is_none(),
+            Input::Reply(..) | Input::Checked(..) | Input::Opened(..) if !is_begun => hold.is_none(),
             Input::Checked(verdict) | Input::Opened(verdict) => {
                 // Where nobody sends requests there, hooks alone are asked.
                 let is_dark = phase.run().is_some_and(|run| !plan.is_live(run.step));
-                let is_good = verdict.answer == Answer::Pass || (is_dark && verdict.answer == Answer::Undecided);
+                let is_good = verdict.answer == CheckResult::Pass || (is_dark && verdict.answer == CheckResult::Undecided);
                 is_moving && is_good && hold.is_none()
             }
             Input::Looked(verdict) => {
@@ -281,7 +281,7 @@ proptest! {
     fn whoever_goes_on_without_proof_gives_no_less(plan in plans(), phase in phases()) {
         let of = |phase: &Phase| { let mut canary = Canary::new(plan.clone(), Epoch(4)); canary.phase = phase.clone(); canary.weight() };
         let is_on = |phase: &Phase| matches!(phase, Phase::Progressing(_) | Phase::Paused(_) | Phase::WaitingPromotion(_));
-        for input in [Input::Skip(word("bob"), "now".into()), Input::Opened(verdict(Answer::Pass)), Input::Checked(verdict(Answer::Pass))] {
+        for input in [Input::Skip(word("bob"), "now".into()), Input::Opened(verdict(CheckResult::Pass)), Input::Checked(verdict(CheckResult::Pass))] {
             let after = after(&plan, &phase, input, NOW).phase;
             prop_assert!(!is_on(&phase) || !is_on(&after) || of(&after) >= of(&phase), "{after:?}");
         }
@@ -296,12 +296,12 @@ proptest! {
 
     #[test]
     fn a_gate_that_opens_is_no_check(plan in plans(), phase in phases(), answer in 0usize..3) {
-        let answer = [Answer::Pass, Answer::Fail, Answer::Undecided][answer];
+        let answer = [CheckResult::Pass, CheckResult::Fail, CheckResult::Undecided][answer];
         let after = after(&plan, &phase, Input::Opened(verdict(answer)), NOW).phase;
         let counted = |phase: &Phase| phase.run().map(|run| (run.step, run.failed_checks, run.blind_checks, run.check_at));
         let stands = |phase: &Phase| phase.run().map(|run| (run.step, run.step_at));
         let goes_on = stands(&after) != stands(&phase);
-        let asks = after.run().is_some_and(|run| run.asking.is_some() || run.step == 0);
+        let asks = after.run().is_some_and(|run| run.inquiry.is_some() || run.step == 0);
         let is_promoted = matches!(after, Phase::Promoting(..) | Phase::Finalising(..));
         prop_assert!(goes_on || asks || is_promoted || counted(&after) == counted(&phase), "{after:?}");
         prop_assert!(!matches!(after, Phase::Failed(..)) || after == phase);
@@ -322,7 +322,7 @@ proptest! {
 
     #[test]
     fn a_look_that_was_due_is_due_later(plan in plans(), run in runs(), answer in 0usize..3, ln_e in 0.0f64..6.0) {
-        let answer = [Answer::Pass, Answer::Fail, Answer::Undecided][answer];
+        let answer = [CheckResult::Pass, CheckResult::Fail, CheckResult::Undecided][answer];
         for phase in [Phase::Progressing(run.clone()), Phase::Paused(run)] {
             let input = match plan.advance {
                 Advance::Interval => Input::Checked(verdict(answer)),
@@ -335,7 +335,7 @@ proptest! {
 
     #[test]
     fn the_revision_is_promoted_once_and_roles_change_only_by_swap(plan in plans(), phase in phases(), input in inputs()) {
-        let Ok(taken) = step(given(&plan, None), &phase, input, NOW) else { return Ok(()) };
+        let Ok(taken) = step(context(&plan, None), &phase, input, NOW) else { return Ok(()) };
         let count = |wanted: &dyn Fn(&Effect) -> bool| taken.effects.iter().filter(|effect| wanted(effect)).count();
         let swaps = count(&|effect| *effect == Effect::SwapRoles);
         let promoted = count(&|effect| matches!(effect, Effect::Promoted(_)));

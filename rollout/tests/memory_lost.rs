@@ -39,7 +39,7 @@ fn verb(name: &str) -> Event {
         "promote" => Verb::Promote { actor, reason: String::new() },
         revision => released(revision),
     };
-    Event::Asked(id("web"), verb)
+    Event::Requested(id("web"), verb)
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn an_old_cut_does_not_end_a_later_release() {
     let mut controller = declared();
     let abort = Verb::Abort { actor: word("ana"), reason: String::new() };
     controller.handle(verb("v1"), Millis(1));
-    controller.handle(Event::Asked(id("web"), abort), Millis(2));
+    controller.handle(Event::Requested(id("web"), abort), Millis(2));
     let cut = controller.canary(&id("web")).unwrap().epoch;
     assert!(cut.is_cut());
     controller.handle(verb("v2"), Millis(3));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rollout::base::names::{CanaryId, Upstream};
 use rollout::base::time::{Micros, Millis};
 use rollout::judgement::evidence::Evidence;
-use rollout::judgement::guards::{Action, Guard, Guards, Rule};
+use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
 use rollout::routing::outcome::{FailureClass, Outcome};
 use rollout::routing::request::Request;
 use rollout::routing::route::Placement;
@@ -126,28 +126,32 @@ fn counts(succeeded: u64, failed: u64) -> Counts {
 }
 
 /// Whether a rule trips on a canary that fails each of 30 requests, placed so, beside a healthy primary.
-fn trips(rule: Rule, placement: Placement) -> bool {
-    let guards =
-        Guards { guards: vec![Guard { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1, sample_ratio: None };
+fn trips(rule: GuardRule, placement: Placement) -> bool {
+    let guards = Guards {
+        guards: vec![Guard { rule, action: GuardAction::Abort }],
+        alpha: 0.01,
+        max_cluster: 1,
+        sample_ratio: None,
+    };
     let mut evidence = Evidence::default();
     evidence.begin_release(Epoch(2), Millis(10_000), &guards);
     let at = |version, placement| Stratum { canary: (), epoch: Epoch(2), version, placement, slot: Slot(0) };
     evidence.fold(&at(PRIMARY, Placement::Drawn), &counts(1_000, 0), Millis(0));
     evidence.fold(&at(CANARY, placement), &counts(0, 30), Millis(0));
-    let position = rollout::worker::messages::Position {
+    let watermark = rollout::worker::messages::Watermark {
         canary: CanaryId::new("prod", "web").unwrap(),
         epoch: Epoch(2),
         slot: Slot(1),
     };
-    evidence.position(Incarnation(1), &position, Millis(0));
-    evidence.judge(&guards, Millis(0)).is_some_and(|verdict| verdict.tripped.is_some())
+    evidence.watermark(Incarnation(1), &watermark, Millis(0));
+    evidence.look(&guards, Millis(0)).is_some_and(|verdict| verdict.tripped.is_some())
 }
 
 #[test]
 fn copies_speak_in_absolute_guards_and_checks_and_never_in_comparisons() {
-    let slo = Rule::Slo { limit: 0.01, unless_primary_also: false };
+    let slo = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
     // Of the two tests of this guard the absolute one alone could not trip it.
-    let regression = Rule::Regression { margin: 1.5, floor: 0.005 };
+    let regression = GuardRule::Regression { margin: 1.5, floor: 0.005 };
     assert_eq!([Placement::Drawn, Placement::Mirrored].map(|placement| trips(slo, placement)), [true, true]);
     assert_eq!([Placement::Drawn, Placement::Mirrored].map(|placement| trips(regression, placement)), [true, false]);
 }

@@ -11,7 +11,7 @@ use rollout::base::time::{Micros, Millis};
 use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Event, Verb};
 use rollout::judgement::certificate::Otherwise;
-use rollout::release::inquiry::{CallId, Callee, Heard};
+use rollout::release::inquiry::{CallId, Callee, Reply};
 use rollout::release::integrations::HookKind;
 use rollout::release::plan::{Spec, Stop, Strategy};
 use rollout::view::status::{self, CanaryStatus};
@@ -27,7 +27,7 @@ fn needs(scene: &Scene) -> Option<String> {
 }
 
 fn ask(scene: &mut Scene, verb: Verb) -> Option<bool> {
-    scene.happen(Event::Asked(id("web"), verb)).reply.map(|reply| reply.is_ok())
+    scene.happen(Event::Requested(id("web"), verb)).reply.map(|reply| reply.is_ok())
 }
 
 fn by() -> (rollout::release::phase::Actor, String) {
@@ -50,8 +50,8 @@ fn a_closed_gate_needs_a_person_and_a_hook_that_refuses_does_not() {
     let mut refused = scene(|spec| spec.outside.hooks.push(call("board", HookKind::ConfirmRollout)));
     assert_eq!(needs(&refused), None, "it has not answered yet");
     let call = CallId { release: ReleaseId(1), round: 1, callee: Callee::Hook(0) };
-    let heard = Heard::Hook(Err("not yet".into()));
-    refused.happen(Event::Heard { canary: id("web"), call, heard });
+    let reply = Reply::Hook(Err("not yet".into()));
+    refused.happen(Event::Reply { canary: id("web"), call, reply });
     assert!(status(&refused).message.contains("not yet"), "{}", status(&refused).message);
     assert_eq!(needs(&refused), None, "it may agree yet");
 }
@@ -62,7 +62,7 @@ fn who_has_opened_the_gate_is_not_told_to_open_it() {
         spec.outside.hooks = vec![gate("owner", HookKind::ConfirmRollout), call("board", HookKind::ConfirmRollout)];
     });
     let call = CallId { release: ReleaseId(1), round: 1, callee: Callee::Hook(1) };
-    scene.happen(Event::Heard { canary: id("web"), call, heard: Heard::Hook(Err("not yet".into())) });
+    scene.happen(Event::Reply { canary: id("web"), call, reply: Reply::Hook(Err("not yet".into())) });
     assert!(status(&scene).message.contains("gate owner is closed"), "{}", status(&scene).message);
     assert_eq!(needs(&scene).unwrap(), "`serin gate open prod/web owner` approves");
     let (actor, reason) = by();

@@ -35,9 +35,9 @@ fn a_promotion_is_told_what_to_deploy_and_an_event_what_happened() {
     let (actor, reason) = (word("ana"), String::new());
     let events = [
         Event::Declared(Box::new(plan)),
-        Event::Asked(id("web"), release("v2", false)),
-        Event::Asked(id("web"), Verb::Promote { actor: actor.clone(), reason: reason.clone() }),
-        Event::Asked(id("web"), Verb::Abort { actor, reason }),
+        Event::Requested(id("web"), release("v2", false)),
+        Event::Requested(id("web"), Verb::Promote { actor: actor.clone(), reason: reason.clone() }),
+        Event::Requested(id("web"), Verb::Abort { actor, reason }),
     ];
     let mut said: Vec<(String, BTreeMap<String, String>)> = Vec::new();
     for (n, event) in events.into_iter().enumerate() {

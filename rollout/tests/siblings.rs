@@ -7,7 +7,7 @@ mod fixture;
 use rollout::base::time::Millis;
 use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::release::inquiry::{CallId, Callee, Heard};
+use rollout::release::inquiry::{CallId, Callee, Reply};
 use rollout::release::integrations::HookKind;
 use rollout::release::phase::{Cause, Phase};
 use rollout::release::plan::{Plan, Promotion, Spec, Strategy};
@@ -265,7 +265,7 @@ fn an_answer_for_one_looks_at_no_other_whose_record_would_not_know_of_it() {
     let step = |shop: &Shop, name: &str| shop.phase(name).run().unwrap().step;
     let run = shop.phase("web.blue").run().unwrap();
     let call = CallId { release: run.release, round: run.round, callee: Callee::Hook(0) };
-    shop.happen(Event::Heard { canary: id("web.blue"), call, heard: Heard::Hook(Ok(())) });
+    shop.happen(Event::Reply { canary: id("web.blue"), call, reply: Reply::Hook(Ok(())) });
     assert_eq!([step(&shop, "web.blue"), step(&shop, "cart")], [1, 1]);
     shop.happen(Event::Timer);
     assert_eq!([step(&shop, "web.blue"), step(&shop, "cart")], [1, 2]);

@@ -6,7 +6,7 @@ mod fixture;
 
 use rollout::base::time::Millis;
 use rollout::controller::Event;
-use rollout::judgement::guards::{Action, Guard, Guards, Rule};
+use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
 use rollout::release::phase::{Hold, Note, Phase};
 
 use fixture::net::Net;
@@ -15,14 +15,14 @@ use fixture::{id, plan, released};
 /// A release on three workers; its guard may forgive an outage of both versions.
 fn begin(unless_primary_also: bool) -> Net {
     let mut net = Net::new(3);
-    let rule = Rule::Slo { limit: 0.01, unless_primary_also };
-    let guards = Guards { guards: vec![Guard { rule, action: Action::Abort }], ..fixture::spec("web").guards };
+    let rule = GuardRule::Slo { limit: 0.01, unless_primary_also };
+    let guards = Guards { guards: vec![Guard { rule, action: GuardAction::Abort }], ..fixture::spec("web").guards };
     net.happen(Event::Declared(Box::new(plan("web", |spec| {
         spec.guards = guards;
         spec.threshold = 1_000;
     }))));
     net.calm(Millis(1_000));
-    net.happen(Event::Asked(id("web"), released("v2")));
+    net.happen(Event::Requested(id("web"), released("v2")));
     net.calm(Millis(1_000));
     net
 }

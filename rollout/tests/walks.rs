@@ -212,7 +212,7 @@ fn each_verb_in_each_phase_where_it_makes_no_sense() {
     walk.release("v3");
     walk.worker_adopts();
     refuse(&mut walk, 5);
-    walk.happen("abort an unknown canary", Event::Asked(id("cart"), every_verb().remove(4).1));
+    walk.happen("abort an unknown canary", Event::Requested(id("cart"), every_verb().remove(4).1));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event};
 use rollout::release::plan::{Metric, Promotion, ThresholdRange};
 use rollout::release::text;
-use rollout::release::threshold_checks::{Answer, Finding, Verdict};
+use rollout::release::threshold_checks::{CheckFinding, CheckResult, ChecksVerdict};
 use rollout::routing::table::Epoch;
 use rollout::view::status;
 
@@ -17,9 +17,9 @@ use fixture::{counts, hello, id, plan, released, report, upstream};
 
 const P95: Metric = Metric::Duration { quantile: 0.95 };
 
-fn finding(metric: Metric, value: Option<f64>, range: [Option<f64>; 2], answer: Answer) -> Finding {
+fn finding(metric: Metric, value: Option<f64>, range: [Option<f64>; 2], answer: CheckResult) -> CheckFinding {
     let [min, max] = range;
-    Finding {
+    CheckFinding {
         check: if metric == Metric::SuccessRate { "request-success-rate".into() } else { "request-duration".into() },
         metric,
         value,
@@ -33,7 +33,7 @@ fn finding(metric: Metric, value: Option<f64>, range: [Option<f64>; 2], answer: 
 
 #[test]
 fn a_finding_says_by_how_much() {
-    use Answer::{Fail, Pass, Undecided};
+    use CheckResult::{Fail, Pass, Undecided};
     let rate = Metric::SuccessRate;
     let rows = [
         (
@@ -91,20 +91,20 @@ fn a_finding_says_by_how_much() {
     for (metric, value, range, answer, expected) in rows {
         assert_eq!(text::finding(&finding(metric, value, range, answer)), expected);
     }
-    let one = Finding { requests: 1, ..finding(rate, Some(0.0), [Some(99.0), None], Fail) };
+    let one = CheckFinding { requests: 1, ..finding(rate, Some(0.0), [Some(99.0), None], Fail) };
     assert_eq!(text::finding(&one), "request-success-rate 0 % is 99 below min 99 % (1 request in 60 s)");
 }
 
 #[test]
 fn a_verdict_names_what_forced_it() {
-    let good = finding(P95, Some(20.0), [None, Some(500.0)], Answer::Pass);
-    let bad = finding(Metric::SuccessRate, Some(80.0), [Some(99.0), None], Answer::Fail);
-    let verdict = |answer, findings| text::verdict(&Verdict { answer, findings });
-    let failed = verdict(Answer::Fail, vec![good.clone(), bad]);
+    let good = finding(P95, Some(20.0), [None, Some(500.0)], CheckResult::Pass);
+    let bad = finding(Metric::SuccessRate, Some(80.0), [Some(99.0), None], CheckResult::Fail);
+    let verdict = |answer, findings| text::verdict(&ChecksVerdict { answer, findings });
+    let failed = verdict(CheckResult::Fail, vec![good.clone(), bad]);
     assert_eq!(failed, "request-success-rate 80 % is 19 below min 99 % (1400 requests in 60 s)");
-    let passed = verdict(Answer::Pass, vec![good.clone(), good]);
+    let passed = verdict(CheckResult::Pass, vec![good.clone(), good]);
     assert_eq!(passed.matches("p95 20 ms").count(), 2, "all that passed: {passed}");
-    assert_eq!(verdict(Answer::Pass, vec![]), "no checks configured");
+    assert_eq!(verdict(CheckResult::Pass, vec![]), "no checks configured");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn after_release() -> Controller {
     let mut happen = |event, at| controller.handle(event, Millis(at));
     happen(Event::Declared(Box::new(swapping)), 0);
     happen(Event::Connected(conn, hello(1, vec![])), 0);
-    happen(Event::Asked(web.clone(), verb), 1_000);
+    happen(Event::Requested(web.clone(), verb), 1_000);
     let epoch = Epoch(4);
     happen(Event::Adopted(conn, web.clone(), epoch), 1_000);
     happen(Event::Reported(conn, report(1, &web, epoch, [counts(90, 0, 0), counts(8, 2, 0)])), 2_000);

@@ -138,19 +138,19 @@ mod tests {
     use super::*;
     use crate::behaviour::{Behaviour, Failing};
     use crate::fixture;
-    use crate::rivals::{ARGO_INTERVAL, FailedChecks, Limits, Rule, Steps};
+    use crate::rivals::{ARGO_INTERVAL, FailedChecks, Limits, RivalRule, Steps};
 
     const LIMITS: Limits = Limits { failed: 0.01, slow: 0.05 };
 
-    fn play(edit: impl FnOnce(&mut Scenario), rule: Rule) -> Outcome {
+    fn play(edit: impl FnOnce(&mut Scenario), rule: RivalRule) -> Outcome {
         let mut scenario = Scenario::healthy(fixture::plan());
         edit(&mut scenario);
         let steps = Steps::constant(WeightPpm::new(100_000).unwrap());
         contest(&scenario, 3, vec![Rival::new("", rule, LIMITS, steps)]).remove(0)
     }
 
-    fn flagger() -> Rule {
-        Rule::Flagger { interval: Millis(10_000), threshold: 2, failed_checks: FailedChecks::Consecutive }
+    fn flagger() -> RivalRule {
+        RivalRule::Flagger { interval: Millis(10_000), threshold: 2, failed_checks: FailedChecks::Consecutive }
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn nobody_sees_a_hang_before_the_proxy_gives_up() {
         let hang = Behaviour { failure_rate: 1.0.into(), failing: Failing::Hangs, ..Behaviour::default() };
-        let argo = Rule::Argo { interval: ARGO_INTERVAL, failure_limit: 0 };
+        let argo = RivalRule::Argo { interval: ARGO_INTERVAL, failure_limit: 0 };
         let outcome = play(|scenario| scenario.canary = hang, argo);
         assert_eq!(outcome.aborted().unwrap().0, Millis(30_000));
         let outcome = play(|scenario| scenario.canary = hang, flagger());

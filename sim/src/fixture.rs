@@ -2,7 +2,7 @@
 
 use rollout::base::names::{CanaryId, Upstream};
 use rollout::base::time::Millis;
-use rollout::judgement::guards::Action;
+use rollout::judgement::guards::GuardAction;
 use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::plan::{Advance, Check, Flavour, Metric, Plan, Promotion, Spec, Strategy, ThresholdRange};
 use rollout::routing::table::{Scope, WeightPpm};
@@ -26,7 +26,7 @@ pub(crate) fn plan() -> Plan {
         strategy: Strategy::Steps([10, 50].map(|percent| WeightPpm::new(percent * 10_000).unwrap()).to_vec()),
         interval: Millis(10_000),
         threshold: 2,
-        guards: guards_of(&checks, false, &GuardSettings::all(Some(Action::Abort), Action::Pause)),
+        guards: guards_of(&checks, false, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Pause)),
         advance: Advance::Interval,
         checks,
         promotion: Promotion::Copy { hook: None },

@@ -3,7 +3,7 @@
 use rollout::base::names::Revision;
 use rollout::controller::Verb;
 use rollout::controller::canary::Canary;
-use rollout::release::inquiry::Why;
+use rollout::release::inquiry::Reason;
 use rollout::release::phase::{Awaiting, Hold, Phase};
 
 /// What there is to ask of a canary now.
@@ -20,7 +20,7 @@ pub(crate) fn next_verb(canary: &Canary) -> Option<Verb> {
         Phase::Paused(run) if run.hold == Some(Hold::Stop) => Some(Verb::Resume { actor, reason: String::new() }),
         phase => match &phase.run()?.hold {
             Some(Hold::Approval { refused, .. }) => {
-                let gate = refused.iter().find(|objection| objection.why == Why::Closed)?.name.clone();
+                let gate = refused.iter().find(|objection| objection.why == Reason::Closed)?.name.clone();
                 let reason = String::new();
                 Some(Verb::OpenGate { gate, revision: None, expires_after: None, actor, reason })
             }

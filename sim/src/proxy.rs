@@ -7,9 +7,9 @@ use rollout::release::plan::Plan;
 use rollout::routing::route::Placement;
 use rollout::routing::table::Version;
 use rollout::worker::messages::Incarnation;
-use rollout::worker::{Action, HeaderEdit, Identity, Settings, Worker};
+use rollout::worker::{HeaderEdit, Identity, Settings, Worker, WorkerAction};
 
-use rollout::worker::in_flight::Ticket;
+use rollout::worker::in_flight::InFlight;
 
 use crate::behaviour::Fate;
 use crate::draws::Draws;
@@ -43,7 +43,7 @@ pub(crate) struct Routed {
     /// Where it went.
     pub(crate) upstream: Upstream,
     /// What the worker remembers of it, if it counts.
-    pub(crate) ticket: Option<Ticket>,
+    pub(crate) ticket: Option<InFlight>,
     /// How the worker says that it came there, if it counts.
     pub(crate) placement: Option<Placement>,
 }
@@ -117,7 +117,7 @@ impl Proxy {
     }
 
     /// A request ends as it was fated; what the worker says about that may not wait for its tick.
-    pub(crate) fn finish(&mut self, mut ticket: Ticket, fate: Fate, now: Micros) -> Vec<Action> {
+    pub(crate) fn finish(&mut self, mut ticket: InFlight, fate: Fate, now: Micros) -> Vec<WorkerAction> {
         let Some(worker) = self.worker.as_mut() else { return Vec::new() };
         let (status, flags): (&[u8], u64) = match fate {
             Fate::Good(_) => (b"200", 0),

@@ -4,7 +4,7 @@
 //! take effect within the same 100 ms, and a window without requests is forgiven. What remains is what they decide.
 //! Feed every 100 ms what the canary's users got, and ask for the weight that holds until the next.
 //!
-//! Read in the sources of Flagger (15bd6ad) and Argo Rollouts (9f8d111): see [`FailedChecks`] and [`Rule`].
+//! Read in the sources of Flagger (15bd6ad) and Argo Rollouts (9f8d111): see [`FailedChecks`] and [`RivalRule`].
 
 use std::collections::VecDeque;
 
@@ -46,9 +46,9 @@ impl Limits {
         let mut limits = Self { failed: 1.0, slow: 1.0 };
         for guard in &plan.guards.guards {
             match guard.rule {
-                guards::Rule::Slo { limit, .. } => limits.failed = limit,
-                guards::Rule::Latency { share, .. } => limits.slow = share,
-                guards::Rule::Regression { .. } | guards::Rule::LatencyRegression { .. } => {}
+                guards::GuardRule::Slo { limit, .. } => limits.failed = limit,
+                guards::GuardRule::Latency { share, .. } => limits.slow = share,
+                guards::GuardRule::Regression { .. } | guards::GuardRule::LatencyRegression { .. } => {}
             }
         }
         for check in &plan.checks {
@@ -73,7 +73,7 @@ pub enum FailedChecks {
 
 /// Which tool's rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub enum RivalRule {
     /// Flagger's analysis.
     Flagger {
         /// Time between two checks.
@@ -123,7 +123,7 @@ impl Steps {
 #[derive(Clone, Debug)]
 pub struct Rival {
     name: String,
-    rule: Rule,
+    rule: RivalRule,
     limits: Limits,
     steps: Steps,
     window: Window,
@@ -143,8 +143,8 @@ enum End {
 
 impl Rival {
     /// A release that begins at time 0 under this rule; `name` is for tables.
-    pub fn new(name: impl Into<String>, rule: Rule, limits: Limits, steps: Steps) -> Self {
-        let (Rule::Flagger { interval, .. } | Rule::Argo { interval, .. }) = rule;
+    pub fn new(name: impl Into<String>, rule: RivalRule, limits: Limits, steps: Steps) -> Self {
+        let (RivalRule::Flagger { interval, .. } | RivalRule::Argo { interval, .. }) = rule;
         Self {
             name: name.into(),
             rule,
@@ -207,7 +207,7 @@ impl Rival {
         self.window.add(now, answers);
         let abort = if now >= self.next_check { self.check(now) } else { None };
         self.end = abort.map(End::Aborted).or(self.end);
-        if matches!(self.rule, Rule::Argo { .. }) && !self.has_ended() && now >= self.next_step {
+        if matches!(self.rule, RivalRule::Argo { .. }) && !self.has_ended() && now >= self.next_step {
             self.next_step = self.next_step.plus(self.steps.pause);
             self.climb(now);
         }
@@ -216,11 +216,11 @@ impl Rival {
 
     fn check(&mut self, now: Millis) -> Option<Abort> {
         match self.rule {
-            Rule::Flagger { interval, threshold, failed_checks } => {
+            RivalRule::Flagger { interval, threshold, failed_checks } => {
                 self.next_check = self.next_check.plus(interval);
                 self.check_flagger(now, threshold, failed_checks)
             }
-            Rule::Argo { interval, failure_limit } => {
+            RivalRule::Argo { interval, failure_limit } => {
                 self.next_check = self.next_check.plus(interval);
                 self.failed_checks += u32::from(self.is_bad(now) == Some(true));
                 (self.failed_checks > failure_limit).then(|| self.abort(now))

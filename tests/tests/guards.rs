@@ -140,7 +140,7 @@ async fn a_cut_release_is_replayed_as_it_was_and_as_it_would_have_been() -> Resu
         ensure!(abort.since_ms == took && replayed.until_ms == took, "{abort:?} after {took} ms");
         let guard = abort.guard.context("by a guard")?.name();
         let message = &replayed.ended.context("it ended")?.message;
-        ensure!(replayed.cut_by_guards && message.contains(&format!("guard {guard}")), "{guard}: {message}");
+        ensure!(replayed.aborted_by_guards && message.contains(&format!("guard {guard}")), "{guard}: {message}");
         ensure!(replayed.ended_otherwise.is_none(), "{:?}", replayed.ended_otherwise);
         let other = replayed.other.context("other settings were given")?;
         ensure!(other.abort.is_none() && other.guards.iter().all(|guard| guard.percent() < 100.0), "{other:?}");

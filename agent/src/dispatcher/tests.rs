@@ -18,7 +18,7 @@ fn hook(url: String) -> Hook {
         url,
         timeout: Millis(10_000),
         retries: 1,
-        disable_tls: false,
+        insecure_skip_verify: false,
         metadata: BTreeMap::new(),
         headers: None,
         signature: None,

@@ -61,7 +61,7 @@ impl Rig {
     }
 
     async fn ask(&self, event: Event) -> Result<Result<Done, Refused>, Stopped> {
-        let Event::Asked(canary, verb) = event else { unreachable!() };
+        let Event::Requested(canary, verb) = event else { unreachable!() };
         self.handle.ask(canary, verb).await
     }
 
@@ -102,7 +102,7 @@ async fn without_a_disk_a_cut_leaves_and_nothing_else_until_it_is_back() {
     rig.ask(asked(release)).await.unwrap().unwrap();
     while !splits(&rig.next().await) {}
     rig.refuse().await;
-    let report = Report { number: 1, strata: vec![], positions: vec![], trips: vec![] };
+    let report = Report { number: 1, strata: vec![], watermarks: vec![], trips: vec![] };
     rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
     assert_eq!(rig.until_beat().await, vec![], "an ack or entry left before it was stored");
     let done = rig.ask(asked(|actor| Verb::Abort { actor, reason: String::new() })).await.unwrap().unwrap();
@@ -111,7 +111,7 @@ async fn without_a_disk_a_cut_leaves_and_nothing_else_until_it_is_back() {
     assert!(matches!(left.as_slice(), [entry @ ToWorker::Entry(_)] if !splits(entry)), "{left:?}");
     // A release must wait: no answer, no entry.
     let handle = rig.handle.clone();
-    let Event::Asked(canary, verb) = asked(release) else { unreachable!() };
+    let Event::Requested(canary, verb) = asked(release) else { unreachable!() };
     let asking = tokio::spawn(async move { handle.ask(canary, verb).await });
     assert_eq!(rig.until_beat().await, vec![]);
     assert!(!asking.is_finished());
@@ -146,7 +146,7 @@ async fn a_stop_without_a_disk_ends_and_promises_nothing() {
     let rig = Rig::start(64).await;
     rig.refuse().await;
     let handle = rig.handle.clone();
-    let Event::Asked(canary, verb) = asked(release) else { unreachable!() };
+    let Event::Requested(canary, verb) = asked(release) else { unreachable!() };
     let asking = tokio::spawn(async move { handle.ask(canary, verb).await });
     // Asked before the stop: a question is answered behind it.
     while rig.handle.read(|controller, _| controller.canaries().all(|canary| canary.releases == 0)).await.unwrap() {}
@@ -162,7 +162,7 @@ async fn a_stop_without_a_disk_ends_and_promises_nothing() {
 async fn a_stop_answers_what_is_stored() {
     let rig = Rig::start(64).await;
     let handle = rig.handle.clone();
-    let Event::Asked(canary, verb) = asked(release) else { unreachable!() };
+    let Event::Requested(canary, verb) = asked(release) else { unreachable!() };
     let asking = tokio::spawn(async move { handle.ask(canary, verb).await });
     while rig.handle.read(|controller, _| controller.canaries().all(|canary| canary.releases == 0)).await.unwrap() {}
     rig.stop.send(true).unwrap();
@@ -213,7 +213,7 @@ async fn refused_for_long(most_behind: Behind) {
     disk.fail_after(0);
     let mut most = 0;
     for number in 1..=30_000 {
-        let report = Report { number, strata: vec![], positions: vec![], trips: vec![] };
+        let report = Report { number, strata: vec![], watermarks: vec![], trips: vec![] };
         engine.happened(Event::Reported(CONN, report), None);
         // Nothing is confirmed, so workers give their streams up and come back.
         if number % 6 == 0 {
@@ -306,7 +306,7 @@ async fn a_running_agent_shortens_its_journal_once_the_records_have_what_is_drop
         rig.handle.event(Event::Timer).await.unwrap();
     }
     // What waits for the disk is done in order: with this ack behind it, the shortening is queued.
-    let report = Report { number: 1, strata: vec![], positions: vec![], trips: vec![] };
+    let report = Report { number: 1, strata: vec![], watermarks: vec![], trips: vec![] };
     rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
     while rig.next().await != ToWorker::Ack(1) {}
     rig.running.abort();

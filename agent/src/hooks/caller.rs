@@ -90,7 +90,7 @@ impl Caller {
             Ok((headers, hidden))
         };
         let (headers, hidden) = http_delivery::prepared(&self.0.secrets, timeout, prepare).await?;
-        let client = if call.disable_tls { &self.0.trusting } else { &self.0.client };
+        let client = if call.insecure_skip_verify { &self.0.trusting } else { &self.0.client };
         let request = client.post(url).timeout(timeout).headers(headers).body(body);
         http_delivery::send(request, &hidden).await.map(drop)
     }

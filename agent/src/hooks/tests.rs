@@ -29,7 +29,7 @@ fn hook(url: String) -> HookCall {
         url,
         timeout: Millis(10_000),
         retries: 0,
-        disable_tls: false,
+        insecure_skip_verify: false,
         metadata: BTreeMap::from([("cmd".into(), "hey -z 1m".into()), ("timestamp".into(), "mine".into())]),
         headers: None,
         signature: None,
@@ -338,6 +338,6 @@ async fn a_certificate_is_verified_unless_the_hook_says_otherwise() {
     let hook = hook(format!("https://localhost:{port}/"));
     let error = call(&caller(), &hook).await.unwrap_err();
     assert!(error.to_lowercase().contains("certificate"), "{error}");
-    call(&caller(), &HookCall { disable_tls: true, ..hook }).await.unwrap();
+    call(&caller(), &HookCall { insecure_skip_verify: true, ..hook }).await.unwrap();
     served.join().unwrap();
 }

@@ -131,11 +131,11 @@ pub(crate) fn report(number: u64) -> Report {
     let mut counts = Counts { started: 7 + number, ..Counts::default() };
     (0..number % 5).for_each(|n| counts.end(Outcome::Success, Micros(1_234 * (n + 1)), false));
     counts.end(Outcome::Failure(FailureClass::Reset), Micros(77_777), true);
-    Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![] }
+    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] }
 }
 
 pub(crate) fn asked(verb: fn(Revision) -> Verb) -> Event {
-    Event::Asked(web(), verb(Revision::parse("ann").unwrap()))
+    Event::Requested(web(), verb(Revision::parse("ann").unwrap()))
 }
 
 pub(crate) fn release(actor: Revision) -> Verb {

@@ -7,7 +7,7 @@ use rollout::controller::Controller;
 use rollout::controller::canary::Canary;
 use rollout::release::phase::Phase;
 use rollout::release::plan::Metric;
-use rollout::release::threshold_checks::judge;
+use rollout::release::threshold_checks::check;
 
 use super::{Real, Sources, Whole};
 
@@ -67,7 +67,7 @@ fn measured(canary: &Canary, now: Millis) -> Vec<(String, f64)> {
     if canary.phase.judged().is_none() {
         return Vec::new();
     }
-    let findings = judge(&canary.plan, &canary.evidence, now).findings.into_iter();
+    let findings = check(&canary.plan, &canary.evidence, now).findings.into_iter();
     let value = |metric, value: f64| match metric {
         Metric::SuccessRate => value,
         Metric::Duration { .. } => value / 1000.0,

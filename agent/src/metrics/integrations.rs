@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 use rollout::base::names::CanaryId;
 use rollout::controller::Controller;
 use rollout::controller::canary::Canary;
-use rollout::release::integrations::{Blind, HookTarget};
+use rollout::release::integrations::{HookTarget, MetricError};
 use rollout::release::plan::Promotion;
 
 use super::{Counts, Real, Times};
@@ -59,13 +59,13 @@ impl Calls {
         canary: &CanaryId,
         metric: &str,
         provider: &str,
-        heard: &Result<f64, Blind>,
+        heard: &Result<f64, MetricError>,
         took: Duration,
     ) {
         let outcome = match heard {
             Ok(_) => "value",
-            Err(Blind::NoValue) => "none",
-            Err(Blind::Failed(_)) => "failed",
+            Err(MetricError::NoValue) => "none",
+            Err(MetricError::Failed(_)) => "failed",
         };
         let ([namespace, name], provider) = (id(canary), ("provider", provider.to_owned()));
         let labels = [namespace, name, ("metric", metric.into()), provider.clone(), ("outcome", outcome.into())];

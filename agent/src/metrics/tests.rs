@@ -9,7 +9,7 @@ use rollout::base::names::{CanaryId, Revision};
 use rollout::base::time::Micros;
 use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Event, Verb};
-use rollout::release::integrations::{Blind, Hook, HookKind, HookTarget, Provider, ProviderKind};
+use rollout::release::integrations::{Hook, HookKind, HookTarget, MetricError, Provider, ProviderKind};
 use rollout::release::plan::{ExternalMetric, Plan, Spec, ThresholdRange};
 use rollout::routing::outcome::Outcome;
 use rollout::routing::route::Placement;
@@ -75,7 +75,7 @@ impl Life {
     }
 
     fn ask(&mut self, verb: impl FnOnce(Revision, String) -> Verb) {
-        self.happen(Event::Asked(web(), verb(word("ann"), String::new())));
+        self.happen(Event::Requested(web(), verb(word("ann"), String::new())));
     }
 
     fn release(&mut self, revision: &str) {
@@ -118,7 +118,7 @@ fn report(number: u64, version: Version, epoch: Epoch) -> Report {
     let stratum = Stratum { canary: web(), epoch, version, placement: Placement::Drawn, slot: Slot(0) };
     let mut counts = Tally { started: 10, ..Tally::default() };
     (0..10).for_each(|_| counts.end(Outcome::Success, Micros(5000), false));
-    Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![] }
+    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] }
 }
 
 fn word(text: &str) -> Revision {
@@ -286,7 +286,7 @@ fn a_blind_server_has_no_value() {
     let (calls, took) = (&life.sources.calls, Duration::from_secs(1));
     calls.query(&web(), "errors", "prometheus", &Ok(0.5), took);
     assert!(life.page().contains("serin_provider_value{"));
-    for (blind, outcome) in [(Blind::NoValue, "none"), (Blind::Failed("503".into()), "failed")] {
+    for (blind, outcome) in [(MetricError::NoValue, "none"), (MetricError::Failed("503".into()), "failed")] {
         calls.query(&web(), "errors", "prometheus", &Err(blind), took);
         let page = life.page();
         assert!(!page.contains("serin_provider_value{"), "{page}");

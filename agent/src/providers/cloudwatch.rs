@@ -10,7 +10,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use reqwest::{Method, Url};
 use rollout::base::time::Millis;
-use rollout::release::integrations::Blind;
+use rollout::release::integrations::MetricError;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,7 @@ const HEADERS: [(&str, &str); 2] =
     [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", "GraniteServiceVersion20100801.GetMetricData")];
 
 /// The newest value of the last ten windows. The query is a list of MetricDataQuery, of which one returns data.
-pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let region = call.provider.region.as_deref().map(str::trim).unwrap_or_default();
     if region.is_empty() || !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         return Err(failed("needs spec.provider.region, such as eu-central-1"));
@@ -56,7 +56,7 @@ fn endpoint(region: &str) -> String {
     format!("https://monitoring.{region}.{domain}")
 }
 
-fn keys(call: &mut Call<'_>) -> Result<Credentials, Blind> {
+fn keys(call: &mut Call<'_>) -> Result<Credentials, MetricError> {
     let (id, key, token) = if call.provider.secret.is_some() {
         let (id, key) = (call.secret("aws_access_key_id")?, call.secret("aws_secret_access_key")?);
         (id, key, call.optional("aws_session_token")?)
@@ -78,7 +78,13 @@ fn keys(call: &mut Call<'_>) -> Result<Credentials, Blind> {
 }
 
 /// The headers that the signature adds.
-fn signed(url: &Url, body: &str, region: &str, keys: Credentials, now: Millis) -> Result<Vec<(String, String)>, Blind> {
+fn signed(
+    url: &Url,
+    body: &str,
+    region: &str,
+    keys: Credentials,
+    now: Millis,
+) -> Result<Vec<(String, String)>, MetricError> {
     let wrong = |error: &dyn std::fmt::Display| failed(format!("cannot sign the request: {error}"));
     let identity = keys.into();
     let parameters = v4::SigningParams::builder()
@@ -128,9 +134,9 @@ struct Series {
     status_code: String,
 }
 
-fn newest(answer: &Answer) -> Result<f64, Blind> {
+fn newest(answer: &Answer) -> Result<f64, MetricError> {
     let series = match answer.metric_data_results.as_slice() {
-        [] => return Err(Blind::NoValue),
+        [] => return Err(MetricError::NoValue),
         [series] => series,
         more => {
             let count = more.len();
@@ -142,7 +148,7 @@ fn newest(answer: &Answer) -> Result<f64, Blind> {
     if ["InternalError", "Forbidden"].contains(&series.status_code.as_str()) {
         return Err(failed(format!("answered {}", series.status_code)));
     }
-    optional_number(series.values.first().unwrap_or(&Value::Null))?.ok_or(Blind::NoValue)
+    optional_number(series.values.first().unwrap_or(&Value::Null))?.ok_or(MetricError::NoValue)
 }
 
 #[cfg(test)]

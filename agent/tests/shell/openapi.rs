@@ -193,7 +193,7 @@ fn bad_report(number: u64, epoch: Epoch) -> Report {
     (0..3).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1000), true));
     counts.end(Outcome::Failure(FailureClass::Timeout), Micros(900_000), true);
     let trip = Trip { canary: web(), epoch, test: FuseTest::Failed, events: 4, trials: 8 };
-    Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![trip] }
+    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![trip] }
 }
 
 #[test]

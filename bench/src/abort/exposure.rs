@@ -95,11 +95,11 @@ mod tests {
     use super::*;
 
     /// Sent, done (in ms), status, version.
-    type Told = (u64, u64, u16, Option<&'static str>);
+    type Notification = (u64, u64, u16, Option<&'static str>);
 
-    fn samples(start: Instant, told: &[Told]) -> Samples {
+    fn samples(start: Instant, told: &[Notification]) -> Samples {
         let at = |ms| start + Duration::from_millis(ms);
-        let sample = |(index, &(sent, done, status, version)): (usize, &Told)| Sample {
+        let sample = |(index, &(sent, done, status, version)): (usize, &Notification)| Sample {
             index: index as u64,
             due: at(sent.saturating_sub(3)),
             sent: at(sent),

@@ -55,7 +55,7 @@ impl Kind {
     pub const fn must_end(self) -> Ended {
         match self.mode {
             Mode::Start | Mode::Late => Ended::Guards,
-            Mode::Healthy => Ended::NotCut,
+            Mode::Healthy => Ended::NotAborted,
         }
     }
 
@@ -84,7 +84,7 @@ pub enum Ended {
     /// It was cut before it went bad.
     WhileHealthy,
     /// Nothing cut it as long as was waited.
-    NotCut,
+    NotAborted,
 }
 
 /// What came of one release.
@@ -238,7 +238,7 @@ impl Rounds {
         }
         self.post("abort", &json!({ "actor": ACTOR, "reason": "the round is over" })).await?;
         let event = cut(IN_FORCE_WITHIN).await?.context("the agent did not abort when asked")?;
-        Ok(End { ended: Ended::NotCut, event, in_force: self.in_force().await? })
+        Ok(End { ended: Ended::NotAborted, event, in_force: self.in_force().await? })
     }
 
     /// A release that was advanced or held meanwhile would not be measured at its weight.

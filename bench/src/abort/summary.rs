@@ -135,7 +135,7 @@ impl Row {
             rounds,
             rounds_wanted: options.rounds,
             invalid_rounds,
-            cuts: each.iter().filter(|round| round.ended != Ended::NotCut).count(),
+            cuts: each.iter().filter(|round| round.ended != Ended::NotAborted).count(),
             requests: each.iter().map(|round| round.received.requests).sum(),
             canary_responses: each.iter().map(|round| round.received.canary_responses).sum(),
             goal,
@@ -192,8 +192,8 @@ impl Row {
                 "{name}: {} cuts in {} rounds, {} requests served, {} of them by the canary",
                 self.cuts, self.rounds, self.requests, self.canary_responses
             ));
-        } else if count(Ended::NotCut) > 0 {
-            remarks.push(format!("{name}: NOT CUT in {} of {} rounds", count(Ended::NotCut), self.rounds));
+        } else if count(Ended::NotAborted) > 0 {
+            remarks.push(format!("{name}: NOT CUT in {} of {} rounds", count(Ended::NotAborted), self.rounds));
         }
         for (ended, what) in [(Ended::OtherCause, "NOT CUT BY A GUARD"), (Ended::WhileHealthy, "CUT WHILE HEALTHY")] {
             if count(ended) > 0 {
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn a_release_that_was_not_cut_as_it_must_is_said_and_counts_as_missed() {
         for (ended, said) in [
-            (Ended::NotCut, "NOT CUT in 1 of 3 rounds"),
+            (Ended::NotAborted, "NOT CUT in 1 of 3 rounds"),
             (Ended::OtherCause, "NOT CUT BY A GUARD in 1 rounds, such as: because"),
             (Ended::WhileHealthy, "CUT WHILE HEALTHY in 1 rounds"),
         ] {
@@ -349,10 +349,10 @@ mod tests {
     fn a_healthy_release_must_not_be_cut() {
         let kind = Kind { mode: Mode::Healthy, fail_percent: 0.5 };
         let of = |last| {
-            let ended = [Ended::NotCut, Ended::NotCut, last];
+            let ended = [Ended::NotAborted, Ended::NotAborted, last];
             Row::new(kind, &options(), ended.map(|ended| round(1, ended, [1.0, 1.0])).to_vec(), Vec::new())
         };
-        let left_alone = of(Ended::NotCut);
+        let left_alone = of(Ended::NotAborted);
         assert!(left_alone.as_it_must && left_alone.cuts == 0 && left_alone.exposure_ms.is_none());
         assert!(left_alone.remarks().iter().any(|remark| remark.contains("0 cuts in 3 rounds, 1500 requests")));
         let cut = of(Ended::WhileHealthy);

@@ -127,7 +127,7 @@ fn told(round: &Round) -> String {
     let bad = format!("{flaw}{} of {} responses bad", round.received.bad_responses, round.received.canary_responses);
     match (round.ended, round.exposure) {
         (Ended::Guards | Ended::OtherCause, Some(exposure)) => format!("{bad} within {:.0} ms", exposure.exposure_ms),
-        (Ended::NotCut, _) => format!("{bad}, not cut"),
+        (Ended::NotAborted, _) => format!("{bad}, not cut"),
         _ => format!("{bad}, cut: {}", round.verdict),
     }
 }

@@ -8,7 +8,7 @@ use rollout::base::time::Millis;
 use rollout::judgement::guards::Guards;
 use rollout::judgement::sequential::{ObservedSlot, Sequential};
 use rollout::routing::table::WeightPpm;
-use sim::rivals::{Answers, FailedChecks, Limits, Rival, Rule, Steps, TICK};
+use sim::rivals::{Answers, FailedChecks, Limits, Rival, RivalRule, Steps, TICK};
 
 use super::draws::{Chance, Split, Tick, stream};
 use super::parallel;
@@ -68,7 +68,7 @@ pub struct Entrant {
 #[derive(Clone, Copy, Debug)]
 enum Decides {
     Ours(Which),
-    Theirs(Rule),
+    Theirs(RivalRule),
 }
 
 const fn ours(name: &'static str, which: Which) -> Entrant {
@@ -77,12 +77,12 @@ const fn ours(name: &'static str, which: Which) -> Entrant {
 
 const fn flagger(name: &'static str, interval_s: u64, threshold: u32, failed_checks: FailedChecks) -> Entrant {
     let interval = Millis(interval_s * 1_000);
-    Entrant { name, rule: Decides::Theirs(Rule::Flagger { interval, threshold, failed_checks }) }
+    Entrant { name, rule: Decides::Theirs(RivalRule::Flagger { interval, threshold, failed_checks }) }
 }
 
 const fn argo(name: &'static str, failure_limit: u32) -> Entrant {
     let interval = Millis(30_000);
-    Entrant { name, rule: Decides::Theirs(Rule::Argo { interval, failure_limit }) }
+    Entrant { name, rule: Decides::Theirs(RivalRule::Argo { interval, failure_limit }) }
 }
 
 /// Everybody: the product first.
@@ -118,7 +118,7 @@ impl Entrant {
         match self.rule {
             Decides::Ours(which) => Player::Guards(Box::new(Ours::new(which, load))),
             Decides::Theirs(rule) => {
-                let (Rule::Flagger { interval, .. } | Rule::Argo { interval, .. }) = rule;
+                let (RivalRule::Flagger { interval, .. } | RivalRule::Argo { interval, .. }) = rule;
                 let limits = Limits { failed: LIMIT, slow: 1.0 };
                 let steps = Steps::constant(WeightPpm::new((load.weight * 1e6) as u32).unwrap_or(WeightPpm::ZERO));
                 let first = (phase * interval.0 as f64) as u64 / TICK.0 * TICK.0;

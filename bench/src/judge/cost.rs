@@ -12,7 +12,7 @@ use rollout::judgement::evidence::Evidence;
 use rollout::judgement::sequential::Sequential;
 use rollout::routing::route::Placement;
 use rollout::routing::table::{Epoch, Version};
-use rollout::worker::messages::{Incarnation, Position};
+use rollout::worker::messages::{Incarnation, Watermark};
 use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 use serde::Serialize;
 
@@ -116,10 +116,10 @@ fn reports() -> Box<dyn FnMut(u32)> {
             evidence.fold(&stratum(Version::Canary), &counts(10, u64::from(u32::is_multiple_of(number, 100))), now);
             evidence.fold(&stratum(Version::Primary), &counts(90, 1), now);
             if let Ok(canary) = &canary {
-                let position = Position { canary: canary.clone(), epoch: Epoch(1), slot: Slot(number + 1) };
-                evidence.position(Incarnation(1), &position, now);
+                let watermark = Watermark { canary: canary.clone(), epoch: Epoch(1), slot: Slot(number + 1) };
+                evidence.watermark(Incarnation(1), &watermark, now);
             }
-            black_box(evidence.judge(&guards, now));
+            black_box(evidence.look(&guards, now));
         }
     })
 }

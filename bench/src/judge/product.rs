@@ -1,7 +1,7 @@
 //! The one place that knows what the guards are made of and how they are asked.
 
 use rollout::base::time::Millis;
-use rollout::judgement::guards::{Action, Guard, Guards, Rule};
+use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
 use rollout::judgement::sample_ratio::Ratio;
 use rollout::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
 use rollout::release::default_guards::{GuardSettings, guards_of};
@@ -38,15 +38,15 @@ pub enum Which {
 /// The guards.
 #[must_use]
 pub fn guards(which: Which) -> Guards {
-    let slo = Rule::Slo { limit: LIMIT, unless_primary_also: false };
-    let regression = Rule::Regression { margin: MARGIN, floor: FLOOR };
+    let slo = GuardRule::Slo { limit: LIMIT, unless_primary_also: false };
+    let regression = GuardRule::Regression { margin: MARGIN, floor: FLOOR };
     let rules = match which {
         Which::Slo => vec![slo],
         Which::Regression => vec![regression],
         Which::Both => vec![slo, regression],
         Which::Default => return default_guards(),
     };
-    let guards = rules.into_iter().map(|rule| Guard { rule, action: Action::Abort }).collect();
+    let guards = rules.into_iter().map(|rule| Guard { rule, action: GuardAction::Abort }).collect();
     Guards { guards, alpha: ALPHA, max_cluster: 1, sample_ratio: None }
 }
 
@@ -54,13 +54,13 @@ fn default_guards() -> Guards {
     let range = ThresholdRange { min: Some(100.0 - LIMIT * 100.0), max: None };
     let name = "request-success-rate".to_owned();
     let check = Check { name, metric: Metric::SuccessRate, window: Millis::from_secs(60), range };
-    guards_of(&[check], false, &GuardSettings::all(Some(Action::Abort), Action::Pause))
+    guards_of(&[check], false, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Pause))
 }
 
 /// Whether they would abort now.
 #[must_use]
 pub fn is_tripped(guards: &Guards, tests: &Sequential) -> bool {
-    guards.judge(tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
+    guards.look(tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
 }
 
 /// Which slot of a release with one epoch.
@@ -120,7 +120,7 @@ mod tests {
             guards(Which::Default)
                 .guards
                 .iter()
-                .any(|guard| { matches!(guard.rule, Rule::Slo { limit, .. } if (limit - LIMIT).abs() < 1e-12) })
+                .any(|guard| { matches!(guard.rule, GuardRule::Slo { limit, .. } if (limit - LIMIT).abs() < 1e-12) })
         );
     }
 }

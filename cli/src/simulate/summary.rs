@@ -112,7 +112,8 @@ impl Summary {
                 Runs::new(&outcomes, Millis(0))
             },
         });
-        let cuts = plan.guards.guards.iter().any(|guard| guard.action == rollout::judgement::guards::Action::Abort);
+        let cuts =
+            plan.guards.guards.iter().any(|guard| guard.action == rollout::judgement::guards::GuardAction::Abort);
         Self {
             canary: plan.id.to_string(),
             requests_per_second: args.rps,

@@ -61,7 +61,7 @@ fn record() -> String {
     happen(&mut controller, 0, Event::Connected(Conn(1), hello));
     let verb =
         Verb::Release { revision: word("v2"), actor: word("ann"), reason: String::new(), accept_unsupported: false };
-    happen(&mut controller, 0, Event::Asked(id.clone(), verb));
+    happen(&mut controller, 0, Event::Requested(id.clone(), verb));
     for (number, requests, failed) in [(1, 10, 0), (2, 10, 5)] {
         let epoch = controller.canary(&id).unwrap().epoch;
         let version = Version::Canary;
@@ -70,7 +70,7 @@ fn record() -> String {
         let mut counts = Counts { started: requests, ..Counts::default() };
         (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(900), true));
         (failed..requests).for_each(|_| counts.end(Outcome::Success, Micros(900), false));
-        let report = Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![] };
+        let report = Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] };
         happen(&mut controller, number * 600, Event::Reported(Conn(1), report));
     }
     text

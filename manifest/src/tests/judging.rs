@@ -2,7 +2,7 @@
 
 use rollout::base::time::{Micros, Millis};
 use rollout::judgement::certificate::{Certificate, Otherwise};
-use rollout::judgement::guards::{Action, Guards, Rule};
+use rollout::judgement::guards::{GuardAction, GuardRule, Guards};
 use rollout::release::plan::Advance;
 
 use super::{EXAMPLE, WEIGHTED, plan_of, read, warnings};
@@ -17,7 +17,7 @@ fn guards(lines: &str) -> Guards {
     plan_of(&with(lines)).guards.clone()
 }
 
-fn actions(guards: &Guards) -> Vec<(&'static str, Action)> {
+fn actions(guards: &Guards) -> Vec<(&'static str, GuardAction)> {
     guards.guards.iter().map(|guard| (guard.rule.name().name(), guard.action)).collect()
 }
 
@@ -34,16 +34,16 @@ fn certificate(text: &str) -> Certificate {
 #[test]
 fn guards_follow_from_the_thresholds() {
     let guards = guards("");
-    let abort = ["slo", "regression", "latency"].map(|guard| (guard, Action::Abort));
+    let abort = ["slo", "regression", "latency"].map(|guard| (guard, GuardAction::Abort));
     assert_eq!(actions(&guards)[..3], abort);
-    assert_eq!(actions(&guards)[3], ("latencyRegression", Action::Pause));
-    assert_eq!(guards.sample_ratio.map(|ratio| ratio.action), Some(Action::Pause));
+    assert_eq!(actions(&guards)[3], ("latencyRegression", GuardAction::Pause));
+    assert_eq!(guards.sample_ratio.map(|ratio| ratio.action), Some(GuardAction::Pause));
     assert!((guards.alpha - 0.01).abs() < 1e-12 && guards.max_cluster == 1);
 }
 
 #[test]
 fn one_word_softens_all_or_switches_them_off() {
-    assert!(actions(&guards("guards: notify")).iter().all(|(_, action)| *action == Action::Notify));
+    assert!(actions(&guards("guards: notify")).iter().all(|(_, action)| *action == GuardAction::Notify));
     let off = plan_of(&with("guards: off"));
     assert!(off.guards.is_empty() && off.advance == Advance::Interval, "nothing to certify is left");
     assert!(refused("guards: of").contains("spec.analysis.guards"));
@@ -56,15 +56,16 @@ fn each_guard_can_be_set() {
          regression: { margin: 2, floor: 0.2 }\n  latency: off\n  latencyRegression: { margin: 1.3, floor: 100ms, \
          action: notify }\n  sampleRatio: { tolerance: 10, alpha: 0.01, action: notify }",
     );
-    let expected = [("slo", Action::Abort), ("regression", Action::Pause), ("latencyRegression", Action::Notify)];
+    let expected =
+        [("slo", GuardAction::Abort), ("regression", GuardAction::Pause), ("latencyRegression", GuardAction::Notify)];
     assert_eq!(actions(&guards), expected);
     assert_eq!((guards.alpha, guards.max_cluster), (0.001, 4));
-    assert!(matches!(guards.guards[0].rule, Rule::Slo { unless_primary_also: true, .. }));
-    assert!(matches!(guards.guards[1].rule, Rule::Regression { margin: 2.0, floor: 0.002 }));
-    let Rule::LatencyRegression { margin, floor, .. } = guards.guards[2].rule else { panic!("{guards:?}") };
+    assert!(matches!(guards.guards[0].rule, GuardRule::Slo { unless_primary_also: true, .. }));
+    assert!(matches!(guards.guards[1].rule, GuardRule::Regression { margin: 2.0, floor: 0.002 }));
+    let GuardRule::LatencyRegression { margin, floor, .. } = guards.guards[2].rule else { panic!("{guards:?}") };
     assert_eq!((margin, floor), (1.3, Micros(100_000)));
     let ratio = guards.sample_ratio.unwrap();
-    assert_eq!((ratio.tolerance, ratio.alpha, ratio.action), (0.1, 0.01, Action::Notify));
+    assert_eq!((ratio.tolerance, ratio.alpha, ratio.action), (0.1, 0.01, GuardAction::Notify));
 }
 
 #[test]
@@ -124,14 +125,14 @@ fn each_rule_is_named_with_field_and_value() {
 fn a_flagger_manifest_keeps_its_intervals() {
     let plan = plan_of(WEIGHTED);
     assert_eq!(plan.advance, Advance::Interval);
-    let told_only = actions(&plan.guards).into_iter().filter(|(_, action)| *action != Action::Abort);
-    assert!(told_only.clone().all(|guard| guard == ("latencyRegression", Action::Notify)), "{:?}", plan.guards);
+    let told_only = actions(&plan.guards).into_iter().filter(|(_, action)| *action != GuardAction::Abort);
+    assert!(told_only.clone().all(|guard| guard == ("latencyRegression", GuardAction::Notify)), "{:?}", plan.guards);
     let annotated = |word: &str| {
         let head = format!("kind: Canary\nmetadata:\n  annotations: {{ serin.dev/guards: {word} }}\n");
         WEIGHTED.replacen("kind: Canary\nmetadata:\n", &head, 1)
     };
     let paused = actions(&plan_of(&annotated("pause")).guards);
-    assert!(paused.iter().all(|(_, action)| *action <= Action::Pause), "{paused:?}");
+    assert!(paused.iter().all(|(_, action)| *action <= GuardAction::Pause), "{paused:?}");
     assert!(plan_of(&annotated("off")).guards.is_empty());
     let misplaced = WEIGHTED.replacen("  analysis:\n", "  analysis:\n    advance: certificate\n", 1);
     let documents = read("f.yaml", &misplaced).documents;

@@ -69,7 +69,7 @@ fn every_hook_of_flagger_is_called() {
     assert_eq!((call(board).timeout, call(board).retries), (Millis::from_secs(10), 0));
     assert_eq!((call(smoke).timeout, call(smoke).retries), (Millis::from_secs(180), 2));
     assert_eq!(call(load).metadata["cmd"], "hey -z 1m http://book-canary.shop/");
-    assert!(call(load).disable_tls && !call(smoke).disable_tls);
+    assert!(call(load).insecure_skip_verify && !call(smoke).insecure_skip_verify);
     assert_eq!((&call(load).headers, &call(load).signature), (&None, &None));
     assert_eq!(plan.unsupported, []);
 }

@@ -1,6 +1,6 @@
 //! docs/guards.md says what the reader reads: its examples load, its defaults are the defaults, no key is missing.
 
-use rollout::judgement::guards::Rule;
+use rollout::judgement::guards::GuardRule;
 use rollout::release::plan::Spec;
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ fn the_second_says_every_default() {
 fn spec_of(text: &str) -> Spec {
     let mut spec = Spec::from(plan_of(text));
     for guard in &mut spec.guards.guards {
-        if let Rule::Regression { floor, .. } = &mut guard.rule {
+        if let GuardRule::Regression { floor, .. } = &mut guard.rule {
             *floor = (*floor * 1e9).round() / 1e9;
         }
     }

@@ -13,9 +13,9 @@ use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::evidence::Evidence;
 use crate::judgement::guards::GuardsVerdict;
 use crate::release::approvals::Approvals;
-use crate::release::inquiry::{Callee, Objection, Why};
+use crate::release::inquiry::{Callee, Objection, Reason};
 use crate::release::integrations::{Hook, HookKind, HookTarget};
-use crate::release::machine::{self, Effect, Given, Step};
+use crate::release::machine::{self, Context, Effect, Step};
 use crate::release::phase::{Awaiting, Cause, HistoryEvent, Hold, Note, Phase, ReleaseId, Run};
 use crate::release::plan::{Advance, Plan, Promotion};
 use crate::routing::table::{Entry, Epoch, Routing, Split, WeightPpm};
@@ -68,7 +68,7 @@ pub struct Canary {
     pub workers: usize,
     issued: Option<Routing>,
     /// The entry that last took traffic away at once.
-    last_cut: Option<Entry>,
+    last_abort: Option<Entry>,
 }
 
 impl Canary {
@@ -93,7 +93,7 @@ impl Canary {
             fuse_shares: 0,
             workers: 0,
             issued: None,
-            last_cut: None,
+            last_abort: None,
         }
     }
 
@@ -144,8 +144,8 @@ impl Canary {
     }
 
     /// What the machine's next step stands on; `hold` is why it may not advance.
-    pub fn given<'a>(&'a self, hold: Option<&'a Hold>) -> Given<'a> {
-        Given { plan: &self.plan, approvals: &self.approvals, promoted: self.promoted.as_ref(), hold }
+    pub fn context<'a>(&'a self, hold: Option<&'a Hold>) -> Context<'a> {
+        Context { plan: &self.plan, approvals: &self.approvals, promoted: self.promoted.as_ref(), hold }
     }
 
     /// Takes one step's outcome: phase, effects, history. Returns the events to announce and who is to be asked.
@@ -228,7 +228,7 @@ impl Canary {
 
     /// Those whose answer is awaited.
     pub fn unanswered(&self) -> Vec<Callee> {
-        let open = self.phase.run().and_then(|run| run.asking.as_ref()).map(|asking| asking.open.clone());
+        let open = self.phase.run().and_then(|run| run.inquiry.as_ref()).map(|inquiry| inquiry.open.clone());
         let promotion = matches!(self.phase, Phase::Promoting(_, Awaiting::Hook)).then_some(Callee::Promotion);
         open.unwrap_or_default().into_iter().chain(promotion).collect()
     }
@@ -245,7 +245,7 @@ impl Canary {
         let run = self.phase.run()?;
         let Some(Hold::Approval { purpose, refused }) = &run.hold else { return run.hold.clone() };
         let is_open = |gate: &str| self.approvals.of(gate, Some(&run.revision), now).is_some();
-        let stands = |one: &&Objection| one.why != Why::Closed || !is_open(&one.name);
+        let stands = |one: &&Objection| one.why != Reason::Closed || !is_open(&one.name);
         Some(Hold::Approval { purpose: *purpose, refused: refused.iter().filter(stands).cloned().collect() })
     }
 
@@ -253,11 +253,11 @@ impl Canary {
     pub fn hurry(&mut self, gate: &str, now: Millis) -> bool {
         let waits = |run: &&Run| match &run.hold {
             Some(Hold::Approval { refused, .. }) => {
-                refused.iter().any(|objection| objection.name == gate && objection.why == Why::Closed)
+                refused.iter().any(|objection| objection.name == gate && objection.why == Reason::Closed)
             }
             _ => false,
         };
-        let Some(run) = self.phase.run().filter(|run| run.asking.is_none()).filter(waits) else { return false };
+        let Some(run) = self.phase.run().filter(|run| run.inquiry.is_none()).filter(waits) else { return false };
         self.phase = self.phase.with_run(Run { gate_at: now, ..run.clone() });
         true
     }
@@ -285,13 +285,13 @@ impl Canary {
         self.issued = routing;
         // Any entry arms whatever has tripped.
         self.rearming.done(false);
-        self.epoch = if is_cut { self.epoch.next_cut() } else { self.epoch.next() };
+        self.epoch = if is_cut { self.epoch.next_abort() } else { self.epoch.next() };
         let entry = self.entry();
         if let Some(split) = entry.routing.as_ref().and_then(|routing| routing.split.as_ref()) {
             self.evidence.weigh(self.epoch, split.weight);
         }
         if is_cut {
-            self.last_cut = Some(entry.clone());
+            self.last_abort = Some(entry.clone());
         }
         Some(entry)
     }
@@ -299,7 +299,7 @@ impl Canary {
     /// The entry that cut the release which failed last: what a worker may hear before anything is stored. The entry in
     /// force may be a later one that is not stored yet, and would be issued again with another meaning after a crash.
     pub fn cut(&self) -> Option<&Entry> {
-        self.last_cut.as_ref().filter(|_| matches!(self.phase, Phase::Failed(..)))
+        self.last_abort.as_ref().filter(|_| matches!(self.phase, Phase::Failed(..)))
     }
 
     /// Whether a worker that has `epoch` in force knows of something that is not in the journal: a later entry, or a cut
@@ -342,11 +342,11 @@ impl Canary {
     }
 
     /// Looks at the guards; returns the verdict when one has tripped.
-    pub fn judge(&mut self, now: Millis) -> Option<&GuardsVerdict> {
+    pub fn look(&mut self, now: Millis) -> Option<&GuardsVerdict> {
         if self.plan.guards.is_empty() {
             return None;
         }
-        self.verdict = self.evidence.judge(&self.plan.guards, now);
+        self.verdict = self.evidence.look(&self.plan.guards, now);
         self.verdict.as_ref().filter(|verdict| verdict.tripped.is_some())
     }
 
@@ -357,7 +357,7 @@ impl Canary {
         let is_shared = |run: &Run| self.plan.stage(run.step).weight.max(self.weight()) > WeightPpm::ZERO;
         let takes_requests = |run: &&Run| is_shared(run) || !self.plan.rules.is_empty();
         self.phase.judged().filter(|run| run.step > 0).filter(takes_requests)?;
-        self.certificate = Some(certificate.judge(&self.plan.guards, &self.on_step()));
+        self.certificate = Some(certificate.certify(&self.plan.guards, &self.on_step()));
         self.certificate.as_ref()
     }
 

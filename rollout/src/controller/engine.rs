@@ -14,15 +14,15 @@ use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::controller::fleet::{Conn, Fleet};
 use crate::controller::notify;
-use crate::release::inquiry::{CallId, Heard};
+use crate::release::inquiry::{CallId, Reply};
 use crate::release::machine::{FINALISE_WITHIN, Input, Refusal, step};
 use crate::release::phase::{Cause, Hold, Note, Phase};
 use crate::release::plan::Plan;
-use crate::release::threshold_checks::judge;
+use crate::release::threshold_checks::check;
 use crate::routing::table::Epoch;
 use crate::worker::messages::{Report, ToWorker};
 
-pub use crate::controller::events::{Command, Done, Event, Output, Payload, Refused, Told, Verb};
+pub use crate::controller::events::{Command, Done, Event, Notification, Output, Payload, Refused, Verb};
 
 /// Greatest epoch believed of a worker; no fleet gets there, and one forged Hello must not end all epochs.
 const MAX_FOREIGN_EPOCH: Epoch = Epoch(1 << 40);
@@ -79,8 +79,8 @@ impl Controller {
             Event::Disconnected(conn) => self.fleet.disconnect(conn, now),
             Event::Reported(conn, report) => self.fold(conn, &report, now, &mut out),
             Event::Adopted(conn, canary, epoch) => self.adopted(conn, canary, epoch, now),
-            Event::Asked(id, verb) => self.ask(&id, verb, now, &mut out),
-            Event::Heard { canary, call, heard } => self.hear(&canary, call, heard, now, &mut out),
+            Event::Requested(id, verb) => self.ask(&id, verb, now, &mut out),
+            Event::Reply { canary, call, reply } => self.reply(&canary, call, reply, now, &mut out),
             Event::Sibling(id, news) => self.sibling(&id, news, now, &mut out),
             Event::Timer => {
                 self.check_due(None, now, &mut out);
@@ -91,7 +91,7 @@ impl Controller {
         self.settle(about.as_ref(), now, &mut out);
         self.tell_siblings(now, &mut out);
         if out.frees_lanes {
-            self.settle_lanes(&mut out);
+            self.apply_pending_plans(&mut out);
         }
         if !matches!(out.reply, Some(Err(_))) {
             self.last_at = now;
@@ -190,33 +190,33 @@ impl Controller {
                     peer.place(&stratum.canary, stratum.version, counts.started);
                 }
             }
-            for position in &report.positions {
-                if let Some(canary) = self.canaries.get_mut(&position.canary) {
-                    canary.evidence.position(worker, position, now);
+            for watermark in &report.watermarks {
+                if let Some(canary) = self.canaries.get_mut(&watermark.canary) {
+                    canary.evidence.watermark(worker, watermark, now);
                 }
             }
             self.note_trips(conn, &report.trips, now, out);
-            self.judge_guards(report, now, out);
+            self.look(report, now, out);
         }
         out.stored.push(Command::Send(conn, ToWorker::Ack(report.number)));
     }
 
     /// Looks at the guards of every canary that a report was about, and then at what its requests prove.
-    fn judge_guards(&mut self, report: &Report, now: Millis, out: &mut Output) {
+    fn look(&mut self, report: &Report, now: Millis, out: &mut Output) {
         let mut ids: Vec<&CanaryId> = report.strata.iter().map(|(stratum, _)| &stratum.canary).collect();
         ids.dedup();
         for id in ids {
             let tripped =
-                self.canaries.get_mut(id).filter(|c| c.phase.run().is_some()).and_then(|c| c.judge(now).cloned());
+                self.canaries.get_mut(id).filter(|c| c.phase.run().is_some()).and_then(|c| c.look(now).cloned());
             if let Some(verdict) = tripped {
                 let _ = self.input(id, Input::Tripped(verdict), now, out);
             }
-            self.look(id, now, out);
+            self.certify(id, now, out);
         }
     }
 
     /// Looks at what a step's requests prove, where that advances the release; `false` where it does not.
-    fn look(&mut self, id: &CanaryId, now: Millis, out: &mut Output) -> bool {
+    fn certify(&mut self, id: &CanaryId, now: Millis, out: &mut Output) -> bool {
         let verdict = self.canaries.get_mut(id).and_then(|canary| canary.certify().cloned());
         let is_looked_at = verdict.is_some();
         if let Some(verdict) = verdict {
@@ -258,7 +258,7 @@ impl Controller {
             return Ok(());
         };
         let calls_before = cancel_calls::open(canary, &input);
-        let taken = step(canary.given(hold.as_ref()), &canary.phase, input, now)?;
+        let taken = step(canary.context(hold.as_ref()), &canary.phase, input, now)?;
         if let Some((release, _)) = taken.phase.latest() {
             canary.releases = canary.releases.max(release.0);
         }
@@ -270,7 +270,7 @@ impl Controller {
         let calls = notify::ask(canary, &asked);
         let announced = events.into_iter().map(|event| Command::Announce(id.clone(), Box::new(event)));
         out.stored.extend(announced);
-        // A plan with another lane may have to wait for siblings: see `settle_lanes`.
+        // A plan with another lane may have to wait for siblings: see `apply_pending_plans`.
         let (ended, has_lane) = (canary.phase.run().is_none(), canary.plan.scope.lane.is_some());
         out.frees_lanes |= ended && has_lane;
         if ended
@@ -288,15 +288,15 @@ impl Controller {
     }
 
     /// An answer from outside; what it allows happens at once.
-    fn hear(&mut self, id: &CanaryId, call: CallId, heard: Heard, now: Millis, out: &mut Output) {
+    fn reply(&mut self, id: &CanaryId, call: CallId, reply: Reply, now: Millis, out: &mut Output) {
         if self.canaries.get(id).is_some_and(|held| held.releases == call.release.0) {
-            let _ = self.input(id, Input::Heard(call.round, call.callee, heard), now, out);
+            let _ = self.input(id, Input::Reply(call.round, call.callee, reply), now, out);
             self.check_due(Some(id), now, out);
         }
     }
 
     /// Issues the entry that follows from the state. A cut leaves before it is stored, nothing else does: so a worker
-    /// that knows of one the journal does not proves a lost cut (see [`Epoch::next_cut`], [`Cause::LostCut`]).
+    /// that knows of one the journal does not proves a lost cut (see [`Epoch::next_abort`], [`Cause::LostAbort`]).
     fn push(&mut self, id: &CanaryId, is_cut: bool, out: &mut Output) {
         let is_taken = self.canaries.get(id).is_some_and(|canary| self.in_lane_of(canary).is_some());
         let Some(canary) = self.canaries.get_mut(id).filter(|_| is_cut || !is_taken) else {
@@ -325,10 +325,10 @@ impl Controller {
                 let _ = self.input(&id, Input::Abort(cause), now, out);
                 continue;
             }
-            if self.look(&id, now, out) {
+            if self.certify(&id, now, out) {
                 continue;
             }
-            let Some(verdict) = self.canaries.get(&id).map(|canary| judge(&canary.plan, &canary.evidence, now)) else {
+            let Some(verdict) = self.canaries.get(&id).map(|canary| check(&canary.plan, &canary.evidence, now)) else {
                 continue;
             };
             let _ = self.input(&id, Input::Checked(verdict), now, out);

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::base::names::{CanaryId, Revision, Upstream};
 use crate::base::time::Millis;
 use crate::controller::fleet::Conn;
-use crate::release::inquiry::{CallId, Heard};
+use crate::release::inquiry::{CallId, Reply};
 use crate::release::integrations::{Alert, Hook, Severity};
 use crate::release::machine::Refusal;
 use crate::release::phase::{Actor, HistoryEvent, ReleaseId};
@@ -33,15 +33,15 @@ pub enum Event {
     /// A worker has an entry in force.
     Adopted(Conn, CanaryId, Epoch),
     /// A person or pipeline asks.
-    Asked(CanaryId, Verb),
+    Requested(CanaryId, Verb),
     /// Somebody outside, who was asked, answered.
-    Heard {
+    Reply {
         /// About which canary.
         canary: CanaryId,
         /// To which question.
         call: CallId,
-        /// What was heard.
-        heard: Heard,
+        /// What was reply.
+        reply: Reply,
     },
     /// To a canary, news of another version of the same service. Nobody sends it: it follows from the other's events, and
     /// stands in records alone.
@@ -62,9 +62,9 @@ impl Event {
             Self::Declared(plan) => Some(&plan.id),
             Self::Withdrawn(id)
             | Self::Adopted(_, id, _)
-            | Self::Asked(id, _)
+            | Self::Requested(id, _)
             | Self::Sibling(id, _)
-            | Self::Heard { canary: id, .. } => Some(id),
+            | Self::Reply { canary: id, .. } => Some(id),
             Self::Connected(..) | Self::Disconnected(_) | Self::Reported(..) | Self::Timer | Self::Restarted { .. } => {
                 None
             }
@@ -203,7 +203,7 @@ pub struct Payload {
 
 /// One event in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct Notification {
     /// When.
     pub at: Millis,
     /// How grave.
@@ -221,7 +221,7 @@ pub enum Command {
     Push(Box<Entry>),
     /// End a stream.
     Close(Conn),
-    /// Call a hook and report [`Event::Heard`].
+    /// Call a hook and report [`Event::Reply`].
     CallHook {
         /// Whose.
         canary: CanaryId,
@@ -232,7 +232,7 @@ pub enum Command {
         /// What to say.
         payload: Payload,
     },
-    /// Ask a metric server and report [`Event::Heard`].
+    /// Ask a metric server and report [`Event::Reply`].
     Query {
         /// Whose.
         canary: CanaryId,
@@ -266,7 +266,7 @@ pub enum Command {
         /// What is brought, if a release is on or has ended.
         revision: Option<Revision>,
         /// What.
-        told: Told,
+        told: Notification,
     },
     /// Tell logs, metrics and watchers.
     Announce(CanaryId, Box<HistoryEvent>),
@@ -361,7 +361,7 @@ pub struct Output {
     pub(crate) frees_lanes: bool,
     /// What it meant for other versions of the same service. Done already; their records keep it.
     pub followed: Vec<Event>,
-    /// The answer, for [`Event::Asked`].
+    /// The answer, for [`Event::Requested`].
     pub reply: Option<Result<Done, Refused>>,
     /// Whether the answer may be given before the event is stored: it refuses, or the release is cut already.
     pub reply_at_once: bool,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::base::names::Revision;
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
-use crate::controller::events::{Command, Payload, Told};
+use crate::controller::events::{Command, Notification, Payload};
 use crate::release::inquiry::{CallId, Callee};
 use crate::release::integrations::{Hook, HookKind, HookTarget, Severity};
 use crate::release::phase::{HistoryEvent, Hold, Note, Phase, ReleaseId};
@@ -44,7 +44,7 @@ pub(crate) fn noted(canary: &mut Canary, note: Note, now: Millis) -> Vec<Command
 pub(crate) fn tell(canary: &Canary, event: &HistoryEvent) -> Vec<Command> {
     let outside = &canary.plan.outside;
     let severity = severity(&event.note);
-    let told = Told { at: event.at, severity, message: text::note(&event.note) };
+    let told = Notification { at: event.at, severity, message: text::note(&event.note) };
     let is_end = matches!(event.note, Note::Succeeded { .. } | Note::Aborted(_));
     let is_told = |hook: &&Hook| match hook.kind {
         HookKind::Event => true,
@@ -73,7 +73,7 @@ pub const fn severity(note: &Note) -> Severity {
         Note::Aborted(_) => Severity::Error,
         Note::CheckFailed { .. }
         | Note::Objected { .. }
-        | Note::Blind { .. }
+        | Note::MetricError { .. }
         | Note::Tripped(_)
         | Note::FuseTripped { .. }
         | Note::Held(_)
@@ -114,7 +114,7 @@ fn is_muted(canary: &Canary, note: &Note) -> bool {
     refused.iter().all(|objection| is_mute(&objection.name))
 }
 
-fn payload(canary: &Canary, hook: &Hook, told: Option<&Told>) -> Payload {
+fn payload(canary: &Canary, hook: &Hook, told: Option<&Notification>) -> Payload {
     let (release, revision) = (ReleaseId(canary.releases), revision(canary));
     let mut metadata = match &hook.target {
         HookTarget::Call(call) => call.metadata.clone(),
@@ -128,7 +128,7 @@ fn payload(canary: &Canary, hook: &Hook, told: Option<&Told>) -> Payload {
             metadata.entry("release".into()).or_insert_with(|| release.0.to_string());
         }
         // What happened, under Flagger's keys, which are not the manifest's to give.
-        (HookKind::Event, Some(Told { at, severity, message })) => {
+        (HookKind::Event, Some(Notification { at, severity, message })) => {
             let kind = if *severity > Severity::Info { "Warning" } else { "Normal" };
             metadata.insert("eventMessage".into(), message.clone());
             metadata.insert("eventType".into(), kind.into());

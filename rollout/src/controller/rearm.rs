@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
-use crate::judgement::guards::{Action, Guards, Rule};
+use crate::judgement::guards::{GuardAction, GuardRule, Guards};
 use crate::worker::fuse::{FusePlan, MAX_CLUSTER, Ppb};
 
 /// Workers among which alpha is shared at least.
@@ -27,15 +27,15 @@ pub fn shares(expected: usize) -> u32 {
 /// What each of so many workers may cut its own share by; `None` where no guard may abort. It looks at the canary alone, so
 /// a shared outage trips it even where the guards forgive that: then the release goes on when the agent has armed it again.
 pub fn fuse_plan(guards: &Guards, shares: u32) -> Option<FusePlan> {
-    let cutting = || guards.guards.iter().filter(|guard| guard.action == Action::Abort).map(|guard| guard.rule);
+    let cutting = || guards.guards.iter().filter(|guard| guard.action == GuardAction::Abort).map(|guard| guard.rule);
     let failed = cutting().find_map(|rule| match rule {
-        Rule::Slo { limit, .. } => Some(limit),
-        Rule::Regression { .. } | Rule::Latency { .. } | Rule::LatencyRegression { .. } => None,
+        GuardRule::Slo { limit, .. } => Some(limit),
+        GuardRule::Regression { .. } | GuardRule::Latency { .. } | GuardRule::LatencyRegression { .. } => None,
     });
     let slow = cutting().find_map(|rule| match rule {
         // Workers count as slow what one guard asks for; another guard's share would not fit that limit.
-        Rule::Latency { limit, share } => (Some(limit) == guards.latency_limit()).then_some(share),
-        Rule::Slo { .. } | Rule::Regression { .. } | Rule::LatencyRegression { .. } => None,
+        GuardRule::Latency { limit, share } => (Some(limit) == guards.latency_limit()).then_some(share),
+        GuardRule::Slo { .. } | GuardRule::Regression { .. } | GuardRule::LatencyRegression { .. } => None,
     });
     let is_possible = (failed.is_some() || slow.is_some()) && (1..=MAX_CLUSTER).contains(&guards.max_cluster);
     is_possible.then(|| FusePlan {

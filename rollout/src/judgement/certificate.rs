@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
-use crate::judgement::guards::{Action, Guards, Rule};
+use crate::judgement::guards::{GuardAction, GuardRule, Guards};
 use crate::statistics::boundary::{Trials, certify};
 use crate::worker::tally::Counts;
 
@@ -52,7 +52,7 @@ pub enum Otherwise {
 #[serde(rename_all = "camelCase")]
 pub struct CertificateFinding {
     /// What is certified.
-    pub rule: Rule,
+    pub rule: GuardRule,
     /// ln e-value for the canary being within the limit.
     pub ln_e: f64,
     /// This step's canary requests that speak against it, and all that could.
@@ -85,7 +85,7 @@ impl Certificate {
     };
 
     /// What a step's canary requests prove so far.
-    pub fn judge(&self, guards: &Guards, step: &Counts) -> CertificateVerdict {
+    pub fn certify(&self, guards: &Guards, step: &Counts) -> CertificateVerdict {
         let certified = certifiable(guards).filter_map(|rule| {
             let ln_e = rule.certify(step, guards.max_cluster)?;
             Some(CertificateFinding { rule: *rule, ln_e, canary: rule.of(step), pending: step.pending() })
@@ -109,8 +109,8 @@ impl Certificate {
 const IDLE: Millis = Millis::from_secs(60);
 
 /// The rules that a certificate is about: those that the canary alone decides and that are no dry run.
-pub fn certifiable(guards: &Guards) -> impl Iterator<Item = &Rule> {
-    let counting = guards.guards.iter().filter(|guard| guard.action != Action::Notify);
+pub fn certifiable(guards: &Guards) -> impl Iterator<Item = &GuardRule> {
+    let counting = guards.guards.iter().filter(|guard| guard.action != GuardAction::Notify);
     counting.map(|guard| &guard.rule).filter(|rule| rule.limit().is_some())
 }
 
@@ -182,10 +182,10 @@ mod tests {
     use crate::judgement::guards::Guard;
     use crate::routing::outcome::{FailureClass, Outcome};
 
-    fn guards(actions: [Action; 2]) -> Guards {
+    fn guards(actions: [GuardAction; 2]) -> Guards {
         let rules = [
-            Rule::Slo { limit: 0.01, unless_primary_also: false },
-            Rule::Latency { limit: Micros(500_000), share: 0.05 },
+            GuardRule::Slo { limit: 0.01, unless_primary_also: false },
+            GuardRule::Latency { limit: Micros(500_000), share: 0.05 },
         ];
         let guards = rules.into_iter().zip(actions).map(|(rule, action)| Guard { rule, action }).collect();
         Guards { guards, alpha: 0.01, max_cluster: 1, sample_ratio: None }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn is_certified(counts: &Counts) -> bool {
-        certificate().judge(&guards([Action::Abort; 2]), counts).is_certified()
+        certificate().certify(&guards([GuardAction::Abort; 2]), counts).is_certified()
     }
 
     /// The requests of docs/statistics.md, section 4: allowed failures -> requests.
@@ -219,17 +219,17 @@ mod tests {
 
     #[test]
     fn what_is_still_to_go_is_what_it_then_takes() {
-        let verdict = certificate().judge(&guards([Action::Abort; 2]), &counts(100, 0, 0, 0));
+        let verdict = certificate().certify(&guards([GuardAction::Abort; 2]), &counts(100, 0, 0, 0));
         let slo = &verdict.findings[0];
         assert_eq!(slo.requests_to_go(verdict.needed, 1), 272);
-        let done = certificate().judge(&guards([Action::Abort; 2]), &counts(372, 0, 0, 0));
+        let done = certificate().certify(&guards([GuardAction::Abort; 2]), &counts(372, 0, 0, 0));
         assert_eq!(done.findings[0].requests_to_go(done.needed, 1), 0);
     }
 
     #[test]
     fn a_request_in_flight_takes_nothing_back_from_what_is_shown() {
         let shown = |good, pending| {
-            let verdict = certificate().judge(&guards([Action::Abort; 2]), &counts(good, 0, 0, pending));
+            let verdict = certificate().certify(&guards([GuardAction::Abort; 2]), &counts(good, 0, 0, pending));
             (verdict.progress(1), verdict.requests_to_go(1))
         };
         let (alone, to_go) = shown(306, 0);
@@ -255,16 +255,19 @@ mod tests {
     #[test]
     fn a_dry_run_holds_nothing_up_and_alone_proves_nothing() {
         let slow = counts(372, 0, 100, 0);
-        assert!(certificate().judge(&guards([Action::Abort, Action::Notify]), &slow).is_certified());
-        assert!(!certificate().judge(&guards([Action::Notify; 2]), &counts(9_999, 0, 0, 0)).is_certified());
+        assert!(certificate().certify(&guards([GuardAction::Abort, GuardAction::Notify]), &slow).is_certified());
+        assert!(!certificate().certify(&guards([GuardAction::Notify; 2]), &counts(9_999, 0, 0, 0)).is_certified());
     }
 
     #[test]
     fn slow_answers_need_a_longer_dwell() {
-        assert_eq!(certificate().judge(&guards([Action::Abort; 2]), &counts(400, 0, 0, 0)).dwell, Millis(10_000));
+        assert_eq!(
+            certificate().certify(&guards([GuardAction::Abort; 2]), &counts(400, 0, 0, 0)).dwell,
+            Millis(10_000)
+        );
         let mut slow = Counts { started: 100, ..Counts::default() };
         (0..100).for_each(|_| slow.end(Outcome::Success, Micros(5_000_000), true));
-        assert!(certificate().judge(&guards([Action::Abort; 2]), &slow).dwell >= Millis(15_000));
+        assert!(certificate().certify(&guards([GuardAction::Abort; 2]), &slow).dwell >= Millis(15_000));
     }
 
     #[test]

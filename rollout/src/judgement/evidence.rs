@@ -15,7 +15,7 @@ use crate::judgement::sequential::Sequential;
 use crate::judgement::slots::Slots;
 use crate::routing::route::Placement;
 use crate::routing::table::{Epoch, Version, WeightPpm};
-use crate::worker::messages::{Incarnation, Position};
+use crate::worker::messages::{Incarnation, Watermark};
 use crate::worker::tally::{Counts, PerVersion, Stratum};
 
 /// Report numbers remembered above a gap; a worker has one report in flight, so more than one is already odd.
@@ -139,18 +139,18 @@ impl Evidence {
     }
 
     /// A worker says how far it has come in its slots.
-    pub fn position(&mut self, worker: Incarnation, position: &Position, now: Millis) {
-        if position.epoch >= self.since {
-            self.slots.position(worker, position, now);
+    pub fn watermark(&mut self, worker: Incarnation, watermark: &Watermark, now: Millis) {
+        if watermark.epoch >= self.since {
+            self.slots.watermark(worker, watermark, now);
         }
     }
 
     /// What the guards say of all that is known now; `None` before the first release.
-    pub fn judge(&mut self, guards: &Guards, now: Millis) -> Option<GuardsVerdict> {
+    pub fn look(&mut self, guards: &Guards, now: Millis) -> Option<GuardsVerdict> {
         let seen = self.release();
         let tests = self.tests.as_mut()?;
         self.slots.feed(tests, now);
-        Some(guards.judge(tests, &seen, &self.ratio))
+        Some(guards.look(tests, &seen, &self.ratio))
     }
 
     /// An entry with a split was issued.

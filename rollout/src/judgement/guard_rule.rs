@@ -15,7 +15,7 @@ use crate::worker::tally::Counts;
 /// What a guard does when it trips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Action {
+pub enum GuardAction {
     /// Says so.
     Notify,
     /// Stops the release from advancing until a person decides.
@@ -40,7 +40,7 @@ pub enum GuardName {
     SampleRatio,
 }
 
-impl Action {
+impl GuardAction {
     /// Its name in messages and manifests.
     pub const fn name(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl GuardName {
 /// What is held against the canary.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Rule {
+pub enum GuardRule {
     /// Failure rate above this, 0 to 1. With `unless_primary_also`, not while the primary fails as often: a shared outage.
     Slo {
         /// The greatest good failure rate.
@@ -101,7 +101,7 @@ pub enum Rule {
     },
 }
 
-impl Rule {
+impl GuardRule {
     /// Which guard this is.
     pub const fn name(&self) -> GuardName {
         match self {
@@ -174,7 +174,7 @@ impl Rule {
         }
     }
 
-    /// The guard's ln e-value from those of its tests, in the order of [`Rule::tests`].
+    /// The guard's ln e-value from those of its tests, in the order of [`GuardRule::tests`].
     pub(crate) fn combine(&self, ln_e: &[f64]) -> f64 {
         match (self, ln_e.split_last()) {
             (Self::LatencyRegression { .. }, Some((floor, above))) => {

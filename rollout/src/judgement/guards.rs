@@ -13,15 +13,15 @@ use crate::judgement::sequential::Sequential;
 use crate::statistics::boundary::any_of;
 use crate::worker::tally::PerVersion;
 
-pub use crate::judgement::guard_rule::{Action, GuardName, Rule};
+pub use crate::judgement::guard_rule::{GuardAction, GuardName, GuardRule};
 
 /// A rule with what follows when it is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Guard {
     /// What is held against the canary.
-    pub rule: Rule,
+    pub rule: GuardRule,
     /// What follows.
-    pub action: Action,
+    pub action: GuardAction,
 }
 
 /// All guards of a plan.
@@ -63,7 +63,7 @@ pub struct GuardsVerdict {
     /// The canary's share of what the weight placed, if that is judged.
     pub ratio: Option<RatioFinding>,
     /// The gravest action whose guards together reached it, and the guard that contributed most.
-    pub tripped: Option<(Action, GuardName)>,
+    pub tripped: Option<(GuardAction, GuardName)>,
 }
 
 impl Guards {
@@ -75,16 +75,16 @@ impl Guards {
     /// The latency above which a request is slow, if any guard asks.
     pub fn latency_limit(&self) -> Option<Micros> {
         self.guards.iter().find_map(|guard| match guard.rule {
-            Rule::Latency { limit, .. } => Some(limit),
-            Rule::Slo { .. } | Rule::Regression { .. } | Rule::LatencyRegression { .. } => None,
+            GuardRule::Latency { limit, .. } => Some(limit),
+            GuardRule::Slo { .. } | GuardRule::Regression { .. } | GuardRule::LatencyRegression { .. } => None,
         })
     }
 
     /// What must be measured of each slot's latencies besides the limit.
     pub fn tracking(&self) -> Option<Tracking> {
         self.guards.iter().find_map(|guard| match guard.rule {
-            Rule::LatencyRegression { margin, floor, .. } => Some(Tracking { margin, floor }),
-            Rule::Slo { .. } | Rule::Regression { .. } | Rule::Latency { .. } => None,
+            GuardRule::LatencyRegression { margin, floor, .. } => Some(Tracking { margin, floor }),
+            GuardRule::Slo { .. } | GuardRule::Regression { .. } | GuardRule::Latency { .. } => None,
         })
     }
 
@@ -94,7 +94,7 @@ impl Guards {
     }
 
     /// What the evidence says now; `seen` are the release's counts, for people; `ratio` what the weight placed.
-    pub fn judge(&self, sequential: &Sequential, seen: &PerVersion, ratio: &Ratio) -> GuardsVerdict {
+    pub fn look(&self, sequential: &Sequential, seen: &PerVersion, ratio: &Ratio) -> GuardsVerdict {
         let ln_e = sequential.look();
         let mut next = ln_e.iter().copied();
         let findings: Vec<GuardFinding> = self
@@ -107,9 +107,9 @@ impl Guards {
             })
             .collect();
         let needed = -libm::log(self.alpha);
-        let ratio = self.sample_ratio.as_ref().map(|rule| ratio.judge(rule));
+        let ratio = self.sample_ratio.as_ref().map(|rule| ratio.check_sample_ratio(rule));
         let suspect = |action| ratio.as_ref().is_some_and(|found| found.is_tripped() && found.action == action);
-        let tripped = [Action::Abort, Action::Pause, Action::Notify].into_iter().find_map(|action| {
+        let tripped = [GuardAction::Abort, GuardAction::Pause, GuardAction::Notify].into_iter().find_map(|action| {
             let guard = tripped(&findings, action, needed);
             Some((action, guard.or_else(|| suspect(action).then_some(GuardName::SampleRatio))?))
         });
@@ -121,7 +121,7 @@ impl GuardsVerdict {
     /// How far the evidence has come toward an abort, 0 to 1: its ln against what is needed.
     pub fn toward_abort(&self) -> f64 {
         let share = 1.0 / self.findings.len().max(1) as f64;
-        let cutting = self.findings.iter().filter(|finding| finding.guard.action == Action::Abort);
+        let cutting = self.findings.iter().filter(|finding| finding.guard.action == GuardAction::Abort);
         let weighted: Vec<(f64, f64)> = cutting.map(|finding| (share, finding.ln_e)).collect();
         // With nothing seen the mean of the e-values is below 1 when some guards do not cut.
         (any_of(&weighted) / self.needed).clamp(0.0, 1.0)
@@ -130,7 +130,7 @@ impl GuardsVerdict {
 
 /// The guard that contributed most, if those with this action together reach what is needed. Each guard has an equal share
 /// of alpha, whatever its action.
-fn tripped(findings: &[GuardFinding], action: Action, needed: f64) -> Option<GuardName> {
+fn tripped(findings: &[GuardFinding], action: GuardAction, needed: f64) -> Option<GuardName> {
     let share = 1.0 / findings.len() as f64;
     let of_action: Vec<&GuardFinding> = findings.iter().filter(|finding| finding.guard.action == action).collect();
     let weighted: Vec<(f64, f64)> = of_action.iter().map(|finding| (share, finding.ln_e)).collect();
@@ -147,13 +147,13 @@ mod tests {
     use crate::routing::table::Epoch;
     use crate::worker::tally::Slot;
 
-    fn guards(action: Action) -> Guards {
+    fn guards(action: GuardAction) -> Guards {
         let guard = |rule| Guard { rule, action };
         Guards {
             guards: vec![
-                guard(Rule::Slo { limit: 0.01, unless_primary_also: false }),
-                guard(Rule::Regression { margin: 1.5, floor: 0.005 }),
-                guard(Rule::Latency { limit: Micros(500_000), share: 0.05 }),
+                guard(GuardRule::Slo { limit: 0.01, unless_primary_also: false }),
+                guard(GuardRule::Regression { margin: 1.5, floor: 0.005 }),
+                guard(GuardRule::Latency { limit: Micros(500_000), share: 0.05 }),
             ],
             alpha: 0.01,
             max_cluster: 1,
@@ -168,7 +168,7 @@ mod tests {
             tests.open(key, false);
             tests.observe(key, ObservedSlot { canary, primary, ..ObservedSlot::NOTHING }, true);
         }
-        guards.judge(&tests, &PerVersion::default(), &Ratio::default())
+        guards.look(&tests, &PerVersion::default(), &Ratio::default())
     }
 
     const fn seen(started: u64, failed: u64, slow: u64) -> Observed {
@@ -177,34 +177,34 @@ mod tests {
 
     #[test]
     fn a_total_failure_trips_within_a_few_requests_and_names_its_guard() {
-        let verdict = verdict(&guards(Action::Abort), seen(4, 4, 4), seen(36, 0, 0), 1);
-        assert_eq!(verdict.tripped, Some((Action::Abort, GuardName::Slo)));
+        let verdict = verdict(&guards(GuardAction::Abort), seen(4, 4, 4), seen(36, 0, 0), 1);
+        assert_eq!(verdict.tripped, Some((GuardAction::Abort, GuardName::Slo)));
     }
 
     #[test]
     fn a_slow_canary_trips_the_latency_guard() {
-        let verdict = verdict(&guards(Action::Pause), seen(10, 0, 3), seen(90, 0, 0), 4);
-        assert_eq!(verdict.tripped, Some((Action::Pause, GuardName::Latency)));
+        let verdict = verdict(&guards(GuardAction::Pause), seen(10, 0, 3), seen(90, 0, 0), 4);
+        assert_eq!(verdict.tripped, Some((GuardAction::Pause, GuardName::Latency)));
     }
 
     #[test]
     fn a_healthy_one_trips_nothing() {
-        assert_eq!(verdict(&guards(Action::Abort), seen(10, 0, 0), seen(90, 1, 2), 500).tripped, None);
+        assert_eq!(verdict(&guards(GuardAction::Abort), seen(10, 0, 0), seen(90, 1, 2), 500).tripped, None);
     }
 
     #[test]
     fn a_shared_outage_is_forgiven_where_that_is_configured() {
         let outage = |unless_primary_also| {
-            let rule = Rule::Slo { limit: 0.01, unless_primary_also };
+            let rule = GuardRule::Slo { limit: 0.01, unless_primary_also };
             let guards = Guards {
-                guards: vec![Guard { rule, action: Action::Abort }],
+                guards: vec![Guard { rule, action: GuardAction::Abort }],
                 alpha: 0.01,
                 max_cluster: 1,
                 sample_ratio: None,
             };
             verdict(&guards, seen(10, 5, 5), seen(90, 45, 45), 5).tripped
         };
-        assert_eq!(outage(false), Some((Action::Abort, GuardName::Slo)));
+        assert_eq!(outage(false), Some((GuardAction::Abort, GuardName::Slo)));
         assert_eq!(outage(true), None);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::judgement::guard_rule::Action;
+use crate::judgement::guard_rule::GuardAction;
 use crate::routing::table::{Epoch, WeightPpm};
 use crate::statistics::confidence::sample_ratio;
 
@@ -20,7 +20,7 @@ pub struct SampleRatio {
     /// The bound on a false alarm over the whole release; not part of the guards' alpha.
     pub alpha: f64,
     /// What follows when it is further off.
-    pub action: Action,
+    pub action: GuardAction,
 }
 
 /// What the weight placed, by epoch.
@@ -49,7 +49,7 @@ pub struct RatioFinding {
     /// ln of what it must reach: ln(1/alpha).
     pub needed: f64,
     /// What follows.
-    pub action: Action,
+    pub action: GuardAction,
 }
 
 impl RatioFinding {
@@ -79,7 +79,7 @@ impl Ratio {
     }
 
     /// What the counts say.
-    pub fn judge(&self, rule: &SampleRatio) -> RatioFinding {
+    pub fn check_sample_ratio(&self, rule: &SampleRatio) -> RatioFinding {
         let share = |placed: &Placed| placed.weight.percent() / 100.0;
         let epochs = self.0.values().map(|placed| (placed.canary, placed.all, share(placed)));
         RatioFinding {
@@ -97,7 +97,7 @@ impl Ratio {
 mod tests {
     use super::*;
 
-    const RULE: SampleRatio = SampleRatio { tolerance: 0.05, alpha: 0.001, action: Action::Pause };
+    const RULE: SampleRatio = SampleRatio { tolerance: 0.05, alpha: 0.001, action: GuardAction::Pause };
 
     fn found(epochs: &[(u32, u64, u64)]) -> RatioFinding {
         let mut ratio = Ratio::default();
@@ -106,7 +106,7 @@ mod tests {
             ratio.place(Epoch(epoch), true, *canary);
             ratio.place(Epoch(epoch), false, all - canary);
         }
-        ratio.judge(&RULE)
+        ratio.check_sample_ratio(&RULE)
     }
 
     #[test]
@@ -134,6 +134,6 @@ mod tests {
     fn what_was_placed_under_an_epoch_of_another_time_is_left_out() {
         let mut ratio = Ratio::default();
         ratio.place(Epoch(9), true, 1000);
-        assert_eq!(ratio.judge(&RULE).all, 0);
+        assert_eq!(ratio.check_sample_ratio(&RULE).all, 0);
     }
 }

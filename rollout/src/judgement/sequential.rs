@@ -80,27 +80,28 @@ pub struct ObservedSlot {
     /// The primary's, as the split placed them.
     pub primary: Observed,
     /// The canary's that a match rule placed: evidence of how good it is, but not comparable with the primary's.
-    pub forced: Observed,
+    pub matched: Observed,
 }
 
 impl ObservedSlot {
     /// A slot that has just opened.
-    pub const NOTHING: Self = Self { canary: Observed::NOTHING, primary: Observed::NOTHING, forced: Observed::NOTHING };
+    pub const NOTHING: Self =
+        Self { canary: Observed::NOTHING, primary: Observed::NOTHING, matched: Observed::NOTHING };
 
     fn pair(&self, test: Test) -> Pair {
         let mut canary = self.canary.trials(test.signal);
         if matches!(test.boundary, Boundary::Absolute(_)) {
-            let forced = self.forced.trials(test.signal);
-            canary.started += forced.started;
-            canary.events += forced.events;
-            canary.pending += forced.pending;
+            let matched = self.matched.trials(test.signal);
+            canary.started += matched.started;
+            canary.events += matched.events;
+            canary.pending += matched.pending;
         }
         Pair { canary, primary: self.primary.trials(test.signal) }
     }
 
     /// Whether every request in it has ended.
     pub const fn is_settled(&self) -> bool {
-        self.canary.pending == 0 && self.primary.pending == 0 && self.forced.pending == 0
+        self.canary.pending == 0 && self.primary.pending == 0 && self.matched.pending == 0
     }
 }
 

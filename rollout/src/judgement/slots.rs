@@ -12,7 +12,7 @@ use crate::judgement::latency_baseline::{Above, Tracked};
 use crate::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
 use crate::routing::route::Placement;
 use crate::routing::table::{Epoch, Version};
-use crate::worker::messages::{Incarnation, Position};
+use crate::worker::messages::{Incarnation, Watermark};
 use crate::worker::tally::{Counts, Slot, Stratum};
 
 /// A worker that has not said for this long where it is keeps no slot open.
@@ -25,7 +25,7 @@ const MAX_SLOTS: usize = 600;
 pub struct Slots {
     #[serde(with = "crate::base::serde_pairs")]
     open: BTreeMap<SlotKey, Gathered>,
-    positions: BTreeMap<Incarnation, (Epoch, Slot, Millis)>,
+    watermarks: BTreeMap<Incarnation, (Epoch, Slot, Millis)>,
     /// The last slot handed to the tests; what arrives for an earlier one that is not open any more comes too late.
     newest: Option<(Epoch, Slot)>,
     /// Requests that started in slots which were settled already.
@@ -38,7 +38,7 @@ struct Gathered {
     thresholds: Option<Tracked>,
     primary: Sums,
     canary: Sums,
-    forced: Sums,
+    matched: Sums,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,8 +67,8 @@ impl Slots {
         let above = gathered.thresholds.map(|thresholds| thresholds.count(stratum.version, &counts.latency));
         let sums = match (stratum.placement, stratum.version) {
             // Copies, like what rules place, speak about the canary alone and are compared with nothing.
-            (Placement::Forced | Placement::Mirrored, Version::Canary) => &mut gathered.forced,
-            (Placement::Forced | Placement::Mirrored, Version::Primary) => return,
+            (Placement::Matched | Placement::FailSafe | Placement::Mirrored, Version::Canary) => &mut gathered.matched,
+            (Placement::Matched | Placement::FailSafe | Placement::Mirrored, Version::Primary) => return,
             (Placement::Drawn | Placement::Sticky, Version::Canary) => &mut gathered.canary,
             (Placement::Drawn | Placement::Sticky, Version::Primary) => &mut gathered.primary,
         };
@@ -76,14 +76,14 @@ impl Slots {
     }
 
     /// A worker says where it is.
-    pub fn position(&mut self, worker: Incarnation, position: &Position, now: Millis) {
-        self.positions.insert(worker, (position.epoch, position.slot, now));
-        self.positions.retain(|_, (_, _, at)| now.since(*at) <= POSITION_HOLDS);
+    pub fn watermark(&mut self, worker: Incarnation, watermark: &Watermark, now: Millis) {
+        self.watermarks.insert(worker, (watermark.epoch, watermark.slot, now));
+        self.watermarks.retain(|_, (_, _, at)| now.since(*at) <= POSITION_HOLDS);
     }
 
     /// Hands what is known to the tests, in the order of the slots; `epoch` is the one in force.
     pub fn feed(&mut self, tests: &mut Sequential, now: Millis) {
-        let fresh = self.positions.values().filter(|(_, _, at)| now.since(*at) <= POSITION_HOLDS);
+        let fresh = self.watermarks.values().filter(|(_, _, at)| now.since(*at) <= POSITION_HOLDS);
         let through = fresh.map(|(epoch, slot, _)| (*epoch, *slot)).min();
         let mut settled = Vec::new();
         for (key, gathered) in &self.open {
@@ -96,7 +96,7 @@ impl Slots {
             }
             let observed = gathered.observed();
             // With no worker left to wait for, nothing more will come.
-            let is_closed = through.map_or(!self.positions.is_empty(), |through| place < through);
+            let is_closed = through.map_or(!self.watermarks.is_empty(), |through| place < through);
             tests.observe(*key, observed, is_closed);
             if is_closed && observed.is_settled() {
                 settled.push(*key);
@@ -114,7 +114,7 @@ impl Gathered {
         ObservedSlot {
             canary: observed(&self.canary),
             primary: observed(&self.primary),
-            forced: observed(&self.forced),
+            matched: observed(&self.matched),
         }
     }
 }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::base::names::CanaryId;
     use crate::base::time::Micros;
-    use crate::judgement::guards::{Action, Guard, Guards, Rule};
+    use crate::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
     use crate::judgement::sample_ratio::Ratio;
     use crate::routing::outcome::{FailureClass, Outcome};
     use crate::worker::tally::PerVersion;
@@ -162,13 +162,18 @@ mod tests {
         Stratum { canary: (), epoch: Epoch(1), version, placement: Placement::Drawn, slot: Slot(slot) }
     }
 
-    fn position(slot: u32) -> Position {
-        Position { canary: CanaryId::new("prod", "web").unwrap(), epoch: Epoch(1), slot: Slot(slot) }
+    fn watermark(slot: u32) -> Watermark {
+        Watermark { canary: CanaryId::new("prod", "web").unwrap(), epoch: Epoch(1), slot: Slot(slot) }
     }
 
     fn guards() -> Guards {
-        let rule = Rule::Regression { margin: 1.5, floor: 0.005 };
-        Guards { guards: vec![Guard { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1, sample_ratio: None }
+        let rule = GuardRule::Regression { margin: 1.5, floor: 0.005 };
+        Guards {
+            guards: vec![Guard { rule, action: GuardAction::Abort }],
+            alpha: 0.01,
+            max_cluster: 1,
+            sample_ratio: None,
+        }
     }
 
     #[test]
@@ -176,12 +181,12 @@ mod tests {
         let (mut slots, mut tests) = (Slots::default(), guards().begin());
         let mut feed = |slots: &mut Slots, now| {
             slots.feed(&mut tests, Millis(now));
-            guards().judge(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
+            guards().look(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
         };
         slots.fold(&at(0, Version::Canary), &counts(10, 10, 0), || None);
         slots.fold(&at(0, Version::Primary), &counts(90, 0, 0), || None);
-        slots.position(Incarnation(1), &position(1), Millis(100));
-        slots.position(Incarnation(2), &position(0), Millis(100));
+        slots.watermark(Incarnation(1), &watermark(1), Millis(100));
+        slots.watermark(Incarnation(2), &watermark(0), Millis(100));
         assert!(!feed(&mut slots, 100), "the second worker may still have requests in slot 0");
         assert!(feed(&mut slots, 2_000), "it has been silent for too long to wait for");
     }
@@ -191,7 +196,7 @@ mod tests {
         let (mut slots, mut tests) = (Slots::default(), guards().begin());
         slots.fold(&at(0, Version::Canary), &counts(5, 0, 1), || None);
         slots.fold(&at(0, Version::Primary), &counts(5, 0, 0), || None);
-        slots.position(Incarnation(1), &position(3), Millis(0));
+        slots.watermark(Incarnation(1), &watermark(3), Millis(0));
         slots.feed(&mut tests, Millis(0));
         assert_eq!(slots.open.len(), 1, "one request is pending");
         let mut end = Counts::default();

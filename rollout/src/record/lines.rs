@@ -61,7 +61,7 @@ pub struct Line {
 #[serde(rename_all = "camelCase")]
 pub struct Closing {
     /// In one word.
-    pub outcome: Outcome,
+    pub outcome: ReleaseOutcome,
     /// Why, in one line.
     pub message: String,
 }
@@ -69,7 +69,7 @@ pub struct Closing {
 /// How a release ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Outcome {
+pub enum ReleaseOutcome {
     /// It is the primary.
     Promoted,
     /// It was cut.
@@ -78,7 +78,7 @@ pub enum Outcome {
     Superseded,
 }
 
-impl Outcome {
+impl ReleaseOutcome {
     /// Its name in messages.
     pub const fn name(self) -> &'static str {
         match self {
@@ -131,7 +131,7 @@ impl Recorder {
     /// Lets the controller handle an event; returns also what that adds to the records of the releases it concerns.
     pub fn handle(&mut self, controller: &mut Controller, event: Event, now: Millis) -> (Output, Vec<Addition>) {
         let before = match &event {
-            Event::Asked(id, Verb::Release { .. } | Verb::Retry { .. }) => {
+            Event::Requested(id, Verb::Release { .. } | Verb::Retry { .. }) => {
                 Some((id.clone(), controller.only(id), event.clone()))
             }
             _ => None,
@@ -195,9 +195,9 @@ pub fn about(event: &Event, id: &CanaryId) -> Option<Event> {
         // Also a report about others says that its worker lives, and its number belongs to the row.
         Event::Reported(conn, report) => {
             let strata = report.strata.iter().filter(|(stratum, _)| is_own(&stratum.canary)).cloned().collect();
-            let positions = report.positions.iter().filter(|position| is_own(&position.canary)).cloned().collect();
+            let watermarks = report.watermarks.iter().filter(|watermark| is_own(&watermark.canary)).cloned().collect();
             let trips = report.trips.iter().filter(|trip| is_own(&trip.canary)).cloned().collect();
-            Some(Event::Reported(*conn, Report { number: report.number, strata, positions, trips }))
+            Some(Event::Reported(*conn, Report { number: report.number, strata, watermarks, trips }))
         }
         _ => event.canary().is_none_or(is_own).then(|| event.clone()),
     }
@@ -207,12 +207,12 @@ pub fn about(event: &Event, id: &CanaryId) -> Option<Event> {
 pub fn closing(controller: &Controller, id: &CanaryId, release: ReleaseId) -> Option<Closing> {
     let closing = |outcome, message| Some(Closing { outcome, message });
     let Some(canary) = controller.canary(id) else {
-        return closing(Outcome::Aborted, text::cause(&Cause::Withdrawn));
+        return closing(ReleaseOutcome::Aborted, text::cause(&Cause::Withdrawn));
     };
     match (canary.phase.run(), &canary.phase) {
         (Some(run), _) if run.release == release => None,
-        (Some(run), _) => closing(Outcome::Superseded, format!("gave way to {}", run.revision)),
-        (None, Phase::Failed(_, cause)) => closing(Outcome::Aborted, text::cause(cause)),
-        (None, _) => closing(Outcome::Promoted, "the primary runs it".into()),
+        (Some(run), _) => closing(ReleaseOutcome::Superseded, format!("gave way to {}", run.revision)),
+        (None, Phase::Failed(_, cause)) => closing(ReleaseOutcome::Aborted, text::cause(cause)),
+        (None, _) => closing(ReleaseOutcome::Promoted, "the primary runs it".into()),
     }
 }

@@ -10,11 +10,11 @@ use crate::base::names::CanaryId;
 use crate::base::time::{Micros, Millis};
 use crate::judgement::certificate::{Certificate, certifiable};
 use crate::judgement::evidence::Evidence;
-use crate::judgement::guards::{Action, Guard, GuardName, GuardsVerdict};
+use crate::judgement::guards::{Guard, GuardAction, GuardName, GuardsVerdict};
 use crate::judgement::sample_ratio::SampleRatio;
 use crate::release::plan::{Advance, Plan};
 use crate::release::text;
-use crate::release::threshold_checks::{Answer, judge};
+use crate::release::threshold_checks::{CheckResult, check};
 use crate::routing::outcome::{FailureClass, HUNG};
 use crate::routing::table::{Epoch, Version, WeightPpm};
 use crate::worker::messages::{Incarnation, Report};
@@ -66,7 +66,7 @@ pub struct Trip {
     /// The guard that contributed most.
     pub guard: GuardName,
     /// What follows.
-    pub action: Action,
+    pub action: GuardAction,
     /// Canary requests begun until then.
     pub canary_requests: u64,
     /// Those of them known to have failed.
@@ -84,7 +84,7 @@ pub struct Reached {
     /// What it holds against the canary, in words.
     pub rule: String,
     /// What follows when it trips.
-    pub action: Action,
+    pub action: GuardAction,
     /// The greatest natural logarithm of its e-value.
     pub ln_e: f64,
     /// What it needs to trip alone.
@@ -200,8 +200,8 @@ impl Rejudge {
                 self.steps.iter_mut().skip(step).take(1).for_each(|held| held.merge(&counts));
             }
         }
-        for position in report.positions.iter().filter(|position| position.canary == *id) {
-            self.evidence.position(worker, position, now);
+        for watermark in report.watermarks.iter().filter(|watermark| watermark.canary == *id) {
+            self.evidence.watermark(worker, watermark, now);
         }
     }
 
@@ -210,11 +210,12 @@ impl Rejudge {
         if self.plan.guards.is_empty() {
             return;
         }
-        let Some(verdict) = self.evidence.judge(&self.plan.guards, now) else { return };
+        let Some(verdict) = self.evidence.look(&self.plan.guards, now) else { return };
         self.reach(&verdict, now);
         // As in a release: each does the same once, and what was cut is not cut again.
-        let is_known =
-            |found| self.judged.trips.iter().any(|it| (it.action, it.guard) == found || it.action == Action::Abort);
+        let is_known = |found| {
+            self.judged.trips.iter().any(|it| (it.action, it.guard) == found || it.action == GuardAction::Abort)
+        };
         if let Some((action, guard)) = verdict.tripped
             && counts
             && !is_known((action, guard))
@@ -223,7 +224,7 @@ impl Rejudge {
             let since_ms = now.since(self.began).0;
             let message = text::guards(&verdict);
             self.judged.trips.push(Trip { since_ms, guard, action, canary_requests, canary_failed, message });
-            if action == Action::Abort {
+            if action == GuardAction::Abort {
                 self.abort(Some(guard), now);
             }
         }
@@ -234,9 +235,9 @@ impl Rejudge {
         if self.judged.abort.is_some() || !self.has_checks() {
             return;
         }
-        let verdict = judge(&self.plan, &self.evidence, now);
+        let verdict = check(&self.plan, &self.evidence, now);
         self.judged.checks.looks += 1;
-        if verdict.answer == Answer::Fail {
+        if verdict.answer == CheckResult::Fail {
             let checks = &mut self.judged.checks;
             checks.failed += 1;
             checks.first_failed_ms.get_or_insert(now.since(self.began).0);
@@ -258,7 +259,7 @@ impl Rejudge {
             Advance::Certificate(certificate) => certificate,
             Advance::Interval => Certificate::USUAL,
         };
-        if certificate.judge(&self.plan.guards, counts).is_certified() {
+        if certificate.certify(&self.plan.guards, counts).is_certified() {
             let found = Certified { since_ms: now.since(self.began).0, canary_requests: counts.started };
             self.judged.certified.iter_mut().skip(index).take(1).for_each(|held| *held = Some(found.clone()));
         }

@@ -56,7 +56,7 @@ pub struct Replayed {
     /// How the fold of the events ends; `None`: the record ends before the release does.
     pub ended: Option<Closing>,
     /// Whether a guard cut it.
-    pub cut_by_guards: bool,
+    pub aborted_by_guards: bool,
     /// How the agent that ran the release said that it ended, where this program comes to another end.
     pub ended_otherwise: Option<Closing>,
     /// Steps taken, from the first.
@@ -113,7 +113,7 @@ struct Begun {
     steps: Vec<StepTaken>,
     step_of: BTreeMap<Epoch, usize>,
     ended: Option<Closing>,
-    cut_by_guards: bool,
+    aborted_by_guards: bool,
 }
 
 impl Replay {
@@ -167,7 +167,7 @@ impl Replay {
     /// When there was none.
     pub fn finish(self) -> Result<Replayed, ReplayError> {
         let Opening { canary, release, revision, began, .. } = self.opening;
-        let Begun { recorded, other, mut steps, ended, cut_by_guards, .. } =
+        let Begun { recorded, other, mut steps, ended, aborted_by_guards, .. } =
             self.begun.ok_or(ReplayError::NotBegun(release.0))?;
         for step in &mut steps {
             (step.canary_requests, step.canary_failed, step.canary_slow) = recorded.counted(step.step);
@@ -183,7 +183,7 @@ impl Replay {
             until_ms: self.last.since(began).0,
             ended_otherwise: self.said.filter(|said| ended.as_ref() != Some(said)),
             ended,
-            cut_by_guards,
+            aborted_by_guards,
             steps,
             canary_requests,
             canary_failed,
@@ -205,7 +205,7 @@ impl Replay {
             steps: Vec::new(),
             step_of: BTreeMap::new(),
             ended: closing(&self.controller, &self.opening.canary, release),
-            cut_by_guards: false,
+            aborted_by_guards: false,
         };
         if let Some(run) = canary.phase.run() {
             begun.follow(canary, run, at, began);
@@ -238,10 +238,10 @@ impl Replay {
             _ => {}
         }
         if begun.ended.is_some() {
-            let cut_by_guards = |canary: &Canary| {
+            let aborted_by_guards = |canary: &Canary| {
                 matches!(canary.history.back().map(|event| &event.note), Some(Note::Aborted(Cause::Guards(_))))
             };
-            begun.cut_by_guards = self.controller.canary(&id).is_some_and(cut_by_guards);
+            begun.aborted_by_guards = self.controller.canary(&id).is_some_and(aborted_by_guards);
             let since = at.since(self.opening.began).0;
             begun.steps.iter_mut().next_back().into_iter().for_each(|step| step.to_ms = Some(since));
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::names::ReleaseId;
 use crate::base::time::Millis;
-use crate::release::integrations::{Blind, HookKind, HookTarget};
+use crate::release::integrations::{HookKind, HookTarget, MetricError};
 use crate::release::plan::{Plan, ThresholdRange};
 
 /// Why the outside is asked.
@@ -81,17 +81,17 @@ pub struct CallId {
 /// What was heard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Heard {
+pub enum Reply {
     /// A hook agreed, or why not.
     Hook(Result<(), String>),
     /// A metric's value, or why there is none.
-    Metric(Result<f64, Blind>),
+    Metric(Result<f64, MetricError>),
 }
 
 /// An open question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Asking {
+pub struct Inquiry {
     /// Why.
     pub purpose: Purpose,
     /// Who has not answered.
@@ -109,13 +109,13 @@ pub struct Objection {
     /// The hook's, gate's or metric's name.
     pub name: String,
     /// What it said.
-    pub why: Why,
+    pub why: Reason,
 }
 
 /// What an objection says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Why {
+pub enum Reason {
     /// A stored gate is closed.
     Closed,
     /// A hook refused, or could not be reached.
@@ -128,12 +128,12 @@ pub enum Why {
         range: ThresholdRange,
     },
     /// A metric server had no value to give.
-    Blind(Blind),
+    MetricError(MetricError),
 }
 
 impl Objection {
     /// Whether it says nothing about the canary.
     pub const fn is_blind(&self) -> bool {
-        matches!(self.why, Why::Blind(_))
+        matches!(self.why, Reason::MetricError(_))
     }
 }

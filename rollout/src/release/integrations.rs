@@ -38,7 +38,7 @@ pub enum HookKind {
     PostRollout,
     /// At every check; where it agrees the release is rolled back.
     Rollback,
-    /// Told of every event; its answer changes nothing.
+    /// Notification of every event; its answer changes nothing.
     Event,
 }
 
@@ -112,7 +112,7 @@ pub struct HookCall {
     /// Attempts after the first, on a network error, 429 or 5xx.
     pub retries: u32,
     /// Whether the server's certificate is not verified.
-    pub disable_tls: bool,
+    pub insecure_skip_verify: bool,
     /// Sent as they stand.
     pub metadata: BTreeMap<String, String>,
     /// Each key of this secret is a request header, each value its value.
@@ -168,7 +168,7 @@ pub struct Provider {
 /// What a metric server said that is no value. It is blind, which is not the same as a bad canary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Blind {
+pub enum MetricError {
     /// It answered, with nothing: no series, no point, or not a number.
     NoValue,
     /// It did not answer, or refused; why, without secrets.

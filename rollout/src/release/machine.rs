@@ -5,12 +5,12 @@ use thiserror::Error;
 use crate::base::names::{Actor, ReleaseId, Revision};
 use crate::base::time::Millis;
 use crate::judgement::certificate::CertificateVerdict;
-use crate::judgement::guards::{Action, GuardsVerdict};
+use crate::judgement::guards::{GuardAction, GuardsVerdict};
 use crate::release::approvals::Approvals;
-use crate::release::inquiry::{Callee, Heard};
+use crate::release::inquiry::{Callee, Reply};
 use crate::release::phase::{Awaiting, Cause, Ended, Hold, Note, Phase, Run};
 use crate::release::plan::{Advance, Deadlines, Plan};
-use crate::release::threshold_checks::Verdict;
+use crate::release::threshold_checks::ChecksVerdict;
 use crate::routing::table::WeightPpm;
 
 mod advance;
@@ -20,7 +20,7 @@ mod on_check;
 mod start;
 mod verbs;
 
-pub use inquiry::asked_again;
+pub use inquiry::resumed_inquiry;
 
 /// How long Finalising waits for workers that do not confirm; their lease ends the canary's share anyway.
 pub const FINALISE_WITHIN: Millis = Millis(10_000);
@@ -44,15 +44,15 @@ pub enum Input {
     /// The release that ended last, once more under this number.
     Retry(ReleaseId, Actor, String),
     /// A check is due and says this.
-    Checked(Verdict),
+    Checked(ChecksVerdict),
     /// A stored gate that it waits for was opened between two checks; one would say this now.
-    Opened(Verdict),
+    Opened(ChecksVerdict),
     /// This step's requests prove this, in a release that advances on certificate.
     Looked(CertificateVerdict),
     /// A guard has tripped.
     Tripped(GuardsVerdict),
     /// Somebody who was asked in this round answered.
-    Heard(u64, Callee, Heard),
+    Reply(u64, Callee, Reply),
     /// Abort.
     Abort(Cause),
     /// Skip the rest of the analysis.
@@ -73,7 +73,7 @@ pub enum Input {
 
 /// What one step stands on besides the phase.
 #[derive(Clone, Copy, Debug)]
-pub struct Given<'a> {
+pub struct Context<'a> {
     /// The plan in force.
     pub plan: &'a Plan,
     /// Which stored gates are open.
@@ -124,25 +124,25 @@ pub struct Refusal {
 ///
 /// # Errors
 /// When a person's verb makes no sense now; the phase is unchanged then.
-pub fn step(given: Given<'_>, phase: &Phase, input: Input, now: Millis) -> Result<Step, Refusal> {
+pub fn step(context: Context<'_>, phase: &Phase, input: Input, now: Millis) -> Result<Step, Refusal> {
     let mut step = match input {
         Input::Start { release, revision, actor, reason, accept_unsupported } => {
-            let asked = start::Asked { release, revision, actor, reason, accept_unsupported };
-            start::start(given, phase, asked, now)?
+            let wanted = start::Wanted { release, revision, actor, reason, accept_unsupported };
+            start::start(context, phase, wanted, now)?
         }
-        Input::Retry(release, actor, reason) => start::retry(given, phase, release, (actor, reason), now)?,
-        Input::Checked(verdict) => on_check::checked(given, phase, verdict, now),
-        Input::Opened(verdict) => on_check::opened(given, phase, verdict, now),
-        Input::Looked(verdict) => on_certificate::looked(given, phase, verdict, now),
+        Input::Retry(release, actor, reason) => start::retry(context, phase, release, (actor, reason), now)?,
+        Input::Checked(verdict) => on_check::checked(context, phase, verdict, now),
+        Input::Opened(verdict) => on_check::opened(context, phase, verdict, now),
+        Input::Looked(verdict) => on_certificate::looked(context, phase, verdict, now),
         Input::Tripped(verdict) => tripped(phase, verdict, now),
-        Input::Heard(round, callee, heard) => inquiry::heard(given, phase, round, callee, heard, now),
-        Input::Abort(cause) => verbs::aborted(given.plan, phase, cause, now)?,
-        Input::Promote(actor, reason) => verbs::promote(given.plan, phase, actor, reason, now)?,
-        Input::Confirm(actor, reason) => verbs::confirm(given.plan, phase, actor, reason, now)?,
+        Input::Reply(round, callee, reply) => inquiry::replied(context, phase, round, callee, reply, now),
+        Input::Abort(cause) => verbs::aborted(context.plan, phase, cause, now)?,
+        Input::Promote(actor, reason) => verbs::promote(context.plan, phase, actor, reason, now)?,
+        Input::Confirm(actor, reason) => verbs::confirm(context.plan, phase, actor, reason, now)?,
         Input::Pause(actor, reason) => verbs::pause(phase, actor, reason)?,
-        Input::Resume(actor, reason) => verbs::resume(given, phase, actor, reason, now)?,
-        Input::SetWeight(weight, actor, reason) => verbs::set_weight(given.plan, phase, weight, actor, reason)?,
-        Input::Skip(actor, reason) => verbs::skip(given, phase, actor, reason, now)?,
+        Input::Resume(actor, reason) => verbs::resume(context, phase, actor, reason, now)?,
+        Input::SetWeight(weight, actor, reason) => verbs::set_weight(context.plan, phase, weight, actor, reason)?,
+        Input::Skip(actor, reason) => verbs::skip(context, phase, actor, reason, now)?,
         Input::Settled(unheard) => advance::settled(phase, unheard, now),
     };
     let is_begun = |phase: &Phase| phase.run().is_some_and(|run| run.step > 0);
@@ -189,8 +189,8 @@ fn tripped(phase: &Phase, verdict: GuardsVerdict, now: Millis) -> Step {
     let mut run = run.clone();
     run.tripped.push(found);
     match (found.0, phase) {
-        (Action::Abort, _) => abort(&run, Cause::Guards(verdict), now),
-        (Action::Pause, Phase::Progressing(_) | Phase::WaitingPromotion(_)) => {
+        (GuardAction::Abort, _) => abort(&run, Cause::Guards(verdict), now),
+        (GuardAction::Pause, Phase::Progressing(_) | Phase::WaitingPromotion(_)) => {
             noted(Phase::Paused(run), Note::Tripped(verdict))
         }
         _ => noted(phase.with_run(run), Note::Tripped(verdict)),

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::base::names::{Actor, ReleaseId};
 use crate::base::names::{Revision, Upstream};
 use crate::base::time::Millis;
-use crate::judgement::guards::{Action, GuardName};
-use crate::release::inquiry::{Asking, Objection, Purpose, Why};
+use crate::judgement::guards::{GuardAction, GuardName};
+use crate::release::inquiry::{Inquiry, Objection, Purpose, Reason};
 use crate::routing::table::WeightPpm;
 
 mod history;
@@ -48,7 +48,7 @@ pub struct Run {
     /// Questions asked of the outside so far.
     pub round: u64,
     /// The open one.
-    pub asking: Option<Asking>,
+    pub inquiry: Option<Inquiry>,
     /// What was agreed to on this step.
     pub agreed: Vec<Purpose>,
     /// When hooks and metrics are asked again for the next check; until then what they agreed to holds.
@@ -60,7 +60,7 @@ pub struct Run {
     /// Why it does not advance; `None` while it does.
     pub hold: Option<Hold>,
     /// What its guards have done so far, short of cutting it: each does it once.
-    pub tripped: Vec<(Action, GuardName)>,
+    pub tripped: Vec<(GuardAction, GuardName)>,
 }
 
 /// Why a release does not advance although nothing is wrong with the canary.
@@ -110,7 +110,7 @@ impl Hold {
     }
 }
 
-fn said(refused: &[Objection]) -> Vec<(&str, Discriminant<Why>)> {
+fn said(refused: &[Objection]) -> Vec<(&str, Discriminant<Reason>)> {
     let mut said: Vec<_> = refused.iter().map(|one| (one.name.as_str(), discriminant(&one.why))).collect();
     said.sort_by_key(|(name, _)| *name);
     said

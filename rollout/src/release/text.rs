@@ -2,13 +2,13 @@
 
 use crate::base::time::Millis;
 use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
-use crate::judgement::guards::{GuardFinding, GuardName, GuardsVerdict, Rule};
+use crate::judgement::guards::{GuardFinding, GuardName, GuardRule, GuardsVerdict};
 use crate::judgement::sample_ratio::RatioFinding;
-use crate::release::inquiry::{Objection, Why};
-use crate::release::integrations::Blind;
+use crate::release::inquiry::{Objection, Reason};
+use crate::release::integrations::MetricError;
 use crate::release::phase::{Awaiting, Cause, Hold, Note, Proof};
 use crate::release::plan::Metric;
-use crate::release::threshold_checks::{Answer, Finding, Verdict};
+use crate::release::threshold_checks::{CheckFinding, CheckResult, ChecksVerdict};
 use crate::routing::table::WeightPpm;
 use crate::worker::fuse::FuseTest;
 
@@ -48,7 +48,7 @@ pub fn note(note: &Note) -> String {
         Note::Objected { failed, threshold, refused } => {
             format!("check failed ({failed} of {threshold} that roll back): {}", objections(refused))
         }
-        Note::Blind { checks, limit, refused } => {
+        Note::MetricError { checks, limit, refused } => {
             format!("check without a value ({checks}; more than {limit} roll back): {}", objections(refused))
         }
         Note::CheckFailed { failed, threshold, verdict } => {
@@ -161,7 +161,7 @@ pub fn cause(cause: &Cause) -> String {
         Cause::Objections { failed, refused } => {
             format!("failed check number {failed} was the last allowed: {}", objections(refused))
         }
-        Cause::Blind { checks, refused } => {
+        Cause::MetricError { checks, refused } => {
             format!(
                 "{} without a value are too many: {}",
                 counted(u64::from(*checks), "check", "checks"),
@@ -171,8 +171,8 @@ pub fn cause(cause: &Cause) -> String {
         Cause::Rollback { name } => format!("{name} asked to roll back"),
         Cause::Deadline { phase, after } => format!("{phase} lasted longer than its deadline, {}", span(*after)),
         Cause::Reverted { actor } => format!("{actor} released what the primary runs already"),
-        Cause::Asked { actor, reason } => format!("asked for by {actor}{}", because(reason)),
-        Cause::LostCut { node } => format!(
+        Cause::Requested { actor, reason } => format!("asked for by {actor}{}", because(reason)),
+        Cause::LostAbort { node } => format!(
             "proxy {node} has a later table than this agent's journal; only a cut leaves before it is stored, so the agent \
              stopped between cutting this release and recording it"
         ),
@@ -188,11 +188,11 @@ pub fn objections(refused: &[Objection]) -> String {
 
 fn objection(Objection { name, why }: &Objection) -> String {
     match why {
-        Why::Closed => format!("gate {name} is closed (`serin gate open` opens it)"),
-        Why::Refused(said) => format!("hook {name}: {said}"),
-        Why::Blind(Blind::NoValue) => format!("metric {name} has no value"),
-        Why::Blind(Blind::Failed(said)) => format!("metric {name} could not be had: {said}"),
-        Why::OutOfRange { value, range } => {
+        Reason::Closed => format!("gate {name} is closed (`serin gate open` opens it)"),
+        Reason::Refused(said) => format!("hook {name}: {said}"),
+        Reason::MetricError(MetricError::NoValue) => format!("metric {name} has no value"),
+        Reason::MetricError(MetricError::Failed(said)) => format!("metric {name} could not be had: {said}"),
+        Reason::OutOfRange { value, range } => {
             let (word, limit) = match (range.min, range.max) {
                 (Some(min), _) if *value < min => ("below min", min),
                 (_, max) => ("above max", max.unwrap_or(f64::INFINITY)),
@@ -261,38 +261,38 @@ fn sample_ratio(ratio: &RatioFinding) -> String {
 }
 
 /// What a guard allows, in words.
-pub fn rule(rule: &Rule) -> String {
+pub fn rule(rule: &GuardRule) -> String {
     match rule {
-        Rule::Slo { limit, unless_primary_also } => {
+        GuardRule::Slo { limit, unless_primary_also } => {
             let unless = if *unless_primary_also { ", unless the primary does too" } else { "" };
             format!("at most {} % may fail{unless}", number(limit * 100.0))
         }
-        Rule::Regression { margin, floor } => {
+        GuardRule::Regression { margin, floor } => {
             format!("at most {} times the primary's failures, above {} %", number(*margin), number(floor * 100.0))
         }
-        Rule::LatencyRegression { margin, floor, share } => {
+        GuardRule::LatencyRegression { margin, floor, share } => {
             let (margin, floor) = (number(*margin), number(floor.0 as f64 / 1000.0));
             format!(
                 "at most {margin} times the primary's latencies, where over {} % take over {floor} ms",
                 number(share * 100.0)
             )
         }
-        Rule::Latency { limit, share } => {
+        GuardRule::Latency { limit, share } => {
             format!("at most {} % may fail or take over {} ms", number(share * 100.0), number(limit.0 as f64 / 1000.0))
         }
     }
 }
 
 /// What forced a verdict: the failed checks if any failed, else those without data, else all.
-pub fn verdict(verdict: &Verdict) -> String {
+pub fn verdict(verdict: &ChecksVerdict) -> String {
     let forcing = verdict.findings.iter().filter(|finding| finding.answer == verdict.answer);
     let lines: Vec<String> = forcing.map(finding).collect();
     if lines.is_empty() { "no checks configured".into() } else { lines.join("; ") }
 }
 
 /// One check's numbers: value, limit, by how much, from how many requests.
-pub fn finding(finding: &Finding) -> String {
-    let Finding { check, value, range, requests, window, .. } = finding;
+pub fn finding(finding: &CheckFinding) -> String {
+    let CheckFinding { check, value, range, requests, window, .. } = finding;
     let name = label(check, finding.metric);
     let Some(value) = *value else {
         return format!("{name}: no requests in the last {}", span(*window));
@@ -301,11 +301,11 @@ pub fn finding(finding: &Finding) -> String {
     let from = format!("{} in {}", counted(*requests, "request", "requests"), span(*window));
     let limit = |word: &str, limit: f64| format!("{word} {} {unit}", number(limit));
     match (finding.answer, range.min, range.max) {
-        (Answer::Fail, Some(min), _) if value < min => {
+        (CheckResult::Fail, Some(min), _) if value < min => {
             let [shown, by] = distance(value, min);
             format!("{name} {shown} {unit} is {by} below {} ({from})", limit("min", min))
         }
-        (Answer::Fail, _, Some(max)) => {
+        (CheckResult::Fail, _, Some(max)) => {
             let [shown, by] = distance(value, max);
             format!("{name} {shown} {unit} is {by} above {} ({from})", limit("max", max))
         }

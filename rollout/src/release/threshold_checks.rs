@@ -10,7 +10,7 @@ use crate::worker::tally::Counts;
 /// What a check, or all checks together, say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Answer {
+pub enum CheckResult {
     /// Good.
     Pass,
     /// Bad.
@@ -22,7 +22,7 @@ pub enum Answer {
 /// One check with the numbers that forced its answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Finding {
+pub struct CheckFinding {
     /// The metric's name.
     pub check: String,
     /// What was measured.
@@ -38,43 +38,43 @@ pub struct Finding {
     /// Over how long a time.
     pub window: Millis,
     /// The answer.
-    pub answer: Answer,
+    pub answer: CheckResult,
 }
 
 /// All checks of one look.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Verdict {
+pub struct ChecksVerdict {
     /// Fail if any check fails; else undecided if any has no data; else pass.
-    pub answer: Answer,
+    pub answer: CheckResult,
     /// Each check, in the plan's order.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<CheckFinding>,
 }
 
 /// Judges a canary by its plan's checks.
-pub fn judge(plan: &Plan, evidence: &Evidence, now: Millis) -> Verdict {
-    let findings: Vec<Finding> = plan.checks.iter().map(|check| find(check, evidence, now)).collect();
+pub fn check(plan: &Plan, evidence: &Evidence, now: Millis) -> ChecksVerdict {
+    let findings: Vec<CheckFinding> = plan.checks.iter().map(|check| find(check, evidence, now)).collect();
     let any = |answer| findings.iter().any(|finding| finding.answer == answer);
-    let answer = if any(Answer::Fail) {
-        Answer::Fail
-    } else if any(Answer::Undecided) || evidence.last(plan.longest_window(), now).canary.judged() == 0 {
+    let answer = if any(CheckResult::Fail) {
+        CheckResult::Fail
+    } else if any(CheckResult::Undecided) || evidence.last(plan.longest_window(), now).canary.judged() == 0 {
         // Even a plan without checks does not advance on no traffic.
-        Answer::Undecided
+        CheckResult::Undecided
     } else {
-        Answer::Pass
+        CheckResult::Pass
     };
-    Verdict { answer, findings }
+    ChecksVerdict { answer, findings }
 }
 
-fn find(check: &Check, evidence: &Evidence, now: Millis) -> Finding {
+fn find(check: &Check, evidence: &Evidence, now: Millis) -> CheckFinding {
     let seen = evidence.last(check.window, now);
     let value = measure(check.metric, &seen.canary);
     let answer = match value {
-        None => Answer::Undecided,
-        Some(value) if check.range.contains(value) => Answer::Pass,
-        Some(_) => Answer::Fail,
+        None => CheckResult::Undecided,
+        Some(value) if check.range.contains(value) => CheckResult::Pass,
+        Some(_) => CheckResult::Fail,
     };
-    Finding {
+    CheckFinding {
         check: check.name.clone(),
         metric: check.metric,
         value,
@@ -103,7 +103,7 @@ mod tests {
     use crate::routing::table::{Epoch, Version};
     use crate::worker::tally::{Slot, Stratum};
 
-    fn verdict(good: u64, bad: u64, slow: u64) -> Verdict {
+    fn verdict(good: u64, bad: u64, slow: u64) -> ChecksVerdict {
         let plan = Plan::new(spec()).unwrap();
         let mut evidence = Evidence::default();
         evidence.begin_release(Epoch(1), plan.longest_window(), &plan.guards);
@@ -119,34 +119,34 @@ mod tests {
             slot: Slot(0),
         };
         evidence.fold(&stratum, &counts, Millis(0));
-        judge(&plan, &evidence, Millis(10))
+        check(&plan, &evidence, Millis(10))
     }
 
     #[test]
     fn thresholds_include_their_ends() {
-        assert_eq!(verdict(100, 0, 0).answer, Answer::Pass);
-        assert_eq!(verdict(99, 1, 0).answer, Answer::Pass, "exactly 99 % is good");
+        assert_eq!(verdict(100, 0, 0).answer, CheckResult::Pass);
+        assert_eq!(verdict(99, 1, 0).answer, CheckResult::Pass, "exactly 99 % is good");
         let failed = verdict(989, 11, 0);
-        assert_eq!(failed.answer, Answer::Fail);
+        assert_eq!(failed.answer, CheckResult::Fail);
         assert_eq!(failed.findings[0].value, Some(98.9));
         assert_eq!(failed.findings[0].requests, 1000);
     }
 
     #[test]
     fn p95_sees_the_slow_twentieth() {
-        assert_eq!(verdict(96, 0, 4).answer, Answer::Pass);
+        assert_eq!(verdict(96, 0, 4).answer, CheckResult::Pass);
         let slow = verdict(94, 0, 6);
-        assert_eq!(slow.answer, Answer::Fail);
-        assert_eq!(slow.findings[1].answer, Answer::Fail);
+        assert_eq!(slow.answer, CheckResult::Fail);
+        assert_eq!(slow.findings[1].answer, CheckResult::Fail);
         assert!(slow.findings[1].value.unwrap() >= 900.0);
     }
 
     #[test]
     fn no_traffic_is_undecided_even_without_checks() {
-        assert_eq!(verdict(0, 0, 0).answer, Answer::Undecided);
+        assert_eq!(verdict(0, 0, 0).answer, CheckResult::Undecided);
         let mut bare = spec();
         bare.checks.clear();
         let plan = Plan::new(bare).unwrap();
-        assert_eq!(judge(&plan, &Evidence::default(), Millis(5)).answer, Answer::Undecided);
+        assert_eq!(check(&plan, &Evidence::default(), Millis(5)).answer, CheckResult::Undecided);
     }
 }

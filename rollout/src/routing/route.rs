@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 mod lanes;
 
-pub use self::lanes::{Lot, draw_lot};
+pub use self::lanes::{Candidate, pick_candidate};
 
 /// How a request came to its version; only the randomised ones may be compared with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,8 +22,10 @@ pub enum Placement {
     Drawn,
     /// By the hash of a user's key.
     Sticky,
-    /// By a match rule; or to primary, because a lease or a fuse has ended the canary's share.
-    Forced,
+    /// By a match rule.
+    Matched,
+    /// By nobody's draw: to the primary, because a lease or a fuse has ended the canary's share.
+    FailSafe,
     /// Not at all: a copy of a request that the primary serves. Its answer is thrown away.
     Mirrored,
 }
@@ -34,7 +36,8 @@ impl Placement {
         match self {
             Self::Drawn => "drawn",
             Self::Sticky => "sticky",
-            Self::Forced => "forced",
+            Self::Matched => "matched",
+            Self::FailSafe => "failSafe",
             Self::Mirrored => "mirrored",
         }
     }
@@ -63,7 +66,7 @@ pub fn route<'a>(routing: &'a Routing, request: Request<'_>, draw: u64) -> Route
         return placed(Version::Primary, Placement::Drawn);
     };
     if split.rules.iter().any(|rule| rule.fits(request)) {
-        return placed(Version::Canary, Placement::Forced);
+        return placed(Version::Canary, Placement::Matched);
     }
     if let Some(value) = split.sticky.as_ref().and_then(|key| sticky_value(key, request)) {
         return placed(side(split, sticky_hash(&split.salt, value)), Placement::Sticky);

@@ -32,7 +32,7 @@ impl Epoch {
     /// The next epoch for a cut: odd. A cut leaves before it is stored, so an agent that lost it in a crash could give its
     /// epoch to something else; with epochs of their own, a worker's word tells the lost cut from what came after it.
     #[must_use]
-    pub const fn next_cut(self) -> Self {
+    pub const fn next_abort(self) -> Self {
         Self(self.0.saturating_add(1) | 1)
     }
 

@@ -86,7 +86,7 @@ pub struct StratumExplanation {
     pub weight_percent: Option<f64>,
     /// `primary` or `canary`.
     pub version: String,
-    /// How they came to it: `drawn`, `sticky`, `mirrored` (a copy) or `forced` (a match rule; to the primary also a lease that is over, a fuse).
+    /// How they came to it: `drawn`, `sticky`, `mirrored` (a copy) `matched` (by a rule) or `failSafe` (to the primary: its lease is over or its fuse tripped).
     pub placement: String,
     /// How many.
     pub requests: u64,
@@ -178,7 +178,7 @@ pub struct CertificateGuard {
 pub fn explain(canary: &Canary, now: Millis) -> Explanation {
     let guards = &canary.plan.guards;
     // Before the first report the guards say nothing, but what they are is worth reading.
-    let unseen = || guards.judge(&guards.begin(), &PerVersion::default(), &Ratio::default());
+    let unseen = || guards.look(&guards.begin(), &PerVersion::default(), &Ratio::default());
     let verdict = canary.verdict.clone().unwrap_or_else(unseen);
     let run = canary.phase.run();
     Explanation {

@@ -5,7 +5,7 @@
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::judgement::certificate::CertificateVerdict;
-use crate::judgement::guards::{Action, GuardsVerdict, Rule};
+use crate::judgement::guards::{GuardAction, GuardRule, GuardsVerdict};
 use crate::release::phase::{Cause, Hold, Phase, Run};
 use crate::release::plan::Advance;
 use crate::release::text::{self, number};
@@ -54,7 +54,7 @@ fn running(canary: &Canary, run: &Run, now: Millis) -> String {
 fn judged(canary: &Canary, run: &Run, now: Millis) -> String {
     let tripped = canary.verdict.as_ref().filter(|verdict| verdict.tripped.is_some());
     let suspect = tripped.map(|verdict| match verdict.tripped {
-        Some((Action::Notify, _)) => format!("; only reported, by {}", guard(verdict)),
+        Some((GuardAction::Notify, _)) => format!("; only reported, by {}", guard(verdict)),
         _ => format!("; stopped by {}", guard(verdict)),
     });
     let progress = match (&canary.plan.advance, &canary.certificate) {
@@ -108,21 +108,21 @@ fn guard(verdict: &GuardsVerdict) -> String {
     let (events, trials) = finding.canary;
     let percent = |(events, trials): (u64, u64)| number(events as f64 * 100.0 / trials.max(1) as f64);
     let said = match finding.guard.rule {
-        Rule::Slo { limit, .. } => {
+        GuardRule::Slo { limit, .. } => {
             format!("{events} of {trials} requests failed (limit {} %)", number(limit * 100.0))
         }
-        Rule::Regression { margin, .. } => format!(
+        GuardRule::Regression { margin, .. } => format!(
             "{events} of {trials} requests failed, {} % beside the primary's {} % (limit {} times its share)",
             percent(finding.canary),
             percent(finding.primary),
             number(margin),
         ),
-        Rule::Latency { limit, share } => format!(
+        GuardRule::Latency { limit, share } => format!(
             "{events} of {trials} requests failed or took over {} ms (limit {} %)",
             number(limit.0 as f64 / 1000.0),
             number(share * 100.0),
         ),
-        Rule::LatencyRegression { margin, floor, .. } => format!(
+        GuardRule::LatencyRegression { margin, floor, .. } => format!(
             "slower than {} times the primary; {events} of {trials} requests took over {} ms",
             number(margin),
             number(floor.0 as f64 / 1000.0),

@@ -19,7 +19,7 @@ use crate::worker::tally::{Counts, PerVersion};
 mod gates;
 mod message;
 
-pub use gates::{StoredGateStatus, stored_gates};
+pub use gates::{GateStatus, stored_gates};
 
 /// One canary at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -80,7 +80,7 @@ impl Decision {
 
 /// What the shell must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum WorkerAction {
     /// Open a stream to the agent; report failure by [`Worker::stream_lost`].
     OpenStream,
     /// Send this on it.

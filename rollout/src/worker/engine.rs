@@ -1,6 +1,6 @@
 //! Engine 1: all that the filter thinks. It does not know its host.
 //!
-//! The shell gathers (headers, time, messages), calls, and performs the [`Action`]s that come back. Whatever is missing
+//! The shell gathers (headers, time, messages), calls, and performs the [`WorkerAction`]s that come back. Whatever is missing
 //! or broken routes to primary and is counted: a fault here may cost evidence, never a request.
 
 use std::collections::BTreeMap;
@@ -9,15 +9,15 @@ use crate::base::names::{CanaryId, Upstream};
 use crate::base::time::{Micros, Millis};
 use crate::routing::outcome::{HUNG, Outcome};
 use crate::routing::request::Request;
-use crate::routing::route::{Lot, Placement, Route, draw_lot, is_mirrored, route};
+use crate::routing::route::{Candidate, Placement, Route, is_mirrored, pick_candidate, route};
 use crate::routing::table::{Adoption, Entry, Epoch, Split, Table, Version, WeightPpm};
 pub use crate::worker::api::{
-    Action, Decision, Faults, Finished, HeaderEdit, IDLE_EVERY, Identity, REPORT_EVERY, Settings,
+    Decision, Faults, Finished, HeaderEdit, IDLE_EVERY, Identity, REPORT_EVERY, Settings, WorkerAction,
 };
 use crate::worker::connection::Link;
-use crate::worker::in_flight::Ticket;
-use crate::worker::messages::{Courier, ToAgent, ToWorker, Trip};
-use crate::worker::slow_watch::Aging;
+use crate::worker::in_flight::InFlight;
+use crate::worker::messages::{ReportSender, ToAgent, ToWorker, Trip};
+use crate::worker::slow_watch::SlowWatch;
 use crate::worker::tally::{Slot, Stratum, Tally};
 
 mod fuses;
@@ -36,9 +36,9 @@ pub struct Worker {
     /// When each entry of the agent's came into force; its slots count from then.
     since: BTreeMap<CanaryId, Micros>,
     tally: Tally,
-    aging: Aging,
+    slow_watch: SlowWatch,
     fuses: Fuses,
-    courier: Courier,
+    sender: ReportSender,
     link: Link,
     heard_at: Millis,
     sent_at: Millis,
@@ -57,9 +57,9 @@ impl Worker {
             table: Table::default(),
             since: BTreeMap::new(),
             tally: Tally::new(settings.max_strata),
-            aging: Aging::default(),
+            slow_watch: SlowWatch::default(),
             fuses: Fuses::default(),
-            courier: Courier::default(),
+            sender: ReportSender::default(),
             link: Link::new(settings.has_agent),
             heard_at: Millis(0),
             sent_at: Millis(0),
@@ -83,11 +83,12 @@ impl Worker {
         let Some(found) = self.table.find(authority, request.path()) else {
             return Decision { header: unset, mirror: unmirrored, set_cookie: None, counted: None };
         };
-        let Lot { entry, routing, is_stray, issued: lanes_cookie } = draw_lot(&self.table, found, request, draw);
+        let Candidate { entry, routing, is_stray, issued: lanes_cookie } =
+            pick_candidate(&self.table, found, request, draw);
         // Placed by nobody's draw: counted as such, it would look as if the split were wrong.
         let is_cut = is_stray || (routing.split.is_some() && self.is_cut(entry, now.to_millis()));
         let Route { version, placement, issued } = if is_cut {
-            Route { version: Version::Primary, placement: Placement::Forced, issued: None }
+            Route { version: Version::Primary, placement: Placement::FailSafe, issued: None }
         } else {
             route(routing, request, draw)
         };
@@ -109,7 +110,7 @@ impl Worker {
         let limit = routing.split.as_ref().and_then(|split| split.latency_limit).unwrap_or(HUNG);
         let slot = match (version, placement) {
             // No test asks for their slots; told apart they would crowd out those of the failures before a trip.
-            (Version::Primary, Placement::Forced) => Slot::MERGED,
+            (Version::Primary, Placement::FailSafe) => Slot::MERGED,
             _ => routing.split.as_ref().map_or(Slot(0), |split| self.slot_of(&entry.canary, split, now)),
         };
         let (canary, epoch) = (entry.canary.clone(), entry.epoch);
@@ -119,7 +120,7 @@ impl Worker {
 
     /// The decision was carried out (`applied`) or could not be: counts the request that starts. One whose header could
     /// not be set goes wherever the routes send it, so it belongs to no version.
-    pub fn start(&mut self, decision: &Decision, applied: bool, now: Micros) -> Option<Ticket> {
+    pub fn start(&mut self, decision: &Decision, applied: bool, now: Micros) -> Option<InFlight> {
         if !applied {
             self.faults.requests += 1;
             return None;
@@ -128,11 +129,11 @@ impl Worker {
         Some(self.begin(stratum, limit, now))
     }
 
-    fn begin(&mut self, stratum: Stratum<u16>, limit: Micros, now: Micros) -> Ticket {
+    fn begin(&mut self, stratum: Stratum<u16>, limit: Micros, now: Micros) -> InFlight {
         self.tally.start(stratum);
-        let ordinal = self.fuses.start(stratum, self.aging.oldest(stratum.canary));
-        let serial = self.aging.start(stratum, ordinal, Micros(now.0.saturating_add(limit.0)));
-        Ticket::new(stratum, now, limit, [serial, ordinal])
+        let ordinal = self.fuses.start(stratum, self.slow_watch.oldest(stratum.canary));
+        let serial = self.slow_watch.start(stratum, ordinal, Micros(now.0.saturating_add(limit.0)));
+        InFlight::new(stratum, now, limit, [serial, ordinal])
     }
 
     /// A request's headers could not be read: it passes untouched and uncounted.
@@ -142,16 +143,16 @@ impl Worker {
 
     /// The headers of a stream's answer came: however long it lives, it is not slow any more. Asked for apart, since most
     /// answers need no clock at their headers.
-    pub fn stream_answered(&mut self, ticket: &mut Ticket, now: Micros) {
-        let was_counted = self.aging.end(ticket.stratum().canary, ticket.serial());
+    pub fn stream_answered(&mut self, ticket: &mut InFlight, now: Micros) {
+        let was_counted = self.slow_watch.end(ticket.stratum().canary, ticket.serial());
         ticket.stream_answered(now, was_counted);
     }
 
     /// A request is over; `flags` are Envoy's response flags, `attempts` the router's tries upstream.
-    pub fn finish(&mut self, ticket: &Ticket, flags: u64, attempts: Option<u64>, now: Micros) -> Finished {
+    pub fn finish(&mut self, ticket: &InFlight, flags: u64, attempts: Option<u64>, now: Micros) -> Finished {
         let (outcome, latency, is_slow) = ticket.end(flags, attempts, now);
         let was_counted = ticket.counted_before_answer();
-        let was_counted = was_counted.unwrap_or_else(|| self.aging.end(ticket.stratum().canary, ticket.serial()));
+        let was_counted = was_counted.unwrap_or_else(|| self.slow_watch.end(ticket.stratum().canary, ticket.serial()));
         self.tally.end(ticket.stratum(), outcome, latency, is_slow && !was_counted);
         self.fuses.ended(ticket, outcome, is_slow, was_counted);
         let Stratum { canary, version, placement, .. } = ticket.stratum();
@@ -159,9 +160,9 @@ impl Worker {
     }
 
     /// A request is over and how it ended cannot be known, by the shell's fault: it says nothing about the version.
-    pub fn lose(&mut self, ticket: &Ticket, now: Micros) {
+    pub fn lose(&mut self, ticket: &InFlight, now: Micros) {
         self.faults.requests += 1;
-        let was_counted = self.aging.end(ticket.stratum().canary, ticket.serial());
+        let was_counted = self.slow_watch.end(ticket.stratum().canary, ticket.serial());
         self.tally.end(ticket.stratum(), Outcome::Void, now, false);
         self.fuses.ended(ticket, Outcome::Void, false, was_counted);
     }
@@ -172,24 +173,24 @@ impl Worker {
     }
 
     /// The heartbeat: opens, reports, gives up.
-    pub fn tick(&mut self, now: Millis) -> Vec<Action> {
+    pub fn tick(&mut self, now: Millis) -> Vec<WorkerAction> {
         let mut actions = Vec::new();
-        for (stratum, ordinal) in self.aging.passed(Micros(now.0.saturating_mul(1000))) {
+        for (stratum, ordinal) in self.slow_watch.passed(Micros(now.0.saturating_mul(1000))) {
             self.tally.aged(stratum);
             self.fuses.aged(stratum, ordinal);
         }
         if self.link.is_silent(now)
             || self
-                .courier
+                .sender
                 .waiting(now)
                 .is_some_and(|wait| self.link.is_up() && wait >= crate::worker::connection::SILENCE)
         {
-            actions.push(Action::CloseStream);
+            actions.push(WorkerAction::CloseStream);
             self.stream_lost(now);
         }
         if self.link.open_if_due(now) {
             self.sent_at = now;
-            actions.extend([Action::OpenStream, Action::Send(ToAgent::Hello(self.hello()))]);
+            actions.extend([WorkerAction::OpenStream, WorkerAction::Send(ToAgent::Hello(self.hello()))]);
         }
         if self.is_pressing() || (self.link.is_up() && now.since(self.sent_at) >= self.report_every()) {
             actions.extend(self.report(now));
@@ -200,26 +201,26 @@ impl Worker {
 
     /// Whether something may not wait for the next tick: a fuse has tripped, and the agent can be told.
     pub fn is_pressing(&self) -> bool {
-        self.fuses.has_news() && self.link.is_up() && self.courier.is_free()
+        self.fuses.has_news() && self.link.is_up() && self.sender.is_free()
     }
 
     /// Says what may not wait.
-    pub fn press(&mut self, now: Millis) -> Vec<Action> {
+    pub fn press(&mut self, now: Millis) -> Vec<WorkerAction> {
         if self.is_pressing() { self.report(now).into_iter().collect() } else { Vec::new() }
     }
 
     /// A message from the agent.
-    pub fn message(&mut self, message: ToWorker, now: Millis) -> Vec<Action> {
+    pub fn message(&mut self, message: ToWorker, now: Millis) -> Vec<WorkerAction> {
         self.heard_at = now;
         self.link.heard(now);
         let mut actions = Vec::new();
         match message {
             ToWorker::Welcome(_) => {
                 self.link.welcomed(now);
-                actions.extend(self.courier.again(now).map(|report| Action::Send(ToAgent::Report(report))));
+                actions.extend(self.sender.again(now).map(|report| WorkerAction::Send(ToAgent::Report(report))));
             }
             ToWorker::Ack(number) => {
-                self.courier.acked(number);
+                self.sender.acked(number);
                 actions.extend(self.press(now));
             }
             ToWorker::Entry(entry) => actions.extend(self.adopt(*entry, now)),
@@ -294,7 +295,7 @@ impl Worker {
     }
 
     /// An entry from the agent. A stale one is confirmed as well: the agent learns what is in force.
-    fn adopt(&mut self, entry: Entry, now: Millis) -> Option<Action> {
+    fn adopt(&mut self, entry: Entry, now: Millis) -> Option<WorkerAction> {
         let canary = entry.canary.clone();
         match self.table.adopt(entry) {
             Adoption::Full => {
@@ -309,7 +310,7 @@ impl Worker {
             }
         }
         let in_force = self.table.get(&canary)?.epoch;
-        Some(Action::Send(ToAgent::Adopted(canary, in_force)))
+        Some(WorkerAction::Send(ToAgent::Adopted(canary, in_force)))
     }
 
     fn slot_of(&self, canary: &CanaryId, split: &Split, now: Micros) -> Slot {
@@ -328,12 +329,12 @@ impl Worker {
     }
 
     /// Ticks fast while a release is on, a fuse must see what hangs, or the agent is sought; slowly when all is quiet.
-    fn repace(&mut self) -> Option<Action> {
+    fn repace(&mut self) -> Option<WorkerAction> {
         let is_seeking = self.settings.has_agent && !self.link.is_up();
         let pace = if is_seeking || !self.fuses.is_empty() { REPORT_EVERY } else { self.report_every() };
         (pace != self.pace).then(|| {
             self.pace = pace;
-            Action::TickEvery(pace)
+            WorkerAction::TickEvery(pace)
         })
     }
 

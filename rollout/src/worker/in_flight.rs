@@ -6,7 +6,7 @@ use crate::worker::tally::Stratum;
 
 /// A request that was counted as started and has not ended. Lost tickets stay pending: they are evidence too.
 #[derive(Clone, Debug)]
-pub struct Ticket {
+pub struct InFlight {
     stratum: Stratum<u16>,
     started: Micros,
     limit: Micros,
@@ -19,7 +19,7 @@ pub struct Ticket {
     stream_answered: Option<(Micros, bool)>,
 }
 
-impl Ticket {
+impl InFlight {
     /// A request that starts now.
     pub(crate) const fn new(
         stratum: Stratum<u16>,
@@ -127,7 +127,7 @@ mod tests {
     fn check(headers: &[(&[u8], &[u8])], trailers: &[(&[u8], &[u8])], expected: (Outcome, u64)) {
         let (version, placement) = (Version::Canary, Placement::Drawn);
         let stratum = Stratum { canary: 0, epoch: Epoch(1), version, placement, slot: Slot(0) };
-        let mut ticket = Ticket::new(stratum, Micros(1000), Micros(4000), [0, 0]);
+        let mut ticket = InFlight::new(stratum, Micros(1000), Micros(4000), [0, 0]);
         if ticket.response_headers(headers) {
             ticket.stream_answered(Micros(1500), false);
         }

@@ -101,7 +101,7 @@ pub struct Report {
     /// What was counted since the report before.
     pub strata: Vec<(Stratum<CanaryId>, Counts)>,
     /// Where the worker is in the slots of each canary with a split.
-    pub positions: Vec<Position>,
+    pub watermarks: Vec<Watermark>,
     /// Fuses that tripped since the report before.
     #[serde(default)]
     pub trips: Vec<Trip>,
@@ -124,7 +124,7 @@ pub struct Trip {
 
 /// All requests of a worker that started under `epoch` before `slot` have been reported as started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
+pub struct Watermark {
     /// Of which canary.
     pub canary: CanaryId,
     /// Under which entry.
@@ -164,21 +164,21 @@ pub enum ToWorker {
 pub struct Delta {
     /// See [`Report::strata`].
     pub strata: Vec<(Stratum<CanaryId>, Counts)>,
-    /// See [`Report::positions`].
-    pub positions: Vec<Position>,
+    /// See [`Report::watermarks`].
+    pub watermarks: Vec<Watermark>,
     /// See [`Report::trips`].
     pub trips: Vec<Trip>,
 }
 
 /// Numbers reports and holds the one in flight.
 #[derive(Clone, Debug, Default)]
-pub struct Courier {
+pub struct ReportSender {
     last_number: u64,
     in_flight: Option<Report>,
     sent_at: Millis,
 }
 
-impl Courier {
+impl ReportSender {
     /// The report in flight, to be sent again on a new stream.
     pub fn again(&mut self, now: Millis) -> Option<Report> {
         self.sent_at = now;
@@ -199,8 +199,8 @@ impl Courier {
     pub fn cut(&mut self, delta: Delta, now: Millis) -> Report {
         self.last_number = self.last_number.saturating_add(1);
         self.sent_at = now;
-        let Delta { strata, positions, trips } = delta;
-        let report = Report { number: self.last_number, strata, positions, trips };
+        let Delta { strata, watermarks, trips } = delta;
+        let report = Report { number: self.last_number, strata, watermarks, trips };
         self.in_flight = Some(report.clone());
         report
     }
@@ -235,14 +235,14 @@ mod tests {
 
     #[test]
     fn a_report_is_kept_until_its_own_ack() {
-        let mut courier = Courier::default();
-        let first = courier.cut(Delta::default(), Millis(5));
-        assert!(!courier.is_free());
-        courier.acked(7);
-        assert_eq!(courier.again(Millis(9)), Some(first.clone()));
-        assert_eq!(courier.waiting(Millis(10)), Some(Millis(1)));
-        courier.acked(first.number);
-        assert!(courier.is_free());
-        assert_eq!(courier.cut(Delta::default(), Millis(11)).number, 2);
+        let mut sender = ReportSender::default();
+        let first = sender.cut(Delta::default(), Millis(5));
+        assert!(!sender.is_free());
+        sender.acked(7);
+        assert_eq!(sender.again(Millis(9)), Some(first.clone()));
+        assert_eq!(sender.waiting(Millis(10)), Some(Millis(1)));
+        sender.acked(first.number);
+        assert!(sender.is_free());
+        assert_eq!(sender.cut(Delta::default(), Millis(11)).number, 2);
     }
 }

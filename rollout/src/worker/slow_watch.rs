@@ -10,7 +10,7 @@ const MAX_WATCHED: usize = 1 << 16;
 
 /// The open requests of one worker, by canary, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Aging {
+pub(crate) struct SlowWatch {
     canaries: BTreeMap<u16, Open>,
 }
 
@@ -31,7 +31,7 @@ struct Watched {
     deadline: Micros,
 }
 
-impl Aging {
+impl SlowWatch {
     /// A request begins; it will be slow at `deadline`. `ordinal` is for the fuse. Returns the number under which it ends.
     pub(crate) fn start(&mut self, stratum: Stratum<u16>, ordinal: u64, deadline: Micros) -> u64 {
         let open = self.canaries.entry(stratum.canary).or_default();
@@ -106,42 +106,42 @@ mod tests {
     proptest! {
         #[test]
         fn each_request_counts_as_slow_once_at_most(lives in prop::collection::vec(1u64..200, 1..60)) {
-            let mut aging = Aging::default();
+            let mut slow_watch = SlowWatch::default();
             let mut serials = Vec::new();
             let mut by_age = 0;
             for now in 0..300u64 {
                 if let Some(life) = lives.get(now as usize) {
-                    serials.push((aging.start(stratum(0), 0, Micros(now + 100)), now + life));
+                    serials.push((slow_watch.start(stratum(0), 0, Micros(now + 100)), now + life));
                 }
-                by_age += aging.passed(Micros(now)).len();
+                by_age += slow_watch.passed(Micros(now)).len();
                 for (serial, _) in serials.extract_if(.., |(_, end)| *end <= now) {
-                    aging.end(3, serial);
+                    slow_watch.end(3, serial);
                 }
             }
             let slow = lives.iter().filter(|life| **life > 100).count();
             prop_assert_eq!(by_age, slow);
-            prop_assert!(aging.canaries[&3].requests.is_empty(), "nothing is kept of what has ended");
+            prop_assert!(slow_watch.canaries[&3].requests.is_empty(), "nothing is kept of what has ended");
         }
     }
 
     #[test]
     fn an_end_after_the_deadline_says_that_it_was_counted() {
-        let mut aging = Aging::default();
-        let (slow, fast) = (aging.start(stratum(0), 7, Micros(10)), aging.start(stratum(1), 8, Micros(20)));
-        assert_eq!((aging.passed(Micros(10)), aging.oldest(3)), (vec![], Some(7)));
-        assert_eq!((aging.passed(Micros(11)), aging.oldest(3)), (vec![(stratum(0), 7)], Some(8)));
-        assert!(aging.end(3, slow));
-        assert!(!aging.end(3, fast));
-        assert!(!aging.end(9, 0), "an unknown canary has counted nothing");
+        let mut slow_watch = SlowWatch::default();
+        let (slow, fast) = (slow_watch.start(stratum(0), 7, Micros(10)), slow_watch.start(stratum(1), 8, Micros(20)));
+        assert_eq!((slow_watch.passed(Micros(10)), slow_watch.oldest(3)), (vec![], Some(7)));
+        assert_eq!((slow_watch.passed(Micros(11)), slow_watch.oldest(3)), (vec![(stratum(0), 7)], Some(8)));
+        assert!(slow_watch.end(3, slow));
+        assert!(!slow_watch.end(3, fast));
+        assert!(!slow_watch.end(9, 0), "an unknown canary has counted nothing");
     }
 
     #[test]
     fn what_is_watched_is_bounded() {
-        let mut aging = Aging::default();
+        let mut slow_watch = SlowWatch::default();
         for _ in 0..MAX_WATCHED {
-            assert_ne!(aging.start(stratum(0), 0, Micros(1)), u64::MAX);
+            assert_ne!(slow_watch.start(stratum(0), 0, Micros(1)), u64::MAX);
         }
-        assert_eq!(aging.start(stratum(0), 0, Micros(1)), u64::MAX);
-        assert!(!aging.end(3, u64::MAX));
+        assert_eq!(slow_watch.start(stratum(0), 0, Micros(1)), u64::MAX);
+        assert!(!slow_watch.end(3, u64::MAX));
     }
 }

@@ -3,7 +3,7 @@
 use rollout::base::time::{Micros, Millis};
 use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Event};
-use rollout::release::inquiry::Heard;
+use rollout::release::inquiry::Reply;
 use rollout::release::integrations::HookKind;
 use rollout::release::phase::{Awaiting, HistoryEvent, Hold, Note};
 use rollout::routing::table::Entry;
@@ -84,16 +84,16 @@ impl Fleet<'_> {
                 }
                 Command::CallHook { canary, call, hook, .. } => {
                     // Everybody outside agrees, and nobody asks to roll back: the simulation is about the traffic.
-                    let heard = match hook.kind {
-                        HookKind::Rollback => Heard::Hook(Err("no reason to".into())),
-                        _ => Heard::Hook(Ok(())),
+                    let reply = match hook.kind {
+                        HookKind::Rollback => Reply::Hook(Err("no reason to".into())),
+                        _ => Reply::Hook(Ok(())),
                     };
-                    self.outside_answers(Event::Heard { canary, call, heard }, hook.kind == HookKind::Promotion);
+                    self.outside_answers(Event::Reply { canary, call, reply }, hook.kind == HookKind::Promotion);
                 }
                 Command::Query { canary, call, metric } => {
                     let value = metric.range.min.or(metric.range.max).unwrap_or_default();
-                    let heard = Heard::Metric(Ok(value));
-                    self.outside_answers(Event::Heard { canary, call, heard }, false);
+                    let reply = Reply::Metric(Ok(value));
+                    self.outside_answers(Event::Reply { canary, call, reply }, false);
                 }
                 // Whoever was asked answers in any case: an answer that comes too late must change nothing either.
                 Command::EndCalls { .. } | Command::TellHook { .. } | Command::Alert { .. } => {}
@@ -138,7 +138,7 @@ impl Fleet<'_> {
         }
         let verb = self.agent.canary().and_then(person::next_verb);
         if let (Some(canary), Some(verb)) = (self.agent.canary(), verb) {
-            self.agent_hears(Event::Asked(canary.plan.id.clone(), verb));
+            self.agent_hears(Event::Requested(canary.plan.id.clone(), verb));
         }
     }
 }

@@ -6,8 +6,8 @@ use rollout::base::time::{Micros, Millis};
 use rollout::controller::Event;
 use rollout::controller::fleet::Conn;
 use rollout::release::phase::Phase;
-use rollout::worker::Action;
-use rollout::worker::in_flight::Ticket;
+use rollout::worker::WorkerAction;
+use rollout::worker::in_flight::InFlight;
 use rollout::worker::messages::{ToAgent, ToWorker};
 use slab::Slab;
 
@@ -46,7 +46,7 @@ pub(crate) struct Fleet<'a> {
 /// A request that has not ended.
 #[derive(Debug)]
 struct Open {
-    ticket: Ticket,
+    ticket: InFlight,
     proxy: usize,
     life: u64,
     fate: Fate,
@@ -192,23 +192,23 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    fn worker_acts(&mut self, place: usize, actions: Vec<Action>) {
+    fn worker_acts(&mut self, place: usize, actions: Vec<WorkerAction>) {
         for action in actions {
             let Some(proxy) = self.proxies.get_mut(place) else { return };
             match action {
-                Action::OpenStream => self.open_stream(place),
-                Action::Send(message) => {
+                WorkerAction::OpenStream => self.open_stream(place),
+                WorkerAction::Send(message) => {
                     let conn = proxy.conn;
                     conn.into_iter().for_each(|conn| self.send_up(place, conn, message.clone()));
                 }
-                Action::CloseStream => {
+                WorkerAction::CloseStream => {
                     if let Some(conn) = proxy.conn.take() {
                         self.streams.end(conn);
                         let at = self.streams.notice(place, self.now);
                         self.schedule.plan(at, Happening::AgentLoses(conn));
                     }
                 }
-                Action::TickEvery(tick_every) => {
+                WorkerAction::TickEvery(tick_every) => {
                     proxy.repace(tick_every);
                     let pace = proxy.paces;
                     self.plan_tick(place, pace);

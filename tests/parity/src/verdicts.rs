@@ -2,7 +2,7 @@
 
 use rollout::base::time::{Micros, Millis};
 use rollout::judgement::evidence::Evidence;
-use rollout::judgement::guards::{Action, Guard, Guards, Rule};
+use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
 use rollout::judgement::sample_ratio::SampleRatio;
 use rollout::routing::route::Placement;
 use rollout::routing::table::{Epoch, Version, WeightPpm};
@@ -15,14 +15,14 @@ use crate::draws::{Bits, Draws};
 /// The one place that knows what guards are made of.
 fn all_guards() -> Guards {
     let rules = [
-        Rule::Slo { limit: 0.01, unless_primary_also: false },
-        Rule::Slo { limit: 0.02, unless_primary_also: true },
-        Rule::Regression { margin: 1.5, floor: 0.005 },
-        Rule::Latency { limit: Micros(500_000), share: 0.05 },
-        Rule::LatencyRegression { margin: 1.1, floor: Micros(20_000), share: 0.05 },
+        GuardRule::Slo { limit: 0.01, unless_primary_also: false },
+        GuardRule::Slo { limit: 0.02, unless_primary_also: true },
+        GuardRule::Regression { margin: 1.5, floor: 0.005 },
+        GuardRule::Latency { limit: Micros(500_000), share: 0.05 },
+        GuardRule::LatencyRegression { margin: 1.1, floor: Micros(20_000), share: 0.05 },
     ];
-    let guard = |rule| Guard { rule, action: Action::Abort };
-    let sample_ratio = Some(SampleRatio { tolerance: 0.05, alpha: 0.001, action: Action::Pause });
+    let guard = |rule| Guard { rule, action: GuardAction::Abort };
+    let sample_ratio = Some(SampleRatio { tolerance: 0.05, alpha: 0.001, action: GuardAction::Pause });
     Guards { guards: rules.map(guard).to_vec(), alpha: 0.01, max_cluster: 3, sample_ratio }
 }
 
@@ -59,10 +59,10 @@ pub(crate) fn guards(draws: &mut Draws, bits: &mut Bits) {
         let canary = rollout::base::names::CanaryId::new("prod", "web").ok();
         if let Some(canary) = canary {
             let epoch = Epoch(1 + u64::from((now + 1) / 40));
-            let position = rollout::worker::messages::Position { canary, epoch, slot: Slot(now + 1) };
-            evidence.position(rollout::worker::messages::Incarnation(1), &position, at);
+            let watermark = rollout::worker::messages::Watermark { canary, epoch, slot: Slot(now + 1) };
+            evidence.watermark(rollout::worker::messages::Incarnation(1), &watermark, at);
         }
-        if let Some(verdict) = evidence.judge(&guards, at) {
+        if let Some(verdict) = evidence.look(&guards, at) {
             verdict.findings.iter().for_each(|finding| bits.add(finding.ln_e));
             bits.count(u64::from(verdict.tripped.is_some()));
             verdict.ratio.iter().for_each(|ratio| bits.add(ratio.ln_e));

@@ -1,6 +1,6 @@
 //! CloudWatch's request, as its JSON protocol has it, and its answers. The signature is tried beside the code.
 
-use rollout::release::integrations::{Blind, ProviderKind};
+use rollout::release::integrations::{MetricError, ProviderKind};
 use serde_json::{Value, json};
 
 use super::{Reply, Scene, Server, read, reason};
@@ -82,9 +82,9 @@ async fn without_a_secret_the_keys_are_those_of_the_environment() {
 async fn the_newest_value_counts() {
     for (values, value) in [
         (vec!["2, 3"], Ok(2.0)),
-        (vec![r#""NaN""#], Err(Blind::NoValue)),
-        (vec![""], Err(Blind::NoValue)),
-        (vec![], Err(Blind::NoValue)),
+        (vec![r#""NaN""#], Err(MetricError::NoValue)),
+        (vec![""], Err(MetricError::NoValue)),
+        (vec![], Err(MetricError::NoValue)),
     ] {
         assert_eq!(read(scene, QUERY, &results(&values)).await, value, "{values:?}");
     }

@@ -51,7 +51,7 @@ pub(crate) fn report(number: u64, version: Version, epoch: Epoch, good: u64) -> 
     let stratum = Stratum { canary: web(), epoch, version, placement: Placement::Drawn, slot: Slot(0) };
     let mut counts = Counts { started: good, latency: Latency::new(), ..Counts::default() };
     (0..good).for_each(|_| counts.end(Outcome::Success, Micros(5000), false));
-    Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![] }
+    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] }
 }
 
 /// A connection without TLS.

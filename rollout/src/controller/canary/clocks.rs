@@ -2,7 +2,7 @@
 
 use super::Canary;
 use crate::base::time::Millis;
-use crate::release::machine::{asked_again, due};
+use crate::release::machine::{due, resumed_inquiry};
 use crate::release::phase::{Phase, Run};
 use crate::release::plan::Advance;
 use crate::worker::connection::BACK_WITHIN;
@@ -35,6 +35,6 @@ impl Canary {
                 ..run
             });
         }
-        self.phase = asked_again(&self.plan, &self.phase, now);
+        self.phase = resumed_inquiry(&self.plan, &self.phase, now);
     }
 }

@@ -10,7 +10,7 @@ use crate::release::approvals::Approval;
 use crate::release::integrations::{Hook, HookKind, HookTarget};
 use crate::release::machine::Input;
 use crate::release::phase::{Actor, Cause, Note, ReleaseId, Run};
-use crate::release::threshold_checks::judge;
+use crate::release::threshold_checks::check;
 
 impl Controller {
     pub(super) fn open_gate(
@@ -34,8 +34,8 @@ impl Controller {
         if canary.plan.outside.hooks.iter().any(rolls_back) && canary.phase.run().is_some_and(is_meant) {
             // Refused where there is nothing to roll back any more: then only the gate is open.
             let _ = self.input(id, Input::Abort(Cause::Rollback { name: gate.into() }), now, out);
-        } else if canary.hurry(gate, now) && !self.look(id, now, out) {
-            let verdict = self.canaries.get(id).map(|canary| judge(&canary.plan, &canary.evidence, now));
+        } else if canary.hurry(gate, now) && !self.certify(id, now, out) {
+            let verdict = self.canaries.get(id).map(|canary| check(&canary.plan, &canary.evidence, now));
             let _ = verdict.map(|verdict| self.input(id, Input::Opened(verdict), now, out));
         }
         self.canaries.get(id).map(done_with).ok_or_else(|| Refused::Unknown(id.clone()))

@@ -11,7 +11,7 @@ use crate::release::machine::Input;
 /// The calls whose answers are awaited, but for the one that has just come.
 pub(super) fn open(canary: &Canary, input: &Input) -> Vec<CallId> {
     let mut open = awaited(canary);
-    if let Input::Heard(round, callee, _) = input {
+    if let Input::Reply(round, callee, _) = input {
         open.retain(|call| (call.round, call.callee) != (*round, *callee));
     }
     open

@@ -51,7 +51,7 @@ impl Controller {
         canary.continue_above(epoch);
         let is_cut = matches!(canary.phase, Phase::Failed(..));
         // Refused where there is nothing to cut; the worker must hear what is in force all the same.
-        if self.input(id, Input::Abort(Cause::LostCut { node: node.to_owned() }), now, out).is_err() {
+        if self.input(id, Input::Abort(Cause::LostAbort { node: node.to_owned() }), now, out).is_err() {
             self.push(id, is_cut, out);
         }
     }

@@ -98,7 +98,7 @@ impl Controller {
     }
 
     /// Where no release of a service is in progress any more, the plans that waited for that are taken.
-    pub(super) fn settle_lanes(&mut self, out: &mut Output) {
+    pub(super) fn apply_pending_plans(&mut self, out: &mut Output) {
         let is_waiting = |canary: &&Canary| canary.plan.scope.lane.is_some() && canary.phase.run().is_none();
         let ids: Vec<CanaryId> =
             self.canaries.values().filter(is_waiting).map(|canary| canary.plan.id.clone()).collect();

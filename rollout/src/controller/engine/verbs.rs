@@ -46,7 +46,7 @@ impl Controller {
                 let release = ReleaseId(canary.releases + 1);
                 Input::Start { release, revision, actor, reason, accept_unsupported }
             }
-            Verb::Abort { actor, reason } => Input::Abort(Cause::Asked { actor, reason }),
+            Verb::Abort { actor, reason } => Input::Abort(Cause::Requested { actor, reason }),
             Verb::Retry { actor, reason } => {
                 may_begin(canary.latest_plan(), "retry", &canary.phase)?;
                 if let Some(refused) =

@@ -1,7 +1,7 @@
 //! What moves traffic: to the next step, to promotion, and back to the primary.
 
 use super::inquiry::ask;
-use super::{Effect, FINALISE_WITHIN, Given, Step, ended, first_look, noted, then, unchanged, weight};
+use super::{Context, Effect, FINALISE_WITHIN, Step, ended, first_look, noted, then, unchanged, weight};
 use crate::base::names::Actor;
 use crate::base::time::Millis;
 use crate::release::inquiry::{Callee, Purpose};
@@ -10,15 +10,15 @@ use crate::release::plan::{Plan, Promotion, Strategy};
 use crate::routing::table::WeightPpm;
 
 /// Leaves a proven step, once it is approved.
-pub(super) fn leave(given: Given<'_>, phase: &Phase, run: &Run, proof: Proof, now: Millis) -> Step {
-    let plan = given.plan;
+pub(super) fn leave(context: Context<'_>, phase: &Phase, run: &Run, proof: Proof, now: Millis) -> Step {
+    let plan = context.plan;
     let purpose = match next_step(plan, run).map(|next| plan.stage(next)) {
         // What needed the approval to promote has it.
         None => (!plan.stage(run.step).needs_approval).then_some(Purpose::Promotion),
         Some(next) if next.needs_approval => Some(Purpose::Promotion),
         Some(next) => (next.weight > weight(plan, run)).then_some(Purpose::Increase),
     };
-    if let Some(step) = purpose.and_then(|purpose| ask(given, phase, purpose, now)) {
+    if let Some(step) = purpose.and_then(|purpose| ask(context, phase, purpose, now)) {
         return step;
     }
     advance(plan, run, Some(proof), now)
@@ -50,7 +50,7 @@ pub(super) fn advance(plan: &Plan, run: &Run, proof: Option<Proof>, now: Millis)
         step_at: now,
         is_proven: false,
         check_at: first_look(plan, now),
-        asking: None,
+        inquiry: None,
         agreed: Vec::new(),
         round_at: now.plus(plan.interval),
         gate_at: now,
@@ -67,7 +67,7 @@ pub(super) fn advance(plan: &Plan, run: &Run, proof: Option<Proof>, now: Millis)
 
 /// Nothing is left to prove, or a person says so (`by`: who and why).
 pub(super) fn promote(plan: &Plan, run: &Run, by: Option<(Actor, String)>, proof: Option<Proof>, now: Millis) -> Step {
-    let run = Run { hold: None, asking: None, agreed: Vec::new(), check_at: now.plus(plan.interval), ..run.clone() };
+    let run = Run { hold: None, inquiry: None, agreed: Vec::new(), check_at: now.plus(plan.interval), ..run.clone() };
     let (actor, reason) = by.map_or((None, String::new()), |(actor, reason)| (Some(actor), reason));
     let note = |awaiting| Note::Promoting { actor, reason, proof, awaiting };
     match &plan.promotion {

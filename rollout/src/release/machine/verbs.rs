@@ -2,7 +2,7 @@
 
 use super::start::enter;
 use super::{
-    Effect, Given, Refusal, Step, abort, advance, first_look, is_returning, noted, refuse, then, unchanged, weight,
+    Context, Effect, Refusal, Step, abort, advance, first_look, is_returning, noted, refuse, then, unchanged, weight,
 };
 use crate::base::names::Actor;
 use crate::base::time::Millis;
@@ -69,7 +69,7 @@ pub(super) fn pause(phase: &Phase, actor: Actor, reason: String) -> Result<Step,
 }
 
 pub(super) fn resume(
-    given: Given<'_>,
+    context: Context<'_>,
     phase: &Phase,
     actor: Actor,
     reason: String,
@@ -78,7 +78,7 @@ pub(super) fn resume(
     let Phase::Paused(run) = phase else {
         return refuse("resume", phase, "only a paused release can be resumed");
     };
-    let plan = given.plan;
+    let plan = context.plan;
     let next = now.plus(plan.interval);
     let run = Run {
         step_at: now,
@@ -89,10 +89,10 @@ pub(super) fn resume(
         ..run.clone()
     };
     let resumed = noted(Phase::Progressing(run.clone()), Note::Resumed { actor, reason });
-    if run.step > 0 || run.hold.is_some() || run.asking.is_some() {
+    if run.step > 0 || run.hold.is_some() || run.inquiry.is_some() {
         return Ok(resumed);
     }
-    let entered = enter(given, &resumed.phase, &run, now);
+    let entered = enter(context, &resumed.phase, &run, now);
     Ok(then(resumed, entered))
 }
 
@@ -121,7 +121,7 @@ pub(super) fn set_weight(
 }
 
 pub(super) fn skip(
-    given: Given<'_>,
+    context: Context<'_>,
     phase: &Phase,
     actor: Actor,
     reason: String,
@@ -129,7 +129,7 @@ pub(super) fn skip(
 ) -> Result<Step, Refusal> {
     let note = Note::Skipped { actor, reason };
     let skipped = |run: &Run| {
-        let mut run = Run { asking: None, hold: None, ..run.clone() };
+        let mut run = Run { inquiry: None, hold: None, ..run.clone() };
         if run.step == 0 {
             run.agreed.extend([Purpose::Rollout, Purpose::PreRollout, Purpose::Increase]);
         }
@@ -143,9 +143,9 @@ pub(super) fn skip(
             let run = skipped(run);
             let first = noted(Phase::Progressing(run.clone()), note);
             let second = if run.step == 0 {
-                enter(given, &first.phase, &run, now)
+                enter(context, &first.phase, &run, now)
             } else {
-                advance::advance(given.plan, &run, None, now)
+                advance::advance(context.plan, &run, None, now)
             };
             Ok(then(first, second))
         }

@@ -8,7 +8,7 @@ use crate::base::time::Millis;
 use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::guards::GuardsVerdict;
 use crate::release::inquiry::{Objection, Purpose};
-use crate::release::threshold_checks::Verdict;
+use crate::release::threshold_checks::ChecksVerdict;
 use crate::routing::table::WeightPpm;
 use crate::worker::fuse::FuseTest;
 
@@ -17,7 +17,7 @@ use crate::worker::fuse::FuseTest;
 #[serde(rename_all = "camelCase")]
 pub enum Proof {
     /// Every check passed.
-    Checks(Verdict),
+    Checks(ChecksVerdict),
     /// The step's own requests.
     Certificate(CertificateVerdict),
 }
@@ -31,7 +31,7 @@ pub enum Cause {
         /// How many had failed.
         failed: u32,
         /// The check that was too many.
-        verdict: Verdict,
+        verdict: ChecksVerdict,
     },
     /// A guard tripped.
     Guards(GuardsVerdict),
@@ -43,7 +43,7 @@ pub enum Cause {
         verdict: CertificateVerdict,
     },
     /// A person asked for it.
-    Asked {
+    Requested {
         /// Who.
         actor: Actor,
         /// Why.
@@ -57,7 +57,7 @@ pub enum Cause {
         refused: Vec<Objection>,
     },
     /// Metric servers were blind once too often.
-    Blind {
+    MetricError {
         /// At how many checks.
         checks: u32,
         /// What they said at the last.
@@ -81,7 +81,7 @@ pub enum Cause {
         actor: Actor,
     },
     /// A worker holds a later epoch than this agent ever stored. Only a cut leaves before it is stored, so one was lost.
-    LostCut {
+    LostAbort {
         /// The worker's node.
         node: String,
     },
@@ -168,7 +168,7 @@ pub enum Note {
         refused: Vec<Objection>,
     },
     /// A metric server had no value at a check, but not yet too often.
-    Blind {
+    MetricError {
         /// At so many checks by now, and how many are allowed.
         checks: u32,
         /// See `checks`.
@@ -226,7 +226,7 @@ pub enum Note {
         /// The number that rolls back.
         threshold: u32,
         /// The numbers.
-        verdict: Verdict,
+        verdict: ChecksVerdict,
     },
     /// A guard tripped that does not cut.
     Tripped(GuardsVerdict),

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::base::time::Millis;
 use crate::judgement::certificate::certifiable;
-use crate::judgement::guards::{Guards, Rule};
+use crate::judgement::guards::{GuardRule, Guards};
 use crate::release::integrations::{Hook, HookTarget};
 use crate::routing::table::WeightPpm;
 
@@ -163,13 +163,13 @@ impl Rules {
         for guard in &guards.guards {
             let field = format!("{FIELD}.{}", guard.rule.name().name());
             match guard.rule {
-                Rule::Slo { limit, .. } => self.share(&field, limit),
-                Rule::Regression { margin, floor } => {
+                GuardRule::Slo { limit, .. } => self.share(&field, limit),
+                GuardRule::Regression { margin, floor } => {
                     self.margin(&field, margin);
                     self.share(&format!("{field}.floor"), floor);
                 }
-                Rule::Latency { share, .. } => self.share(&field, share),
-                Rule::LatencyRegression { margin, share, .. } => {
+                GuardRule::Latency { share, .. } => self.share(&field, share),
+                GuardRule::LatencyRegression { margin, share, .. } => {
                     self.margin(&field, margin);
                     self.share(&field, share);
                 }

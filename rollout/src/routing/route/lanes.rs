@@ -8,7 +8,7 @@ use crate::routing::table::{Entry, Found, Routing, Split, StickyKey, Table, Weig
 
 /// The version that a request is about.
 #[derive(Clone, Copy, Debug)]
-pub struct Lot<'a> {
+pub struct Candidate<'a> {
     /// Its entry.
     pub entry: &'a Entry,
     /// The part of it that routes.
@@ -21,16 +21,16 @@ pub struct Lot<'a> {
 
 /// Match rules first, those of the first lane before the others; then the lane in which the hash of the user's key lies,
 /// or without a key of this request's `draw`. Neither releases nor weights change that hash, so nobody changes lanes.
-pub fn draw_lot<'a>(table: &'a Table, found: Found<'a>, request: Request<'_>, draw: u64) -> Lot<'a> {
+pub fn pick_candidate<'a>(table: &'a Table, found: Found<'a>, request: Request<'_>, draw: u64) -> Candidate<'a> {
     let Found { entry, routing, .. } = found;
     let Some(service) = routing.scope.lane.as_ref().map(Lane::of) else {
-        return Lot { entry, routing, is_stray: false, issued: None };
+        return Candidate { entry, routing, is_stray: false, issued: None };
     };
     let versions = || table.beside(&found);
     let is_ruled = |split: &Split| split.rules.iter().any(|rule| rule.fits(request));
     let ruled = versions().filter(|(_, routing)| routing.split.as_ref().is_some_and(is_ruled));
     if let Some((entry, routing)) = ruled.min_by_key(|(_, routing)| routing.scope.lane.as_ref().map(Lane::from)) {
-        return Lot { entry, routing, is_stray: false, issued: None };
+        return Candidate { entry, routing, is_stray: false, issued: None };
     }
     let splits = || versions().filter_map(|(_, routing)| routing.split.as_ref());
     // One manifest gives all versions the same key; those without a release have none in their entries.
@@ -50,8 +50,8 @@ pub fn draw_lot<'a>(table: &'a Table, found: Found<'a>, request: Request<'_>, dr
     // While the lanes of a changed manifest arrive, two may hold the point: the one that is trying something needs it.
     let own = || versions().filter(|(_, routing)| holds(routing));
     match own().find(|(_, routing)| routing.split.is_some()).or_else(|| own().next()) {
-        Some((entry, routing)) => Lot { entry, routing, is_stray: false, issued },
-        None => Lot { entry, routing, is_stray: true, issued },
+        Some((entry, routing)) => Candidate { entry, routing, is_stray: false, issued },
+        None => Candidate { entry, routing, is_stray: true, issued },
     }
 }
 

@@ -52,7 +52,7 @@ fn the_hash_never_changes() {
 fn rules_come_before_stickiness_and_weight() {
     let nobody = routing(0, Some(StickyKey::Header("user".into())));
     let headers: &[(&[u8], &[u8])] = &[(b"x-beta", b"yes"), (b"user", b"ana")];
-    assert_eq!(placed(&nobody, headers, 0), (Version::Canary, Placement::Forced));
+    assert_eq!(placed(&nobody, headers, 0), (Version::Canary, Placement::Matched));
     let over = Routing { split: None, ..nobody };
     assert_eq!(placed(&over, headers, 0), (Version::Primary, Placement::Drawn), "pinned users leave with the split");
 }

@@ -9,7 +9,7 @@ use crate::release::integrations::{Hook, HookTarget};
 /// One stored gate of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct StoredGateStatus {
+pub struct GateStatus {
     /// Its name.
     pub gate: String,
     /// What it approves: a hook's type, as Flagger names it.
@@ -29,12 +29,12 @@ pub struct StoredGateStatus {
 }
 
 /// The stored gates of the plan in force, in its order: those that can be opened now.
-pub fn stored_gates(canary: &Canary, now: Millis) -> Vec<StoredGateStatus> {
+pub fn stored_gates(canary: &Canary, now: Millis) -> Vec<GateStatus> {
     let hooks = canary.plan.outside.hooks.iter().filter(|hook| matches!(hook.target, HookTarget::Gate));
     let revision = canary.phase.run().map(|run| &run.revision);
     let gate = |hook: &Hook| {
         let approval = canary.approvals.iter().find(|(name, _)| *name == hook.name).map(|(_, approval)| approval);
-        StoredGateStatus {
+        GateStatus {
             gate: hook.name.clone(),
             kind: hook.kind.name().into(),
             open: canary.approvals.of(&hook.name, revision, now).is_some(),

@@ -3,7 +3,7 @@
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::controller::fleet::Fleet;
-use crate::release::inquiry::{Objection, Why};
+use crate::release::inquiry::{Objection, Reason};
 use crate::release::phase::{Awaiting, Hold, Phase, Run};
 use crate::release::text;
 use crate::routing::table::WeightPpm;
@@ -43,7 +43,7 @@ pub(super) fn needs_person(canary: &Canary, now: Millis) -> Option<String> {
 }
 
 fn closed(canary: &str, refused: &[Objection]) -> Option<String> {
-    let gates = refused.iter().filter(|objection| objection.why == Why::Closed);
+    let gates = refused.iter().filter(|objection| objection.why == Reason::Closed);
     let open: Vec<String> = gates.map(|gate| format!("`serin gate open {canary} {}`", gate.name)).collect();
     (!open.is_empty()).then(|| format!("{} approves", open.join(" and ")))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::routing::outcome::Outcome;
 use crate::routing::table::{Entry, Epoch, Split, Version};
 use crate::worker::fuse::{Fuse, FuseTest};
-use crate::worker::in_flight::Ticket;
+use crate::worker::in_flight::InFlight;
 use crate::worker::messages::{MAX_TRIPS, Trip};
 use crate::worker::tally::Stratum;
 
@@ -73,7 +73,7 @@ impl Fuses {
     }
 
     /// A request has ended; `was_slow` says whether its age was counted before.
-    pub(super) fn ended(&mut self, ticket: &Ticket, outcome: Outcome, is_slow: bool, was_slow: bool) {
+    pub(super) fn ended(&mut self, ticket: &InFlight, outcome: Outcome, is_slow: bool, was_slow: bool) {
         let (at, ordinal) = (ticket.stratum(), ticket.ordinal());
         match outcome {
             Outcome::Void => {

@@ -6,7 +6,7 @@ use crate::base::time::Micros;
 use crate::routing::outcome::{DOWNSTREAM_REMOTE_RESET, HUNG, UPSTREAM_CONNECTION_TERMINATION};
 use crate::routing::route::Placement;
 use crate::routing::table::Version;
-use crate::worker::in_flight::Ticket;
+use crate::worker::in_flight::InFlight;
 use crate::worker::tally::Stratum;
 
 /// How a copy ended, as far as anybody in the canary's cluster can see: the proxy tells neither flags nor attempts there.
@@ -27,7 +27,7 @@ impl Worker {
     }
 
     /// A copy sets off for an upstream. `None` when no split copies requests to it (any more).
-    pub fn start_copy(&mut self, upstream: &Upstream, now: Micros) -> Option<Ticket> {
+    pub fn start_copy(&mut self, upstream: &Upstream, now: Micros) -> Option<InFlight> {
         let (entry, split) = self.table.mirrored_to(upstream)?;
         let (canary, epoch) = (entry.canary.clone(), entry.epoch);
         let (limit, slot) = (split.latency_limit.unwrap_or(HUNG), self.slot_of(&canary, split, now));
@@ -37,7 +37,7 @@ impl Worker {
     }
 
     /// A copy is over. A user who left while the copy was under way says nothing about the canary.
-    pub fn finish_copy(&mut self, ticket: &Ticket, end: CopyEnd, now: Micros) -> Finished {
+    pub fn finish_copy(&mut self, ticket: &InFlight, end: CopyEnd, now: Micros) -> Finished {
         let flags = match end {
             CopyEnd::Whole => 0,
             CopyEnd::Broken => UPSTREAM_CONNECTION_TERMINATION,

@@ -4,8 +4,8 @@ use super::Worker;
 use crate::base::names::CanaryId;
 use crate::base::time::{Micros, Millis};
 use crate::routing::table::Epoch;
-use crate::worker::api::{Action, IDLE_EVERY, Identity};
-use crate::worker::messages::{Delta, Hello, MAX_STRATA, PROTOCOL, Position, ToAgent};
+use crate::worker::api::{IDLE_EVERY, Identity, WorkerAction};
+use crate::worker::messages::{Delta, Hello, MAX_STRATA, PROTOCOL, ToAgent, Watermark};
 use crate::worker::tally::{Counts, Stratum};
 
 impl Worker {
@@ -25,20 +25,20 @@ impl Worker {
     }
 
     /// The next report, or a sign of life when there is nothing to say.
-    pub(super) fn report(&mut self, now: Millis) -> Option<Action> {
-        if self.courier.is_free() && (!self.tally.is_empty() || self.fuses.has_news()) {
+    pub(super) fn report(&mut self, now: Millis) -> Option<WorkerAction> {
+        if self.sender.is_free() && (!self.tally.is_empty() || self.fuses.has_news()) {
             self.sent_at = now;
             let strata = self.named_strata();
             // What is left for the next report would belong to slots that this one calls complete.
-            let positions = if self.tally.is_empty() { self.positions(now) } else { Vec::new() };
-            let delta = Delta { strata, positions, trips: self.fuses.take_news() };
-            return Some(Action::Send(ToAgent::Report(self.courier.cut(delta, now))));
+            let watermarks = if self.tally.is_empty() { self.watermarks(now) } else { Vec::new() };
+            let delta = Delta { strata, watermarks, trips: self.fuses.take_news() };
+            return Some(WorkerAction::Send(ToAgent::Report(self.sender.cut(delta, now))));
         }
         if now.since(self.sent_at) < IDLE_EVERY {
             return None;
         }
         self.sent_at = now;
-        Some(Action::Send(ToAgent::Beat))
+        Some(WorkerAction::Send(ToAgent::Beat))
     }
 
     fn named_strata(&mut self) -> Vec<(Stratum<CanaryId>, Counts)> {
@@ -51,12 +51,12 @@ impl Worker {
     }
 
     /// Where this worker is in each canary's slots: all that started before them has been handed over.
-    fn positions(&self, now: Millis) -> Vec<Position> {
+    fn watermarks(&self, now: Millis) -> Vec<Watermark> {
         let now = Micros(now.0.saturating_mul(1000));
         let splits = self.table.entries().filter_map(|entry| {
             let split = entry.routing.as_ref()?.split.as_ref().filter(|_| entry.epoch > Epoch(0))?;
             let slot = self.slot_of(&entry.canary, split, now);
-            Some(Position { canary: entry.canary.clone(), epoch: entry.epoch, slot })
+            Some(Watermark { canary: entry.canary.clone(), epoch: entry.epoch, slot })
         });
         splits.collect()
     }

@@ -43,7 +43,7 @@ fn table(shares_ppm: [Option<u32>; 3], sticky: Option<&StickyKey>, salt: &str) -
 /// Which version a request is about, where it goes, and the cookie that it is given.
 fn served(table: &Table, headers: &[(&[u8], &[u8])], draw: u64) -> (String, Version, Placement, Option<String>) {
     let request = Request { headers, client_address: None };
-    let lot = draw_lot(table, table.find(b"web", b"/").unwrap(), request, draw);
+    let lot = pick_candidate(table, table.find(b"web", b"/").unwrap(), request, draw);
     assert!(!lot.is_stray);
     let routed = route(lot.routing, request, draw);
     let cookie = routed.issued.or(lot.issued).map(|(cookie, id)| cookie.set_cookie(id));
@@ -89,7 +89,7 @@ fn a_rule_places_whatever_the_lane_and_the_first_lane_has_the_first_word() {
     let table = table([Some(0), Some(0), None], None, "");
     for draw in (0..100).map(spread) {
         let (name, version, placement, _) = served(&table, &[(b"x-version", b"green")], draw);
-        assert_eq!((name.as_str(), version, placement), ("green", Version::Canary, Placement::Forced));
+        assert_eq!((name.as_str(), version, placement), ("green", Version::Canary, Placement::Matched));
         let both: &[(&[u8], &[u8])] = &[(b"x-version", b"green"), (b"x-version", b"blue")];
         assert_eq!(served(&table, both, draw).0, "blue");
         assert_eq!(served(&table, &[(b"x-version", b"red")], draw).1, Version::Primary, "red has no release");
@@ -125,7 +125,7 @@ fn a_lane_of_which_nothing_is_known_belongs_to_the_primary() {
     table.adopt(Entry { canary: web().version("green").unwrap(), epoch: Epoch(2), routing: None });
     let is_stray = |draw| {
         let request = Request { headers: &[], client_address: None };
-        draw_lot(&table, table.find(b"web", b"/").unwrap(), request, draw).is_stray
+        pick_candidate(&table, table.find(b"web", b"/").unwrap(), request, draw).is_stray
     };
     let strays = (0..3000).map(spread).filter(|draw| is_stray(*draw)).count();
     assert!((850..1150).contains(&strays), "a third has no lane: {strays}");
