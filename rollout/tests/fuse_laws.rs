@@ -175,11 +175,11 @@ fn what_lease_or_fuse_send_to_primary_was_placed_by_nobody() {
     alone.adopt(entry(4, None));
     assert_eq!(placement(&mut alone), Some(Placement::Drawn));
     alone.break_it();
-    assert_eq!(placement(&mut alone), Some(Placement::Matched));
+    assert_eq!(placement(&mut alone), Some(Placement::FailSafe));
     alone.adopt(entry(6, None));
     assert_eq!(placement(&mut alone), Some(Placement::Drawn));
     alone.now.0 += LEASE.0 * 1000 + 1_000_000;
-    assert_eq!(placement(&mut alone), Some(Placement::Matched));
+    assert_eq!(placement(&mut alone), Some(Placement::FailSafe));
 }
 
 #[test]

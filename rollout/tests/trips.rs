@@ -94,7 +94,7 @@ fn a_trip_that_the_guards_forgive_holds_the_release_and_is_armed_again_ever_late
         let run = canary.phase.run().unwrap();
         assert_eq!(run.step, step, "it did not advance");
         assert!(waits[round] < 20 || matches!(run.hold, Some(Hold::Fuse { .. })), "{:?}", run.hold);
-        assert!(canary.epoch > epoch && !canary.epoch.is_cut());
+        assert!(canary.epoch > epoch && !canary.epoch.is_abort());
         net.calm(Millis(300));
         assert!(net.route_bad(1, &web, 300, |_, _| false) > 10, "armed again");
     }

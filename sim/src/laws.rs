@@ -80,7 +80,7 @@ impl Laws {
         let running = canary.and_then(attempt);
         for command in commands {
             if let Command::Push(entry) = command
-                && let Some(attempt) = if entry.epoch.is_cut() { before } else { running.as_ref() }
+                && let Some(attempt) = if entry.epoch.is_abort() { before } else { running.as_ref() }
             {
                 self.issued.insert(entry.epoch, attempt.clone());
             }
@@ -131,7 +131,7 @@ impl Laws {
             ToWorker::Entry(entry) if seen.held.as_ref().is_none_or(|(held, _)| entry.epoch > *held) => {
                 seen.held = Some((entry.epoch, entry.routing.clone()));
                 let Some(attempt) = self.issued.get(&entry.epoch) else { return };
-                if entry.epoch.is_cut() {
+                if entry.epoch.is_abort() {
                     seen.cuts.insert(attempt.clone());
                 } else if has_split(entry.routing.as_ref()) && seen.cuts.contains(attempt) {
                     let detail = format!("worker {worker} is given epoch {} of {attempt:?}", entry.epoch.0);

@@ -112,7 +112,7 @@ fn each_rule_is_named_with_field_and_value() {
         ("certificate: { minDwell: 48h }", "spec.analysis.certificate.minDwell", "172800s"),
         ("certificate: { undecided: { after: 0s } }", "spec.analysis.certificate.undecided.after", "0s"),
         ("certificate: { noData: { then: abort } }", "spec.analysis.certificate.noData.then", "fail"),
-        ("advance: certificate\ngates: notify", "spec.analysis.advance", "nothing to certify"),
+        ("advance: certificate\nguards: notify", "spec.analysis.advance", "nothing to certify"),
         ("advance: sometimes", "spec.analysis.advance", "interval"),
     ] {
         let told = refused(lines);

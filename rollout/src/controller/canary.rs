@@ -268,9 +268,9 @@ impl Canary {
     }
 
     /// Issues a new entry if the routing that follows from plan and phase is not the one in force.
-    pub fn issue(&mut self, is_cut: bool) -> Option<Entry> {
+    pub fn issue(&mut self, is_abort: bool) -> Option<Entry> {
         let routing = Routing { scope: self.plan.scope.clone(), primary: self.primary().clone(), split: self.split() };
-        self.issue_routing(Some(routing), is_cut)
+        self.issue_routing(Some(routing), is_abort)
     }
 
     /// Issues the last entry, after which its requests are none of ours; its manifest is gone.
@@ -278,19 +278,19 @@ impl Canary {
         self.issue_routing(None, false)
     }
 
-    fn issue_routing(&mut self, routing: Option<Routing>, is_cut: bool) -> Option<Entry> {
+    fn issue_routing(&mut self, routing: Option<Routing>, is_abort: bool) -> Option<Entry> {
         if routing == self.issued {
             return None;
         }
         self.issued = routing;
         // Any entry arms whatever has tripped.
         self.rearming.done(false);
-        self.epoch = if is_cut { self.epoch.next_abort() } else { self.epoch.next() };
+        self.epoch = if is_abort { self.epoch.next_abort() } else { self.epoch.next() };
         let entry = self.entry();
         if let Some(split) = entry.routing.as_ref().and_then(|routing| routing.split.as_ref()) {
             self.evidence.weigh(self.epoch, split.weight);
         }
-        if is_cut {
+        if is_abort {
             self.last_abort = Some(entry.clone());
         }
         Some(entry)
@@ -298,15 +298,15 @@ impl Canary {
 
     /// The entry that cut the release which failed last: what a worker may hear before anything is stored. The entry in
     /// force may be a later one that is not stored yet, and would be issued again with another meaning after a crash.
-    pub fn cut(&self) -> Option<&Entry> {
+    pub fn abort_entry(&self) -> Option<&Entry> {
         self.last_abort.as_ref().filter(|_| matches!(self.phase, Phase::Failed(..)))
     }
 
     /// Whether a worker that has `epoch` in force knows of something that is not in the journal: a later entry, or a cut
     /// of the release in progress.
     pub fn has_lost(&self, epoch: Epoch) -> bool {
-        let is_lost_cut = epoch.is_cut() && epoch >= self.evidence.since() && self.phase.run().is_some();
-        epoch > self.epoch || is_lost_cut
+        let is_lost_abort = epoch.is_abort() && epoch >= self.evidence.since() && self.phase.run().is_some();
+        epoch > self.epoch || is_lost_abort
     }
 
     /// Makes the next entry greater than `epoch`, and due whatever the routing.

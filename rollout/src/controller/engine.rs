@@ -262,7 +262,7 @@ impl Controller {
         if let Some((release, _)) = taken.phase.latest() {
             canary.releases = canary.releases.max(release.0);
         }
-        let is_cut = canary.phase.run().is_some() && matches!(taken.phase, Phase::Failed(..));
+        let is_abort = canary.phase.run().is_some() && matches!(taken.phase, Phase::Failed(..));
         let standing = Standing::of(&canary.phase);
         canary.workers = self.fleet.expected(now);
         let (events, asked) = canary.take(taken, now);
@@ -279,7 +279,7 @@ impl Controller {
         {
             canary.follow(plan);
         }
-        self.push(id, is_cut, out);
+        self.push(id, is_abort, out);
         self.end_calls(id, calls_before, out);
         self.note_news(id, standing, out);
         // Traffic moves before anybody is called or told.
@@ -297,13 +297,13 @@ impl Controller {
 
     /// Issues the entry that follows from the state. A cut leaves before it is stored, nothing else does: so a worker
     /// that knows of one the journal does not proves a lost cut (see [`Epoch::next_abort`], [`Cause::LostAbort`]).
-    fn push(&mut self, id: &CanaryId, is_cut: bool, out: &mut Output) {
+    fn push(&mut self, id: &CanaryId, is_abort: bool, out: &mut Output) {
         let is_taken = self.canaries.get(id).is_some_and(|canary| self.in_lane_of(canary).is_some());
-        let Some(canary) = self.canaries.get_mut(id).filter(|_| is_cut || !is_taken) else {
+        let Some(canary) = self.canaries.get_mut(id).filter(|_| is_abort || !is_taken) else {
             return;
         };
-        if let Some(entry) = canary.issue(is_cut) {
-            let list = if is_cut { &mut out.urgent } else { &mut out.stored };
+        if let Some(entry) = canary.issue(is_abort) {
+            let list = if is_abort { &mut out.urgent } else { &mut out.stored };
             list.push(Command::Push(Box::new(entry)));
         }
     }

@@ -37,7 +37,7 @@ impl Epoch {
     }
 
     /// Whether a cut has it.
-    pub const fn is_cut(self) -> bool {
+    pub const fn is_abort(self) -> bool {
         self.0 % 2 == 1
     }
 }

@@ -86,8 +86,8 @@ impl Worker {
         let Candidate { entry, routing, is_stray, issued: lanes_cookie } =
             pick_candidate(&self.table, found, request, draw);
         // Placed by nobody's draw: counted as such, it would look as if the split were wrong.
-        let is_cut = is_stray || (routing.split.is_some() && self.is_cut(entry, now.to_millis()));
-        let Route { version, placement, issued } = if is_cut {
+        let is_failed_safe = is_stray || (routing.split.is_some() && self.is_failed_safe(entry, now.to_millis()));
+        let Route { version, placement, issued } = if is_failed_safe {
             Route { version: Version::Primary, placement: Placement::FailSafe, issued: None }
         } else {
             route(routing, request, draw)
@@ -95,7 +95,7 @@ impl Worker {
         let mirroring = routing
             .split
             .as_ref()
-            .filter(|split| version == Version::Primary && !is_cut && split.mirror > WeightPpm::ZERO);
+            .filter(|split| version == Version::Primary && !is_failed_safe && split.mirror > WeightPpm::ZERO);
         let mirror = match mirroring.filter(|split| is_mirrored(split, self.draws.next())) {
             Some(split) => HeaderEdit::Set(split.canary.clone()),
             None => unmirrored,
@@ -281,7 +281,7 @@ impl Worker {
     pub fn weights(&self, now: Millis) -> impl Iterator<Item = (&CanaryId, Epoch, WeightPpm)> {
         self.table.entries().map(move |entry| {
             let split = entry.routing.as_ref().and_then(|routing| Some((&routing.scope, routing.split.as_ref()?)));
-            let split = split.filter(|_| !self.is_cut(entry, now));
+            let split = split.filter(|_| !self.is_failed_safe(entry, now));
             let weight = split.map_or(WeightPpm::ZERO, |(scope, split)| scope.of_all(split.weight));
             (&entry.canary, entry.epoch, weight)
         })
@@ -343,7 +343,7 @@ impl Worker {
     }
 
     /// Whether the canary gets nothing although its entry may say otherwise.
-    fn is_cut(&self, entry: &Entry, now: Millis) -> bool {
+    fn is_failed_safe(&self, entry: &Entry, now: Millis) -> bool {
         let number = self.numbers.get(&entry.canary);
         self.is_lease_over(entry, now) || number.is_some_and(|number| self.fuses.is_tripped(*number))
     }

@@ -196,7 +196,7 @@ impl ReportSender {
     }
 
     /// Numbers a delta and keeps it until it is acknowledged.
-    pub fn cut(&mut self, delta: Delta, now: Millis) -> Report {
+    pub fn next(&mut self, delta: Delta, now: Millis) -> Report {
         self.last_number = self.last_number.saturating_add(1);
         self.sent_at = now;
         let Delta { strata, watermarks, trips } = delta;
@@ -236,13 +236,13 @@ mod tests {
     #[test]
     fn a_report_is_kept_until_its_own_ack() {
         let mut sender = ReportSender::default();
-        let first = sender.cut(Delta::default(), Millis(5));
+        let first = sender.next(Delta::default(), Millis(5));
         assert!(!sender.is_free());
         sender.acked(7);
         assert_eq!(sender.again(Millis(9)), Some(first.clone()));
         assert_eq!(sender.waiting(Millis(10)), Some(Millis(1)));
         sender.acked(first.number);
         assert!(sender.is_free());
-        assert_eq!(sender.cut(Delta::default(), Millis(11)).number, 2);
+        assert_eq!(sender.next(Delta::default(), Millis(11)).number, 2);
     }
 }

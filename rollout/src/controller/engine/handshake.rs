@@ -26,9 +26,9 @@ impl Controller {
         for canary in self.canaries.values() {
             let send = |entry| Command::Send(conn, ToWorker::Entry(Box::new(entry)));
             // A cut must reach a worker that comes back even while nothing can be stored.
-            out.urgent.extend(canary.cut().cloned().map(send));
+            out.urgent.extend(canary.abort_entry().cloned().map(send));
             let entry = canary.entry();
-            if canary.cut().is_none_or(|cut| cut.epoch != entry.epoch) {
+            if canary.abort_entry().is_none_or(|cut| cut.epoch != entry.epoch) {
                 out.stored.push(send(entry));
             }
         }
@@ -49,10 +49,10 @@ impl Controller {
             return;
         }
         canary.continue_above(epoch);
-        let is_cut = matches!(canary.phase, Phase::Failed(..));
+        let is_abort = matches!(canary.phase, Phase::Failed(..));
         // Refused where there is nothing to cut; the worker must hear what is in force all the same.
         if self.input(id, Input::Abort(Cause::LostAbort { node: node.to_owned() }), now, out).is_err() {
-            self.push(id, is_cut, out);
+            self.push(id, is_abort, out);
         }
     }
 }

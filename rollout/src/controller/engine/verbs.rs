@@ -13,8 +13,8 @@ impl Controller {
     pub(super) fn ask(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) {
         let answer = self.asked(id, verb, now, out);
         // A cut is in force with those who heard of it, whatever a crash forgets; nothing else is.
-        let is_cut = |command: &Command| matches!(command, Command::Push(entry) if entry.canary == *id);
-        out.reply_at_once = answer.is_err() || out.urgent.iter().any(is_cut);
+        let is_abort = |command: &Command| matches!(command, Command::Push(entry) if entry.canary == *id);
+        out.reply_at_once = answer.is_err() || out.urgent.iter().any(is_abort);
         out.reply = Some(answer);
     }
 

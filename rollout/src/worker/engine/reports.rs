@@ -32,7 +32,7 @@ impl Worker {
             // What is left for the next report would belong to slots that this one calls complete.
             let watermarks = if self.tally.is_empty() { self.watermarks(now) } else { Vec::new() };
             let delta = Delta { strata, watermarks, trips: self.fuses.take_news() };
-            return Some(WorkerAction::Send(ToAgent::Report(self.sender.cut(delta, now))));
+            return Some(WorkerAction::Send(ToAgent::Report(self.sender.next(delta, now))));
         }
         if now.since(self.sent_at) < IDLE_EVERY {
             return None;
