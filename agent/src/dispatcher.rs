@@ -86,8 +86,10 @@ impl Outside {
             }
             Command::Query { canary, call, metric } => self.query(handle.clone(), canary, call, *metric),
             Command::EndCalls { canary, calls } => calls.iter().for_each(|call| self.under_way.end(&canary, *call)),
-            Command::TellHook { canary, hook, payload } => self.tell(&canary, hook, payload),
-            Command::Alert { canary, alert, revision, told } => self.alert(canary, &alert, revision, told),
+            Command::NotifyHook { canary, hook, payload } => self.tell(&canary, hook, payload),
+            Command::Alert { canary, alert, revision, notification } => {
+                self.alert(canary, &alert, revision, notification);
+            }
             Command::Send(..) | Command::Push(_) | Command::Close(_) | Command::Announce(..) => {}
         }
     }

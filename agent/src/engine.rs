@@ -313,7 +313,7 @@ impl Engine {
                 self.waiting.end_calls(&canary, &calls);
                 self.outside.perform(Command::EndCalls { canary, calls }, &self.handle);
             }
-            Command::CallHook { .. } | Command::Query { .. } | Command::TellHook { .. } | Command::Alert { .. } => {
+            Command::CallHook { .. } | Command::Query { .. } | Command::NotifyHook { .. } | Command::Alert { .. } => {
                 self.outside.perform(command, &self.handle);
             }
             Command::Announce(canary, event) => {

@@ -42,7 +42,7 @@ fn a_promotion_is_told_what_to_deploy_and_an_event_what_happened() {
     let mut said: Vec<(String, BTreeMap<String, String>)> = Vec::new();
     for (n, event) in events.into_iter().enumerate() {
         for command in controller.handle(event, Millis(1_000 * n as u64)).stored {
-            if let Command::CallHook { hook, payload, .. } | Command::TellHook { hook, payload, .. } = command {
+            if let Command::CallHook { hook, payload, .. } | Command::NotifyHook { hook, payload, .. } = command {
                 said.push((hook.name, payload.metadata));
             }
         }

@@ -61,8 +61,8 @@ impl Scene {
     }
 
     fn words(&self) -> Vec<String> {
-        let run = self.controller.canary(&id("web")).unwrap().phase.run().unwrap();
-        let Some(Hold::Approval { refused, .. }) = &run.hold else { panic!("{:?}", run.hold) };
+        let hold = self.controller.canary(&id("web")).unwrap().phase.hold();
+        let Some(Hold::Approval { refused, .. }) = hold else { panic!("{hold:?}") };
         let words = refused.iter().map(|one| match &one.why {
             Reason::Refused(words) => words.clone(),
             why => panic!("{why:?}"),

@@ -262,7 +262,7 @@ fn an_answer_for_one_looks_at_no_other_whose_record_would_not_know_of_it() {
     let good = report(shop.number, &id("cart"), epoch, [counts(90, 0, 0), counts(10, 0, 0)]);
     shop.happen(Event::Reported(Conn(1), good));
     shop.now = shop.now.plus(Millis(1_000));
-    let step = |shop: &Shop, name: &str| shop.phase(name).run().unwrap().step;
+    let step = |shop: &Shop, name: &str| shop.phase(name).steps();
     let run = shop.phase("web.blue").run().unwrap();
     let call = CallId { release: run.release, round: run.round, callee: Callee::Hook(0) };
     shop.happen(Event::Reply { canary: id("web.blue"), call, reply: Reply::Hook(Ok(())) });

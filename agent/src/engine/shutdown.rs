@@ -48,5 +48,5 @@ impl Engine {
 
 /// Whether it says what happened, rather than what is.
 const fn tells(command: &Command) -> bool {
-    matches!(command, Command::TellHook { .. } | Command::Alert { .. } | Command::Announce(..))
+    matches!(command, Command::NotifyHook { .. } | Command::Alert { .. } | Command::Announce(..))
 }

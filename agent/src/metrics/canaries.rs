@@ -147,10 +147,10 @@ impl Families {
 }
 
 fn reason(phase: &Phase) -> Option<&'static str> {
-    if matches!(phase, Phase::Promoting(_, Awaiting::Confirmation { .. })) {
+    if matches!(phase.awaiting(), Some(Awaiting::Confirmation { .. })) {
         return Some("confirmation");
     }
-    Some(match phase.run()?.hold.as_ref()? {
+    Some(match phase.hold()? {
         Hold::NoTraffic => "no-traffic",
         Hold::Undecided => "undecided",
         Hold::Unsupported => "unsupported",

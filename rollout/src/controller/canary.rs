@@ -1,14 +1,12 @@
 //! One managed canary: its plan, where it stands, what is known of its traffic, and the table entry that follows.
 
-mod clocks;
-
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::names::{CanaryId, Revision, Upstream};
 use crate::base::time::Millis;
-use crate::controller::rearm::{Rearming, fuse_plan, shares};
+use crate::controller::rearm::Rearming;
 use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::evidence::Evidence;
 use crate::judgement::guards::GuardsVerdict;
@@ -16,14 +14,28 @@ use crate::release::approvals::Approvals;
 use crate::release::inquiry::{Callee, Objection, Reason};
 use crate::release::integrations::{Hook, HookKind, HookTarget};
 use crate::release::machine::{self, Context, Effect, Step};
-use crate::release::phase::{Awaiting, Cause, HistoryEvent, Hold, Note, Phase, ReleaseId, Run};
+use crate::release::phase::{Awaiting, Cause, HistoryEvent, Hold, Note, Phase, ReleaseId};
 use crate::release::plan::{Advance, Plan, Promotion};
-use crate::routing::table::{Entry, Epoch, Routing, Split, WeightPpm};
-use crate::worker::api::REPORT_EVERY;
+use crate::routing::table::{Entry, Epoch, Routing, WeightPpm};
 use crate::worker::tally::Counts;
 
 /// Most events of history kept per canary; the oldest go first.
 const MAX_HISTORY: usize = 1000;
+
+/// The entry that follows from plan and phase.
+mod entry;
+
+/// When things are due.
+mod clocks;
+
+/// What taking a step leads to outside the canary.
+#[derive(Debug)]
+pub struct Taken {
+    /// To be announced.
+    pub events: Vec<HistoryEvent>,
+    /// To be called.
+    pub asked: Vec<Callee>,
+}
 
 /// A canary and all its state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,11 +75,11 @@ pub struct Canary {
     /// Workers among which the fuses' alpha is shared; never fewer within a release.
     #[serde(default)]
     fuse_shares: u32,
-    /// Workers live or expected back, as of the last step.
-    #[serde(default)]
-    pub workers: usize,
+    /// The routing in force; `None` before the first entry, and after the last.
     issued: Option<Routing>,
-    /// The entry that last took traffic away at once.
+    /// Whether an entry is due although it may say what the one in force says.
+    is_entry_due: bool,
+    /// The entry of the last abort.
     last_abort: Option<Entry>,
 }
 
@@ -86,13 +98,13 @@ impl Canary {
             evidence: Evidence::default(),
             verdict: None,
             certificate: None,
-            slot: MIN_SLOT,
+            slot: entry::MIN_SLOT,
             step_since: Epoch::default(),
             history: VecDeque::new(),
             rearming: Rearming::default(),
             fuse_shares: 0,
-            workers: 0,
             issued: None,
+            is_entry_due: false,
             last_abort: None,
         }
     }
@@ -135,12 +147,7 @@ impl Canary {
 
     /// The canary's share of its service's traffic, as the plan and phase mean it.
     pub fn weight(&self) -> WeightPpm {
-        self.phase.judged().map_or(WeightPpm::ZERO, |run| machine::weight(&self.plan, run))
-    }
-
-    /// The entry in force.
-    pub fn entry(&self) -> Entry {
-        Entry { canary: self.plan.id.clone(), epoch: self.epoch, routing: self.issued.clone() }
+        machine::weight(&self.plan, self.phase.step())
     }
 
     /// What the machine's next step stands on; `hold` is why it may not advance.
@@ -148,42 +155,27 @@ impl Canary {
         Context { plan: &self.plan, approvals: &self.approvals, promoted: self.promoted.as_ref(), hold }
     }
 
-    /// Takes one step's outcome: phase, effects, history. Returns the events to announce and who is to be asked.
-    pub fn take(&mut self, step: Step, now: Millis) -> (Vec<HistoryEvent>, Vec<Callee>) {
-        let steps = [&self.phase, &step.phase].map(|phase| phase.run().map(|run| (run.release, run.step)));
-        self.phase = step.phase;
-        if steps[0] != steps[1] {
-            self.slot = slot_length(self.evidence.per_second(now), self.plan.scope.within(self.weight()));
-            self.share_fuse(steps[0].map(|(release, _)| release));
-            self.step_since = self.epoch.next();
-            self.certificate = None;
-            // A step has an entry of its own, though it says the same: that tells its requests from those before.
-            if steps[1].is_some_and(|(_, step)| step > 0) {
-                self.issued = None;
-            }
+    /// Takes one step's outcome while so many workers are live or expected back. An entry may follow: see
+    /// [`issue`](Self::issue).
+    pub fn take(&mut self, step: Step, workers: usize, now: Millis) -> Taken {
+        let Step { phase, mut notes, effects } = step;
+        let before = self.place();
+        self.phase = phase;
+        if let Some((release, _)) = self.phase.latest() {
+            // Before the history, whose events are this release's from here on.
+            self.releases = self.releases.max(release.0);
         }
-        let is_aborted = step.notes.iter().any(|note| matches!(note, Note::Aborted(_)));
-        if let Phase::Failed(_, Cause::Rollback { name }) = &self.phase
-            && is_aborted
-        {
-            // Left open it would roll back the next attempt at the same revision too.
-            self.approvals.close(name);
+        if self.place() != before {
+            // Before the effects: the slots' length follows from the traffic so far, which a new release forgets.
+            self.begin_step(before.map(|(release, _)| release), workers, now);
         }
-        if matches!(&self.phase, Phase::Failed(_, Cause::NotChosen { .. })) && is_aborted {
-            // The choice was made: what was approved before it may not promote the next attempt against it.
-            self.close_choices();
+        if notes.iter().any(|note| matches!(note, Note::Aborted(_))) {
+            self.close_spent_gates();
         }
-        let mut notes = step.notes;
         let mut asked = Vec::new();
-        for effect in step.effects {
+        for effect in effects {
             match effect {
-                Effect::BeginEvidence => {
-                    self.evidence.begin_release(self.epoch.next(), self.plan.longest_window(), &self.plan.guards);
-                    self.verdict = None;
-                    if let Some((_, revision)) = self.phase.latest() {
-                        self.approvals.bind(revision);
-                    }
-                }
+                Effect::BeginEvidence => self.begin_evidence(),
                 Effect::Ask(callees) => asked.extend(callees),
                 Effect::SwapRoles => {
                     self.swapped = !self.swapped;
@@ -192,14 +184,39 @@ impl Canary {
                 Effect::Promoted(revision) => self.promoted = Some(revision),
             }
         }
-        (notes.into_iter().map(|note| self.record(note, now)).collect(), asked)
+        // Last: each event carries the share that the canary has after all of it.
+        Taken { events: notes.into_iter().map(|note| self.record(note, now)).collect(), asked }
     }
 
-    fn close_choices(&mut self) {
-        let of_promotion = |hook: &&Hook| hook.kind == HookKind::ConfirmPromotion;
-        self.plan.outside.hooks.iter().filter(of_promotion).for_each(|hook| {
-            self.approvals.close(&hook.name);
-        });
+    /// Which step of which release.
+    fn place(&self) -> Option<(ReleaseId, usize)> {
+        self.phase.run().map(|run| (run.release, self.phase.steps()))
+    }
+
+    /// Counts afresh, under the entries that are issued from now on.
+    fn begin_evidence(&mut self) {
+        self.evidence.begin_release(self.next_epoch(), self.plan.longest_window(), &self.plan.guards);
+        self.verdict = None;
+        if let Some((_, revision)) = self.phase.latest() {
+            self.approvals.bind(revision);
+        }
+    }
+
+    /// Gates that have had their effect: left open they would have it on the next attempt at the same revision too.
+    fn close_spent_gates(&mut self) {
+        match &self.phase {
+            Phase::Failed(_, Cause::Rollback { name }) => {
+                self.approvals.close(name);
+            }
+            // The choice was made: what was approved before it may not promote the next attempt against it.
+            Phase::Failed(_, Cause::NotChosen { .. }) => {
+                let of_promotion = |hook: &&Hook| hook.kind == HookKind::ConfirmPromotion;
+                self.plan.outside.hooks.iter().filter(of_promotion).for_each(|hook| {
+                    self.approvals.close(&hook.name);
+                });
+            }
+            _ => {}
+        }
     }
 
     /// Writes one note into the history.
@@ -217,7 +234,7 @@ impl Canary {
         self.phase.ended().is_some_and(|ended| self.promoted.as_ref() != Some(&ended.revision))
     }
 
-    /// Who it is that a question went to, where that is a hook.
+    /// The hook that a question went to, if it went to one.
     pub fn hook(&self, callee: Callee) -> Option<&Hook> {
         match (callee, &self.plan.promotion) {
             (Callee::Hook(n), _) => self.plan.outside.hooks.get(n),
@@ -228,8 +245,8 @@ impl Canary {
 
     /// Those whose answer is awaited.
     pub fn unanswered(&self) -> Vec<Callee> {
-        let open = self.phase.run().and_then(|run| run.inquiry.as_ref()).map(|inquiry| inquiry.open.clone());
-        let promotion = matches!(self.phase, Phase::Promoting(_, Awaiting::Hook)).then_some(Callee::Promotion);
+        let open = self.phase.inquiry().map(|inquiry| inquiry.open.clone());
+        let promotion = (self.phase.awaiting() == Some(&Awaiting::Hook)).then_some(Callee::Promotion);
         open.unwrap_or_default().into_iter().chain(promotion).collect()
     }
 
@@ -239,106 +256,25 @@ impl Canary {
         self.plan.outside.hooks.iter().filter(is_gate).map(|hook| hook.name.as_str())
     }
 
-    /// Why the release stands still, without the gates that were opened since: one that waits for an approval is told of
-    /// it by its next look, which may find its requests wanting. Nobody is left to refuse then.
+    /// Why the release stands still, without the gates that were opened since: a release that waits for an approval learns
+    /// of it by its next look, which may find its requests wanting. Nobody is left to refuse then.
     pub fn standing_hold(&self, now: Millis) -> Option<Hold> {
-        let run = self.phase.run()?;
-        let Some(Hold::Approval { purpose, refused }) = &run.hold else { return run.hold.clone() };
+        let (run, hold) = (self.phase.run()?, self.phase.hold()?);
+        let Hold::Approval { purpose, refused } = hold else { return Some(hold.clone()) };
         let is_open = |gate: &str| self.approvals.of(gate, Some(&run.revision), now).is_some();
         let stands = |one: &&Objection| one.why != Reason::Closed || !is_open(&one.name);
         Some(Hold::Approval { purpose: *purpose, refused: refused.iter().filter(stands).cloned().collect() })
     }
 
-    /// Makes what waits for this stored gate due now; whether anything does.
-    pub fn hurry(&mut self, gate: &str, now: Millis) -> bool {
-        let waits = |run: &&Run| match &run.hold {
-            Some(Hold::Approval { refused, .. }) => {
-                refused.iter().any(|objection| objection.name == gate && objection.why == Reason::Closed)
-            }
-            _ => false,
-        };
-        let Some(run) = self.phase.run().filter(|run| run.inquiry.is_none()).filter(waits) else { return false };
-        self.phase = self.phase.with_run(Run { gate_at: now, ..run.clone() });
-        true
-    }
-
-    /// Whether the entry in force sends, or copies, requests to the canary.
-    pub fn is_splitting(&self) -> bool {
-        self.issued.as_ref().is_some_and(|routing| routing.split.is_some())
-    }
-
-    /// Issues a new entry if the routing that follows from plan and phase is not the one in force.
-    pub fn issue(&mut self, is_abort: bool) -> Option<Entry> {
-        let routing = Routing { scope: self.plan.scope.clone(), primary: self.primary().clone(), split: self.split() };
-        self.issue_routing(Some(routing), is_abort)
-    }
-
-    /// Issues the last entry, after which its requests are none of ours; its manifest is gone.
-    pub fn withdraw(&mut self) -> Option<Entry> {
-        self.issue_routing(None, false)
-    }
-
-    fn issue_routing(&mut self, routing: Option<Routing>, is_abort: bool) -> Option<Entry> {
-        if routing == self.issued {
-            return None;
+    /// A stored gate was opened: makes due now what waits for it; whether anything does.
+    pub fn make_gate_due(&mut self, gate: &str, now: Millis) -> bool {
+        let is_this = |objection: &Objection| objection.name == gate && objection.why == Reason::Closed;
+        let is_awaited = self.phase.inquiry().is_none()
+            && matches!(self.phase.hold(), Some(Hold::Approval { refused, .. }) if refused.iter().any(is_this));
+        if let Some(on_step) = self.phase.on_step_mut().filter(|_| is_awaited) {
+            on_step.gate_at = now;
         }
-        self.issued = routing;
-        // Any entry arms whatever has tripped.
-        self.rearming.done(false);
-        self.epoch = if is_abort { self.epoch.next_abort() } else { self.epoch.next() };
-        let entry = self.entry();
-        if let Some(split) = entry.routing.as_ref().and_then(|routing| routing.split.as_ref()) {
-            self.evidence.weigh(self.epoch, split.weight);
-        }
-        if is_abort {
-            self.last_abort = Some(entry.clone());
-        }
-        Some(entry)
-    }
-
-    /// The entry that cut the release which failed last: what a worker may hear before anything is stored. The entry in
-    /// force may be a later one that is not stored yet, and would be issued again with another meaning after a crash.
-    pub fn abort_entry(&self) -> Option<&Entry> {
-        self.last_abort.as_ref().filter(|_| matches!(self.phase, Phase::Failed(..)))
-    }
-
-    /// Whether a worker that has `epoch` in force knows of something that is not in the journal: a later entry, or a cut
-    /// of the release in progress.
-    pub fn has_lost(&self, epoch: Epoch) -> bool {
-        let is_lost_abort = epoch.is_abort() && epoch >= self.evidence.since() && self.phase.run().is_some();
-        epoch > self.epoch || is_lost_abort
-    }
-
-    /// Makes the next entry greater than `epoch`, and due whatever the routing.
-    pub fn continue_above(&mut self, epoch: Epoch) {
-        self.epoch = self.epoch.max(epoch);
-        self.issued = None;
-    }
-
-    fn split(&self) -> Option<Split> {
-        let run = self.phase.judged()?;
-        // Blue/green sends nobody there before the switch.
-        let is_live = self.weight() > WeightPpm::ZERO || self.plan.is_live(run.step);
-        (run.step > 0 && is_live).then(|| Split {
-            canary: self.canary().clone(),
-            weight: self.plan.scope.within(self.weight()),
-            mirror: self.plan.stage(run.step).mirror,
-            rules: self.plan.rules.clone(),
-            sticky: self.plan.sticky.clone(),
-            salt: format!("{}#{}", self.plan.id, run.release.0),
-            slot: self.slot,
-            latency_limit: self.plan.guards.latency_limit(),
-            fuse: fuse_plan(&self.plan.guards, self.fuse_shares),
-        })
-    }
-
-    /// The next step's entry is about to be issued: among how many workers its fuses share alpha.
-    fn share_fuse(&mut self, before: Option<ReleaseId>) {
-        let is_new = self.phase.run().map(|run| run.release) != before;
-        if is_new {
-            self.rearming = Rearming::default();
-        }
-        self.fuse_shares = shares(self.workers).max(if is_new { 0 } else { self.fuse_shares });
+        is_awaited
     }
 
     /// Looks at the guards; returns the verdict when one has tripped.
@@ -354,9 +290,11 @@ impl Canary {
     pub fn certify(&mut self) -> Option<&CertificateVerdict> {
         let Advance::Certificate(certificate) = &self.plan.advance else { return None };
         // Copied requests prove nothing about users' own. A share of nothing, set by a person, proves nothing either.
-        let is_shared = |run: &Run| self.plan.stage(run.step).weight.max(self.weight()) > WeightPpm::ZERO;
-        let takes_requests = |run: &&Run| is_shared(run) || !self.plan.rules.is_empty();
-        self.phase.judged().filter(|run| run.step > 0).filter(takes_requests)?;
+        let stage = self.plan.stage(self.phase.step()?.number.get());
+        let is_shared = stage.weight.max(self.weight()) > WeightPpm::ZERO;
+        if !is_shared && self.plan.rules.is_empty() {
+            return None;
+        }
         self.certificate = Some(certificate.certify(&self.plan.guards, &self.on_step()));
         self.certificate.as_ref()
     }
@@ -365,19 +303,4 @@ impl Canary {
     pub fn on_step(&self) -> Counts {
         self.evidence.canary_since(self.step_since)
     }
-}
-
-/// Shortest slot: as long as workers take between two reports.
-const MIN_SLOT: Millis = REPORT_EVERY;
-/// Longest slot: what a comparison may lag behind.
-const MAX_SLOT: Millis = Millis(10_000);
-/// Requests expected of the smaller side in one slot; fewer waste information (docs/statistics.md, section 2).
-const EXPECTED_IN_SLOT: f64 = 5.0;
-
-/// A slot's length for the traffic to be expected: fixed before the slot, from the past alone.
-fn slot_length(per_second: f64, weight: WeightPpm) -> Millis {
-    let share = weight.percent() / 100.0;
-    let smaller = per_second * share.min(1.0 - share);
-    let millis = EXPECTED_IN_SLOT * 1000.0 / smaller.max(f64::MIN_POSITIVE);
-    Millis((millis as u64).clamp(MIN_SLOT.0, MAX_SLOT.0))
 }

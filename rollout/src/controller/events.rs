@@ -40,11 +40,11 @@ pub enum Event {
         canary: CanaryId,
         /// To which question.
         call: CallId,
-        /// What was reply.
+        /// What.
         reply: Reply,
     },
-    /// To a canary, news of another version of the same service. Nobody sends it: it follows from the other's events, and
-    /// stands in records alone.
+    /// What another version of the same service means for a canary. Nobody sends it: it follows from the other's events,
+    /// and stands in records alone.
     Sibling(CanaryId, News),
     /// A deadline that [`Controller::deadline`](crate::controller::Controller::deadline) named has come.
     Timer,
@@ -106,7 +106,7 @@ pub enum Verb {
         /// Go on although this build cannot honour all the plan asks for.
         accept_unsupported: bool,
     },
-    /// Cut the canary.
+    /// Abort the release.
     Abort {
         /// Who asks.
         actor: Actor,
@@ -188,7 +188,7 @@ pub enum Verb {
     },
 }
 
-/// What a hook is told.
+/// What is sent to a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// The phase's name.
@@ -241,7 +241,7 @@ pub enum Command {
         /// What to ask.
         metric: Box<ExternalMetric>,
     },
-    /// End these calls and queries, whether under way or still to be made: nobody waits for them any more.
+    /// End these calls and queries, whether under way or still to be made: nobody awaits their answers any more.
     EndCalls {
         /// Whose.
         canary: CanaryId,
@@ -249,7 +249,7 @@ pub enum Command {
         calls: Vec<CallId>,
     },
     /// Call a hook whose answer changes nothing.
-    TellHook {
+    NotifyHook {
         /// Whose.
         canary: CanaryId,
         /// Whom to call.
@@ -266,9 +266,9 @@ pub enum Command {
         /// What is brought, if a release is on or has ended.
         revision: Option<Revision>,
         /// What.
-        told: Notification,
+        notification: Notification,
     },
-    /// Tell logs, metrics and watchers.
+    /// For logs, metrics and watchers.
     Announce(CanaryId, Box<HistoryEvent>),
 }
 
@@ -355,14 +355,14 @@ pub struct Output {
     pub urgent: Vec<Command>,
     /// To be done when the event is stored.
     pub stored: Vec<Command>,
-    /// News of canaries for the other versions of their services, until the event is handled.
-    pub(crate) news: VecDeque<(CanaryId, News)>,
+    /// What the siblings of canaries must know, until the event is handled.
+    pub(crate) for_siblings: VecDeque<(CanaryId, News)>,
     /// Whether a lane may be free that a plan waits for: a release in one has ended or moved, or a canary has gone.
-    pub(crate) frees_lanes: bool,
-    /// What it meant for other versions of the same service. Done already; their records keep it.
-    pub followed: Vec<Event>,
+    pub(crate) is_lane_free: bool,
+    /// What it meant for other versions of the same service, as events of theirs. Handled already; their records keep them.
+    pub sibling_events: Vec<Event>,
     /// The answer, for [`Event::Requested`].
     pub reply: Option<Result<Done, Refused>>,
-    /// Whether the answer may be given before the event is stored: it refuses, or the release is cut already.
+    /// Whether the answer may be given before the event is stored: it refuses, or the release is aborted already.
     pub reply_at_once: bool,
 }

@@ -41,7 +41,7 @@ pub struct Peer {
     /// Its stream, while it has one.
     pub conn: Option<Conn>,
     /// When it last sent something that was stored, or went away.
-    pub heard_at: Millis,
+    pub last_seen_at: Millis,
     /// Requests started per version (primary, canary), those placed by match rules left out.
     pub placed: BTreeMap<CanaryId, (u64, u64)>,
     /// Fuses that are tripped, as far as it said.
@@ -111,7 +111,7 @@ impl Fleet {
             adopted: hello.adopted.into_iter().collect(),
             received,
             conn: Some(conn),
-            heard_at: now,
+            last_seen_at: now,
             placed,
             tripped,
         };
@@ -125,17 +125,17 @@ impl Fleet {
     pub fn disconnect(&mut self, conn: Conn, now: Millis) {
         if let Some(peer) = self.conns.remove(&conn).and_then(|incarnation| self.workers.get_mut(&incarnation)) {
             peer.conn = None;
-            peer.heard_at = now;
+            peer.last_seen_at = now;
         }
     }
 
     /// The agent restarted: every stream it knew is gone. The workers are expected back from now on, however long ago
-    /// the agent last heard them: it was the agent that was away.
+    /// the agent last saw them: it was the agent that was away.
     pub fn disconnect_all(&mut self, now: Millis) {
         self.conns.clear();
         for peer in self.workers.values_mut().filter(|peer| peer.conn.is_some()) {
             peer.conn = None;
-            peer.heard_at = now;
+            peer.last_seen_at = now;
         }
     }
 
@@ -180,20 +180,21 @@ impl Fleet {
     /// proxy is back with others: they say what its routes are now.
     pub fn serving_by_default(&self, service: &CanaryId, upstream: &Upstream, now: Millis) -> Option<&Peer> {
         let back: BTreeSet<&str> = self.live().map(|peer| peer.node.as_str()).filter(|node| !node.is_empty()).collect();
-        let is_expected = |peer: &Peer| now.since(peer.heard_at) <= EXPECTED_FOR && !back.contains(peer.node.as_str());
+        let is_expected =
+            |peer: &Peer| now.since(peer.last_seen_at) <= EXPECTED_FOR && !back.contains(peer.node.as_str());
         let known = |peer: &&Peer| peer.conn.is_some() || is_expected(peer);
         self.workers.values().filter(known).find(|peer| peer.default_upstream(service) == upstream.as_str())
     }
 
     /// Workers that are live or expected back.
     pub fn expected(&self, now: Millis) -> usize {
-        let is_away = |peer: &Peer| peer.conn.is_none() && now.since(peer.heard_at) > EXPECTED_FOR;
+        let is_away = |peer: &Peer| peer.conn.is_none() && now.since(peer.last_seen_at) > EXPECTED_FOR;
         self.workers.values().filter(|peer| !is_away(peer)).count()
     }
 
     /// A worker whose fuse for a canary is tripped, live or only just away: a stream that broke is no fuse that was armed.
     pub fn tripped(&self, canary: &CanaryId, now: Millis) -> Option<&Peer> {
-        let is_known = |peer: &&Peer| peer.conn.is_some() || now.since(peer.heard_at) < BACK_WITHIN;
+        let is_known = |peer: &&Peer| peer.conn.is_some() || now.since(peer.last_seen_at) < BACK_WITHIN;
         self.workers.values().filter(is_known).find(|peer| peer.tripped.contains_key(canary))
     }
 
@@ -204,15 +205,15 @@ impl Fleet {
 
     /// Workers that may still route by an entry before `epoch`: live ones that have not confirmed it, and those that went
     /// away less than `within` ago.
-    pub fn unheard(&self, canary: &CanaryId, epoch: Epoch, within: Millis, now: Millis) -> usize {
-        let away = self.workers.values().filter(|peer| peer.conn.is_none() && now.since(peer.heard_at) < within);
-        let unheard = away.filter(|peer| peer.adopted.get(canary).is_none_or(|adopted| *adopted < epoch));
-        self.behind(canary, epoch) + unheard.count()
+    pub fn unconfirmed(&self, canary: &CanaryId, epoch: Epoch, within: Millis, now: Millis) -> usize {
+        let away = self.workers.values().filter(|peer| peer.conn.is_none() && now.since(peer.last_seen_at) < within);
+        let unconfirmed = away.filter(|peer| peer.adopted.get(canary).is_none_or(|adopted| *adopted < epoch));
+        self.behind(canary, epoch) + unconfirmed.count()
     }
 
     /// Workers that went away at `since` or later and have not come back.
     pub fn lost_since(&self, since: Millis) -> usize {
-        self.workers.values().filter(|peer| peer.conn.is_none() && peer.heard_at >= since).count()
+        self.workers.values().filter(|peer| peer.conn.is_none() && peer.last_seen_at >= since).count()
     }
 
     fn forget_one(&mut self) {
@@ -220,7 +221,7 @@ impl Fleet {
             return;
         }
         let gone = self.workers.iter().filter(|(_, peer)| peer.conn.is_none());
-        if let Some(longest) = gone.min_by_key(|(_, peer)| peer.heard_at).map(|(incarnation, _)| *incarnation) {
+        if let Some(longest) = gone.min_by_key(|(_, peer)| peer.last_seen_at).map(|(incarnation, _)| *incarnation) {
             self.workers.remove(&longest);
         }
     }

@@ -1,4 +1,4 @@
-//! Who outside is asked and told, with what words: the commands that follow from questions and events.
+//! Who outside is asked and notified, with what words: the commands that follow from questions and events.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::release::phase::{HistoryEvent, Hold, Note, Phase, ReleaseId};
 use crate::release::text;
 
 /// The calls and queries that ask these.
-pub(crate) fn ask(canary: &Canary, callees: &[Callee]) -> Vec<Command> {
+pub(crate) fn calls(canary: &Canary, callees: &[Callee]) -> Vec<Command> {
     let Some(run) = canary.phase.run() else { return Vec::new() };
     let of = |callee: &Callee| {
         let call = CallId { release: run.release, round: run.round, callee: *callee };
@@ -32,29 +32,29 @@ pub(crate) fn ask(canary: &Canary, callees: &[Callee]) -> Vec<Command> {
     callees.iter().filter_map(of).collect()
 }
 
-/// Writes a note into a canary's history; who is told of it.
-pub(crate) fn noted(canary: &mut Canary, note: Note, now: Millis) -> Vec<Command> {
+/// Writes a note into a canary's history, and notifies of it.
+pub(crate) fn record(canary: &mut Canary, note: Note, now: Millis) -> Vec<Command> {
     let event = canary.record(note, now);
-    let told = tell(canary, &event);
+    let notified = notifications(canary, &event);
     let announced = Command::Announce(canary.plan.id.clone(), Box::new(event));
-    std::iter::once(announced).chain(told).collect()
+    std::iter::once(announced).chain(notified).collect()
 }
 
-/// The hooks and alerts that are told of an event.
-pub(crate) fn tell(canary: &Canary, event: &HistoryEvent) -> Vec<Command> {
+/// The hooks and alerts that are notified of an event.
+pub(crate) fn notifications(canary: &Canary, event: &HistoryEvent) -> Vec<Command> {
     let outside = &canary.plan.outside;
     let severity = severity(&event.note);
-    let told = Notification { at: event.at, severity, message: text::note(&event.note) };
+    let notification = Notification { at: event.at, severity, message: text::note(&event.note) };
     let is_end = matches!(event.note, Note::Succeeded { .. } | Note::Aborted(_));
-    let is_told = |hook: &&Hook| match hook.kind {
+    let is_notified = |hook: &&Hook| match hook.kind {
         HookKind::Event => true,
         HookKind::PostRollout => is_end,
         _ => false,
     };
-    let hooks = outside.hooks.iter().filter(is_told).map(|hook| Command::TellHook {
+    let hooks = outside.hooks.iter().filter(is_notified).map(|hook| Command::NotifyHook {
         canary: canary.plan.id.clone(),
         hook: hook.clone(),
-        payload: payload(canary, hook, Some(&told)),
+        payload: payload(canary, hook, Some(&notification)),
     });
     let is_alerting = is_alerting(&event.note) && !is_muted(canary, &event.note);
     let alerts = outside.alerts.iter().filter(|alert| is_alerting && alert.takes(severity));
@@ -62,7 +62,7 @@ pub(crate) fn tell(canary: &Canary, event: &HistoryEvent) -> Vec<Command> {
         canary: canary.plan.id.clone(),
         alert: alert.clone(),
         revision: revision(canary),
-        told: told.clone(),
+        notification: notification.clone(),
     });
     hooks.chain(alerts).collect()
 }
@@ -114,13 +114,13 @@ fn is_muted(canary: &Canary, note: &Note) -> bool {
     refused.iter().all(|objection| is_mute(&objection.name))
 }
 
-fn payload(canary: &Canary, hook: &Hook, told: Option<&Notification>) -> Payload {
+fn payload(canary: &Canary, hook: &Hook, notification: Option<&Notification>) -> Payload {
     let (release, revision) = (ReleaseId(canary.releases), revision(canary));
     let mut metadata = match &hook.target {
         HookTarget::Call(call) => call.metadata.clone(),
         HookTarget::Gate => BTreeMap::new(),
     };
-    match (hook.kind, told) {
+    match (hook.kind, notification) {
         // What it is to deploy; a manifest that gives these keys knows better what its receiver reads.
         (HookKind::Promotion, _) => {
             let revision = revision.as_ref().map_or_else(String::new, Revision::to_string);

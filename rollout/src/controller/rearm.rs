@@ -1,4 +1,4 @@
-//! The fuse as the agent sees it: what a worker may cut its own share by, and when one that did is armed again.
+//! The fuse as the agent sees it: by which test a worker stops its own share, and when one that did is armed again.
 //!
 //! A trip says that one worker saw what a canary within its limits shows with a small probability. The merged evidence
 //! decides: if the guards abort, there is nothing to arm. If not, the release stands still and gives that worker another
@@ -24,15 +24,16 @@ pub fn shares(expected: usize) -> u32 {
     expected.max(LEAST_WORKERS).next_power_of_two()
 }
 
-/// What each of so many workers may cut its own share by; `None` where no guard may abort. It looks at the canary alone, so
-/// a shared outage trips it even where the guards forgive that: then the release goes on when the agent has armed it again.
+/// The test by which each of so many workers stops its own share; `None` where no guard may abort. It looks at the canary
+/// alone, so a shared outage trips it even where the guards forgive that: then the release goes on when the agent has
+/// armed it again.
 pub fn fuse_plan(guards: &Guards, shares: u32) -> Option<FusePlan> {
-    let cutting = || guards.guards.iter().filter(|guard| guard.action == GuardAction::Abort).map(|guard| guard.rule);
-    let failed = cutting().find_map(|rule| match rule {
+    let aborting = || guards.guards.iter().filter(|guard| guard.action == GuardAction::Abort).map(|guard| guard.rule);
+    let failed = aborting().find_map(|rule| match rule {
         GuardRule::Slo { limit, .. } => Some(limit),
         GuardRule::Regression { .. } | GuardRule::Latency { .. } | GuardRule::LatencyRegression { .. } => None,
     });
-    let slow = cutting().find_map(|rule| match rule {
+    let slow = aborting().find_map(|rule| match rule {
         // Workers count as slow what one guard asks for; another guard's share would not fit that limit.
         GuardRule::Latency { limit, share } => (Some(limit) == guards.latency_limit()).then_some(share),
         GuardRule::Slo { .. } | GuardRule::Regression { .. } | GuardRule::LatencyRegression { .. } => None,

@@ -139,7 +139,7 @@ impl Recorder {
         let mut additions: Vec<Addition> =
             self.running.iter().filter_map(|(id, release)| Some(line(id, *release, now, about(&event, id)?))).collect();
         let output = controller.handle(event, now);
-        for event in &output.followed {
+        for event in &output.sibling_events {
             let concerned = self.running.iter().filter_map(|(id, release)| Some((id, *release, about(event, id)?)));
             additions.extend(concerned.map(|(id, release, event)| line(id, release, now, event)));
         }

@@ -15,7 +15,7 @@ use crate::controller::canary::Canary;
 use crate::controller::events::Event;
 use crate::record::rejudge::{Judged, Rejudge};
 use crate::record::{Closing, FORMAT, KIND, Line, Opening, closing};
-use crate::release::phase::{Cause, Note, Phase, ReleaseId, Run};
+use crate::release::phase::{Cause, Note, Phase, ReleaseId};
 use crate::release::plan::Plan;
 use crate::routing::table::Epoch;
 use crate::worker::messages::{Incarnation, Report};
@@ -207,9 +207,7 @@ impl Replay {
             ended: closing(&self.controller, &self.opening.canary, release),
             aborted_by_guards: false,
         };
-        if let Some(run) = canary.phase.run() {
-            begun.follow(canary, run, at, began);
-        }
+        begun.follow(canary, at, began);
         self.begun = Some(begun);
         Ok(())
     }
@@ -229,11 +227,10 @@ impl Replay {
         begun.ended = closing(&self.controller, &id, self.opening.release);
         match self.controller.canary(&id) {
             Some(canary) if begun.ended.is_none() => {
-                let run = canary.phase.run().cloned();
                 if is_resumed && matches!(canary.phase, Phase::Progressing(_)) {
                     begun.schedule(at);
                 }
-                run.iter().for_each(|run| begun.follow(canary, run, at, self.opening.began));
+                begun.follow(canary, at, self.opening.began);
             }
             _ => {}
         }
@@ -261,8 +258,8 @@ impl Begun {
     /// The checks that are due before an event: with the recorded ones where the interval is theirs, else at their own. A
     /// plan that advances on certificate makes none.
     fn check(&mut self, phase: &Phase, is_timer: bool, at: Millis) {
-        let Some(run) = judged(phase) else { return };
-        let ticks = is_timer && run.check_at <= at && self.recorded.has_checks();
+        let Some(check_at) = phase.step().and_then(|_| phase.check_at()) else { return };
+        let ticks = is_timer && check_at <= at && self.recorded.has_checks();
         if ticks {
             self.recorded.check(at);
         }
@@ -280,33 +277,34 @@ impl Begun {
     }
 
     fn fold(&mut self, id: &CanaryId, worker: Incarnation, report: &Report, phase: &Phase, at: Millis) {
-        let counts = judged(phase);
+        let step = phase.step();
         let is_about = report.strata.iter().any(|(stratum, _)| stratum.canary == *id);
         let step_of = |epoch| self.step_of.get(&epoch).copied();
         for rejudge in std::iter::once(&mut self.recorded).chain(&mut self.other) {
             rejudge.fold(id, worker, report, step_of, at);
             // As the controller does: after a report about this canary, while a release runs.
             if is_about && phase.run().is_some() {
-                rejudge.look(counts.is_some(), at);
+                rejudge.look(step.is_some(), at);
             }
-            if let Some(run) = counts {
-                rejudge.certify(run.step, at);
+            if let Some(step) = step {
+                rejudge.certify(step.number.get(), at);
             }
         }
     }
 
     /// Notes the step and the epoch that are in force now.
-    fn follow(&mut self, canary: &Canary, run: &Run, at: Millis, began: Millis) {
-        if run.step == 0 {
+    fn follow(&mut self, canary: &Canary, at: Millis, began: Millis) {
+        let step = canary.phase.steps();
+        if step == 0 {
             return;
         }
-        if self.step_of.insert(canary.epoch, run.step).is_none()
+        if self.step_of.insert(canary.epoch, step).is_none()
             && let Some(split) = canary.entry().routing.and_then(|routing| routing.split)
         {
             self.recorded.weigh(canary.epoch, split.weight);
             self.other.iter_mut().for_each(|other| other.weigh(canary.epoch, split.weight));
         }
-        if self.steps.last().is_some_and(|last| last.step == run.step) {
+        if self.steps.last().is_some_and(|last| last.step == step) {
             return;
         }
         if self.steps.is_empty() {
@@ -316,7 +314,7 @@ impl Begun {
         self.steps.iter_mut().next_back().into_iter().for_each(|last| last.to_ms = Some(from_ms));
         let weight_percent = canary.weight().percent();
         let (canary_requests, canary_failed, canary_slow) = (0, 0, 0);
-        let (step, to_ms) = (run.step, None);
+        let to_ms = None;
         self.steps.push(StepTaken {
             step,
             weight_percent,
@@ -334,9 +332,4 @@ impl Begun {
         let is_recorded = |own: &Millis| self.recorded.has_checks() && *own == self.recorded.plan().interval;
         self.check_at = interval.filter(|own| !is_recorded(own)).map(|own| at.plus(own));
     }
-}
-
-/// The run while it takes traffic and is judged.
-fn judged(phase: &Phase) -> Option<&Run> {
-    phase.judged().filter(|run| run.step > 0)
 }

@@ -1,5 +1,5 @@
-//! What a release asks of the outside, and what it hears. One question at a time; while it is open the release does not
-//! move, but its gates look at every report and cut it: nothing waits for a slow or dead answer but the next step.
+//! What a release asks of hooks and metric servers, and what they reply. One question at a time; while it is open the
+//! release does not move, but its guards look at every report and may abort it: only the next step waits for an answer.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ impl Purpose {
         }
     }
 
-    /// Everybody who is asked, in the plan's order.
+    /// All that are asked, in the plan's order.
     pub fn callees(self, plan: &Plan) -> Vec<Callee> {
         let asks = |kind| kind == self.kind() || (self == Self::Check && kind == HookKind::Rollback);
         let hooks = plan.outside.hooks.iter().enumerate().filter(|(_, hook)| asks(hook.kind));
@@ -44,7 +44,7 @@ impl Purpose {
         hooks.map(|(n, _)| Callee::Hook(n)).chain(metrics.map(Callee::Metric)).collect()
     }
 
-    /// Whether anybody must be called. Stored gates are not: a person who opens one is heard at once.
+    /// Whether anything must be called. Stored gates are not: one that a person opens has its effect at once.
     pub fn calls(self, plan: &Plan) -> bool {
         let is_called = |callee: &Callee| match callee {
             Callee::Hook(n) => plan.outside.hooks.get(*n).is_some_and(|hook| hook.target != HookTarget::Gate),
@@ -78,7 +78,7 @@ pub struct CallId {
     pub callee: Callee,
 }
 
-/// What was heard.
+/// What came back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reply {
@@ -94,11 +94,11 @@ pub enum Reply {
 pub struct Inquiry {
     /// Why.
     pub purpose: Purpose,
-    /// Who has not answered.
+    /// Those that have not answered.
     pub open: Vec<Callee>,
-    /// What spoke against it so far, in the order of the answers; gates are looked at when all have come.
+    /// What objected so far, in the order of the answers; gates are looked at when all have come.
     pub refused: Vec<Objection>,
-    /// When who has not answered counts as silent. Whoever calls gives up sooner; this is for calls that were lost.
+    /// When a missing answer counts as silence. The shell gives up on a call sooner; this is for calls that were lost.
     pub until: Millis,
 }
 

@@ -1,158 +1,100 @@
-//! judge -> step: the whole life of a release as one total function. Every phase answers every input.
+//! judge -> step: the whole life of a release as two total functions. [`request`] is what people and pipelines ask, and
+//! may be refused; [`apply`] is what has happened, and cannot be. Every phase answers both.
 
-use thiserror::Error;
-
-use crate::base::names::{Actor, ReleaseId, Revision};
 use crate::base::time::Millis;
-use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::guards::{GuardAction, GuardsVerdict};
-use crate::release::approvals::Approvals;
-use crate::release::inquiry::{Callee, Reply};
-use crate::release::phase::{Awaiting, Cause, Ended, Hold, Note, Phase, Run};
-use crate::release::plan::{Advance, Deadlines, Plan};
-use crate::release::threshold_checks::ChecksVerdict;
+use crate::release::phase::{Awaiting, Cause, Hold, Note, Phase, StepState, Underway};
+use crate::release::plan::{Advance, Deadlines, Plan, Promotion};
 use crate::routing::table::WeightPpm;
 
-mod advance;
+// In reading order: each uses only this file and those above it.
+
+/// What goes in and what comes out.
+mod step;
+
+/// Questions to the outside, and their answers.
 mod inquiry;
-mod on_certificate;
-mod on_check;
+
+/// What moves traffic.
+mod advance;
+
+/// Up to the first traffic.
 mod start;
-mod verbs;
+
+/// A tick in a release that advances by checks.
+mod on_check;
+
+/// A look in a release that advances on certificate.
+mod on_certificate;
+
+/// What people may do by hand.
+mod requests;
 
 pub use inquiry::resumed_inquiry;
+pub use step::{Context, Effect, Fact, Refusal, Request, Start, Step};
+use step::{abort, quiet, with_note};
 
 /// How long Finalising waits for workers that do not confirm; their lease ends the canary's share anyway.
 pub const FINALISE_WITHIN: Millis = Millis(10_000);
 
-/// What may happen to a canary.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// A person or pipeline begins a release.
-    Start {
-        /// Its number, if it is a new one.
-        release: ReleaseId,
-        /// What it brings.
-        revision: Revision,
-        /// Who.
-        actor: Actor,
-        /// Why.
-        reason: String,
-        /// Whether what this build cannot honour is accepted.
-        accept_unsupported: bool,
-    },
-    /// The release that ended last, once more under this number.
-    Retry(ReleaseId, Actor, String),
-    /// A check is due and says this.
-    Checked(ChecksVerdict),
-    /// A stored gate that it waits for was opened between two checks; one would say this now.
-    Opened(ChecksVerdict),
-    /// This step's requests prove this, in a release that advances on certificate.
-    Looked(CertificateVerdict),
-    /// A guard has tripped.
-    Tripped(GuardsVerdict),
-    /// Somebody who was asked in this round answered.
-    Reply(u64, Callee, Reply),
-    /// Abort.
-    Abort(Cause),
-    /// Skip the rest of the analysis.
-    Promote(Actor, String),
-    /// The primary runs the new version: says a person.
-    Confirm(Actor, String),
-    /// Stop advancing.
-    Pause(Actor, String),
-    /// Go on.
-    Resume(Actor, String),
-    /// Give the canary this share, and stay there.
-    SetWeight(WeightPpm, Actor, String),
-    /// Go on to the next step without its proof or approval.
-    Skip(Actor, String),
-    /// All live workers have adopted the epoch in force, or the deadline is over and this many have not.
-    Settled(usize),
-}
-
-/// What one step stands on besides the phase.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// The plan in force.
-    pub plan: &'a Plan,
-    /// Which stored gates are open.
-    pub approvals: &'a Approvals,
-    /// What the primary runs, as far as it is known.
-    pub promoted: Option<&'a Revision>,
-    /// A reason to stand still that neither checks nor hooks know.
-    pub hold: Option<&'a Hold>,
-}
-
-/// What the controller must do besides keeping the new phase.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// A new release begins: count afresh.
-    BeginEvidence,
-    /// Ask these, in the run's round.
-    Ask(Vec<Callee>),
-    /// Exchange primary and canary.
-    SwapRoles,
-    /// The primary runs this revision now.
-    Promoted(Revision),
-}
-
-/// The outcome of one input.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    /// Where the canary stands now.
-    pub phase: Phase,
-    /// What happened, in order.
-    pub notes: Vec<Note>,
-    /// What else must be done, in order.
-    pub effects: Vec<Effect>,
-}
-
-/// A verb that makes no sense in this phase.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("cannot {verb} while {phase}: {hint}")]
-pub struct Refusal {
-    /// The verb.
-    pub verb: &'static str,
-    /// The phase's name.
-    pub phase: &'static str,
-    /// What to do instead.
-    pub hint: &'static str,
-}
-
-/// One input in one phase. Pure and total.
+/// One request in one phase. Pure and total.
 ///
 /// # Errors
-/// When a person's verb makes no sense now; the phase is unchanged then.
-pub fn step(context: Context<'_>, phase: &Phase, input: Input, now: Millis) -> Result<Step, Refusal> {
-    let mut step = match input {
-        Input::Start { release, revision, actor, reason, accept_unsupported } => {
-            let wanted = start::Wanted { release, revision, actor, reason, accept_unsupported };
-            start::start(context, phase, wanted, now)?
+/// When it makes no sense in this phase, which is unchanged then.
+pub fn request(context: Context<'_>, phase: &Phase, request: Request, now: Millis) -> Result<Step, Refusal> {
+    let plan = context.plan;
+    let step = match request {
+        Request::Start(start) => start::start(context, phase, start, now),
+        Request::Retry(release, actor, reason) => start::retry(context, phase, release, (actor, reason), now),
+        Request::Abort(actor, reason) => requests::abort(plan, phase, actor, reason, now),
+        Request::Promote(actor, reason) => requests::promote(plan, phase, actor, reason, now),
+        Request::Confirm(actor, reason) => requests::confirm(plan, phase, actor, reason, now),
+        Request::Pause(actor, reason) => requests::pause(phase, actor, reason),
+        Request::Resume(actor, reason) => requests::resume(context, phase, actor, reason, now),
+        Request::SetWeight(weight, actor, reason) => requests::set_weight(plan, phase, weight, actor, reason),
+        Request::Skip(actor, reason) => requests::skip(context, phase, actor, reason, now),
+    }?;
+    Ok(timed(phase, step, now))
+}
+
+/// One fact in one phase. Pure and total.
+pub fn apply(context: Context<'_>, phase: &Phase, fact: Fact, now: Millis) -> Step {
+    let step = match (fact, phase) {
+        (Fact::Checked(verdict), _) => on_check::checked(context, phase, verdict, now),
+        (Fact::GateOpened(verdict), _) => on_check::gate_opened(context, phase, verdict, now),
+        (Fact::Certified(verdict), _) => on_certificate::certified(context, phase, verdict, now),
+        (Fact::Tripped(verdict), _) => tripped(phase, verdict, now),
+        (Fact::Replied { round, callee, reply }, Phase::Promoting(promoting)) => {
+            advance::hook_replied(context.plan, promoting, round, callee, &reply, now)
         }
-        Input::Retry(release, actor, reason) => start::retry(context, phase, release, (actor, reason), now)?,
-        Input::Checked(verdict) => on_check::checked(context, phase, verdict, now),
-        Input::Opened(verdict) => on_check::opened(context, phase, verdict, now),
-        Input::Looked(verdict) => on_certificate::looked(context, phase, verdict, now),
-        Input::Tripped(verdict) => tripped(phase, verdict, now),
-        Input::Reply(round, callee, reply) => inquiry::replied(context, phase, round, callee, reply, now),
-        Input::Abort(cause) => verbs::aborted(context.plan, phase, cause, now)?,
-        Input::Promote(actor, reason) => verbs::promote(context.plan, phase, actor, reason, now)?,
-        Input::Confirm(actor, reason) => verbs::confirm(context.plan, phase, actor, reason, now)?,
-        Input::Pause(actor, reason) => verbs::pause(phase, actor, reason)?,
-        Input::Resume(actor, reason) => verbs::resume(context, phase, actor, reason, now)?,
-        Input::SetWeight(weight, actor, reason) => verbs::set_weight(context.plan, phase, weight, actor, reason)?,
-        Input::Skip(actor, reason) => verbs::skip(context, phase, actor, reason, now)?,
-        Input::Settled(unheard) => advance::settled(phase, unheard, now),
+        (Fact::Replied { round, callee, reply }, _) => {
+            let answered = inquiry::replied(context, phase, round, callee, reply, now);
+            start::go_on(context, answered, now)
+        }
+        (Fact::Aborted(cause), _) => aborted(context.plan, phase, cause, now),
+        (Fact::RoutingConfirmed { missing }, _) => advance::complete_finalising(phase, missing, now),
     };
-    let is_begun = |phase: &Phase| phase.run().is_some_and(|run| run.step > 0);
-    // What Progressing may take is counted from the first traffic.
-    if (step.phase.name() != phase.name() || is_begun(&step.phase) && !is_begun(phase))
-        && let Some(run) = step.phase.run()
+    timed(phase, step, now)
+}
+
+/// What Progressing may take is counted from the first traffic, what other phases may from their beginning.
+fn timed(before: &Phase, mut step: Step, now: Millis) -> Step {
+    let is_first_traffic = step.phase.steps() > 0 && before.steps() == 0;
+    if (step.phase.name() != before.name() || is_first_traffic)
+        && let Some(run) = step.phase.run_mut()
     {
-        step.phase = step.phase.with_run(Run { phase_at: now, ..run.clone() });
+        run.phase_at = now;
     }
-    Ok(step)
+    step
+}
+
+/// Whether there is a release that can be aborted: in Finalising all traffic is on the new version already, and a swap is
+/// taken back, a copy cannot be.
+pub fn can_abort(plan: &Plan, phase: &Phase) -> bool {
+    match phase {
+        Phase::Finalising(_) => plan.promotion == Promotion::Swap,
+        _ => phase.run().is_some() && !is_returning(phase),
+    }
 }
 
 /// Whether a release may begin under the manifest's latest plan.
@@ -167,44 +109,61 @@ pub const fn may_begin(latest: &Plan, verb: &'static str, phase: &Phase) -> Resu
 /// When the phase has lasted as long as the plan allows, and how long that is.
 pub fn due(plan: &Plan, phase: &Phase) -> Option<(Millis, Millis)> {
     let Deadlines { waiting, progressing, waiting_promotion, promoting } = plan.course.deadlines;
-    let (run, after) = match phase {
-        Phase::Waiting(run) => (run, waiting?),
+    let after = match phase {
+        Phase::Waiting(_) => waiting,
         // What is to be approved before the first traffic is waited for, too.
-        Phase::Progressing(run) if matches!(run.hold, Some(Hold::Approval { .. })) && run.step == 0 => (run, waiting?),
-        Phase::Progressing(run) if run.step > 0 => (run, progressing?),
-        Phase::WaitingPromotion(run) => (run, waiting_promotion?),
+        Phase::Progressing(Underway::Preparing(_)) if matches!(phase.hold(), Some(Hold::Approval { .. })) => waiting,
+        Phase::Progressing(Underway::OnStep(_)) => progressing,
+        Phase::WaitingPromotion(_) => waiting_promotion,
         // Once the primary runs the new version, there is no way back that time could ask for.
-        Phase::Promoting(run, Awaiting::Hook | Awaiting::Confirmation { .. }) => (run, promoting?),
-        _ => return None,
-    };
-    Some((run.phase_at.plus(after), after))
+        Phase::Promoting(_) if !is_returning(phase) => promoting,
+        _ => None,
+    }?;
+    Some((phase.run()?.phase_at.plus(after), after))
 }
 
-/// Guards look at every report, so what they do short of cutting is done once.
+/// Guards look at every report, so what they do short of an abort is done once.
 fn tripped(phase: &Phase, verdict: GuardsVerdict, now: Millis) -> Step {
-    let Some(run) = phase.judged().filter(|_| !is_returning(phase)) else { return unchanged(phase) };
-    let Some(found) = verdict.tripped.filter(|found| run.step > 0 && !run.tripped.contains(found)) else {
-        return unchanged(phase);
+    let mut next = phase.clone();
+    let is_judged = phase.step().is_some() && !is_returning(phase);
+    let (Some(found), Some(run)) = (verdict.tripped.filter(|_| is_judged), next.run_mut()) else {
+        return quiet(next);
     };
-    let mut run = run.clone();
-    run.tripped.push(found);
-    match (found.0, phase) {
-        (GuardAction::Abort, _) => abort(&run, Cause::Guards(verdict), now),
-        (GuardAction::Pause, Phase::Progressing(_) | Phase::WaitingPromotion(_)) => {
-            noted(Phase::Paused(run), Note::Tripped(verdict))
-        }
-        _ => noted(phase.with_run(run), Note::Tripped(verdict)),
+    if run.tripped.contains(&found) {
+        return quiet(next);
     }
+    run.tripped.push(found);
+    match (found.0, next) {
+        (GuardAction::Abort, next) => {
+            next.run().map_or_else(|| quiet(phase.clone()), |run| abort(run, Cause::Guards(verdict), now))
+        }
+        (GuardAction::Pause, Phase::Progressing(underway)) => {
+            with_note(Phase::Paused(underway), Note::Tripped(verdict))
+        }
+        (GuardAction::Pause, Phase::WaitingPromotion(on_step)) => {
+            with_note(Phase::Paused(Underway::OnStep(on_step)), Note::Tripped(verdict))
+        }
+        (_, next) => with_note(next, Note::Tripped(verdict)),
+    }
+}
+
+fn aborted(plan: &Plan, phase: &Phase, cause: Cause, now: Millis) -> Step {
+    let Some(run) = phase.run().filter(|_| can_abort(plan, phase)) else { return quiet(phase.clone()) };
+    let mut step = abort(run, cause, now);
+    if matches!(phase, Phase::Finalising(_)) {
+        step.effects.push(Effect::SwapRoles);
+    }
+    step
 }
 
 /// Whether the primary runs the new version and only gets its traffic back: nothing is judged then.
 const fn is_returning(phase: &Phase) -> bool {
-    matches!(phase, Phase::Promoting(_, Awaiting::Traffic))
+    matches!(phase.awaiting(), Some(Awaiting::Traffic))
 }
 
-/// The canary's share in a run.
-pub(crate) fn weight(plan: &Plan, run: &Run) -> WeightPpm {
-    run.weight.unwrap_or_else(|| plan.stage(run.step).weight)
+/// The canary's share on a step; none before the first.
+pub(crate) fn weight(plan: &Plan, step: Option<&StepState>) -> WeightPpm {
+    step.map_or(WeightPpm::ZERO, |step| step.weight.unwrap_or_else(|| plan.stage(step.number.get()).weight))
 }
 
 /// When to look first at a step that begins now.
@@ -213,44 +172,4 @@ fn first_look(plan: &Plan, now: Millis) -> Millis {
         Advance::Interval => now.plus(plan.interval),
         Advance::Certificate(certificate) => certificate.next_look(now, certificate.min_dwell, now),
     }
-}
-
-/// Stands where it stands; why is said once.
-fn held(phase: &Phase, run: Run, hold: Option<Hold>) -> Step {
-    let is_news = match (&hold, &run.hold) {
-        (Some(hold), Some(before)) => !hold.repeats(before),
-        _ => true,
-    };
-    let phase = phase.with_run(Run { hold: hold.clone(), ..run });
-    match hold {
-        Some(hold) if is_news => noted(phase, Note::Held(hold)),
-        _ => unchanged(&phase),
-    }
-}
-
-fn abort(run: &Run, cause: Cause, now: Millis) -> Step {
-    noted(Phase::Failed(ended(run, now), cause.clone()), Note::Aborted(cause))
-}
-
-fn ended(run: &Run, now: Millis) -> Ended {
-    Ended { release: run.release, revision: run.revision.clone(), at: now }
-}
-
-fn noted(phase: Phase, note: Note) -> Step {
-    Step { phase, notes: vec![note], effects: Vec::new() }
-}
-
-fn unchanged(phase: &Phase) -> Step {
-    Step { phase: phase.clone(), notes: Vec::new(), effects: Vec::new() }
-}
-
-fn then(first: Step, second: Step) -> Step {
-    let Step { mut notes, mut effects, .. } = first;
-    notes.extend(second.notes);
-    effects.extend(second.effects);
-    Step { phase: second.phase, notes, effects }
-}
-
-const fn refuse(verb: &'static str, phase: &Phase, hint: &'static str) -> Result<Step, Refusal> {
-    Err(Refusal { verb, phase: phase.name(), hint })
 }

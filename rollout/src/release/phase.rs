@@ -1,135 +1,25 @@
-//! What a release is and what is said of it: the words shared by the state machine, the journal, the API and the CLI.
-
-use std::mem::{Discriminant, discriminant};
+//! Where a release stands and what its history says: the words shared by the state machine, the journal, the API and the
+//! CLI. A phase holds what exists in it and nothing else, so the state machine never meets a state that cannot be.
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::names::Revision;
 pub use crate::base::names::{Actor, ReleaseId};
-use crate::base::names::{Revision, Upstream};
 use crate::base::time::Millis;
-use crate::judgement::guards::{GuardAction, GuardName};
-use crate::release::inquiry::{Inquiry, Objection, Purpose, Reason};
-use crate::routing::table::WeightPpm;
+use crate::release::inquiry::Inquiry;
 
+/// Why a release stands still.
+mod hold;
+
+/// What each phase has.
+mod states;
+
+/// What its history says.
 mod history;
 
 pub use history::{Cause, HistoryEvent, Note, Proof};
-
-/// One attempt to bring one revision through a canary.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Run {
-    /// Which attempt.
-    pub release: ReleaseId,
-    /// What it brings.
-    pub revision: Revision,
-    /// Who began it.
-    pub actor: Actor,
-    /// When.
-    pub started_at: Millis,
-    /// Steps taken: 0 before any traffic, n at the plan's n-th weight (or n-th iteration).
-    pub step: usize,
-    /// The canary's share where it is not the step's: set by a person, or on its way back after promotion.
-    pub weight: Option<WeightPpm>,
-    /// Failed checks so far; never forgiven.
-    pub failed_checks: u32,
-    /// Checks at which a metric server had no value; not forgiven either, but counted apart.
-    pub blind_checks: u32,
-    /// When the phase began; in Progressing, when it got its first traffic.
-    pub phase_at: Millis,
-    /// When the step was taken, or gone on with after a pause.
-    pub step_at: Millis,
-    /// On certificate: whether it has been proven since. What is in flight, or fails, can unprove it for a while: it is not
-    /// left then, but it is no step that nothing was proven on.
-    #[serde(default)]
-    pub is_proven: bool,
-    /// When to look next: at the checks, or at the certificate if no report comes before.
-    pub check_at: Millis,
-    /// Questions asked of the outside so far.
-    pub round: u64,
-    /// The open one.
-    pub inquiry: Option<Inquiry>,
-    /// What was agreed to on this step.
-    pub agreed: Vec<Purpose>,
-    /// When hooks and metrics are asked again for the next check; until then what they agreed to holds.
-    pub round_at: Millis,
-    /// On certificate: when an approval that was refused is asked for again.
-    pub gate_at: Millis,
-    /// Who accepted what this build cannot honour.
-    pub accepted_by: Option<Actor>,
-    /// Why it does not advance; `None` while it does.
-    pub hold: Option<Hold>,
-    /// What its guards have done so far, short of cutting it: each does it once.
-    pub tripped: Vec<(GuardAction, GuardName)>,
-}
-
-/// Why a release does not advance although nothing is wrong with the canary.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Hold {
-    /// No canary traffic in the checks' windows, or on this step.
-    NoTraffic,
-    /// It waits longer than it should for its requests to prove this step.
-    Undecided,
-    /// The plan asks for what this build cannot honour, and nobody accepted that yet.
-    Unsupported,
-    /// An approval is awaited, from these.
-    Approval {
-        /// Of what.
-        purpose: Purpose,
-        /// Who refused, or which gates are closed.
-        refused: Vec<Objection>,
-    },
-    /// A person must resume it at this step.
-    Stop,
-    /// The manifest says so.
-    Suspended,
-    /// A worker's routes send requests to the canary's upstream by default.
-    DefaultUpstream {
-        /// Whose.
-        node: String,
-        /// Which upstream.
-        upstream: Upstream,
-    },
-    /// A live worker's fuse is tripped.
-    Fuse {
-        /// Whose.
-        node: String,
-    },
-}
-
-impl Hold {
-    /// Whether it says the same as another one: who refused and how, whatever the words of a hook that answers something
-    /// new at every call, and in whatever order the answers came.
-    pub fn repeats(&self, other: &Self) -> bool {
-        let (Self::Approval { purpose, refused }, Self::Approval { purpose: before, refused: others }) = (self, other)
-        else {
-            return self == other;
-        };
-        purpose == before && said(refused) == said(others)
-    }
-}
-
-fn said(refused: &[Objection]) -> Vec<(&str, Discriminant<Reason>)> {
-    let mut said: Vec<_> = refused.iter().map(|one| (one.name.as_str(), discriminant(&one.why))).collect();
-    said.sort_by_key(|(name, _)| *name);
-    said
-}
-
-/// What ends a wait for the primary to be brought to the new version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Awaiting {
-    /// The promotion hook's answer.
-    Hook,
-    /// `serin confirm`; `after` says why a hook did not end it.
-    Confirmation {
-        /// The hook's failure, if there was a hook.
-        after: Option<String>,
-    },
-    /// Traffic to be back on the primary, step by step.
-    Traffic,
-}
+pub use hold::{Awaiting, Hold};
+pub use states::{Finalising, OnStep, Pending, Preparing, Promoting, Run, StepState, Underway};
 
 /// How a release ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,17 +42,17 @@ pub enum Phase {
     /// Known, never released.
     Initialized,
     /// An approval to begin is awaited; no traffic yet.
-    Waiting(Run),
-    /// The canary takes traffic and is judged.
-    Progressing(Run),
-    /// As Progressing, but a person stopped it from advancing; a bad canary is still cut.
-    Paused(Run),
+    Waiting(Preparing),
+    /// The canary takes traffic and is judged, or is about to.
+    Progressing(Underway),
+    /// As Progressing, but a person stopped it from advancing; a bad canary is still aborted.
+    Paused(Underway),
     /// Proven; an approval to promote is awaited, and the canary still judged.
-    WaitingPromotion(Run),
+    WaitingPromotion(OnStep),
     /// Promoting is approved; the primary is being brought to the new version.
-    Promoting(Run, Awaiting),
-    /// The new primary takes all traffic; left when every live worker has heard so, or at the deadline.
-    Finalising(Run, Millis),
+    Promoting(Promoting),
+    /// The new primary takes all traffic; left when every live worker has confirmed it, or at the deadline.
+    Finalising(Finalising),
     /// Promoted.
     Succeeded(Ended),
     /// Aborted.
@@ -173,7 +63,8 @@ impl Phase {
     /// The release in progress.
     pub const fn run(&self) -> Option<&Run> {
         match self {
-            Self::Waiting(run) | Self::Finalising(run, _) => Some(run),
+            Self::Waiting(preparing) => Some(&preparing.run),
+            Self::Finalising(finalising) => Some(&finalising.run),
             _ => self.judged(),
         }
     }
@@ -181,41 +72,151 @@ impl Phase {
     /// The release in progress, where the canary may have traffic and is judged.
     pub const fn judged(&self) -> Option<&Run> {
         match self {
-            Self::Progressing(run) | Self::Paused(run) | Self::WaitingPromotion(run) | Self::Promoting(run, _) => {
-                Some(run)
-            }
-            Self::Initialized | Self::Waiting(_) | Self::Finalising(..) | Self::Succeeded(_) | Self::Failed(..) => None,
+            Self::Progressing(Underway::Preparing(Preparing { run, .. }) | Underway::OnStep(OnStep { run, .. }))
+            | Self::Paused(Underway::Preparing(Preparing { run, .. }) | Underway::OnStep(OnStep { run, .. }))
+            | Self::WaitingPromotion(OnStep { run, .. })
+            | Self::Promoting(Promoting { run, .. }) => Some(run),
+            Self::Initialized | Self::Waiting(_) | Self::Finalising(_) | Self::Succeeded(_) | Self::Failed(..) => None,
         }
     }
 
-    /// The same phase with another run; a phase without one stays what it is.
-    #[must_use]
-    pub fn with_run(&self, run: Run) -> Self {
+    /// The release in progress, before its first traffic.
+    pub const fn preparing(&self) -> Option<&Preparing> {
         match self {
-            Self::Waiting(_) => Self::Waiting(run),
-            Self::Progressing(_) => Self::Progressing(run),
-            Self::Paused(_) => Self::Paused(run),
-            Self::WaitingPromotion(_) => Self::WaitingPromotion(run),
-            Self::Promoting(_, awaiting) => Self::Promoting(run, awaiting.clone()),
-            Self::Finalising(_, deadline) => Self::Finalising(run, *deadline),
-            Self::Initialized | Self::Succeeded(_) | Self::Failed(..) => self.clone(),
+            Self::Waiting(preparing)
+            | Self::Progressing(Underway::Preparing(preparing))
+            | Self::Paused(Underway::Preparing(preparing)) => Some(preparing),
+            _ => None,
+        }
+    }
+
+    /// The release in progress, on a step that it may leave.
+    pub const fn on_step(&self) -> Option<&OnStep> {
+        match self {
+            Self::Progressing(Underway::OnStep(on_step))
+            | Self::Paused(Underway::OnStep(on_step))
+            | Self::WaitingPromotion(on_step) => Some(on_step),
+            _ => None,
+        }
+    }
+
+    /// The step whose traffic the canary has.
+    pub const fn step(&self) -> Option<&StepState> {
+        match self {
+            Self::Promoting(promoting) => promoting.step.as_ref(),
+            _ => match self.on_step() {
+                Some(on_step) => Some(&on_step.step),
+                None => None,
+            },
+        }
+    }
+
+    /// Steps taken in the release in progress.
+    pub fn steps(&self) -> usize {
+        match self {
+            Self::Finalising(finalising) => finalising.steps,
+            _ => self.step().map_or(0, |step| step.number.get()),
+        }
+    }
+
+    /// What the release in progress waits for, while it may advance.
+    pub const fn pending(&self) -> Option<&Pending> {
+        match (self.preparing(), self.on_step()) {
+            (Some(Preparing { pending, .. }), _) | (_, Some(OnStep { pending, .. })) => Some(pending),
+            (None, None) => None,
+        }
+    }
+
+    /// Why the release in progress does not advance.
+    pub fn hold(&self) -> Option<&Hold> {
+        self.pending()?.hold.as_ref()
+    }
+
+    /// The open question of the release in progress.
+    pub fn inquiry(&self) -> Option<&Inquiry> {
+        self.pending()?.inquiry.as_ref()
+    }
+
+    /// What ends the wait for the primary to be brought to the new version.
+    pub const fn awaiting(&self) -> Option<&Awaiting> {
+        match self {
+            Self::Promoting(promoting) => Some(&promoting.awaiting),
+            _ => None,
+        }
+    }
+
+    /// When to look at it next.
+    pub fn check_at(&self) -> Option<Millis> {
+        match self {
+            Self::Promoting(promoting) => Some(promoting.check_at),
+            _ => self.pending().map(|pending| pending.check_at),
+        }
+    }
+
+    pub(crate) const fn run_mut(&mut self) -> Option<&mut Run> {
+        match self {
+            Self::Waiting(Preparing { run, .. })
+            | Self::Progressing(Underway::Preparing(Preparing { run, .. }) | Underway::OnStep(OnStep { run, .. }))
+            | Self::Paused(Underway::Preparing(Preparing { run, .. }) | Underway::OnStep(OnStep { run, .. }))
+            | Self::WaitingPromotion(OnStep { run, .. })
+            | Self::Promoting(Promoting { run, .. })
+            | Self::Finalising(Finalising { run, .. }) => Some(run),
+            Self::Initialized | Self::Succeeded(_) | Self::Failed(..) => None,
+        }
+    }
+
+    pub(crate) const fn on_step_mut(&mut self) -> Option<&mut OnStep> {
+        match self {
+            Self::Progressing(Underway::OnStep(on_step))
+            | Self::Paused(Underway::OnStep(on_step))
+            | Self::WaitingPromotion(on_step) => Some(on_step),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn step_mut(&mut self) -> Option<&mut StepState> {
+        match self {
+            Self::Promoting(promoting) => promoting.step.as_mut(),
+            _ => match self.on_step_mut() {
+                Some(on_step) => Some(&mut on_step.step),
+                None => None,
+            },
+        }
+    }
+
+    pub(crate) const fn pending_mut(&mut self) -> Option<&mut Pending> {
+        match self {
+            Self::Waiting(Preparing { pending, .. })
+            | Self::Progressing(
+                Underway::Preparing(Preparing { pending, .. }) | Underway::OnStep(OnStep { pending, .. }),
+            )
+            | Self::Paused(Underway::Preparing(Preparing { pending, .. }) | Underway::OnStep(OnStep { pending, .. }))
+            | Self::WaitingPromotion(OnStep { pending, .. }) => Some(pending),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn check_at_mut(&mut self) -> Option<&mut Millis> {
+        match self {
+            Self::Promoting(promoting) => Some(&mut promoting.check_at),
+            _ => match self.pending_mut() {
+                Some(pending) => Some(&mut pending.check_at),
+                None => None,
+            },
         }
     }
 
     /// Whether a release of `revision` would begin now, rather than go on or be refused.
     pub fn gives_way_to(&self, revision: &Revision) -> bool {
         match self {
-            Self::Waiting(run) | Self::Progressing(run) | Self::Paused(run) | Self::WaitingPromotion(run) => {
-                run.revision != *revision
-            }
-            Self::Promoting(..) | Self::Finalising(..) => false,
-            Self::Initialized | Self::Succeeded(_) | Self::Failed(..) => true,
+            Self::Promoting(_) | Self::Finalising(_) => false,
+            _ => self.run().is_none_or(|run| run.revision != *revision),
         }
     }
 
     /// Whether it has not begun since its manifest asks for what this build cannot honour.
     pub fn is_unsupported(&self) -> bool {
-        matches!(self, Self::Progressing(run) if run.hold == Some(Hold::Unsupported))
+        matches!(self, Self::Progressing(Underway::Preparing(_))) && self.hold() == Some(&Hold::Unsupported)
     }
 
     /// The release that ended last, where none is in progress.
@@ -240,8 +241,8 @@ impl Phase {
             Self::Progressing(_) => "Progressing",
             Self::Paused(_) => "Paused",
             Self::WaitingPromotion(_) => "WaitingPromotion",
-            Self::Promoting(..) => "Promoting",
-            Self::Finalising(..) => "Finalising",
+            Self::Promoting(_) => "Promoting",
+            Self::Finalising(_) => "Finalising",
             Self::Succeeded(_) => "Succeeded",
             Self::Failed(..) => "Failed",
         }

@@ -1,7 +1,7 @@
 //! The operator's intent, in a form that cannot be held invalid.
 //!
 //! A [`Spec`] is what was written, with types but without promises; a [`Plan`] is a spec that kept every rule below.
-//! Whoever has a `Plan` need not check it again.
+//! Code that has a `Plan` need not check it again.
 
 use std::ops::Deref;
 
@@ -128,7 +128,7 @@ pub struct ExternalMetric {
     pub range: ThresholdRange,
 }
 
-/// Who outside the proxies is asked and told.
+/// Who outside the proxies is asked and notified.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outside {
@@ -138,7 +138,7 @@ pub struct Outside {
     pub metrics: Vec<ExternalMetric>,
     /// So many checks in a release may find a metric server blind; one more rolls back. Counted apart from failed checks.
     pub blind_limit: u32,
-    /// Who is told what happens.
+    /// Who is notified of what happens.
     pub alerts: Vec<Alert>,
 }
 
@@ -198,7 +198,7 @@ pub struct Spec {
     pub threshold: u32,
     /// What is checked.
     pub checks: Vec<Check>,
-    /// What may cut the canary at any moment, beside the checks; none without success rate or duration checks.
+    /// What may abort the release at any moment, beside the checks; none without success rate or duration checks.
     pub guards: Guards,
     /// What a step is left after.
     pub advance: Advance,
@@ -206,7 +206,7 @@ pub struct Spec {
     pub promotion: Promotion,
     /// What a release does besides climbing its weights.
     pub course: Course,
-    /// Who outside the proxies is asked and told.
+    /// Who outside the proxies is asked and notified.
     pub outside: Outside,
     /// What makes its releases hold until a person accepts it.
     pub unsupported: Vec<Unsupported>,

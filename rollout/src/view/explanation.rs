@@ -180,7 +180,7 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
     // Before the first report the guards say nothing, but what they are is worth reading.
     let unseen = || guards.look(&guards.begin(), &PerVersion::default(), &Ratio::default());
     let verdict = canary.verdict.clone().unwrap_or_else(unseen);
-    let run = canary.phase.run();
+    let step = canary.phase.step();
     Explanation {
         canary: canary.plan.id.to_string(),
         release: canary.releases,
@@ -188,7 +188,7 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
         summary: headline(canary, now),
         revision: status::revision(&canary.phase),
         weight_percent: canary.weight().percent(),
-        step: run.map_or(0, |run| run.step),
+        step: canary.phase.steps(),
         steps: canary.plan.last_step(),
         versions: status::versions(canary, &canary.evidence.release()),
         guards: explained(&verdict),
@@ -204,9 +204,9 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
             e_value: e_value(found.ln_e),
             e_needed: e_value(found.needed),
         }),
-        certificate: run.zip(canary.certificate.as_ref()).map(|(run, verdict)| CertificateExplanation {
+        certificate: step.zip(canary.certificate.as_ref()).map(|(step, verdict)| CertificateExplanation {
             progress: verdict.progress(guards.max_cluster),
-            on_step_ms: now.since(run.step_at).0,
+            on_step_ms: now.since(step.at).0,
             dwell_ms: verdict.dwell.0,
             guards: verdict.findings.iter().map(|finding| certified(finding, verdict, guards.max_cluster)).collect(),
         }),

@@ -6,7 +6,7 @@ use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::guards::{GuardAction, GuardRule, GuardsVerdict};
-use crate::release::phase::{Cause, Hold, Phase, Run};
+use crate::release::phase::{Cause, Hold, Phase, StepState};
 use crate::release::plan::Advance;
 use crate::release::text::{self, number};
 
@@ -15,21 +15,24 @@ pub fn headline(canary: &Canary, now: Millis) -> String {
     let name = canary.plan.id.name();
     match &canary.phase {
         Phase::Initialized => format!("{name}: no release yet; `serin release` begins one"),
-        Phase::Waiting(run) => format!("{}: {}", at(canary, run), running(canary, run, now)),
-        Phase::WaitingPromotion(run) => format!("{}: proven; {}", at(canary, run), running(canary, run, now)),
-        Phase::Progressing(run) => format!("{}: {}", at(canary, run), running(canary, run, now)),
-        Phase::Paused(run) => format!("{}: paused; {}", at(canary, run), running(canary, run, now)),
-        Phase::Promoting(run, awaiting) => {
-            format!("{}: promotion waits for {}", at(canary, run), text::awaiting(awaiting))
+        Phase::Waiting(_) | Phase::Progressing(_) => format!("{}: {}", at(canary), running(canary, now)),
+        Phase::WaitingPromotion(_) => format!("{}: proven; {}", at(canary), running(canary, now)),
+        Phase::Paused(_) => format!("{}: paused; {}", at(canary), running(canary, now)),
+        Phase::Promoting(promoting) => {
+            format!("{}: promotion waits for {}", at(canary), text::awaiting(&promoting.awaiting))
         }
-        Phase::Finalising(run, _) => format!("{name} {}: promoted; traffic returns to the primary", run.revision),
+        Phase::Finalising(_) => format!("{name} {}: promoted; traffic returns to the primary", revision(canary)),
         Phase::Succeeded(ended) => format!("{name} {} was promoted: {}", ended.revision, not_cut(canary)),
         Phase::Failed(ended, cause) => format!("{name} {} was {}", ended.revision, cut(cause)),
     }
 }
 
-fn at(canary: &Canary, run: &Run) -> String {
-    format!("{} {} at {} %", canary.plan.id.name(), run.revision, number(canary.weight().percent()))
+fn at(canary: &Canary) -> String {
+    format!("{} {} at {} %", canary.plan.id.name(), revision(canary), number(canary.weight().percent()))
+}
+
+fn revision(canary: &Canary) -> String {
+    canary.phase.run().map(|run| run.revision.to_string()).unwrap_or_default()
 }
 
 fn cut(cause: &Cause) -> String {
@@ -39,8 +42,9 @@ fn cut(cause: &Cause) -> String {
     }
 }
 
-fn running(canary: &Canary, run: &Run, now: Millis) -> String {
-    let line = if run.step == 0 { "takes no traffic yet".into() } else { judged(canary, run, now) };
+fn running(canary: &Canary, now: Millis) -> String {
+    let step = canary.phase.step();
+    let line = step.map_or_else(|| "takes no traffic yet".into(), |step| judged(canary, step, now));
     match &canary.standing_hold(now) {
         // Its own words send people here.
         Some(Hold::Undecided) => format!("{line}; that takes longer than its manifest expects"),
@@ -51,7 +55,7 @@ fn running(canary: &Canary, run: &Run, now: Millis) -> String {
     }
 }
 
-fn judged(canary: &Canary, run: &Run, now: Millis) -> String {
+fn judged(canary: &Canary, step: &StepState, now: Millis) -> String {
     let tripped = canary.verdict.as_ref().filter(|verdict| verdict.tripped.is_some());
     let suspect = tripped.map(|verdict| match verdict.tripped {
         Some((GuardAction::Notify, _)) => format!("; only reported, by {}", guard(verdict)),
@@ -62,21 +66,21 @@ fn judged(canary: &Canary, run: &Run, now: Millis) -> String {
             format!(
                 "{}; its checks advance it, {} of {} failed",
                 not_cut(canary),
-                run.failed_checks,
+                canary.phase.run().map_or(0, |run| run.failed_checks),
                 canary.plan.threshold
             )
         }
-        (Advance::Certificate(_), None) => format!("not cut; step {} has just begun", run.step),
+        (Advance::Certificate(_), None) => format!("not cut; step {} has just begun", step.number),
         (Advance::Certificate(_), Some(verdict)) => {
-            format!("not cut, {}", proven(canary, verdict, run, now.since(run.step_at)))
+            format!("not cut, {}", proven(canary, verdict, step, now.since(step.at)))
         }
     };
     progress + &suspect.unwrap_or_default()
 }
 
 /// How far a step's certificate has come, and what it still takes.
-fn proven(canary: &Canary, verdict: &CertificateVerdict, run: &Run, on_step: Millis) -> String {
-    let step = run.step;
+fn proven(canary: &Canary, verdict: &CertificateVerdict, step: &StepState, on_step: Millis) -> String {
+    let step = step.number;
     if verdict.requests() == 0 {
         return format!("and no canary request on step {step} yet: there is nothing to judge");
     }

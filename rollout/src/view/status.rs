@@ -210,7 +210,6 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
     let under_epoch = canary.evidence.split_under(canary.epoch);
     let behind = fleet.behind(id, canary.epoch);
     let live = fleet.live().count();
-    let is_judged = canary.phase.judged().is_some();
     CanaryStatus {
         name: id.name().into(),
         namespace: id.namespace().into(),
@@ -223,13 +222,13 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         promoted_revision: canary.promoted.as_ref().map(ToString::to_string),
         weight_percent: canary.weight().percent(),
         observed_percent: share(canary, under_epoch.primary.started, under_epoch.canary.started),
-        step: run.map_or(0, |run| run.step),
+        step: canary.phase.steps(),
         steps: canary.plan.last_step(),
         failed_checks: run.map_or(0, |run| run.failed_checks),
         threshold: canary.plan.threshold,
-        next_check_ms: run
-            .filter(|run| is_judged && run.step > 0 && canary.plan.advance == Advance::Interval)
-            .map(|run| run.check_at.since(now).0),
+        next_check_ms: (canary.phase.step().and_then(|_| canary.phase.check_at()))
+            .filter(|_| canary.plan.advance == Advance::Interval)
+            .map(|check_at| check_at.since(now).0),
         epoch: canary.epoch.0,
         workers_live: live,
         workers_in_sync: live.saturating_sub(behind),
@@ -267,9 +266,9 @@ pub fn event(event: &HistoryEvent) -> EventStatus {
 /// Every worker that is live, or was within the time it is expected back.
 pub fn workers(controller: &Controller, now: Millis) -> Vec<WorkerStatus> {
     let fleet = controller.fleet();
-    let known = fleet
-        .workers()
-        .filter(|(_, peer)| peer.conn.is_some() || now.since(peer.heard_at) <= crate::controller::fleet::EXPECTED_FOR);
+    let known = fleet.workers().filter(|(_, peer)| {
+        peer.conn.is_some() || now.since(peer.last_seen_at) <= crate::controller::fleet::EXPECTED_FOR
+    });
     let shown = known.map(|(incarnation, peer)| WorkerStatus {
         node: peer.node.clone(),
         cluster: peer.cluster.clone(),
@@ -277,7 +276,7 @@ pub fn workers(controller: &Controller, now: Millis) -> Vec<WorkerStatus> {
         filter_version: peer.filter_version.clone(),
         protocol: peer.protocol.to_string(),
         connected: peer.conn.is_some(),
-        silent_ms: now.since(peer.heard_at).0,
+        silent_ms: now.since(peer.last_seen_at).0,
         missing_reports: peer.received.missing(),
         canaries: worker_canaries(controller, peer),
         tripped: peer.tripped.keys().map(ToString::to_string).collect(),

@@ -96,7 +96,7 @@ impl Fleet<'_> {
                     self.outside_answers(Event::Reply { canary, call, reply }, false);
                 }
                 // Whoever was asked answers in any case: an answer that comes too late must change nothing either.
-                Command::EndCalls { .. } | Command::TellHook { .. } | Command::Alert { .. } => {}
+                Command::EndCalls { .. } | Command::NotifyHook { .. } | Command::Alert { .. } => {}
                 Command::Announce(_, event) => self.announced(&event),
             }
         }

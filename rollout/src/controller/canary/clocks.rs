@@ -3,7 +3,7 @@
 use super::Canary;
 use crate::base::time::Millis;
 use crate::release::machine::{due, resumed_inquiry};
-use crate::release::phase::{Phase, Run};
+use crate::release::phase::Phase;
 use crate::release::plan::Advance;
 use crate::worker::connection::BACK_WITHIN;
 
@@ -15,25 +15,31 @@ impl Canary {
 
     /// The manifest suspends the release no more: what it may take is counted from now, and a proven step is looked at.
     pub fn unsuspend(&mut self, now: Millis) {
-        let Some(run) = self.phase.run().cloned() else { return };
-        let is_moving = matches!(self.phase, Phase::Progressing(_) | Phase::WaitingPromotion(_)) && run.step > 0;
+        let Some(run) = self.phase.run_mut() else { return };
+        run.phase_at = now;
+        let is_moving = matches!(self.phase, Phase::Progressing(_) | Phase::WaitingPromotion(_));
         let is_proof_awaited = matches!(self.plan.advance, Advance::Certificate(_)) && is_moving;
-        let check_at = if is_proof_awaited { now } else { run.check_at };
-        self.phase = self.phase.with_run(Run { phase_at: now, check_at, ..run });
+        if let Some(on_step) = self.phase.on_step_mut().filter(|_| is_proof_awaited) {
+            on_step.pending.check_at = now;
+        }
     }
 
-    /// The agent is back. How long it was away counts for nothing, whoever was asked has as long again to answer, and the
-    /// first check waits for the workers.
+    /// The agent is back. How long it was away counts for nothing, an open question has as long again for its answers, and
+    /// the first check waits for the workers.
     pub fn resume_clocks(&mut self, away: Millis, now: Millis) {
-        if let Some(run) = self.phase.run().cloned() {
-            self.phase = self.phase.with_run(Run {
-                step_at: run.step_at.plus(away),
-                phase_at: run.phase_at.plus(away),
-                round_at: run.round_at.plus(away),
-                gate_at: run.gate_at.plus(away),
-                check_at: run.check_at.plus(away).max(now.plus(away.min(BACK_WITHIN))),
-                ..run
-            });
+        let later = |at: &mut Millis| *at = at.plus(away);
+        if let Some(run) = self.phase.run_mut() {
+            later(&mut run.phase_at);
+        }
+        if let Some(on_step) = self.phase.on_step_mut() {
+            later(&mut on_step.round_at);
+            later(&mut on_step.gate_at);
+        }
+        if let Some(step) = self.phase.step_mut() {
+            later(&mut step.at);
+        }
+        if let Some(check_at) = self.phase.check_at_mut() {
+            *check_at = check_at.plus(away).max(now.plus(away.min(BACK_WITHIN)));
         }
         self.phase = resumed_inquiry(&self.plan, &self.phase, now);
     }

@@ -1,128 +1,160 @@
 //! What moves traffic: to the next step, to promotion, and back to the primary.
 
-use super::inquiry::ask;
-use super::{Context, Effect, FINALISE_WITHIN, Step, ended, first_look, noted, then, unchanged, weight};
+use std::num::NonZeroUsize;
+
+use super::inquiry::{Asked, ask};
+use super::step::{Context, Effect, Step, ended, quiet, then, with_note};
+use super::{FINALISE_WITHIN, first_look, weight};
 use crate::base::names::Actor;
 use crate::base::time::Millis;
-use crate::release::inquiry::{Callee, Purpose};
-use crate::release::phase::{Awaiting, Hold, Note, Phase, Proof, Run};
+use crate::release::inquiry::{Callee, Purpose, Reply};
+use crate::release::phase::{
+    Awaiting, Finalising, Hold, Note, OnStep, Pending, Phase, Promoting, Proof, Run, StepState, Underway,
+};
 use crate::release::plan::{Plan, Promotion, Strategy};
 use crate::routing::table::WeightPpm;
 
 /// Leaves a proven step, once it is approved.
-pub(super) fn leave(context: Context<'_>, phase: &Phase, run: &Run, proof: Proof, now: Millis) -> Step {
-    let plan = context.plan;
-    let purpose = match next_step(plan, run).map(|next| plan.stage(next)) {
+pub(super) fn leave(context: Context<'_>, phase: &Phase, proof: Proof, now: Millis) -> Step {
+    let (plan, Some(OnStep { run, step, .. })) = (context.plan, phase.on_step()) else { return quiet(phase.clone()) };
+    let purpose = match next_step(plan, Some(step)).map(|next| plan.stage(next.get())) {
         // What needed the approval to promote has it.
-        None => (!plan.stage(run.step).needs_approval).then_some(Purpose::Promotion),
+        None => (!plan.stage(step.number.get()).needs_approval).then_some(Purpose::Promotion),
         Some(next) if next.needs_approval => Some(Purpose::Promotion),
-        Some(next) => (next.weight > weight(plan, run)).then_some(Purpose::Increase),
+        Some(next) => (next.weight > weight(plan, Some(step))).then_some(Purpose::Increase),
     };
-    if let Some(step) = purpose.and_then(|purpose| ask(context, phase, purpose, now)) {
-        return step;
+    match purpose.map_or(Asked::Agreed, |purpose| ask(context, phase, purpose, now)) {
+        Asked::Agreed => advance(plan, run, Some(step), Some(proof), now),
+        Asked::Waiting(waiting) => waiting,
     }
-    advance(plan, run, Some(proof), now)
 }
 
 /// The step that comes next; `None` where all are done. After a share that a person set it is the first that gives more,
 /// or the one that all traffic goes to before promotion: nobody's share stands for that approval.
-fn next_step(plan: &Plan, run: &Run) -> Option<usize> {
-    let mut steps = 1..=plan.last_step();
-    let goes_on = |step: &usize| {
-        let stage = plan.stage(*step);
-        run.weight.is_some_and(|set| stage.weight > set) || (stage.needs_approval && *step > run.step)
-    };
-    match plan.strategy {
-        Strategy::Steps(_) if run.weight.is_some() => steps.find(goes_on),
+fn next_step(plan: &Plan, step: Option<&StepState>) -> Option<NonZeroUsize> {
+    let taken = step.map_or(0, |step| step.number.get());
+    let mut steps = (1..=plan.last_step()).filter_map(NonZeroUsize::new);
+    match (&plan.strategy, step.and_then(|step| step.weight)) {
+        (Strategy::Steps(_), Some(set)) => steps.find(|next| {
+            let stage = plan.stage(next.get());
+            stage.weight > set || (stage.needs_approval && next.get() > taken)
+        }),
         // Iterations are counted, whatever share there is.
-        Strategy::Steps(_) | Strategy::Iterations(_) => steps.find(|step| *step > run.step),
+        (Strategy::Steps(_) | Strategy::Iterations(_), _) => steps.find(|next| next.get() > taken),
     }
 }
 
 /// Takes the next step, or promotes after the last.
-pub(super) fn advance(plan: &Plan, run: &Run, proof: Option<Proof>, now: Millis) -> Step {
-    let Some(step) = next_step(plan, run) else { return promote(plan, run, None, proof, now) };
-    let (from, stage) = (weight(plan, run), plan.stage(step));
-    let run = Run {
+pub(super) fn advance(plan: &Plan, run: &Run, before: Option<&StepState>, proof: Option<Proof>, now: Millis) -> Step {
+    let Some(number) = next_step(plan, before) else { return promote(plan, run, before, None, proof, now) };
+    let stage = plan.stage(number.get());
+    // Iterations leave a share that a person set.
+    let set = before.and_then(|step| step.weight).filter(|set| *set > stage.weight);
+    let step = StepState { number, weight: set, at: now, is_proven: false };
+    let note = Note::Stepped { from: weight(plan, before), to: weight(plan, Some(&step)), proof };
+    let mut on_step = OnStep {
+        run: run.clone(),
         step,
-        // Iterations leave a share that a person set.
-        weight: run.weight.filter(|set| *set > stage.weight),
-        step_at: now,
-        is_proven: false,
-        check_at: first_look(plan, now),
-        inquiry: None,
-        agreed: Vec::new(),
+        pending: Pending::until(first_look(plan, now)),
         round_at: now.plus(plan.interval),
         gate_at: now,
-        hold: None,
-        ..run.clone()
     };
-    let stepped = noted(Phase::Progressing(run.clone()), Note::Stepped { from, to: weight(plan, &run), proof });
+    let stepped = with_note(Phase::Progressing(Underway::OnStep(on_step.clone())), note);
     if !stage.pause {
         return stepped;
     }
-    let stopped = Phase::Paused(Run { hold: Some(Hold::Stop), ..run });
-    then(stepped, noted(stopped, Note::Held(Hold::Stop)))
+    on_step.pending.hold = Some(Hold::Stop);
+    then(stepped, with_note(Phase::Paused(Underway::OnStep(on_step)), Note::Held(Hold::Stop)))
 }
 
 /// Nothing is left to prove, or a person says so (`by`: who and why).
-pub(super) fn promote(plan: &Plan, run: &Run, by: Option<(Actor, String)>, proof: Option<Proof>, now: Millis) -> Step {
-    let run = Run { hold: None, inquiry: None, agreed: Vec::new(), check_at: now.plus(plan.interval), ..run.clone() };
+pub(super) fn promote(
+    plan: &Plan,
+    run: &Run,
+    step: Option<&StepState>,
+    by: Option<(Actor, String)>,
+    proof: Option<Proof>,
+    now: Millis,
+) -> Step {
     let (actor, reason) = by.map_or((None, String::new()), |(actor, reason)| (Some(actor), reason));
     let note = |awaiting| Note::Promoting { actor, reason, proof, awaiting };
+    let mut run = run.clone();
+    let promoting = |run, awaiting| {
+        Phase::Promoting(Promoting { run, step: step.cloned(), check_at: now.plus(plan.interval), awaiting })
+    };
     match &plan.promotion {
         Promotion::Copy { hook: Some(_) } => {
-            let run = Run { round: run.round + 1, ..run };
-            let mut step = noted(Phase::Promoting(run, Awaiting::Hook), note(Some(Awaiting::Hook)));
+            run.round += 1;
+            let mut step = with_note(promoting(run, Awaiting::Hook), note(Some(Awaiting::Hook)));
             step.effects.push(Effect::Ask(vec![Callee::Promotion]));
             step
         }
         Promotion::Copy { hook: None } => {
             let awaiting = Awaiting::Confirmation { after: None };
-            noted(Phase::Promoting(run, awaiting.clone()), note(Some(awaiting)))
+            with_note(promoting(run, awaiting.clone()), note(Some(awaiting)))
         }
         Promotion::Swap => {
-            let mut step = noted(Phase::Finalising(run, now.plus(FINALISE_WITHIN)), note(None));
+            let mut step = with_note(finalising(&run, step, now), note(None));
             step.effects.push(Effect::SwapRoles);
             step
         }
     }
 }
 
+/// The answer of the hook that brings the primary to the new version, as long as it is awaited.
+pub(super) fn hook_replied(
+    plan: &Plan,
+    promoting: &Promoting,
+    round: u64,
+    callee: Callee,
+    reply: &Reply,
+    now: Millis,
+) -> Step {
+    let is_awaited = promoting.awaiting == Awaiting::Hook && promoting.run.round == round;
+    match (callee, reply) {
+        (Callee::Promotion, Reply::Hook(Ok(()))) if is_awaited => confirm(plan, promoting, None, now),
+        (Callee::Promotion, Reply::Hook(Err(error))) if is_awaited => {
+            let awaiting = Awaiting::Confirmation { after: Some(error.clone()) };
+            let next = Phase::Promoting(Promoting { awaiting, ..promoting.clone() });
+            with_note(next, Note::HookFailed { error: error.clone() })
+        }
+        _ => quiet(Phase::Promoting(promoting.clone())),
+    }
+}
+
 /// The primary runs the new version: its traffic returns, at once or step by step.
-pub(super) fn confirm(plan: &Plan, run: &Run, by: Option<(Actor, String)>, now: Millis) -> Step {
+pub(super) fn confirm(plan: &Plan, promoting: &Promoting, by: Option<(Actor, String)>, now: Millis) -> Step {
     let (actor, reason) = by.map_or((None, String::new()), |(actor, reason)| (Some(actor), reason));
-    let confirmed = noted(finalising(run, now), Note::Confirmed { actor, reason });
-    if plan.course.promotion_step.is_none() || weight(plan, run) == WeightPpm::ZERO {
+    let step = promoting.step.as_ref();
+    let confirmed = with_note(finalising(&promoting.run, step, now), Note::Confirmed { actor, reason });
+    if plan.course.promotion_step.is_none() || weight(plan, step) == WeightPpm::ZERO {
         return confirmed;
     }
-    let run = Run { check_at: now.plus(plan.interval), ..run.clone() };
-    then(confirmed, returned(plan, &run, now))
+    let returning = Promoting { check_at: now.plus(plan.interval), ..promoting.clone() };
+    then(confirmed, returned(plan, &returning, now))
 }
 
-/// So much less for the canary, whose version the primary runs by now.
-pub(super) fn returned(plan: &Plan, run: &Run, now: Millis) -> Step {
-    let from = weight(plan, run);
-    let step = plan.course.promotion_step.unwrap_or(WeightPpm::WHOLE);
-    let to = from.less(step);
+/// Takes a part of its share from the canary, whose version the primary runs by now.
+pub(super) fn returned(plan: &Plan, promoting: &Promoting, now: Millis) -> Step {
+    let from = weight(plan, promoting.step.as_ref());
+    let to = from.less(plan.course.promotion_step.unwrap_or(WeightPpm::WHOLE));
     let note = Note::Returned { from, to };
     if to == WeightPpm::ZERO {
-        return noted(finalising(run, now), note);
+        return with_note(finalising(&promoting.run, promoting.step.as_ref(), now), note);
     }
-    noted(Phase::Promoting(Run { weight: Some(to), ..run.clone() }, Awaiting::Traffic), note)
+    let step = promoting.step.clone().map(|step| StepState { weight: Some(to), ..step });
+    with_note(Phase::Promoting(Promoting { step, awaiting: Awaiting::Traffic, ..promoting.clone() }), note)
 }
 
-pub(super) fn settled(phase: &Phase, unheard: usize, now: Millis) -> Step {
-    match phase {
-        Phase::Finalising(run, _) => {
-            let mut step = noted(Phase::Succeeded(ended(run, now)), Note::Succeeded { unheard });
-            step.effects.push(Effect::Promoted(run.revision.clone()));
-            step
-        }
-        _ => unchanged(phase),
-    }
+/// The new primary takes all traffic, as far as the workers that must confirm it have.
+pub(super) fn complete_finalising(phase: &Phase, missing: usize, now: Millis) -> Step {
+    let Phase::Finalising(Finalising { run, .. }) = phase else { return quiet(phase.clone()) };
+    let mut step = with_note(Phase::Succeeded(ended(run, now)), Note::Succeeded { unheard: missing });
+    step.effects.push(Effect::Promoted(run.revision.clone()));
+    step
 }
 
-fn finalising(run: &Run, now: Millis) -> Phase {
-    Phase::Finalising(run.clone(), now.plus(FINALISE_WITHIN))
+fn finalising(run: &Run, step: Option<&StepState>, now: Millis) -> Phase {
+    let steps = step.map_or(0, |step| step.number.get());
+    Phase::Finalising(Finalising { run: run.clone(), steps, deadline: now.plus(FINALISE_WITHIN) })
 }

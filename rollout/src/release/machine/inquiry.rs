@@ -1,12 +1,27 @@
-//! Questions to the outside: who is asked, and what follows when the last has answered.
+//! Questions to the outside: who is asked, and what the answers come to. What follows from an agreement is for the callers.
 
-use super::start::enter;
-use super::{Context, Effect, Step, abort, advance, held, noted, then, unchanged};
+use super::step::{Context, Effect, Step, abort, held, quiet, with_note};
 use crate::base::time::Millis;
 use crate::release::inquiry::{Callee, Inquiry, Objection, Purpose, Reason, Reply};
-use crate::release::integrations::{Hook, HookCall, HookKind, HookTarget};
-use crate::release::phase::{Awaiting, Cause, Hold, Note, Phase, Run};
+use crate::release::integrations::{Hook, HookCall, HookKind, HookTarget, MetricError};
+use crate::release::phase::{Cause, Hold, Note, Phase, Run, Underway};
 use crate::release::plan::Plan;
+
+/// What came of asking.
+pub(super) enum Asked {
+    /// There is nothing to wait for: nobody to ask, all gates open, or agreed to before.
+    Agreed,
+    /// The release waits for answers, was refused by a gate, or rolls back by one.
+    Waiting(Step),
+}
+
+/// What came of an answer, or of the silence in its place.
+pub(super) enum Answered {
+    /// The last one agreed, and so have all.
+    Agreed(Step),
+    /// Others have not answered, somebody refused, or it was not awaited (any more).
+    Waiting(Step),
+}
 
 /// What a call may take beyond its timeouts: waiting for its turn, and between attempts.
 const MARGIN: Millis = Millis::from_secs(60);
@@ -15,36 +30,36 @@ const BACK_OFF: Millis = Millis::from_secs(30);
 /// How long a query may take.
 const QUERY: Millis = Millis::from_secs(30);
 
-/// Asks what this purpose needs; `None` when it is agreed to already: nobody to ask, all gates open, or asked before. A gate
-/// that was closed since takes an approval back, as long as that has not been used.
-pub(super) fn ask(context: Context<'_>, phase: &Phase, purpose: Purpose, now: Millis) -> Option<Step> {
-    let run = phase.run()?;
-    let is_agreed = run.agreed.contains(&purpose);
-    // Whoever skips the approvals to begin skips the gates with them; a check is over once all have spoken.
-    if is_agreed && (run.step == 0 || purpose == Purpose::Check) {
-        return None;
+/// Asks what this purpose needs. A gate that was closed since takes an approval back, as long as that has not been used.
+pub(super) fn ask(context: Context<'_>, phase: &Phase, purpose: Purpose, now: Millis) -> Asked {
+    let (Some(run), Some(pending)) = (phase.run(), phase.pending()) else { return Asked::Agreed };
+    let is_agreed = pending.agreed.contains(&purpose);
+    // A person who skips the approvals to begin skips the gates with them; a check is over once all have answered.
+    if is_agreed && (phase.step().is_none() || purpose == Purpose::Check) {
+        return Asked::Agreed;
     }
     if purpose == Purpose::Check
         && let Some(step) = rolled_back(context, run, now)
     {
-        return Some(step);
+        return Asked::Waiting(step);
     }
     let mut open = purpose.callees(context.plan);
     open.retain(|callee| {
         !is_agreed && hook_of(context.plan, *callee).is_none_or(|hook| hook.target != HookTarget::Gate)
     });
-    if open.is_empty() && closed(context, run, purpose, now).is_empty() {
-        return None;
+    let closed = closed(context, run, purpose, now);
+    if open.is_empty() && closed.is_empty() {
+        return Asked::Agreed;
     }
-    let inquiry =
-        Inquiry { purpose, refused: Vec::new(), until: silence(context.plan, &open, now), open: open.clone() };
-    let run = Run { round: run.round + 1, ..waits(run, inquiry) };
+    let mut next = phase.clone();
+    next.run_mut().into_iter().for_each(|run| run.round += 1);
     if open.is_empty() {
-        return Some(concluded(context, phase, run, now));
+        return Asked::Waiting(refused(context.plan, next, purpose, closed, now));
     }
-    let mut step = unchanged(&phase.with_run(run));
+    let until = silence(context.plan, &open, now);
+    let mut step = quiet(awaiting(next, Inquiry { purpose, refused: Vec::new(), until, open: open.clone() }));
     step.effects.push(Effect::Ask(open));
-    Some(step)
+    Asked::Waiting(step)
 }
 
 /// The stored gates that this purpose needs open and are not.
@@ -69,17 +84,20 @@ fn is_open(context: Context<'_>, run: &Run, gate: &Hook, now: Millis) -> bool {
 
 /// The agent was away and asks those who have not answered again: they have as long as before.
 pub fn resumed_inquiry(plan: &Plan, phase: &Phase, now: Millis) -> Phase {
-    let Some(run) = phase.run() else { return phase.clone() };
-    let Some(inquiry) = run.inquiry.clone() else { return phase.clone() };
+    let Some(inquiry) = phase.inquiry().cloned() else { return phase.clone() };
     let until = silence(plan, &inquiry.open, now);
-    phase.with_run(waits(run, Inquiry { until, ..inquiry }))
+    awaiting(phase.clone(), Inquiry { until, ..inquiry })
 }
 
 /// With an open question. Before the first traffic there is nothing to look at meanwhile; after it the checks go on: a
 /// bad canary does not wait for a slow answer.
-fn waits(run: &Run, inquiry: Inquiry) -> Run {
-    let check_at = if run.step == 0 { inquiry.until } else { run.check_at.min(inquiry.until) };
-    Run { check_at, inquiry: Some(inquiry), ..run.clone() }
+fn awaiting(mut phase: Phase, inquiry: Inquiry) -> Phase {
+    let is_preparing = phase.preparing().is_some();
+    if let Some(pending) = phase.pending_mut() {
+        pending.check_at = if is_preparing { inquiry.until } else { pending.check_at.min(inquiry.until) };
+        pending.inquiry = Some(inquiry);
+    }
+    phase
 }
 
 /// An answer. One that is not awaited (any more) changes nothing.
@@ -90,130 +108,126 @@ pub(super) fn replied(
     callee: Callee,
     reply: Reply,
     now: Millis,
-) -> Step {
-    if let (Phase::Promoting(run, Awaiting::Hook), Callee::Promotion, Reply::Hook(result)) = (phase, callee, &reply) {
-        return if run.round == round { deployed(context.plan, run, result, now) } else { unchanged(phase) };
-    }
-    let Some(run) = phase.run().filter(|run| run.round == round) else { return unchanged(phase) };
-    let Some(mut inquiry) = run.inquiry.clone().filter(|inquiry| inquiry.open.contains(&callee)) else {
-        return unchanged(phase);
+) -> Answered {
+    let mut next = phase.clone();
+    let Some(run) = phase.run().filter(|run| run.round == round) else { return Answered::Waiting(quiet(next)) };
+    let inquiry = next.pending_mut().and_then(|pending| pending.inquiry.as_mut());
+    let Some(inquiry) = inquiry.filter(|inquiry| inquiry.open.contains(&callee)) else {
+        return Answered::Waiting(quiet(next));
     };
     inquiry.open.retain(|other| *other != callee);
     if let (Some(hook), Reply::Hook(Ok(()))) = (hook_of(context.plan, callee), &reply)
         && hook.kind == HookKind::Rollback
     {
-        return roll_back(run, hook, now);
+        return Answered::Waiting(roll_back(run, hook, now));
     }
     inquiry.refused.extend(objection(context.plan, callee, reply));
     let is_last = inquiry.open.is_empty();
-    let run = Run { inquiry: Some(inquiry), ..run.clone() };
-    if is_last { concluded(context, phase, run, now) } else { unchanged(&phase.with_run(run)) }
+    if is_last { concluded(context, next, now) } else { Answered::Waiting(quiet(next)) }
 }
 
-/// Nobody answers any more: whoever has not counts as refusing.
-pub(super) fn silent(context: Context<'_>, phase: &Phase, run: &Run, now: Millis) -> Step {
-    let mut run = run.clone();
-    if let Some(inquiry) = &mut run.inquiry {
+/// The time for answers is over: a missing one counts as a refusal.
+pub(super) fn silent(context: Context<'_>, mut phase: Phase, now: Millis) -> Answered {
+    if let Some(inquiry) = phase.pending_mut().and_then(|pending| pending.inquiry.as_mut()) {
         let silence = |callee| match callee {
-            Callee::Metric(_) => {
-                Reply::Metric(Err(crate::release::integrations::MetricError::Failed("no answer".into())))
-            }
+            Callee::Metric(_) => Reply::Metric(Err(MetricError::Failed("no answer".into()))),
             Callee::Hook(_) | Callee::Promotion => Reply::Hook(Err("no answer".into())),
         };
         let open = std::mem::take(&mut inquiry.open);
         inquiry.refused.extend(open.into_iter().filter_map(|callee| objection(context.plan, callee, silence(callee))));
     }
-    let mut step = concluded(context, phase, run, now);
-    if let Some(run) = step.phase.run().filter(|run| run.check_at <= now) {
-        step.phase = step.phase.with_run(Run { check_at: now.plus(context.plan.interval), ..run.clone() });
-    }
-    step
+    concluded(context, phase, now)
 }
 
-fn concluded(context: Context<'_>, phase: &Phase, mut run: Run, now: Millis) -> Step {
-    let Some(Inquiry { purpose, refused: answers, .. }) = run.inquiry.take() else { return unchanged(phase) };
+fn concluded(context: Context<'_>, mut phase: Phase, now: Millis) -> Answered {
+    let inquiry = phase.pending_mut().and_then(|pending| pending.inquiry.take());
+    let (Some(run), Some(Inquiry { purpose, refused: answers, .. })) = (phase.run(), inquiry) else {
+        return Answered::Waiting(quiet(phase));
+    };
     // Gates count as they stand now: others may have taken their time to answer.
-    let mut refused = closed(context, &run, purpose, now);
-    refused.extend(answers);
-    let next = now.plus(context.plan.interval);
-    if refused.is_empty() {
-        return agreed(context, phase, run, purpose, now);
+    let mut objections = closed(context, run, purpose, now);
+    objections.extend(answers);
+    if objections.is_empty() {
+        Answered::Agreed(agreed(context.plan, phase, purpose, now))
+    } else {
+        Answered::Waiting(refused(context.plan, phase, purpose, objections, now))
     }
-    run = Run { check_at: next, round_at: next, gate_at: next, ..run };
-    if run.step > 0 {
-        // Whose approval is awaited has passed its check: it holds until the next.
-        run.agreed.retain(|agreed| *agreed == Purpose::Check && purpose != Purpose::Check);
+}
+
+/// All agree: the controller looks at the release again at once.
+fn agreed(plan: &Plan, mut phase: Phase, purpose: Purpose, now: Millis) -> Step {
+    if let Some(on_step) = phase.on_step_mut() {
+        // Counted from the last answer: a slow one must not end what was agreed to before it.
+        on_step.round_at = now.plus(plan.interval);
+    }
+    let Some(pending) = phase.pending_mut() else { return quiet(phase) };
+    pending.agreed.push(purpose);
+    pending.check_at = now;
+    let was_awaited = matches!(&pending.hold, Some(Hold::Approval { purpose: held, .. }) if *held == purpose);
+    if !was_awaited {
+        return quiet(phase);
+    }
+    pending.hold = None;
+    with_note(phase, Note::Approved { purpose })
+}
+
+/// Somebody does not agree: they are asked again at the next check.
+fn refused(plan: &Plan, mut phase: Phase, purpose: Purpose, objections: Vec<Objection>, now: Millis) -> Step {
+    let next = now.plus(plan.interval);
+    if let Some(on_step) = phase.on_step_mut() {
+        (on_step.round_at, on_step.gate_at) = (next, next);
+        // A release that awaits an approval has passed its check: that holds until the next.
+        on_step.pending.agreed.retain(|agreed| *agreed == Purpose::Check && purpose != Purpose::Check);
+    }
+    if let Some(pending) = phase.pending_mut() {
+        pending.check_at = next;
     }
     match purpose {
-        Purpose::PreRollout | Purpose::Check => objected(context.plan, phase, run, refused, now),
-        Purpose::Rollout => waiting(Phase::Waiting, phase, run, purpose, refused),
-        Purpose::Promotion => waiting(Phase::WaitingPromotion, phase, run, purpose, refused),
-        Purpose::Increase => held(phase, run, Some(Hold::Approval { purpose, refused })),
+        Purpose::PreRollout | Purpose::Check => objected(plan, phase, objections, now),
+        Purpose::Rollout | Purpose::Promotion => waiting(phase, purpose, objections),
+        Purpose::Increase => held(phase, Some(Hold::Approval { purpose, refused: objections })),
     }
 }
 
-/// All agree: the release goes on from where it asked; the controller looks at it again at once.
-fn agreed(context: Context<'_>, phase: &Phase, mut run: Run, purpose: Purpose, now: Millis) -> Step {
-    run.agreed.push(purpose);
-    run.check_at = now;
-    // Counted from the last answer: a slow one must not end what was agreed to before it.
-    run.round_at = now.plus(context.plan.interval);
-    let was_awaited = matches!(&run.hold, Some(Hold::Approval { purpose: held, .. }) if *held == purpose);
-    let mut step = unchanged(&phase.with_run(run.clone()));
-    if was_awaited {
-        run.hold = None;
-        step = noted(phase.with_run(run.clone()), Note::Approved { purpose });
-    }
-    // Before the first step it goes on by itself, unless a person holds it; later a check moves it.
-    let may_enter = run.step == 0 && !matches!(phase, Phase::Paused(_));
-    if may_enter { then(step, enter(context, &Phase::Progressing(run.clone()), &run, now)) } else { step }
-}
-
-/// An approval is refused: the release waits in a phase of its own, which is said once.
-fn waiting(into: fn(Run) -> Phase, phase: &Phase, run: Run, purpose: Purpose, refused: Vec<Objection>) -> Step {
-    // While a person holds it, it stays where it is.
-    if matches!(phase, Phase::Paused(_)) {
-        return unchanged(&phase.with_run(run));
-    }
+/// An approval is refused: the release waits in a phase of its own, which is noted once.
+fn waiting(phase: Phase, purpose: Purpose, refused: Vec<Objection>) -> Step {
+    let mut phase = match (purpose, phase) {
+        // While a person holds it, it stays where it is.
+        (_, phase @ Phase::Paused(_)) => return quiet(phase),
+        (Purpose::Rollout, Phase::Progressing(Underway::Preparing(preparing))) => Phase::Waiting(preparing),
+        (Purpose::Promotion, Phase::Progressing(Underway::OnStep(on_step))) => Phase::WaitingPromotion(on_step),
+        (_, phase) => phase,
+    };
     let hold = Hold::Approval { purpose, refused: refused.clone() };
-    let is_news = !run.hold.as_ref().is_some_and(|before| hold.repeats(before));
-    let phase = into(Run { hold: Some(hold), ..run });
-    if !is_news {
-        return unchanged(&phase);
+    let is_news = !phase.hold().is_some_and(|before| hold.repeats(before));
+    if let Some(pending) = phase.pending_mut() {
+        pending.hold = Some(hold);
     }
     match purpose {
-        Purpose::Promotion => noted(phase, Note::WaitingPromotion { refused }),
-        _ => noted(phase, Note::Waiting { refused }),
+        _ if !is_news => quiet(phase),
+        Purpose::Promotion => with_note(phase, Note::WaitingPromotion { refused }),
+        _ => with_note(phase, Note::Waiting { refused }),
     }
 }
 
-/// Hooks or metrics speak against it: a failed check, or a blind one where nobody said anything about the canary.
-fn objected(plan: &Plan, phase: &Phase, run: Run, refused: Vec<Objection>, now: Millis) -> Step {
+/// Hooks or metrics object: a failed check, or a blind one where nobody said anything about the canary.
+fn objected(plan: &Plan, mut phase: Phase, refused: Vec<Objection>, now: Millis) -> Step {
+    let Some(run) = phase.run_mut() else { return quiet(phase) };
     if refused.iter().all(Objection::is_blind) {
-        let (checks, limit) = (run.blind_checks + 1, plan.outside.blind_limit);
-        let run = Run { blind_checks: checks, ..run };
+        run.blind_checks += 1;
+        let (checks, limit) = (run.blind_checks, plan.outside.blind_limit);
         return if checks > limit {
-            abort(&run, Cause::MetricError { checks, refused }, now)
+            abort(run, Cause::MetricError { checks, refused }, now)
         } else {
-            noted(phase.with_run(run), Note::MetricError { checks, limit, refused })
+            with_note(phase, Note::MetricError { checks, limit, refused })
         };
     }
-    let (failed, threshold) = (run.failed_checks + 1, plan.threshold);
-    let run = Run { failed_checks: failed, ..run };
+    run.failed_checks += 1;
+    let (failed, threshold) = (run.failed_checks, plan.threshold);
     if failed >= threshold {
-        abort(&run, Cause::Objections { failed, refused }, now)
+        abort(run, Cause::Objections { failed, refused }, now)
     } else {
-        noted(phase.with_run(run), Note::Objected { failed, threshold, refused })
-    }
-}
-
-fn deployed(plan: &Plan, run: &Run, result: &Result<(), String>, now: Millis) -> Step {
-    match result {
-        Ok(()) => advance::confirm(plan, run, None, now),
-        Err(error) => {
-            let awaiting = Awaiting::Confirmation { after: Some(error.clone()) };
-            noted(Phase::Promoting(run.clone(), awaiting), Note::HookFailed { error: error.clone() })
-        }
+        with_note(phase, Note::Objected { failed, threshold, refused })
     }
 }
 
@@ -226,7 +240,7 @@ fn objection(plan: &Plan, callee: Callee, reply: Reply) -> Option<Objection> {
         (Callee::Metric(n), Reply::Metric(result)) => {
             let metric = plan.outside.metrics.get(n)?;
             let why = match result {
-                Err(blind) => Reason::MetricError(blind),
+                Err(error) => Reason::MetricError(error),
                 Ok(value) if metric.range.contains(value) => return None,
                 Ok(value) => Reason::OutOfRange { value, range: metric.range },
             };

@@ -1,111 +1,130 @@
 //! A tick: threshold checks, the hooks and metrics that go with them, and what a passed check allows.
 
-use super::inquiry::{ask, silent};
-use super::start::enter;
-use super::{Context, Step, abort, advance, held, is_returning, noted, unchanged};
+use super::advance;
+use super::inquiry::{Asked, ask};
+use super::start::{enter, go_on_in_silence};
+use super::step::{Context, Step, abort, held, quiet, with_note};
 use crate::base::time::Millis;
 use crate::release::inquiry::Purpose;
-use crate::release::phase::{Cause, Hold, Note, Phase, Proof, Run};
+use crate::release::phase::{Awaiting, Cause, Hold, Note, Phase, Proof, Underway};
 use crate::release::plan::Plan;
 use crate::release::threshold_checks::{CheckResult, ChecksVerdict};
 
 pub(super) fn checked(context: Context<'_>, phase: &Phase, verdict: ChecksVerdict, now: Millis) -> Step {
-    let (plan, hold) = (context.plan, context.hold.cloned());
-    let Some(run) = phase.run().filter(|_| !matches!(phase, Phase::Finalising(..))) else { return unchanged(phase) };
-    let run = Run { check_at: now.plus(plan.interval), ..run.clone() };
-    if is_returning(phase) {
-        return advance::returned(plan, &run, now);
-    }
-    if run.step > 0 && verdict.answer == CheckResult::Fail {
-        return failed(plan, phase, run, verdict, now);
-    }
-    if let Some(inquiry) = &run.inquiry {
-        let until = inquiry.until;
-        return if now >= until {
-            silent(context, phase, &run, now)
-        } else {
-            let check_at = run.check_at.min(until);
-            unchanged(&phase.with_run(Run { check_at, ..run }))
-        };
-    }
-    if run.step == 0 {
-        return unbegun(context, phase, run, now);
-    }
-    // What hooks and metrics agreed to at the check before is over.
-    let is_next = now >= run.round_at;
-    let run = if is_next { Run { agreed: Vec::new(), round_at: run.check_at, ..run } } else { run };
-    let phase = phase.with_run(run.clone());
-    if !matches!(phase, Phase::Promoting(..))
-        && let Some(step) = ask(context, &phase, Purpose::Check, now)
+    let (plan, mut phase) = (context.plan, phase.clone());
+    let next = now.plus(plan.interval);
+    let Some(check_at) = phase.check_at_mut() else { return quiet(phase) };
+    *check_at = next;
+    if let Phase::Promoting(promoting) = &phase
+        && promoting.awaiting == Awaiting::Traffic
     {
-        return step;
+        return advance::returned(plan, promoting, now);
     }
-    passed(context, &phase, &run, verdict, hold, now)
+    if phase.step().is_some() && verdict.answer == CheckResult::Fail {
+        return failed(plan, phase, verdict, now);
+    }
+    if let Some(until) = phase.inquiry().map(|inquiry| inquiry.until) {
+        if now >= until {
+            return go_on_in_silence(context, phase, now);
+        }
+        phase.check_at_mut().into_iter().for_each(|check_at| *check_at = next.min(until));
+        return quiet(phase);
+    }
+    let Some(on_step) = phase.on_step_mut() else { return unbegun(context, phase, now) };
+    if now >= on_step.round_at {
+        // What hooks and metrics agreed to at the check before is over.
+        on_step.pending.agreed.clear();
+        on_step.round_at = next;
+    }
+    match ask(context, &phase, Purpose::Check, now) {
+        Asked::Waiting(step) => step,
+        Asked::Agreed => passed(context, phase, verdict, now),
+    }
 }
 
 /// A gate that it waits for was opened: it goes on if the last check agreed and its requests are still good. This is no
 /// check itself: what speaks against the canary now is left to the next one, which comes when it would have.
-pub(super) fn opened(context: Context<'_>, phase: &Phase, verdict: ChecksVerdict, now: Millis) -> Step {
-    let Some(run) = phase.run().filter(|run| run.inquiry.is_none()) else { return unchanged(phase) };
-    let mut step = if run.step == 0 {
-        unbegun(context, phase, run.clone(), now)
-    } else {
-        let is_moving = matches!(phase, Phase::Progressing(_) | Phase::WaitingPromotion(_));
-        let is_unseen = verdict.answer == CheckResult::Undecided && !context.plan.is_live(run.step);
-        let is_good = (verdict.answer == CheckResult::Pass || is_unseen) && context.hold.is_none();
-        let is_agreed = run.agreed.contains(&Purpose::Check) || !Purpose::Check.calls(context.plan);
-        if !(is_moving && is_good && is_agreed) {
-            return unchanged(phase);
-        }
-        advance::leave(context, phase, run, Proof::Checks(verdict), now)
+pub(super) fn gate_opened(context: Context<'_>, phase: &Phase, verdict: ChecksVerdict, now: Millis) -> Step {
+    let Some(before) = phase.pending().filter(|pending| pending.inquiry.is_none()) else {
+        return quiet(phase.clone());
     };
-    if let Some(after) = step.phase.run().filter(|after| matches!(after.hold, Some(Hold::Approval { .. }))) {
-        let Run { check_at, round_at, gate_at, .. } = *run;
-        step.phase = step.phase.with_run(Run { check_at, round_at, gate_at, ..after.clone() });
+    let Some(on_step) = phase.on_step() else {
+        return wait_as_before(phase, unbegun(context, phase.clone(), now));
+    };
+    let is_unseen = verdict.answer == CheckResult::Undecided && !context.plan.is_live(on_step.step.number.get());
+    let is_good = (verdict.answer == CheckResult::Pass || is_unseen) && context.hold.is_none();
+    let is_agreed = before.agreed.contains(&Purpose::Check) || !Purpose::Check.calls(context.plan);
+    if !(is_moving(phase) && is_good && is_agreed) {
+        return quiet(phase.clone());
+    }
+    wait_as_before(phase, advance::leave(context, phase, Proof::Checks(verdict), now))
+}
+
+/// Another approval is awaited now: the next check comes when it would have.
+fn wait_as_before(before: &Phase, mut step: Step) -> Step {
+    if !matches!(step.phase.hold(), Some(Hold::Approval { .. })) {
+        return step;
+    }
+    if let (Some(check_at), Some(before)) = (step.phase.check_at_mut(), before.check_at()) {
+        *check_at = before;
+    }
+    if let (Some(on_step), Some(before)) = (step.phase.on_step_mut(), before.on_step()) {
+        (on_step.round_at, on_step.gate_at) = (before.round_at, before.gate_at);
     }
     step
 }
 
-/// Before the first traffic nothing is judged; what it waits for is asked for again.
-fn unbegun(context: Context<'_>, phase: &Phase, run: Run, now: Millis) -> Step {
-    // Promoted without analysis it waits for the primary, and is promoted once.
-    let is_waiting = matches!(phase, Phase::Paused(_) | Phase::Promoting(..));
-    let is_blocked = run.hold == Some(Hold::Unsupported) || is_waiting;
-    if is_blocked { unchanged(&phase.with_run(run)) } else { enter(context, phase, &run, now) }
+/// Before the first traffic nothing is judged; what it waits for is asked for again. Promoted without analysis it waits for
+/// the primary, and is promoted once.
+fn unbegun(context: Context<'_>, phase: Phase, now: Millis) -> Step {
+    match &phase {
+        Phase::Waiting(preparing) | Phase::Progressing(Underway::Preparing(preparing))
+            if preparing.pending.hold != Some(Hold::Unsupported) =>
+        {
+            enter(context, &phase, preparing, now)
+        }
+        _ => quiet(phase),
+    }
 }
 
-fn failed(plan: &Plan, phase: &Phase, run: Run, verdict: ChecksVerdict, now: Millis) -> Step {
-    // If no traffic kept it from advancing: there is some, and it is bad. An open question is moot.
-    let failed = run.failed_checks + 1;
-    let hold = run.hold.clone().filter(|hold| *hold != Hold::NoTraffic);
-    let run = Run { failed_checks: failed, inquiry: None, agreed: Vec::new(), hold, ..run };
+fn failed(plan: &Plan, mut phase: Phase, verdict: ChecksVerdict, now: Millis) -> Step {
+    if let Some(pending) = phase.pending_mut() {
+        // An open question is moot. If no traffic kept it from advancing: there is some, and it is bad.
+        pending.inquiry = None;
+        pending.agreed.clear();
+        pending.hold.take_if(|hold| *hold == Hold::NoTraffic);
+    }
+    let Some(run) = phase.run_mut() else { return quiet(phase) };
+    run.failed_checks += 1;
+    let failed = run.failed_checks;
     if failed >= plan.threshold {
-        return abort(&run, Cause::Checks { failed, verdict }, now);
+        return abort(run, Cause::Checks { failed, verdict }, now);
     }
-    noted(phase.with_run(run), Note::CheckFailed { failed, threshold: plan.threshold, verdict })
+    with_note(phase, Note::CheckFailed { failed, threshold: plan.threshold, verdict })
 }
 
-fn passed(
-    context: Context<'_>,
-    phase: &Phase,
-    run: &Run,
-    verdict: ChecksVerdict,
-    hold: Option<Hold>,
-    now: Millis,
-) -> Step {
-    let is_moving = matches!(phase, Phase::Progressing(_) | Phase::WaitingPromotion(_));
-    let afresh = Run { agreed: Vec::new(), ..run.clone() };
+fn passed(context: Context<'_>, phase: Phase, verdict: ChecksVerdict, now: Millis) -> Step {
+    let Some(step) = phase.step() else { return quiet(phase) };
+    let is_live = context.plan.is_live(step.number.get());
+    let is_too_soon = now < step.at.plus(context.plan.stage(step.number.get()).dwell);
+    let is_undecided = verdict.answer == CheckResult::Undecided && is_live;
+    if is_moving(&phase) && context.hold.is_none() && !is_too_soon && !is_undecided {
+        return advance::leave(context, &phase, Proof::Checks(verdict), now);
+    }
+    let is_moving = is_moving(&phase);
+    let mut afresh = phase;
+    afresh.pending_mut().into_iter().for_each(|pending| pending.agreed.clear());
     if !is_moving {
-        return unchanged(&phase.with_run(afresh));
+        return quiet(afresh);
     }
-    if hold.is_some() || now < run.step_at.plus(context.plan.stage(run.step).dwell) {
-        return held(phase, afresh, hold);
+    if context.hold.is_some() || is_too_soon {
+        return held(afresh, context.hold.cloned());
     }
-    if verdict.answer == CheckResult::Undecided && context.plan.is_live(run.step) {
-        // An approval is awaited as before: a quiet moment is no news then.
-        let is_awaited = matches!(run.hold, Some(Hold::Approval { .. }));
-        let hold = if is_awaited { run.hold.clone() } else { Some(Hold::NoTraffic) };
-        return held(phase, afresh, hold);
-    }
-    advance::leave(context, phase, run, Proof::Checks(verdict), now)
+    // An approval is awaited as before: a quiet moment is no news then.
+    let approval = afresh.hold().filter(|hold| matches!(hold, Hold::Approval { .. })).cloned();
+    held(afresh, approval.or(Some(Hold::NoTraffic)))
+}
+
+const fn is_moving(phase: &Phase) -> bool {
+    matches!(phase, Phase::Progressing(_) | Phase::WaitingPromotion(_))
 }

@@ -1,4 +1,4 @@
-//! What is told of a release: every decision with its values and its reason.
+//! The history of a release: every decision with its values and its reason.
 
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +80,8 @@ pub enum Cause {
         /// Who asked.
         actor: Actor,
     },
-    /// A worker holds a later epoch than this agent ever stored. Only a cut leaves before it is stored, so one was lost.
+    /// A worker holds a later epoch than this agent ever stored. Only the entry of an abort leaves before it is stored, so
+    /// one was lost.
     LostAbort {
         /// The worker's node.
         node: String,
@@ -158,7 +159,7 @@ pub enum Note {
         /// Why.
         reason: String,
     },
-    /// Hooks or metrics spoke against it at a check, but not yet too often.
+    /// Hooks or metrics objected at a check, below the threshold.
     Objected {
         /// Failed checks so far, and how many roll back.
         failed: u32,
@@ -167,7 +168,7 @@ pub enum Note {
         /// What they said.
         refused: Vec<Objection>,
     },
-    /// A metric server had no value at a check, but not yet too often.
+    /// A metric server had no value at a check, within the limit.
     MetricError {
         /// At so many checks by now, and how many are allowed.
         checks: u32,
@@ -228,7 +229,7 @@ pub enum Note {
         /// The numbers.
         verdict: ChecksVerdict,
     },
-    /// A guard tripped that does not cut.
+    /// A guard tripped that does not abort.
     Tripped(GuardsVerdict),
     /// A worker's fuse has tripped: it sends nothing more to the canary.
     FuseTripped {
@@ -241,7 +242,7 @@ pub enum Note {
         /// …among so many.
         trials: u64,
     },
-    /// The guards did not cut the canary, so tripped fuses were armed again.
+    /// The guards did not abort the release, so tripped fuses were armed again.
     Rearmed,
     /// It does not advance.
     Held(Hold),
@@ -261,11 +262,11 @@ pub enum Note {
     },
     /// Proven, or promoted by a person; the primary must now be brought to the new version.
     Promoting {
-        /// Who, when a person cut the analysis short.
+        /// Who, when a person ended the analysis early.
         actor: Option<Actor>,
         /// Why, then.
         reason: String,
-        /// What proved it; none when cut short.
+        /// What proved it; none when a person ended the analysis early.
         proof: Option<Proof>,
         /// What is waited for; none for a swap.
         awaiting: Option<Awaiting>,

@@ -47,7 +47,7 @@ pub struct Course {
     pub bake: Option<Millis>,
     /// Promote without analysis.
     pub skip_analysis: bool,
-    /// Nothing begins, and what runs stands still (still judged and cut).
+    /// Nothing begins, and what runs stands still (it is still judged, and may be aborted).
     pub suspend: bool,
     /// How long phases may last.
     pub deadlines: Deadlines,

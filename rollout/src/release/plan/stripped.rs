@@ -1,4 +1,4 @@
-//! A plan as it may be handed out: with all that decides, and nothing that whoever reads it could use.
+//! A plan as it may be handed out: with all that decides, and nothing that a reader could misuse.
 
 use super::{Plan, Promotion};
 use crate::release::integrations::{Hook, HookTarget};

@@ -4,7 +4,7 @@ use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::controller::fleet::Fleet;
 use crate::release::inquiry::{Objection, Reason};
-use crate::release::phase::{Awaiting, Hold, Phase, Run};
+use crate::release::phase::{Awaiting, Hold, Phase};
 use crate::release::text;
 use crate::routing::table::WeightPpm;
 
@@ -13,7 +13,7 @@ pub(super) fn message(canary: &Canary, fleet: &Fleet, now: Millis) -> String {
     let line = line(canary, now);
     match canary.phase.run() {
         Some(_) if fleet.live().next().is_none() => format!("{line}; no worker is connected"),
-        Some(run) if lacks_requests(canary, run) => format!("{line}; no canary request on this step yet"),
+        Some(_) if lacks_requests(canary) => format!("{line}; no canary request on this step yet"),
         _ => line,
     }
 }
@@ -24,7 +24,7 @@ pub(super) fn needs_person(canary: &Canary, now: Millis) -> Option<String> {
     let run = canary.phase.run()?;
     let id = &canary.plan.id;
     match (&canary.phase, &canary.standing_hold(now)) {
-        (Phase::Promoting(_, Awaiting::Confirmation { .. }), _) => {
+        (phase, _) if matches!(phase.awaiting(), Some(Awaiting::Confirmation { .. })) => {
             Some(format!("bring the primary to {}, then `serin confirm {id}`", run.revision))
         }
         (Phase::Promoting(..) | Phase::Finalising(..), _) => None,
@@ -50,21 +50,21 @@ fn closed(canary: &str, refused: &[Objection]) -> Option<String> {
 
 fn line(canary: &Canary, now: Millis) -> String {
     let hold = canary.standing_hold(now);
-    let advancing = |run: &Run| match &hold {
+    let advancing = || match &hold {
         Some(hold) => format!("holds: {}", text::hold(hold)),
-        None => format!("step {} of {}", run.step, canary.plan.last_step()),
+        None => format!("step {} of {}", canary.phase.steps(), canary.plan.last_step()),
     };
     match &canary.phase {
         Phase::Initialized => "waits for a release: `serin release`".into(),
-        Phase::Waiting(run) | Phase::Progressing(run) => advancing(run),
-        Phase::WaitingPromotion(run) => format!("proven, and judged on; {}", advancing(run)),
-        Phase::Paused(run) => match &hold {
+        Phase::Waiting(_) | Phase::Progressing(_) => advancing(),
+        Phase::WaitingPromotion(_) => format!("proven, and judged on; {}", advancing()),
+        Phase::Paused(_) => match &hold {
             // Its own words say how it goes on.
             Some(Hold::Stop) => format!("paused: {}", text::hold(&Hold::Stop)),
             Some(hold) => format!("paused: {}; `serin resume` goes on", text::hold(hold)),
-            None => format!("paused at {}; `serin resume` goes on", advancing(run)),
+            None => format!("paused at {}; `serin resume` goes on", advancing()),
         },
-        Phase::Promoting(_, awaiting) => format!("promotion waits for {}", text::awaiting(awaiting)),
+        Phase::Promoting(promoting) => format!("promotion waits for {}", text::awaiting(&promoting.awaiting)),
         Phase::Finalising(..) => "traffic returns to the primary".into(),
         Phase::Succeeded(ended) => format!("{} was promoted", ended.revision),
         Phase::Failed(ended, cause) => format!("{} was aborted: {}", ended.revision, text::cause(cause)),
@@ -72,8 +72,8 @@ fn line(canary: &Canary, now: Millis) -> String {
 }
 
 /// Whether a step whose requests are to be judged has none yet, and no hold says so.
-fn lacks_requests(canary: &Canary, run: &Run) -> bool {
-    let is_judged = matches!(canary.phase, Phase::Progressing(_) | Phase::Paused(_)) && run.step > 0;
+fn lacks_requests(canary: &Canary) -> bool {
+    let is_judged = matches!(canary.phase, Phase::Progressing(_) | Phase::Paused(_)) && canary.phase.step().is_some();
     let is_shared = canary.weight() > WeightPpm::ZERO || !canary.plan.rules.is_empty();
-    is_judged && is_shared && run.hold.is_none() && canary.on_step().started == 0
+    is_judged && is_shared && canary.phase.hold().is_none() && canary.on_step().started == 0
 }

@@ -8,7 +8,7 @@ use crate::controller::events::{Done, Output, Refused};
 use crate::controller::notify;
 use crate::release::approvals::Approval;
 use crate::release::integrations::{Hook, HookKind, HookTarget};
-use crate::release::machine::Input;
+use crate::release::machine::Fact;
 use crate::release::phase::{Actor, Cause, Note, ReleaseId, Run};
 use crate::release::threshold_checks::check;
 
@@ -27,18 +27,18 @@ impl Controller {
         canary.approvals.expire(now);
         canary.approvals.open(gate, approval);
         let note = Note::GateOpened { gate: gate.into(), revision, expires_after, actor, reason };
-        out.stored.extend(notify::noted(canary, note, now));
+        out.stored.extend(notify::record(canary, note, now));
         let rolls_back =
             |hook: &Hook| hook.name == gate && hook.kind == HookKind::Rollback && hook.target == HookTarget::Gate;
         let is_meant = |run: &Run| canary.approvals.of(gate, Some(&run.revision), now).is_some();
         if canary.plan.outside.hooks.iter().any(rolls_back) && canary.phase.run().is_some_and(is_meant) {
-            // Refused where there is nothing to roll back any more: then only the gate is open.
-            let _ = self.input(id, Input::Abort(Cause::Rollback { name: gate.into() }), now, out);
-        } else if canary.hurry(gate, now) && !self.certify(id, now, out) {
+            // Where there is nothing to roll back any more, only the gate is open.
+            self.abort(id, Cause::Rollback { name: gate.into() }, now, out);
+        } else if canary.make_gate_due(gate, now) && !self.certify(id, now, out) {
             let verdict = self.canaries.get(id).map(|canary| check(&canary.plan, &canary.evidence, now));
-            let _ = verdict.map(|verdict| self.input(id, Input::Opened(verdict), now, out));
+            verdict.into_iter().for_each(|verdict| self.apply(id, Fact::GateOpened(verdict), now, out));
         }
-        self.canaries.get(id).map(done_with).ok_or_else(|| Refused::Unknown(id.clone()))
+        self.known(id).map(done_with)
     }
 
     pub(super) fn close_gate(
@@ -52,7 +52,7 @@ impl Controller {
     ) -> Result<Done, Refused> {
         let canary = self.with_gate(id, gate)?;
         canary.approvals.close(gate);
-        out.stored.extend(notify::noted(canary, Note::GateClosed { gate: gate.into(), actor, reason }, now));
+        out.stored.extend(notify::record(canary, Note::GateClosed { gate: gate.into(), actor, reason }, now));
         Ok(done_with(canary))
     }
 
@@ -68,6 +68,7 @@ impl Controller {
     }
 }
 
-fn done_with(canary: &Canary) -> Done {
+/// What came of a request, as the canary stands now.
+pub(super) fn done_with(canary: &Canary) -> Done {
     Done { release: ReleaseId(canary.releases), phase: canary.phase.name() }
 }
