@@ -60,7 +60,7 @@ pub struct Route<'a> {
 }
 
 /// Which version serves a request in scope, and how it came to it. `draw` is uniform over all 64-bit values.
-pub fn route<'a>(routing: &'a Routing, request: Request<'_>, draw: u64) -> Route<'a> {
+pub fn choose_version<'a>(routing: &'a Routing, request: Request<'_>, draw: u64) -> Route<'a> {
     let placed = |version, placement| Route { version, placement, issued: None };
     let Some(split) = &routing.split else {
         return placed(Version::Primary, Placement::Drawn);

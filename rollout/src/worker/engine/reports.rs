@@ -5,13 +5,14 @@ use crate::base::names::CanaryId;
 use crate::base::time::{Micros, Millis};
 use crate::routing::table::Epoch;
 use crate::worker::api::{IDLE_EVERY, Identity, WorkerAction};
-use crate::worker::messages::{Delta, Hello, MAX_STRATA, PROTOCOL, ToAgent, Watermark};
+use crate::worker::messages::{Hello, MAX_STRATA, PROTOCOL, ToAgent, Watermark};
+use crate::worker::sender::Delta;
 use crate::worker::tally::{Counts, Stratum};
 
 impl Worker {
     pub(super) fn hello(&self) -> Hello {
         let Identity { node, cluster, filter_version, incarnation } = self.identity.clone();
-        let adopted = self.table.entries().filter(|entry| entry.epoch > Epoch(0));
+        let adopted = self.table.entries().map(|(_, entry)| entry).filter(|entry| entry.epoch > Epoch(0));
         Hello {
             protocol: PROTOCOL,
             incarnation,
@@ -44,7 +45,7 @@ impl Worker {
     fn named_strata(&mut self) -> Vec<(Stratum<CanaryId>, Counts)> {
         let taken = self.tally.take(MAX_STRATA).into_iter();
         let named = taken.filter_map(|(Stratum { canary, epoch, version, placement, slot }, counts)| {
-            let canary = self.names.get(usize::from(canary))?.clone();
+            let canary = self.canary(canary)?.clone();
             Some((Stratum { canary, epoch, version, placement, slot }, counts))
         });
         named.collect()
@@ -53,9 +54,9 @@ impl Worker {
     /// Where this worker is in each canary's slots: all that started before them has been handed over.
     fn watermarks(&self, now: Millis) -> Vec<Watermark> {
         let now = Micros(now.0.saturating_mul(1000));
-        let splits = self.table.entries().filter_map(|entry| {
+        let splits = self.table.entries().filter_map(|(index, entry)| {
             let split = entry.routing.as_ref()?.split.as_ref().filter(|_| entry.epoch > Epoch(0))?;
-            let slot = self.slot_of(&entry.canary, split, now);
+            let slot = self.slot_of(index, split, now);
             Some(Watermark { canary: entry.canary.clone(), epoch: entry.epoch, slot })
         });
         splits.collect()
