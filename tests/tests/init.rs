@@ -17,6 +17,9 @@ use tests::stage::{Versions, WITHIN, ensure_all_from};
 use tests::wait::until;
 
 const HOST: &str = "shop.test";
+/// What each writes last into its log when it is asked to end.
+const AGENT: (&str, &str) = ("agent.log", "stopping");
+const ENVOY: (&str, &str) = ("envoy.log", "exiting");
 
 /// Runs a program to its end; what it wrote to standard output.
 async fn run(program: &Path, args: &[&str], agent: Option<SocketAddr>) -> Result<String> {
@@ -97,8 +100,9 @@ impl Started {
         Ok(processes.filter(|process| std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == folder)).collect())
     }
 
-    /// Waits until the script has ended and nothing runs in the folder any more.
-    async fn is_over(&mut self) -> Result<()> {
+    /// Waits until the script has ended, nothing runs in the folder any more, and these logs have these last words: whoever
+    /// the script leaves behind is killed here, and writes none.
+    async fn is_over(&mut self, last_words: &[(&str, &str)]) -> Result<()> {
         until("start.sh to end", Duration::from_secs(15), async || {
             ensure!(self.script.has_ended()?, "it runs");
             Ok(())
@@ -106,6 +110,10 @@ impl Started {
         .await?;
         let left = self.running()?;
         ensure!(left.is_empty(), "still there: {left:?}");
+        for (log, words) in last_words {
+            let said = std::fs::read_to_string(self.folder.join(log))?;
+            ensure!(said.contains(words), "{log} lacks {words:?}: {said}");
+        }
         Ok(())
     }
 }
@@ -151,7 +159,7 @@ async fn the_folder_runs_a_release_and_ctrl_c_ends_everything() -> Result<()> {
         ensure!(running.len() >= 3, "the script, the agent and Envoy: {running:?}");
         let group = i32::try_from(started.script.pid())?;
         kill_process_group(Pid::from_raw(group).context("no process 0")?, Signal::INT)?;
-        started.is_over().await
+        started.is_over(&[AGENT, ENVOY]).await
     })
     .await
 }
@@ -176,7 +184,7 @@ async fn envoy_outlives_the_agent_and_the_script_ends_it() -> Result<()> {
         .await?;
         started.all_from("v1").await?;
         started.script.terminate()?;
-        started.is_over().await
+        started.is_over(&[ENVOY]).await
     })
     .await
 }
