@@ -15,6 +15,7 @@ mod service;
 
 use std::path::PathBuf;
 
+use crate::args::variable;
 use crate::failure::{self, Failure};
 use crate::validate::Set;
 use crate::{output, text};
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &InitArgs) -> Result<u8, Failure> {
         )));
     }
     let page = match args.output {
-        Form::Text => page::text(&service, &folder, &written),
+        Form::Text => page::text(&service, &folder, &written, variable("SERIN_AGENT").as_deref()),
         Form::Json => page::json(&service, &folder, &written)?,
     };
     output::print(&page)?;

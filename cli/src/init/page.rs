@@ -12,7 +12,7 @@ use super::files::shown;
 use super::service::Service;
 
 /// Where the other commands look for an agent that nobody names.
-const USUAL_AGENT: &str = "127.0.0.1:7071";
+const USUAL_AGENT: &str = "http://127.0.0.1:7071";
 
 /// For programs.
 #[derive(Serialize)]
@@ -43,14 +43,14 @@ pub(super) fn json(service: &Service, folder: &Path, files: &[PathBuf]) -> Resul
     output::json(&written, true)
 }
 
-/// The files, and what to do with them.
-pub(super) fn text(service: &Service, folder: &Path, files: &[PathBuf]) -> String {
+/// The files, and what to do with them; `named` is the agent that the environment names.
+pub(super) fn text(service: &Service, folder: &Path, files: &[PathBuf], named: Option<&str>) -> String {
     let Service { name, .. } = service;
     let mut page: String = files.iter().map(|file| format!("wrote {}\n", shown(file))).collect();
     let start = [(shell(&folder.join("start.sh")), "starts the agent and Envoy; Ctrl-C stops both")];
     page += &section("Next", &start);
     let mut commands = Vec::new();
-    if service.http.to_string() != USUAL_AGENT {
+    if named.unwrap_or(USUAL_AGENT) != agent(service) {
         commands.push((format!("export SERIN_AGENT={}", agent(service)), "where the agent is"));
     }
     commands.extend([
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn the_page_has_commands_that_can_be_copied() {
         let service = service("shop", &["--host", "*.shop.test"]);
-        let page = text(&service, Path::new("my shop"), &["my shop/envoy.yaml".into()]);
+        let page = text(&service, Path::new("my shop"), &["my shop/envoy.yaml".into()], None);
         for line in [
             "wrote my shop/envoy.yaml\n",
             "\n  './my shop/start.sh'   # starts",
@@ -118,10 +118,13 @@ mod tests {
 
     #[test]
     fn what_is_as_usual_is_not_said() {
-        let service = service("shop", &["--http", USUAL_AGENT, "--listen", "[::]:80"]);
-        let page = text(&service, Path::new("shop"), &[]);
+        let service = service("shop", &["--http", "127.0.0.1:7071", "--listen", "[::]:80"]);
+        let page = text(&service, Path::new("shop"), &[], None);
         assert!(!page.contains("SERIN_AGENT") && page.contains("\n  curl -g 'http://[::1]:80/' "), "{page}");
         assert!(page.contains("\n  ./shop/start.sh "), "{page}");
+        // Another agent, whom the environment names, would be asked.
+        let page = text(&service, Path::new("shop"), &[], Some("http://127.0.0.1:1"));
+        assert!(page.contains("\n  export SERIN_AGENT=http://127.0.0.1:7071 "), "{page}");
     }
 
     #[test]
