@@ -8,6 +8,7 @@ use crate::args::{DescribeArgs, ExplainArgs, GetArgs, ProxiesArgs, ReasonArgs, R
 
 const OVERVIEW: &str = "\
 A first session:
+  serin init shop --primary HOST:PORT --canary HOST:PORT    a folder for your own service
   serin validate canaries/                              are the manifests right?
   serin agent --canaries canaries --data state          start the agent
   serin get                                             what it manages
@@ -179,6 +180,9 @@ Next: `serin get web -w` follows it.")]
         #[command(subcommand)]
         what: crate::gate::What,
     },
+    /// Write a folder for your own service: Envoy's configuration, a Canary, a script that starts both
+    #[command(after_help = crate::init::EXAMPLES)]
+    Init(crate::init::InitArgs),
     /// Check Canary manifests here, without an agent
     #[command(after_help = "\
 Examples:

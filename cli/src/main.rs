@@ -13,6 +13,7 @@ mod failure;
 mod fixture;
 mod gate;
 mod get;
+mod init;
 mod loadtester_cmd;
 mod output;
 mod printer;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Simulate(args) => return simulate::run(&args),
+        Command::Init(args) => return init::run(&args),
         Command::Validate(args) => return validate::run(&args),
         Command::Convert(args) => return convert::run(&args),
         Command::Schema(args) => return convert::schema(&args),
@@ -90,6 +92,7 @@ async fn run_async(command: Command) -> Result<u8, Failure> {
         Command::Proxies(args) => get::proxies(args).await?,
         Command::Replay(args) => replay::run(args).await?,
         Command::Simulate(args) => return simulate::run(&args),
+        Command::Init(args) => return init::run(&args),
         Command::Validate(args) => return validate::run(&args),
         Command::Convert(args) => return convert::run(&args),
         Command::Schema(args) => return convert::schema(&args),

@@ -7,6 +7,7 @@ mod fake;
 #[path = "../../src/fixture.rs"]
 mod fixture;
 mod gates;
+mod init;
 mod local;
 mod read;
 mod refuse;
