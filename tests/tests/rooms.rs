@@ -38,7 +38,11 @@ fn modules_use_only_those_declared_above_them() {
             }
         }
     }
-    assert!(broken.is_empty(), "read from the top, each module must be clear without those below:\n{}", broken.join("\n"));
+    assert!(
+        broken.is_empty(),
+        "read from the top, each module must be clear without those below:\n{}",
+        broken.join("\n")
+    );
 }
 
 #[test]
@@ -54,7 +58,10 @@ fn each_file_says_why_it_exists_and_can_be_read_at_one_sitting() {
             if lines > MAX_LINES {
                 broken.push(format!("{} has {lines} lines, at most {MAX_LINES} are allowed", file.display()));
             }
-            if file.ends_with("mod.rs") && file.components().any(|part| part.as_os_str() == "src") && lines > MAX_ROOM_LINES {
+            if file.ends_with("mod.rs")
+                && file.components().any(|part| part.as_os_str() == "src")
+                && lines > MAX_ROOM_LINES
+            {
                 let is_code = !text.lines().all(|line| is_contents(line));
                 if is_code && file.starts_with(root().join("rollout")) {
                     broken.push(format!("{} has {lines} lines: a mod.rs is a table of contents", file.display()));
@@ -77,7 +84,11 @@ fn one_public_name_means_one_type() {
                     && !line.starts_with(' ')
                     && let Some(other) = seen.insert(name.to_owned(), module.file.clone())
                 {
-                    broken.push(format!("{name} is a public type of {} and of {}", other.display(), module.file.display()));
+                    broken.push(format!(
+                        "{name} is a public type of {} and of {}",
+                        other.display(),
+                        module.file.display()
+                    ));
                 }
             }
         }
@@ -125,12 +136,14 @@ impl Tree {
     fn lends(&self, module: &Module) -> Vec<((Vec<String>, String), Vec<String>)> {
         let mut lent = Vec::new();
         for (_, line) in statements(&module.file) {
-            let Some(rest) = line.strip_prefix("pub").and_then(|rest| rest.split_once("use ")).map(|(_, rest)| rest) else {
+            let Some(rest) = line.strip_prefix("pub").and_then(|rest| rest.split_once("use ")).map(|(_, rest)| rest)
+            else {
                 continue;
             };
             for path in expand(rest.trim_end_matches(';')) {
                 let Some((name, origin)) = path.split_last() else { continue };
-                let child: Vec<String> = module.path.iter().chain(origin.iter().filter(|part| *part != "self")).cloned().collect();
+                let child: Vec<String> =
+                    module.path.iter().chain(origin.iter().filter(|part| *part != "self")).cloned().collect();
                 if !self.is_module(&child) || child == module.path {
                     continue;
                 }
@@ -163,7 +176,12 @@ impl Tree {
                     let path = &rest[at..];
                     rest = &rest[at + start.len()..];
                     if is_whole {
-                        found.extend(expand(path).into_iter().filter_map(|path| self.resolve(module, &path)).map(|it| (line, it)));
+                        found.extend(
+                            expand(path)
+                                .into_iter()
+                                .filter_map(|path| self.resolve(module, &path))
+                                .map(|it| (line, it)),
+                        );
                     }
                 }
             }
@@ -217,14 +235,20 @@ fn visit(module: Module, modules: &mut Vec<Module>) {
         .iter()
         .filter_map(|(_, line)| {
             let line = line.trim();
-            let line = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub(super) ")).or(line.strip_prefix("pub ")).unwrap_or(line);
+            let line = line
+                .strip_prefix("pub(crate) ")
+                .or(line.strip_prefix("pub(super) "))
+                .or(line.strip_prefix("pub "))
+                .unwrap_or(line);
             Some(line.strip_prefix("mod ")?.strip_suffix(';')?.to_owned())
         })
         .collect();
     let path = module.path.clone();
     modules.push(module);
     for name in names {
-        let file = [folder.join(format!("{name}.rs")), folder.join(&name).join("mod.rs")].into_iter().find(|file| file.exists());
+        let file = [folder.join(format!("{name}.rs")), folder.join(&name).join("mod.rs")]
+            .into_iter()
+            .find(|file| file.exists());
         let Some(file) = file else { continue };
         visit(Module { path: path.iter().chain([&name]).cloned().collect(), file }, modules);
     }
@@ -286,7 +310,8 @@ fn statements(file: &Path) -> Vec<(usize, String)> {
             found.push((number, begins.to_owned()));
         }
         let last = &found.last().unwrap().1;
-        is_open = (last.starts_with("use ") || last.starts_with("pub use ") || last.starts_with("pub(crate) use ")) && !last.contains(';');
+        is_open = (last.starts_with("use ") || last.starts_with("pub use ") || last.starts_with("pub(crate) use "))
+            && !last.contains(';');
     }
     found
 }
@@ -298,7 +323,8 @@ fn code(file: &Path) -> Vec<(usize, String)> {
     let mut skips_next = false;
     for (number, line) in text.lines().enumerate() {
         if line.trim_start().starts_with("#[cfg(test)]") {
-            if line.starts_with("#[cfg(test)]") && text.lines().nth(number + 1).is_some_and(|next| next.ends_with('{')) {
+            if line.starts_with("#[cfg(test)]") && text.lines().nth(number + 1).is_some_and(|next| next.ends_with('{'))
+            {
                 break;
             }
             skips_next = true;

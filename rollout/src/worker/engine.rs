@@ -12,7 +12,7 @@ use crate::routing::table::{CanaryIndex, Entry, Epoch, Table, Version, WeightPpm
 pub use crate::worker::api::{
     Decision, Faults, Finished, HeaderEdit, IDLE_EVERY, Identity, REPORT_EVERY, Settings, WorkerAction,
 };
-use crate::worker::connection::Link;
+use crate::worker::connection::Connection;
 use crate::worker::in_flight::InFlight;
 use crate::worker::messages::{ToAgent, ToWorker, Trip};
 use crate::worker::sender::ReportSender;
@@ -40,8 +40,8 @@ pub struct Worker {
     slow_watch: SlowWatch,
     fuses: Fuses,
     sender: ReportSender,
-    link: Link,
-    heard_at: Millis,
+    connection: Connection,
+    last_message_at: Millis,
     sent_at: Millis,
     pace: Millis,
     faults: Faults,
@@ -59,8 +59,8 @@ impl Worker {
             slow_watch: SlowWatch::default(),
             fuses: Fuses::default(),
             sender: ReportSender::default(),
-            link: Link::new(settings.has_agent),
-            heard_at: Millis(0),
+            connection: Connection::new(settings.has_agent),
+            last_message_at: Millis(0),
             sent_at: Millis(0),
             pace: Millis(0),
             faults: Faults::default(),
@@ -198,20 +198,20 @@ impl Worker {
             self.tally.aged(stratum);
             self.fuses.aged(stratum, ordinal);
         }
-        if self.link.is_silent(now)
+        if self.connection.is_silent(now)
             || self
                 .sender
                 .waiting(now)
-                .is_some_and(|wait| self.link.is_up() && wait >= crate::worker::connection::SILENCE)
+                .is_some_and(|wait| self.connection.is_up() && wait >= crate::worker::connection::SILENCE)
         {
             actions.push(WorkerAction::CloseStream);
             self.stream_lost(now);
         }
-        if self.link.open_if_due(now) {
+        if self.connection.open_if_due(now) {
             self.sent_at = now;
             actions.extend([WorkerAction::OpenStream, WorkerAction::Send(ToAgent::Hello(self.hello()))]);
         }
-        if self.is_pressing() || (self.link.is_up() && now.since(self.sent_at) >= self.report_every()) {
+        if self.must_flush() || (self.connection.is_up() && now.since(self.sent_at) >= self.report_every()) {
             actions.extend(self.report(now));
         }
         actions.extend(self.repace());
@@ -219,28 +219,28 @@ impl Worker {
     }
 
     /// Whether something may not wait for the next tick: a fuse has tripped, and the agent can be told.
-    pub fn is_pressing(&self) -> bool {
-        self.fuses.has_news() && self.link.is_up() && self.sender.is_free()
+    pub fn must_flush(&self) -> bool {
+        self.fuses.has_unreported() && self.connection.is_up() && self.sender.is_free()
     }
 
-    /// Says what may not wait.
-    pub fn press(&mut self, now: Millis) -> Vec<WorkerAction> {
-        if self.is_pressing() { self.report(now).into_iter().collect() } else { Vec::new() }
+    /// Reports what may not wait.
+    pub fn flush(&mut self, now: Millis) -> Vec<WorkerAction> {
+        if self.must_flush() { self.report(now).into_iter().collect() } else { Vec::new() }
     }
 
     /// A message from the agent.
     pub fn message(&mut self, message: ToWorker, now: Millis) -> Vec<WorkerAction> {
-        self.heard_at = now;
-        self.link.heard(now);
+        self.last_message_at = now;
+        self.connection.on_message(now);
         let mut actions = Vec::new();
         match message {
             ToWorker::Welcome(_) => {
-                self.link.welcomed(now);
+                self.connection.welcomed(now);
                 actions.extend(self.sender.again(now).map(|report| WorkerAction::Send(ToAgent::Report(report))));
             }
             ToWorker::Ack(number) => {
                 self.sender.acked(number);
-                actions.extend(self.press(now));
+                actions.extend(self.flush(now));
             }
             ToWorker::Entry(entry) => actions.extend(self.adopt(*entry, now)),
             ToWorker::Beat => {}
@@ -258,14 +258,14 @@ impl Worker {
     pub fn stream_lost(&mut self, now: Millis) {
         self.faults.streams += 1;
         let draw = self.draws.next();
-        self.link.lost(now, draw);
+        self.connection.lost(now, draw);
     }
 
     /// New settings for a living worker: entries from the agent stay in force.
     pub fn reconfigure(&mut self, settings: Settings) {
         let old = std::mem::replace(&mut self.settings, settings);
         if old.has_agent != self.settings.has_agent {
-            self.link = Link::new(self.settings.has_agent);
+            self.connection = Connection::new(self.settings.has_agent);
         }
         self.resolve_defaults();
         for entry in self.settings.fixed.clone() {
@@ -288,7 +288,7 @@ impl Worker {
 
     /// Whether an agent has welcomed this worker.
     pub const fn is_connected(&self) -> bool {
-        self.link.is_up()
+        self.connection.is_up()
     }
 
     /// Fuses that are tripped now.
@@ -318,7 +318,7 @@ impl Worker {
 
     /// Ticks fast while a release is on, a fuse must see what hangs, or the agent is sought; slowly when all is quiet.
     fn repace(&mut self) -> Option<WorkerAction> {
-        let is_seeking = self.settings.has_agent && !self.link.is_up();
+        let is_seeking = self.settings.has_agent && !self.connection.is_up();
         let pace = if is_seeking || !self.fuses.is_empty() { REPORT_EVERY } else { self.report_every() };
         (pace != self.pace).then(|| {
             self.pace = pace;
@@ -327,7 +327,7 @@ impl Worker {
     }
 
     fn is_lease_over(&self, entry: &Entry, now: Millis) -> bool {
-        entry.epoch > Epoch(0) && now.since(self.heard_at) > self.settings.lease
+        entry.epoch > Epoch(0) && now.since(self.last_message_at) > self.settings.lease
     }
 
     /// Whether the canary gets nothing although its entry may say otherwise.

@@ -49,7 +49,7 @@ impl FuseTest {
 
 /// What tripped a fuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blown {
+pub struct FuseTrip {
     /// Which test.
     pub test: FuseTest,
     /// Requests of its run that speak against the canary…
@@ -64,20 +64,20 @@ pub struct Fuse {
     tests: [Option<Running>; 2],
     /// Requests of the canary begun so far; each one's number among them is its ordinal. Goes on over all runs.
     begun: u64,
-    blown: Option<Blown>,
+    tripped: Option<FuseTrip>,
 }
 
 impl Fuse {
     /// A fuse that has seen nothing; ordinals go on from `begun`.
     pub fn new(plan: &FusePlan, begun: u64) -> Self {
-        Self { tests: Running::of(plan, begun, [0; 2]), begun, blown: None }
+        Self { tests: Running::of(plan, begun, [0; 2]), begun, tripped: None }
     }
 
     /// A later entry of the same release: whole again, with a new run, paid from the same alpha.
     pub fn rearm(&mut self, plan: &FusePlan) {
         let runs = [0, 1].map(|n| self.tests.get(n).and_then(Option::as_ref).map_or(0, |test| test.run + 1));
         self.tests = Running::of(plan, self.begun, runs);
-        self.blown = None;
+        self.tripped = None;
     }
 
     /// Requests begun so far.
@@ -97,15 +97,15 @@ impl Fuse {
     }
 
     /// A request turned out to be an event. Each one counts once for each test: the caller sees to that.
-    pub fn event(&mut self, which: FuseTest, ordinal: u64) -> Option<Blown> {
+    pub fn event(&mut self, which: FuseTest, ordinal: u64) -> Option<FuseTrip> {
         let begun = self.begun;
         let test = self.tests.get_mut(which as usize)?.as_mut().filter(|test| ordinal >= test.first)?;
         let trials = test.event(ordinal, begun)?;
-        if self.blown.is_some() {
+        if self.tripped.is_some() {
             return None;
         }
-        self.blown = Some(Blown { test: which, events: test.events, trials });
-        self.blown
+        self.tripped = Some(FuseTrip { test: which, events: test.events, trials });
+        self.tripped
     }
 
     /// A request turned out to be no trial.
@@ -118,8 +118,8 @@ impl Fuse {
     }
 
     /// What tripped it, until it is armed again.
-    pub const fn blown(&self) -> Option<Blown> {
-        self.blown
+    pub const fn tripped(&self) -> Option<FuseTrip> {
+        self.tripped
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Fuses {
     /// be open for long: if ordinals began again, they would be taken for the next release's.
     next: BTreeMap<CanaryIndex, u64>,
     /// Trips that no report holds yet.
-    unsaid: BTreeMap<CanaryIndex, Trip>,
+    unreported: BTreeMap<CanaryIndex, Trip>,
 }
 
 /// The first request's ordinal; 0 is that of requests which no fuse counted.
@@ -101,24 +101,24 @@ impl Fuses {
     }
 
     /// Whether a trip waits to be reported.
-    pub(super) fn has_news(&self) -> bool {
-        !self.unsaid.is_empty()
+    pub(super) fn has_unreported(&self) -> bool {
+        !self.unreported.is_empty()
     }
 
     /// Hands over what waits, or as much of it as a report holds.
-    pub(super) fn take_news(&mut self) -> Vec<Trip> {
-        std::iter::from_fn(|| self.unsaid.pop_first()).map(|(_, trip)| trip).take(MAX_TRIPS).collect()
+    pub(super) fn take_unreported(&mut self) -> Vec<Trip> {
+        std::iter::from_fn(|| self.unreported.pop_first()).map(|(_, trip)| trip).take(MAX_TRIPS).collect()
     }
 
     fn event(&mut self, at: Stratum<CanaryIndex>, test: FuseTest, ordinal: u64) {
         let Some(held) = self.held.get_mut(&at.canary).filter(|_| at.version == Version::Canary) else { return };
-        let Some(blown) = held.fuse.event(test, ordinal) else { return };
+        let Some(tripped) = held.fuse.event(test, ordinal) else { return };
         let (canary, epoch) = (held.entry.canary.clone(), held.entry.epoch);
-        let trip = Trip { canary, epoch, test: blown.test, events: blown.events, trials: blown.trials };
+        let trip = Trip { canary, epoch, test: tripped.test, events: tripped.events, trials: tripped.trials };
         held.trip = Some(trip.clone());
         // Of a static entry the agent knows nothing.
         if epoch > Epoch(0) {
-            self.unsaid.insert(at.canary, trip);
+            self.unreported.insert(at.canary, trip);
         }
     }
 

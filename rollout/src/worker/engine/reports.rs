@@ -27,12 +27,12 @@ impl Worker {
 
     /// The next report, or a sign of life when there is nothing to say.
     pub(super) fn report(&mut self, now: Millis) -> Option<WorkerAction> {
-        if self.sender.is_free() && (!self.tally.is_empty() || self.fuses.has_news()) {
+        if self.sender.is_free() && (!self.tally.is_empty() || self.fuses.has_unreported()) {
             self.sent_at = now;
-            let strata = self.named_strata();
-            // What is left for the next report would belong to slots that this one calls complete.
-            let watermarks = if self.tally.is_empty() { self.watermarks(now) } else { Vec::new() };
-            let delta = Delta { strata, watermarks, trips: self.fuses.take_news() };
+            let (strata, is_drained) = self.named_strata();
+            // What is left for the next report would belong to slots that this one's watermarks call complete.
+            let watermarks = if is_drained { self.watermarks(now) } else { Vec::new() };
+            let delta = Delta { strata, watermarks, trips: self.fuses.take_unreported() };
             return Some(WorkerAction::Send(ToAgent::Report(self.sender.next(delta, now))));
         }
         if now.since(self.sent_at) < IDLE_EVERY {
@@ -42,13 +42,14 @@ impl Worker {
         Some(WorkerAction::Send(ToAgent::Beat))
     }
 
-    fn named_strata(&mut self) -> Vec<(Stratum<CanaryId>, Counts)> {
+    /// As many strata as a report holds, and whether those are all.
+    fn named_strata(&mut self) -> (Vec<(Stratum<CanaryId>, Counts)>, bool) {
         let taken = self.tally.take(MAX_STRATA).into_iter();
         let named = taken.filter_map(|(Stratum { canary, epoch, version, placement, slot }, counts)| {
             let canary = self.canary(canary)?.clone();
             Some((Stratum { canary, epoch, version, placement, slot }, counts))
         });
-        named.collect()
+        (named.collect(), self.tally.is_empty())
     }
 
     /// Where this worker is in each canary's slots: all that started before them has been handed over.
