@@ -27,7 +27,7 @@ pub struct Judged {
     /// What would have cut the release first; `None`: nothing, as far as the record goes.
     pub abort: Option<Abort>,
     /// Trips in the order of time; of each guard for each action the first.
-    pub trips: Vec<Trip>,
+    pub trips: Vec<GuardTrip>,
     /// How near each guard came.
     pub guards: Vec<Reached>,
     /// What a step is left after: `interval` or `certificate`.
@@ -60,7 +60,7 @@ pub struct Abort {
 /// A guard trips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Trip {
+pub struct GuardTrip {
     /// When.
     pub since_ms: u64,
     /// The guard that contributed most.
@@ -223,7 +223,7 @@ impl Rejudge {
             let (canary_requests, canary_failed) = self.seen();
             let since_ms = now.since(self.began).0;
             let message = text::guards(&verdict);
-            self.judged.trips.push(Trip { since_ms, guard, action, canary_requests, canary_failed, message });
+            self.judged.trips.push(GuardTrip { since_ms, guard, action, canary_requests, canary_failed, message });
             if action == GuardAction::Abort {
                 self.abort(Some(guard), now);
             }

@@ -1,7 +1,7 @@
 //! route -> outcome: one request between its start and its end, as the worker remembers it.
 
 use crate::base::time::Micros;
-use crate::routing::outcome::{Ended, Outcome, classify};
+use crate::routing::outcome::{RequestEnd, Outcome, classify};
 use crate::routing::table::CanaryIndex;
 use crate::worker::tally::Stratum;
 
@@ -94,12 +94,18 @@ impl InFlight {
         }
     }
 
-    /// The request is over: its outcome and latency. `flags` and `attempts` as in [`Ended`].
+    /// The request is over: its outcome and latency. `flags` and `attempts` as in [`RequestEnd`].
     /// The third is whether it was slow.
     pub(crate) fn end(&self, flags: u64, attempts: Option<u64>, now: Micros) -> (Outcome, Micros, bool) {
         let latency = self.stream_answered.map_or(now, |(at, _)| at).since(self.started);
-        let ended =
-            Ended { status: self.status, grpc_status: self.grpc_status, flags, attempts, latency, limit: self.limit };
+        let ended = RequestEnd {
+            status: self.status,
+            grpc_status: self.grpc_status,
+            flags,
+            attempts,
+            latency,
+            limit: self.limit,
+        };
         let outcome = classify(&ended);
         let is_slow = match outcome {
             Outcome::Failure(_) | Outcome::Abandoned => true,
