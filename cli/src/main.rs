@@ -12,6 +12,7 @@ mod fixture;
 mod gate;
 mod get;
 mod load;
+mod manual;
 mod output;
 mod printer;
 mod record;
@@ -64,6 +65,7 @@ fn run(command: Command) -> Result<u8, Failure> {
         Command::Schema(args) => return convert::schema(&args),
         Command::Version => return version(),
         Command::Completion { shell } => return completion(shell),
+        Command::Man(args) => return manual::run(&args, Cli::command()),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -95,6 +97,7 @@ async fn run_async(command: Command) -> Result<u8, Failure> {
         Command::Schema(args) => return convert::schema(&args),
         Command::Version => return version(),
         Command::Completion { shell } => return completion(shell),
+        Command::Man(args) => return manual::run(&args, Cli::command()),
     }
     Ok(failure::OK)
 }

@@ -8,6 +8,7 @@ mod fake;
 mod fixture;
 mod gates;
 mod local;
+mod packaged;
 mod read;
 mod refuse;
 mod replay;
