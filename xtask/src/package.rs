@@ -2,6 +2,7 @@
 
 mod archive;
 mod check;
+mod licenses;
 mod sums;
 mod tree;
 

@@ -2,6 +2,7 @@
 //! and downloaded packages lie elsewhere, and the bytes must be the same.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use super::sums;
 use crate::module::{self, Folders};
 use crate::shell::{announce, command, output_of, root, target_dir};
 
-/// Bytes shown before and after the first difference: enough for the path that is the usual cause.
+/// Bytes shown before and after what is found: enough for most paths.
 const SHOWN: usize = 60;
 
 /// Builds twice and compares.
@@ -33,8 +34,11 @@ pub(super) fn run() -> Result<()> {
     link_all(&here.cargo_home, &copy.cargo_home)?;
     let second = fs::read(module::build(&copy, "filter", false)?).context("cannot read the second module")?;
 
-    if let Some(difference) = difference(&first, &second) {
-        bail!("the filter depends on where it is built, so nobody could verify it: {difference}");
+    if first != second {
+        let cause =
+            [&here, &copy].into_iter().zip([&first, &second]).find_map(|(folders, module)| leak(folders, module));
+        let why = cause.unwrap_or_else(|| difference(&first, &second));
+        bail!("the filter depends on where it is built, so nobody could verify it: {why}");
     }
     fs::remove_dir_all(&scratch).ok();
     println!("the same {} bytes from both places\n{}  serin.wasm", first.len(), sums::hex(&first));
@@ -68,23 +72,31 @@ fn link_all(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where two modules differ first and what is there; `None` if they are the same.
-fn difference(first: &[u8], second: &[u8]) -> Option<String> {
-    if first == second {
-        return None;
-    }
+/// The first path of a build's folders that its module has in it: the usual cause, and one that names its file.
+fn leak(folders: &Folders, module: &[u8]) -> Option<String> {
+    [&folders.target, &folders.sources, &folders.cargo_home].into_iter().find_map(|folder| {
+        let path = folder.as_os_str().as_bytes();
+        let at = module.windows(path.len()).position(|bytes| bytes == path)?;
+        Some(format!("it has the path {} in it: {}", folder.display(), around(module, at)))
+    })
+}
+
+/// Where two modules differ first, and what is there.
+fn difference(first: &[u8], second: &[u8]) -> String {
     let at = first.iter().zip(second).take_while(|(one, other)| one == other).count();
-    let shown = |bytes: &[u8]| {
-        let part: Vec<u8> = bytes.iter().skip(at.saturating_sub(SHOWN)).take(2 * SHOWN).copied().collect();
-        part.escape_ascii().to_string()
-    };
-    Some(format!(
+    format!(
         "{} and {} bytes, which differ first at byte {at}\n  here:      {}\n  elsewhere: {}",
         first.len(),
         second.len(),
-        shown(first),
-        shown(second)
-    ))
+        around(first, at),
+        around(second, at)
+    )
+}
+
+/// The bytes near a place, in a form for terminals.
+fn around(module: &[u8], at: usize) -> String {
+    let part: Vec<u8> = module.iter().skip(at.saturating_sub(SHOWN)).take(2 * SHOWN).copied().collect();
+    part.escape_ascii().to_string()
 }
 
 #[cfg(test)]
@@ -92,11 +104,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_path_is_found_and_named() {
+        let folders = Folders { sources: "/home/ann/serin".into(), target: "/out".into(), cargo_home: "/cargo".into() };
+        assert_eq!(leak(&folders, b"\0nothing of the kind"), None);
+        let told = leak(&folders, b"\0at /home/ann/serin/x.rs:5").unwrap();
+        assert_eq!(told, "it has the path /home/ann/serin in it: \\x00at /home/ann/serin/x.rs:5");
+    }
+
+    #[test]
     fn a_difference_is_shown_with_what_is_around_it() {
-        assert_eq!(difference(b"same", b"same"), None);
-        let told = difference(b"\0at /home/ann/x.rs", b"\0at /build/x.rs").unwrap();
-        assert!(told.starts_with("18 and 15 bytes, which differ first at byte 5"), "{told}");
-        assert!(told.contains("here:      \\x00at /home/ann/x.rs") && told.contains("elsewhere: \\x00at /build"));
-        assert!(difference(b"longer", b"long").is_some());
+        let told = difference(b"\0at one", b"\0at other");
+        assert!(told.starts_with("7 and 9 bytes, which differ first at byte 5"), "{told}");
+        assert!(told.contains("here:      \\x00at one") && told.contains("elsewhere: \\x00at other"), "{told}");
     }
 }

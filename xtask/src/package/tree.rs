@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::licenses;
 use crate::parts::{Dist, place};
-use crate::shell::{command, output_of, root, run};
+use crate::shell::{command, output_of, root};
 
 /// The folder whose files may be executed.
 pub(super) const PROGRAMS: &str = "bin";
@@ -58,7 +59,9 @@ pub(super) fn assemble(top: &Path, dist: &Dist) -> Result<()> {
         fs::create_dir_all(to.parent().context("a completion lies in a folder")?)?;
         fs::write(to, script + "\n")?;
     }
-    run(command(&dist.binary).arg("man").arg(top.join(MANUAL)))
+    fs::write(top.join("LICENSES-OF-DEPENDENCIES"), licenses::text()?)?;
+    let pages = output_of(command(&dist.binary).arg("man").arg(top.join(MANUAL)));
+    pages.map(|_| ()).with_context(|| format!("`serin man {MANUAL}` failed"))
 }
 
 /// The files below a folder, as paths from there, sorted by name.
