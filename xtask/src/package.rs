@@ -5,6 +5,7 @@ mod check;
 mod licenses;
 mod sums;
 mod tree;
+mod unit;
 
 use std::fs;
 
@@ -30,6 +31,7 @@ pub(crate) fn make() -> Result<()> {
 
     announce("assembling manual pages, completions, service files and documents");
     tree::assemble(&top, &dist)?;
+    unit::verify(&top)?;
     sums::write(&top, &tree::files(&top)?)?;
     announce(&format!("packing {name}.tar.gz"));
     archive::write(&top, &archive, time)?;
