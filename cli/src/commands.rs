@@ -245,11 +245,15 @@ Next: put the settings that you like into the manifest; the next release takes t
     #[command(after_help = "\
 Examples:
   serin completion bash > /etc/bash_completion.d/serin
-  serin completion zsh > \"${fpath[1]}/_serin\"")]
+  serin completion zsh > \"${fpath[1]}/_serin\"
+  serin completion fish > ~/.config/fish/completions/serin.fish")]
     Completion {
         /// For which shell.
         shell: Shell,
     },
+    /// Write manual pages, one for each command
+    #[command(after_help = crate::manual::EXAMPLES)]
+    Man(crate::manual::ManArgs),
     /// Print the version of this program and of the protocol it speaks with proxies
     Version,
 }

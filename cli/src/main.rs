@@ -15,6 +15,7 @@ mod gate;
 mod get;
 mod init;
 mod loadtester_cmd;
+mod manual;
 mod output;
 mod printer;
 mod record;
@@ -66,6 +67,7 @@ fn run(command: Command) -> Result<u8, Failure> {
         Command::Schema(args) => return convert::schema(&args),
         Command::Version => return version(),
         Command::Completion { shell } => return completion(shell),
+        Command::Man(args) => return manual::run(&args, Cli::command()),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -98,6 +100,7 @@ async fn run_async(command: Command) -> Result<u8, Failure> {
         Command::Schema(args) => return convert::schema(&args),
         Command::Version => return version(),
         Command::Completion { shell } => return completion(shell),
+        Command::Man(args) => return manual::run(&args, Cli::command()),
     }
     Ok(failure::OK)
 }
