@@ -29,14 +29,14 @@ impl Epoch {
         Self((self.0 | 1).saturating_add(1))
     }
 
-    /// The next epoch for a cut: odd. A cut leaves before it is stored, so an agent that lost it in a crash could give its
-    /// epoch to something else; with epochs of their own, a worker's word tells the lost cut from what came after it.
+    /// The next epoch for an abort: odd. It leaves before it is stored, so an agent that lost it in a crash could give its
+    /// epoch to something else; with odd epochs for aborts alone, a worker's Hello tells a lost abort from what came after it.
     #[must_use]
     pub const fn next_abort(self) -> Self {
         Self(self.0.saturating_add(1) | 1)
     }
 
-    /// Whether a cut has it.
+    /// Whether an abort has it.
     pub const fn is_abort(self) -> bool {
         self.0 % 2 == 1
     }
@@ -78,7 +78,7 @@ pub enum StickyKey {
     Header(String),
     /// A cookie's value.
     Cookie(String),
-    /// The value of a cookie that the filter gives to whoever has none.
+    /// The value of a cookie that the filter issues to users without one.
     IssuedCookie(IssuedCookie),
     /// The client's address as the proxy trusts it, without the port.
     ClientAddress,
@@ -133,7 +133,7 @@ pub struct Split {
     /// Share of the primary's requests that the canary gets a copy of.
     #[serde(default)]
     pub mirror: WeightPpm,
-    /// Requests that any of these fits go to the canary whatever the weight.
+    /// Requests that match any of these go to the canary, independent of the weight.
     pub rules: Vec<MatchRule>,
     /// Keeps a user on one side; without it the choice is per request.
     pub sticky: Option<StickyKey>,
@@ -143,7 +143,7 @@ pub struct Split {
     pub slot: Millis,
     /// Longer than this is slow; without it [`HUNG`](crate::routing::outcome::HUNG).
     pub latency_limit: Option<Micros>,
-    /// What a worker may cut its own share by, without asking.
+    /// The limits at which a worker stops sending to the canary by itself.
     pub fuse: Option<FusePlan>,
 }
 
@@ -220,7 +220,7 @@ impl Table {
         Adoption::Adopted
     }
 
-    /// Puts an entry in place whatever its epoch; for static configuration only.
+    /// Puts an entry in place without comparing epochs; for static configuration only.
     pub fn put(&mut self, entry: Entry) {
         // The door bounds what is put and `adopt` what is adopted, so the numbers cannot run out.
         let next = CanaryIndex(u16::try_from(self.entries.len()).unwrap_or(u16::MAX));
@@ -299,7 +299,7 @@ impl Table {
         self.needs_client_address
     }
 
-    /// Whether any split in force copies requests; only then need anybody look for copies.
+    /// Whether any split in force copies requests; only then must a shell look for copies.
     pub const fn is_mirroring(&self) -> bool {
         self.is_mirroring
     }

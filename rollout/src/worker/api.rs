@@ -54,7 +54,7 @@ pub enum HeaderEdit {
     Leave,
     /// Take the client's copy away.
     Remove,
-    /// Set it, replacing whatever the client sent.
+    /// Set it, replacing the client's copy.
     Set(Upstream),
 }
 

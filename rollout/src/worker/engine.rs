@@ -1,6 +1,6 @@
 //! Engine 1: all that the filter thinks. It does not know its host.
 //!
-//! The shell gathers (headers, time, messages), calls, and performs the [`WorkerAction`]s that come back. Whatever is missing
+//! The shell gathers (headers, time, messages), calls, and performs the [`WorkerAction`]s that come back. What is missing
 //! or broken routes to primary and is counted: a fault here may cost evidence, never a request.
 
 use crate::base::names::CanaryId;
@@ -86,7 +86,7 @@ impl Worker {
             || (candidate.routing.split.is_some()
                 && self.is_failed_safe(candidate.index, candidate.entry, now.to_millis()));
         let route = if is_failed_safe {
-            // By nobody's draw: counted as drawn, it would look as if the split were wrong.
+            // By no draw: counted as drawn, the split would look wrong.
             Route { version: Version::Primary, placement: Placement::FailSafe, issued: None }
         } else {
             choose_version(candidate.routing, request, draw)
@@ -122,7 +122,7 @@ impl Worker {
             None => unset_mirror,
         };
         let slot = match placement {
-            // No test asks for their slots; told apart they would crowd out those of the failures before a trip.
+            // No test asks for their slots; kept apart they would displace those of the failures before a trip.
             Placement::FailSafe => Slot::MERGED,
             _ => split.map_or(Slot(0), |split| self.slot_of(index, split, now)),
         };
@@ -155,7 +155,7 @@ impl Worker {
         self.faults.requests += 1;
     }
 
-    /// The headers of a stream's answer came: however long it lives, it is not slow any more. A call of its own, since
+    /// The headers of a stream's answer came: it is not slow any more, however long it stays open. A separate call, since
     /// most answers need no clock at their headers.
     pub fn stream_answered(&mut self, request: &mut InFlight, now: Micros) {
         let was_counted = self.slow_watch.end(request.stratum().canary, request.serial());
@@ -218,7 +218,7 @@ impl Worker {
         actions
     }
 
-    /// Whether something may not wait for the next tick: a fuse has tripped, and the agent can be told.
+    /// Whether something may not wait for the next tick: a fuse has tripped, and the agent can be reached.
     pub fn must_flush(&self) -> bool {
         self.fuses.has_unreported() && self.connection.is_up() && self.sender.is_free()
     }

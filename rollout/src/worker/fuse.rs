@@ -1,10 +1,10 @@
-//! The fuse's arithmetic: when one worker alone, without asking anybody, may say that a canary is plainly broken.
+//! The fuse's arithmetic: when one worker alone, without asking the agent, may say that a canary is plainly broken.
 //!
 //! G8 against a fixed boundary, with paid restarts, as integers: in run r = 0, 1, 2, … the k-th event trips the fuse when
-//! it comes within so many requests, and a run is stale, so that a new one begins, when so many more went by that the
-//! evidence fell by half a nat. Whoever counts only adds and compares; a limit is computed when it is needed first.
+//! it comes within a given number of requests, and a run is stale, so that a new one begins, when enough more passed that the
+//! evidence fell by half a nat. Counting is additions and comparisons; a limit is computed when it is first needed.
 //!
-//! Why a false trip has probability alpha at most, for ever: run 0 has 3/4 of alpha, each of the 2^b runs from number 2^b
+//! Why a false trip has probability alpha at most, at any time: run 0 has 3/4 of alpha, each of the 2^b runs from number 2^b
 //! on has 1/4 · 1/((b+1)(b+2)) / 2^b of it, and these shares sum to one (the guards' stakes are 1/r and need an end; these
 //! do not, and stay the same for half of all runs so far, which is what a table wants). A run begins at a moment chosen
 //! by the past alone and counts only requests that start after it; within it, the evidence of any first n requests with
@@ -20,7 +20,7 @@ use crate::statistics::mixture::{G8, STAKED_AT_START};
 /// Most clusters of events in a run; one that has neither tripped nor gone stale by then gives way to the next.
 const MAX_CLUSTERS: u64 = 64;
 /// A run is stale once its evidence has fallen so far, in nats. At one nat a run of good requests is up to 36 long against
-/// a limit of 1 %, and a total failure at its end needs up to 11 answers; at a quarter runs are so short and so many that
+/// a limit of 1 %, and a total failure at its end needs up to 11 answers; at a quarter runs are short, and there are many, so that
 /// faults of 5 % take a fifth longer.
 const STALE_AT: f64 = -0.5;
 
@@ -54,7 +54,7 @@ pub struct FuseTrip {
     pub test: FuseTest,
     /// Requests of its run that speak against the canary…
     pub events: u64,
-    /// …among so many.
+    /// …among this many.
     pub trials: u64,
 }
 
@@ -85,12 +85,12 @@ impl Fuse {
         self.begun
     }
 
-    /// A request begins; returns its ordinal. `settled` is a number below which every ordinal's slowness is known.
+    /// A request begins; returns its ordinal. `known` is a number below which every ordinal's slowness is known.
     /// A run that has gone stale by then ends before the request.
-    pub fn start(&mut self, settled: u64) -> u64 {
+    pub fn start(&mut self, known: u64) -> u64 {
         let ordinal = self.begun;
         for test in self.tests.iter_mut().flatten() {
-            test.refresh(settled, ordinal);
+            test.refresh(known, ordinal);
         }
         self.begun += 1;
         ordinal
@@ -167,8 +167,8 @@ impl Running {
     }
 
     /// Begins a new run at `next` if this one is stale.
-    fn refresh(&mut self, settled: u64, next: u64) {
-        let seen = settled.min(next).saturating_sub(self.first).saturating_sub(self.voids);
+    fn refresh(&mut self, known: u64, next: u64) {
+        let seen = known.min(next).saturating_sub(self.first).saturating_sub(self.voids);
         let is_over = self.events >= MAX_CLUSTERS * u64::from(self.max_cluster);
         if !is_over && seen <= self.stale_after(self.events) {
             return;

@@ -1,7 +1,7 @@
 //! route -> outcome: one request between its start and its end, as the worker remembers it.
 
 use crate::base::time::Micros;
-use crate::routing::outcome::{RequestEnd, Outcome, classify};
+use crate::routing::outcome::{Outcome, RequestEnd, classify};
 use crate::routing::table::CanaryIndex;
 use crate::worker::tally::Stratum;
 

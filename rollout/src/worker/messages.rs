@@ -114,7 +114,7 @@ pub struct Trip {
     pub test: FuseTest,
     /// Requests that spoke against the canary…
     pub events: u64,
-    /// …among so many.
+    /// …among this many.
     pub trials: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A request is slow as soon as its age passes the limit, not when it ends: a hang would else be invisible.
+//! A request is slow as soon as its age passes the limit, not when it ends: otherwise a hang would be invisible.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -17,12 +17,12 @@ pub struct Candidate<'a> {
     pub routing: &'a Routing,
     /// Whether the request belongs to a lane of which nothing is known: the primary serves it, and it is no trial.
     pub is_stray: bool,
-    /// The cookie that keeps its user in this lane, with his id, when he has none yet.
+    /// The cookie that keeps its user in this lane, with a new id, for a user without one.
     pub issued: Option<(&'a IssuedCookie, CookieId)>,
 }
 
 /// Match rules first, those of the first lane before the others; then the lane in which the hash of the user's key lies,
-/// or without a key of this request's `draw`. Neither releases nor weights change that hash, so nobody changes lanes.
+/// or without a key of this request's `draw`. Neither releases nor weights change that hash, so no user changes lanes.
 pub fn pick_candidate<'a>(table: &'a Table, found: Found<'a>, request: Request<'_>, draw: u64) -> Candidate<'a> {
     let Found { index, entry, routing, .. } = found;
     let Some(service) = routing.scope.lane.as_ref().map(Lane::of) else {
@@ -43,7 +43,7 @@ pub fn pick_candidate<'a>(table: &'a Table, found: Found<'a>, request: Request<'
     let id = CookieId(draw);
     let issued = match key {
         Some(StickyKey::IssuedCookie(cookie)) if value.is_none() => {
-            // Also where this lane's version takes nobody: or else its users would be drawn again until they fall into one
+            // Also where this lane's version takes no traffic: else its users would be drawn again until they fall into one
             // that does, and all of them end there.
             splits().any(|split| split.weight > WeightPpm::ZERO).then_some((cookie, id))
         }

@@ -13,7 +13,7 @@ use crate::worker::tally::Stratum;
 #[derive(Debug, Default)]
 pub(super) struct Fuses {
     held: BTreeMap<CanaryIndex, Held>,
-    /// The ordinal that the next fuse of a canary goes on from, where it had one. Requests of a release that was cut may
+    /// The ordinal that the next fuse of a canary goes on from, where it had one. Requests of an aborted release may
     /// be open for long: if ordinals began again, they would be taken for the next release's.
     next: BTreeMap<CanaryIndex, u64>,
     /// Trips that no report holds yet.
@@ -31,7 +31,7 @@ struct Held {
 }
 
 impl Fuses {
-    /// An entry comes into force: whatever had tripped is armed again. Entries of one release share one alpha; they are
+    /// An entry comes into force: a tripped fuse is armed again. Entries of one release share one alpha; they are
     /// known by their salt, which holds the release's index.
     pub(super) fn adopt(&mut self, index: CanaryIndex, entry: &Entry) {
         let old = self.held.remove(&index);

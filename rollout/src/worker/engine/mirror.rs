@@ -1,4 +1,4 @@
-//! Copies of the primary's requests, as they reach the canary's upstream: counted there, since nobody else sees their answers.
+//! Copies of the primary's requests, as they reach the canary's upstream: counted there, the only place that sees their answers.
 
 use super::{Finished, Worker};
 use crate::base::names::Upstream;
@@ -9,7 +9,7 @@ use crate::routing::table::{Entry, Version};
 use crate::worker::in_flight::InFlight;
 use crate::worker::tally::Stratum;
 
-/// How a copy ended, as far as anybody in the canary's cluster can see: the proxy tells neither flags nor attempts there.
+/// How a copy ended, as far as it is visible in the canary's cluster: the proxy reports neither flags nor attempts there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyEnd {
     /// With the last byte of its answer.
