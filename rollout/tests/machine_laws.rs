@@ -14,7 +14,7 @@ use rollout::judgement::guards::{GuardAction, GuardName, GuardRule, GuardsVerdic
 use rollout::release::approvals::Approvals;
 use rollout::release::inquiry::Reply;
 use rollout::release::integrations::{HookKind, MetricError};
-use rollout::release::machine::{Context, Effect, Fact, Refusal, Request, Start, Step, apply, request};
+use rollout::release::machine::{Context, Effect, Fact, Refusal, ReleaseRequest, Start, Step, apply, request};
 use rollout::release::phase::{Awaiting, Cause, Hold, Note, Phase, ReleaseId};
 use rollout::release::plan::{Advance, Plan, Promotion, Strategy as Shares};
 use rollout::release::threshold_checks::{CheckResult, ChecksVerdict};
@@ -68,7 +68,7 @@ fn certificate(ln_e: f64, requests: u64) -> CertificateVerdict {
 /// Whatever may happen to a release.
 #[derive(Clone, Debug)]
 enum Input {
-    Request(Request),
+    Request(ReleaseRequest),
     Fact(Fact),
 }
 
@@ -111,14 +111,14 @@ fn inputs() -> impl Strategy<Value = Input> {
         2 => (1u64..5, 0..3, any::<bool>()).prop_map(|(release, revision, accept_unsupported)| {
             start(release, &format!("v{revision}"), accept_unsupported)
         }),
-        1 => Just(Request::Abort(bob(), "no".into())),
-        1 => Just(Request::Promote(bob(), now())),
-        1 => Just(Request::Retry(ReleaseId(5), bob(), String::new())),
-        1 => Just(Request::Skip(bob(), now())),
-        1 => (0u32..=60).prop_map(move |share| Request::SetWeight(percent(share), bob(), "so".into())),
-        1 => Just(Request::Confirm(bob(), String::new())),
-        1 => Just(Request::Pause(bob(), "lunch".into())),
-        1 => Just(Request::Resume(bob(), String::new())),
+        1 => Just(ReleaseRequest::Abort(bob(), "no".into())),
+        1 => Just(ReleaseRequest::Promote(bob(), now())),
+        1 => Just(ReleaseRequest::Retry(ReleaseId(5), bob(), String::new())),
+        1 => Just(ReleaseRequest::Skip(bob(), now())),
+        1 => (0u32..=60).prop_map(move |share| ReleaseRequest::SetWeight(percent(share), bob(), "so".into())),
+        1 => Just(ReleaseRequest::Confirm(bob(), String::new())),
+        1 => Just(ReleaseRequest::Pause(bob(), "lunch".into())),
+        1 => Just(ReleaseRequest::Resume(bob(), String::new())),
     ];
     let facts = prop_oneof![
         4 => answers.clone().prop_map(|answer| Fact::Checked(verdict(answer))),
@@ -132,9 +132,9 @@ fn inputs() -> impl Strategy<Value = Input> {
     prop_oneof![10 => requests.prop_map(Input::Request), 18 => facts.prop_map(Input::Fact)]
 }
 
-fn start(release: u64, revision: &str, accept_unsupported: bool) -> Request {
+fn start(release: u64, revision: &str, accept_unsupported: bool) -> ReleaseRequest {
     let (release, revision) = (ReleaseId(release), word(revision));
-    Request::Start(Start { release, revision, actor: word("bob"), reason: String::new(), accept_unsupported })
+    ReleaseRequest::Start(Start { release, revision, actor: word("bob"), reason: String::new(), accept_unsupported })
 }
 
 /// The canary after one input, as the controller keeps it: what it was before if the input was refused.
@@ -167,7 +167,7 @@ proptest! {
     #[test]
     fn every_phase_answers_every_input_and_keeps_the_plan(plan in plans(), phase in phases(), input in inputs()) {
         let before = phase.step().and_then(|step| step.weight).unwrap_or(WeightPpm::ZERO);
-        let set = if let Input::Request(Request::SetWeight(weight, ..)) = &input { before.max(*weight) } else { before };
+        let set = if let Input::Request(ReleaseRequest::SetWeight(weight, ..)) = &input { before.max(*weight) } else { before };
         let mut canary = after(&plan, &phase, input, NOW);
         prop_assert!(canary.phase.steps() <= plan.last_step(), "{:?}", canary.phase);
         prop_assert!(canary.weight() <= greatest(&plan).max(set));
@@ -179,7 +179,7 @@ proptest! {
 
     #[test]
     fn only_a_new_release_leaves_an_end(plan in plans(), phase in phases(), input in inputs()) {
-        if phase.run().is_none() && !matches!(input, Input::Request(Request::Start(_) | Request::Retry(..))) {
+        if phase.run().is_none() && !matches!(input, Input::Request(ReleaseRequest::Start(_) | ReleaseRequest::Retry(..))) {
             prop_assert_eq!(&after(&plan, &phase, input, NOW).phase, &phase);
         }
     }
@@ -190,7 +190,7 @@ proptest! {
         let (input, cause) = if is_lost {
             (Input::Fact(Fact::Aborted(lost.clone())), lost)
         } else {
-            (Input::Request(Request::Abort(word("bob"), "no".into())), asked)
+            (Input::Request(ReleaseRequest::Abort(word("bob"), "no".into())), asked)
         };
         if takes_traffic(&phase) {
             let ended = after(&plan, &phase, input, NOW).phase;
@@ -225,9 +225,9 @@ proptest! {
         let is_begun = phase.steps() > 0;
         let may_grow = match &input {
             // The controller has asked whether anything holds the release.
-            Input::Request(Request::Start(_) | Request::Retry(..)) => true,
-            Input::Request(Request::Skip(..) | Request::SetWeight(..)) if is_begun => true,
-            Input::Request(Request::Resume(..) | Request::Skip(..)) if !is_begun => hold.is_none(),
+            Input::Request(ReleaseRequest::Start(_) | ReleaseRequest::Retry(..)) => true,
+            Input::Request(ReleaseRequest::Skip(..) | ReleaseRequest::SetWeight(..)) if is_begun => true,
+            Input::Request(ReleaseRequest::Resume(..) | ReleaseRequest::Skip(..)) if !is_begun => hold.is_none(),
             // The last approval before the first traffic; also of a silence that a tick ends.
             Input::Fact(Fact::Replied { .. } | Fact::Checked(_) | Fact::GateOpened(_)) if !is_begun => hold.is_none(),
             Input::Fact(Fact::Checked(verdict) | Fact::GateOpened(verdict)) => {
@@ -251,7 +251,7 @@ proptest! {
         let of = |phase: &Phase| { let mut canary = Canary::new(plan.clone(), Epoch(4)); canary.phase = phase.clone(); canary.weight() };
         let is_on = |phase: &Phase| matches!(phase, Phase::Progressing(_) | Phase::Paused(_) | Phase::WaitingPromotion(_));
         let passes = || verdict(CheckResult::Pass);
-        let skips = Input::Request(Request::Skip(word("bob"), "now".into()));
+        let skips = Input::Request(ReleaseRequest::Skip(word("bob"), "now".into()));
         for input in [skips, Input::Fact(Fact::GateOpened(passes())), Input::Fact(Fact::Checked(passes()))] {
             let after = after(&plan, &phase, input, NOW).phase;
             prop_assert!(!is_on(&phase) || !is_on(&after) || of(&after) >= of(&phase), "{after:?}");
@@ -282,8 +282,8 @@ proptest! {
     fn a_pause_is_ended_by_a_person_who_means_it(plan in plans(), paused in underway().prop_map(Phase::Paused), input in inputs()) {
         let run = paused.run().unwrap();
         let is_ending = match &input {
-            Input::Request(Request::Resume(..) | Request::Promote(..) | Request::Skip(..) | Request::Abort(..)) => true,
-            Input::Request(Request::Start(wanted)) => wanted.revision != run.revision,
+            Input::Request(ReleaseRequest::Resume(..) | ReleaseRequest::Promote(..) | ReleaseRequest::Skip(..) | ReleaseRequest::Abort(..)) => true,
+            Input::Request(ReleaseRequest::Start(wanted)) => wanted.revision != run.revision,
             Input::Request(_) | Input::Fact(_) => false,
         };
         let phase = after(&plan, &paused, input, NOW).phase;

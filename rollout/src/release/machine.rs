@@ -31,7 +31,7 @@ mod on_certificate;
 mod requests;
 
 pub use inquiry::resumed_inquiry;
-pub use step::{Context, Effect, Fact, Refusal, Request, Start, Step};
+pub use step::{Context, Effect, Fact, Refusal, ReleaseRequest, Start, Step};
 use step::{abort, quiet, with_note};
 
 /// How long Finalising waits for workers that do not confirm; their lease ends the canary's share anyway.
@@ -41,18 +41,18 @@ pub const FINALISE_WITHIN: Millis = Millis(10_000);
 ///
 /// # Errors
 /// When it makes no sense in this phase, which is unchanged then.
-pub fn request(context: Context<'_>, phase: &Phase, request: Request, now: Millis) -> Result<Step, Refusal> {
+pub fn request(context: Context<'_>, phase: &Phase, request: ReleaseRequest, now: Millis) -> Result<Step, Refusal> {
     let plan = context.plan;
     let step = match request {
-        Request::Start(start) => start::start(context, phase, start, now),
-        Request::Retry(release, actor, reason) => start::retry(context, phase, release, (actor, reason), now),
-        Request::Abort(actor, reason) => requests::abort(plan, phase, actor, reason, now),
-        Request::Promote(actor, reason) => requests::promote(plan, phase, actor, reason, now),
-        Request::Confirm(actor, reason) => requests::confirm(plan, phase, actor, reason, now),
-        Request::Pause(actor, reason) => requests::pause(phase, actor, reason),
-        Request::Resume(actor, reason) => requests::resume(context, phase, actor, reason, now),
-        Request::SetWeight(weight, actor, reason) => requests::set_weight(plan, phase, weight, actor, reason),
-        Request::Skip(actor, reason) => requests::skip(context, phase, actor, reason, now),
+        ReleaseRequest::Start(start) => start::start(context, phase, start, now),
+        ReleaseRequest::Retry(release, actor, reason) => start::retry(context, phase, release, (actor, reason), now),
+        ReleaseRequest::Abort(actor, reason) => requests::abort(plan, phase, actor, reason, now),
+        ReleaseRequest::Promote(actor, reason) => requests::promote(plan, phase, actor, reason, now),
+        ReleaseRequest::Confirm(actor, reason) => requests::confirm(plan, phase, actor, reason, now),
+        ReleaseRequest::Pause(actor, reason) => requests::pause(phase, actor, reason),
+        ReleaseRequest::Resume(actor, reason) => requests::resume(context, phase, actor, reason, now),
+        ReleaseRequest::SetWeight(weight, actor, reason) => requests::set_weight(plan, phase, weight, actor, reason),
+        ReleaseRequest::Skip(actor, reason) => requests::skip(context, phase, actor, reason, now),
     }?;
     Ok(timed(phase, step, now))
 }

@@ -9,7 +9,7 @@ use crate::controller::events::{Command, Done, Output, Refused, Verb};
 use crate::controller::fleet::Fleet;
 use crate::controller::notify;
 use crate::release::approvals::Approval;
-use crate::release::machine::{Request, Start, may_begin};
+use crate::release::machine::{ReleaseRequest, Start, may_begin};
 use crate::release::phase::{Actor, Cause, Note, ReleaseId};
 use crate::release::plan::Plan;
 
@@ -75,16 +75,16 @@ impl Controller {
         let request = match verb {
             Verb::Release { revision, actor, reason, accept_unsupported } => {
                 let release = self.prepare_release(id, &revision, now, out)?;
-                Request::Start(Start { release, revision, actor, reason, accept_unsupported })
+                ReleaseRequest::Start(Start { release, revision, actor, reason, accept_unsupported })
             }
             Verb::Retry { actor, reason } => self.prepare_retry(id, actor, reason, now)?,
-            Verb::Abort { actor, reason } => Request::Abort(actor, reason),
-            Verb::Promote { actor, reason } => Request::Promote(actor, reason),
-            Verb::Confirm { actor, reason } => Request::Confirm(actor, reason),
-            Verb::Pause { actor, reason } => Request::Pause(actor, reason),
-            Verb::Resume { actor, reason } => Request::Resume(actor, reason),
-            Verb::SetWeight { weight, actor, reason } => Request::SetWeight(weight, actor, reason),
-            Verb::Skip { actor, reason } => Request::Skip(actor, reason),
+            Verb::Abort { actor, reason } => ReleaseRequest::Abort(actor, reason),
+            Verb::Promote { actor, reason } => ReleaseRequest::Promote(actor, reason),
+            Verb::Confirm { actor, reason } => ReleaseRequest::Confirm(actor, reason),
+            Verb::Pause { actor, reason } => ReleaseRequest::Pause(actor, reason),
+            Verb::Resume { actor, reason } => ReleaseRequest::Resume(actor, reason),
+            Verb::SetWeight { weight, actor, reason } => ReleaseRequest::SetWeight(weight, actor, reason),
+            Verb::Skip { actor, reason } => ReleaseRequest::Skip(actor, reason),
             Verb::OpenGate { gate, revision, expires_after, actor, reason } => {
                 let expires_at = expires_after.map(|after| now.plus(after));
                 let approval = Approval { revision: revision.or(running), actor, reason, at: now, expires_at };
@@ -126,14 +126,20 @@ impl Controller {
         Ok(release)
     }
 
-    fn prepare_retry(&self, id: &CanaryId, actor: Actor, reason: String, now: Millis) -> Result<Request, Refused> {
+    fn prepare_retry(
+        &self,
+        id: &CanaryId,
+        actor: Actor,
+        reason: String,
+        now: Millis,
+    ) -> Result<ReleaseRequest, Refused> {
         let canary = self.known(id)?;
         self.may_begin_beside(canary)?;
         may_begin(canary.latest_plan(), "retry", &canary.phase)?;
         if canary.may_retry() {
             may_begin_onto(&self.fleet, canary, &canary.plan, now)?;
         }
-        Ok(Request::Retry(ReleaseId(canary.releases + 1), actor, reason))
+        Ok(ReleaseRequest::Retry(ReleaseId(canary.releases + 1), actor, reason))
     }
 
     /// The agent is back. Streams are gone, and what was asked without an answer that was stored is asked again. How long it

@@ -8,7 +8,7 @@ use crate::controller::canary::Canary;
 use crate::controller::events::{Command, News, Output};
 use crate::controller::notify;
 use crate::release::inquiry::CallId;
-use crate::release::machine::{self, Fact, Refusal, Request, Step};
+use crate::release::machine::{self, Fact, Refusal, ReleaseRequest, Step};
 use crate::release::phase::{Cause, Hold, Phase};
 
 /// What must be known of the phase that a step leaves.
@@ -24,7 +24,7 @@ impl Controller {
     pub(super) fn request(
         &mut self,
         id: &CanaryId,
-        request: Request,
+        request: ReleaseRequest,
         now: Millis,
         out: &mut Output,
     ) -> Result<(), Refusal> {

@@ -15,7 +15,7 @@ use crate::routing::table::WeightPpm;
 
 /// What a person or pipeline asks: who and why come last.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Request {
+pub enum ReleaseRequest {
     /// Begin a release.
     Start(Start),
     /// Begin the release that ended last once more, under this number.
