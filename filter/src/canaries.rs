@@ -9,7 +9,7 @@ use rollout::routing::table::{Entry, Epoch, MAX_CANARIES, Routing, Scope, Split,
 use rollout::worker::IDLE_EVERY;
 use serde::Deserialize;
 
-use crate::config::{ConfigError, bounded};
+use crate::config_error::{ConfigError, bounded};
 use crate::cookie::{RawCookie, parse_cookie};
 use crate::fuse::{RawFuse, parse_fuse};
 

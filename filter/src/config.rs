@@ -8,9 +8,9 @@ use rollout::worker::Settings;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use thiserror::Error;
 
 use crate::canaries::{RawCanary, fixed_entries};
+use crate::config_error::{ConfigError, bounded};
 
 /// Longest configuration read, in bytes.
 pub(crate) const MAX_CONFIG_BYTES: usize = 1 << 20;
@@ -90,20 +90,6 @@ pub(crate) struct Tls {
     pub(crate) cert_file: Option<String>,
     /// Our key.
     pub(crate) key_file: Option<String>,
-}
-
-/// A configuration was refused: field, value, rule.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{field}: {rule}")]
-pub(crate) struct ConfigError {
-    field: String,
-    rule: String,
-}
-
-impl ConfigError {
-    pub(crate) fn new(field: impl Into<String>, rule: impl Into<String>) -> Self {
-        Self { field: field.into(), rule: rule.into() }
-    }
 }
 
 #[derive(Deserialize)]
@@ -213,17 +199,6 @@ impl Config {
         }
         Ok(Self { agent, settings })
     }
-}
-
-/// A number within its range, both ends included.
-///
-/// # Errors
-/// When it lies outside, or is none.
-pub(crate) fn bounded(field: &str, value: f64, min: f64, max: f64) -> Result<f64, ConfigError> {
-    if !(min..=max).contains(&value) {
-        return Err(ConfigError::new(field, format!("{value} is outside {min} to {max}")));
-    }
-    Ok(value)
 }
 
 fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {

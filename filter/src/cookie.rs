@@ -3,7 +3,7 @@
 use rollout::routing::cookie::{CookieSpec, DEFAULT_MAX_AGE_S, IssuedCookie, SameSite};
 use serde::Deserialize;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 
 /// The cookie as written.
 #[derive(Deserialize)]

@@ -20,7 +20,7 @@ use rollout::release::plan::{Check, Metric, ThresholdRange};
 use rollout::worker::fuse::FusePlan;
 use serde::Deserialize;
 
-use crate::config::{ConfigError, bounded};
+use crate::config_error::{ConfigError, bounded};
 
 /// Workers among which alpha is shared, since nobody tells how many there are.
 const ASSUMED_WORKERS: u32 = 64;

@@ -11,7 +11,8 @@ use proxy_wasm::types::{BufferType, ContextType, LogLevel};
 use rollout::base::names::Upstream;
 use rollout::worker::REPORT_EVERY;
 
-use crate::config::{Config, ConfigError, MAX_CONFIG_BYTES, Plugin};
+use crate::config::{Config, MAX_CONFIG_BYTES, Plugin};
+use crate::config_error::ConfigError;
 use crate::copies::{self, Copy};
 use crate::host;
 use crate::http::Http;

@@ -140,7 +140,7 @@ impl Behaviour {
     /// How a request ends that starts now. It fails when its `luck` (0 to 1) lies below the failure rate joined with
     /// `others`' share; `pace` is standard normal.
     pub(crate) fn fate(&self, now: Millis, others: f64, luck: f64, pace: f64) -> Fate {
-        if luck >= crate::scenario::either(self.failure_rate.at(now), others) {
+        if luck >= either(self.failure_rate.at(now), others) {
             return Fate::Good(self.duration(now, pace));
         }
         match self.failing {
@@ -155,6 +155,11 @@ impl Behaviour {
         let median = self.slower.filter(|(from, _)| now >= *from).map_or(self.latency.median, |(_, median)| median);
         Micros((median.0 as f64 * 1000.0 * libm::exp(self.latency.sigma * pace)) as u64)
     }
+}
+
+/// The share of requests that meet at least one of two independent faults.
+pub(crate) fn either(a: f64, b: f64) -> f64 {
+    1.0 - (1.0 - a) * (1.0 - b)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use rollout::release::phase::{Note, Phase};
 use rollout::release::text;
 use rollout::routing::table::Version;
 
-use crate::behaviour::Fate;
+use crate::behaviour::{Fate, either};
 use crate::outcome::{End, Outcome, Received};
 use crate::proxy::version_of;
 use crate::scenario::Scenario;
@@ -85,7 +85,7 @@ impl Users {
 /// How a request ends on a version.
 pub(crate) fn fate(scenario: &Scenario, arrival: &Arrival, proxy: usize, version: Version, now: Millis) -> Fate {
     let of_proxy = scenario.proxies.get(proxy).map_or(0.0, |proxy| proxy.failure_rate);
-    let others = crate::scenario::either(scenario.incident_rate(now), of_proxy);
+    let others = either(scenario.incident_rate(now), of_proxy);
     scenario.behaviour(version).fate(now, others, arrival.luck, arrival.pace)
 }
 

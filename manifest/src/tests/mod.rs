@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use rollout::base::time::Millis;
 use rollout::release::integrations::HookTarget;
-use rollout::release::plan::{Advance, Metric, Promotion, Strategy};
+use rollout::release::plan::{Advance, Flavour, Metric, Plan, Promotion, Strategy};
 use rollout::routing::request::StringMatch;
 use rollout::routing::table::StickyKey;
 

@@ -5,8 +5,9 @@ use jsonschema::Validator;
 use serde_json::{Value as Json, json};
 
 use super::super::schema;
-use super::super::tree::{Documents, Node, Value};
 use super::*;
+use crate::kinds::FLAGGER;
+use crate::yaml::tree::{Documents, Node, Value};
 
 fn published(flavour: Flavour) -> (&'static str, Json) {
     let name = match flavour {
