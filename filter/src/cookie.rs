@@ -30,7 +30,7 @@ enum RawSameSite {
     None,
 }
 
-/// What is meant.
+/// The cookie to issue.
 ///
 /// # Errors
 /// When a part cannot stand in a header.
