@@ -8,7 +8,7 @@ use proto::v1::{self, string_match::Match, to_worker};
 use proto::wire::decode_to_worker;
 use refusal::{down, refusal, says};
 
-/// What is said to an entry that was edited.
+/// The refusal of an entry that was edited.
 fn entry(edit: impl FnOnce(&mut v1::Routing, &mut v1::Split)) -> String {
     let mut split = v1::Split { canary: "web-canary".into(), slot_ms: 100, ..v1::Split::default() };
     let mut routing = v1::Routing {
