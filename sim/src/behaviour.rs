@@ -14,7 +14,7 @@ pub struct Behaviour {
     pub failing: Failing,
     /// How long good answers take.
     pub latency: Latency,
-    /// From when on the median is another.
+    /// From this moment on, another median.
     pub slower: Option<(Millis, Millis)>,
 }
 
@@ -95,7 +95,7 @@ pub enum Failing {
     LikeSuccess,
     /// No answer; the proxy gives up after this long.
     TimesOut(Millis),
-    /// No answer, ever, and a proxy that waits for ever.
+    /// No answer, and a proxy that waits without a limit.
     Hangs,
 }
 
@@ -122,7 +122,7 @@ pub(crate) enum Fate {
 }
 
 impl Fate {
-    /// How long until the end is known; for a hang, until a proxy with the default timeout would know.
+    /// How long until the end is known; for a hang, until the default timeout of a proxy.
     pub(crate) const fn known_after(self) -> Micros {
         match self {
             Self::Good(after) | Self::Error(after) | Self::TimedOut(after) => after,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn luck_decides_and_failures_look_as_they_are_told() {
+    fn luck_decides_and_failures_look_as_configured() {
         let behaviour = Behaviour { failure_rate: 0.5.into(), ..Behaviour::default() };
         assert_eq!(behaviour.fate(Millis(0), 0.0, 0.5, 0.0), Fate::Good(Micros(20_000)));
         assert_eq!(behaviour.fate(Millis(0), 0.0, 0.49, 0.0), Fate::Error(Micros(1000)));

@@ -14,7 +14,7 @@ use crate::network::Network;
 /// One situation; with a seed it is one course of events.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// What the agent is told to do. What the plan asks for and this build cannot honour is accepted.
+    /// The agent's plan. What this build cannot honour in it is accepted.
     pub plan: Plan,
     /// The proxies, one worker each.
     pub proxies: Vec<Proxy>,

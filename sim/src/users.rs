@@ -1,4 +1,4 @@
-//! What the users get, counted from outside: it belongs to no worker and no crash takes it away.
+//! What the users get, counted outside the product, so that no crash of a worker loses it.
 
 use rollout::base::names::Upstream;
 use rollout::base::time::{Micros, Millis};
@@ -13,7 +13,7 @@ use crate::proxy::version_of;
 use crate::scenario::Scenario;
 use crate::traffic::Arrival;
 
-/// The users, and whoever watches the release for them.
+/// The users, and the watch over the release on their behalf.
 #[derive(Debug)]
 pub(crate) struct Users {
     outcome: Outcome,
@@ -25,7 +25,7 @@ impl Users {
         Self { outcome: Outcome::default(), latency_limit: scenario.latency_limit() }
     }
 
-    /// A request goes to an upstream through a proxy: says how it will end.
+    /// A request goes to an upstream through a proxy; returns how it will end.
     pub(crate) fn send(&mut self, scenario: &Scenario, arrival: &Arrival, proxy: usize, upstream: &Upstream) -> Fate {
         let (version, now) = (version_of(upstream, &scenario.plan), arrival.at.to_millis().since(scenario.warm_up));
         let fate = fate(scenario, arrival, proxy, version, now);
@@ -65,7 +65,7 @@ impl Users {
         }
     }
 
-    /// All that came of it.
+    /// The outcome.
     pub(crate) fn outcome(&self, canary: Option<&Canary>, warm_up: Millis) -> Outcome {
         let mut outcome = self.outcome.clone();
         let Some(canary) = canary else { return outcome };
