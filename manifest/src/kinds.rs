@@ -1,4 +1,4 @@
-//! The kinds that are read here, told from those of others before anything in them is read.
+//! The kinds that are read here, recognised before anything in a document is read.
 
 use crate::yaml::tree::{Node, Value};
 

@@ -1,4 +1,5 @@
-//! Two Canaries that claim the same thing: one name, or one scope. Which of them is meant cannot be known, so it is said.
+//! Two Canaries that claim the same thing: one name, or one scope. Which of them is meant cannot be known, so both are
+//! reported.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use crate::documents::document::Loaded;
 use crate::yaml::place::Place;
 use crate::yaml::problem::Problem;
 
-/// A document that cannot stand beside another.
+/// A document that conflicts with another.
 pub(crate) struct Conflict {
     /// File and document, as indices.
     pub(crate) whose: (usize, usize),
@@ -26,7 +27,7 @@ struct Claim<'a> {
     plan: Option<&'a Plan>,
 }
 
-/// Everything that stands in the way of using these files together.
+/// Everything that prevents using these files together.
 pub(crate) fn between(files: &[Loaded]) -> Vec<Conflict> {
     let claims = claims(files);
     let mut by_id: BTreeMap<&CanaryId, Vec<&Claim<'_>>> = BTreeMap::new();
@@ -116,7 +117,7 @@ pub(crate) fn are_siblings(a: &Plan, b: &Plan) -> bool {
 }
 
 /// Whether a host is only the name that two services of different namespaces have in common: `web` is in either
-/// namespace the service of that namespace, so it tells nothing, and both can do without it.
+/// namespace the service of that namespace, so it identifies neither, and both can do without it.
 pub(crate) fn is_short_name(host: &str, a: &Plan, b: &Plan) -> bool {
     let short = |plan: &Plan| plan.scope.hosts.contains(&format!("{host}.{}.svc", plan.id.namespace()));
     a.id.namespace() != b.id.namespace() && !host.contains(['.', '*']) && short(a) && short(b)

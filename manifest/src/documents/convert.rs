@@ -1,5 +1,5 @@
-//! `serin convert`: Flagger's form of a document in our own, with the same meaning. What the two forms take for granted
-//! differently is written out; documents of other kinds stay as they are, byte for byte.
+//! `serin convert`: Flagger's form of a document in our own, with the same meaning. Where their defaults differ,
+//! the default is written out; documents of other kinds stay as they are, byte for byte.
 //!
 //! A document that is converted is written anew from its tree, so its comments go, but for those above its first line.
 
@@ -51,7 +51,7 @@ fn chunks(text: &str) -> Vec<&str> {
         let rest = line.strip_prefix("---");
         if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace)) {
             let before = text.get(begin..at).unwrap_or_default();
-            // What stands before the first line of this kind is a document only if there is something.
+            // What precedes the first line of this kind is a document only if it is not empty.
             if begin > 0 || !before.trim().is_empty() {
                 chunks.push(before);
             }
@@ -183,7 +183,7 @@ fn analysis(fields: &mut Vec<Entry>, guards: &str, quantile: Option<&str>) -> Re
     let guards = match guards {
         "notify" | "off" => word_of(guards),
         action => {
-            // What Flagger's checks let pass is only told.
+            // What Flagger's checks let pass is only reported.
             Value::Map(vec![entry("action", word_of(action)), entry("latencyRegression", word_of("notify"))])
         }
     };
@@ -224,7 +224,7 @@ fn metric(n: usize, metric: &mut Vec<Entry>, quantile: Option<&str>) -> Result<b
 }
 
 fn unbounded(n: usize, name: &str) -> ConvertError {
-    let rule = "has no bounds for a value that is asked for, which serin.dev/v1alpha1 refuses; give thresholdRange with min, max or both";
+    let rule = "has no bounds for a value that is queried, which serin.dev/v1alpha1 refuses; give thresholdRange with min, max or both";
     ConvertError(format!("spec.analysis.metrics[{n}]: {name:?} {rule}"))
 }
 

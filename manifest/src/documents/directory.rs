@@ -1,7 +1,7 @@
 //! A directory of manifests that may change at any moment, also halfway through being written.
 //!
 //! While a file is wrong, the last good plan of its canaries stays. What disappears must be gone in two scans running,
-//! because many editors remove a file before they write the new one. Nobody takes the traffic of a canary that is
+//! because many editors remove a file before they write the new one. No file takes the traffic of a canary that is
 //! already there: of two that claim the same scope, the one that came or changed is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ pub struct Directory {
     held: BTreeMap<CanaryId, Held>,
     absent: BTreeSet<CanaryId>,
     files: Option<Files>,
-    told: Scan,
+    reported: Scan,
 }
 
 /// Every manifest's name with its text or why it cannot be had; or why the directory cannot be read.
@@ -60,6 +60,7 @@ struct Held {
 }
 
 /// A plan that would hold after this scan.
+#[derive(Clone)]
 struct Candidate {
     plan: Plan,
     place: Place,
@@ -71,7 +72,7 @@ impl Directory {
     /// A directory of `*.yaml` and `*.yml` files; links are followed, names that begin with a dot are left out (so a
     /// Kubernetes ConfigMap mount is read once). Nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), held: BTreeMap::new(), absent: BTreeSet::new(), files: None, told: Scan::default() }
+        Self { path: path.into(), held: BTreeMap::new(), absent: BTreeSet::new(), files: None, reported: Scan::default() }
     }
 
     /// Begins with plans that an earlier process held, so that a restart while a file is wrong loses none of them.
@@ -92,16 +93,16 @@ impl Directory {
         let files = files(&self.path);
         let news = self.files.as_ref() != Some(&files);
         if !news && self.absent.is_empty() {
-            return self.told.clone();
+            return self.reported.clone();
         }
         let mut scan = match &files {
             Ok(files) => self.adopt(files),
             Err(reason) => self.blind(reason),
         };
         self.files = Some(files);
-        scan.news = news || scan.problems != self.told.problems || scan.warnings != self.told.warnings;
+        scan.news = news || scan.problems != self.reported.problems || scan.warnings != self.reported.warnings;
         let (problems, warnings) = (scan.problems.clone(), scan.warnings.clone());
-        self.told = Scan { problems, warnings, ..Scan::default() };
+        self.reported = Scan { problems, warnings, ..Scan::default() };
         scan
     }
 
@@ -117,8 +118,8 @@ impl Directory {
         let loaded = self.load(files);
         let mut scan = Scan::default();
         let mut candidates = self.candidates(&loaded, &mut scan);
-        loaded.iter().for_each(|file| tell(file, &candidates, &mut scan));
-        self.settle(&mut candidates, &mut scan);
+        loaded.iter().for_each(|file| report(file, &candidates, &mut scan));
+        self.resolve_overlaps(&mut candidates, &mut scan);
         self.absent = candidates.iter().filter(|(_, candidate)| candidate.absent).map(|(id, _)| id.clone()).collect();
         scan.removed = self.held.keys().filter(|id| !candidates.contains_key(*id)).cloned().collect();
         let differs =
@@ -206,15 +207,15 @@ impl Directory {
         claims
     }
 
-    /// Lets nobody share a scope. What came or changed gives way; each round makes one candidate less fresh, shorter
-    /// or gone, so it ends.
-    fn settle(&self, candidates: &mut BTreeMap<CanaryId, Candidate>, scan: &mut Scan) {
+    /// Lets no two canaries share a scope. The one that came or changed gives way; each round makes one candidate less
+    /// fresh, shorter or gone, so it ends.
+    fn resolve_overlaps(&self, candidates: &mut BTreeMap<CanaryId, Candidate>, scan: &mut Scan) {
         while let Some((one, other)) = first_overlap(candidates) {
             let (Some(a), Some(b)) = (candidates.get(&one), candidates.get(&other)) else { return };
             let Some(host) = shared_host(&a.plan, &b.plan) else { return };
             let neither = !a.fresh && !b.fresh;
             let short = is_short_name(&host, &a.plan, &b.plan);
-            for (mine, theirs, id) in [(a, b, &one), (b, a, &other)].map(|(a, b, id)| (a.told(), b.told(), id.clone()))
+            for (mine, theirs, id) in [(a, b, &one), (b, a, &other)].map(|(a, b, id)| (a.clone(), b.clone(), id.clone()))
             {
                 let yields = mine.fresh || (neither && id == other);
                 if !yields {
@@ -227,7 +228,7 @@ impl Directory {
                     candidates.insert(id, Candidate { plan, fresh, ..mine });
                     continue;
                 }
-                // One that is just leaving makes room with the next scan; there is nothing to tell.
+                // One that is just leaving makes room with the next scan; there is nothing to report.
                 if !theirs.absent {
                     scan.problems.push(overlap(&mine.plan, &mine.place, &theirs.plan, &theirs.place, &host));
                 }
@@ -246,15 +247,9 @@ impl Held {
     }
 }
 
-impl Candidate {
-    fn told(&self) -> Self {
-        Self { plan: self.plan.clone(), place: self.place.clone(), ..*self }
-    }
-}
-
-/// What is wrong in a file and worth saying. Nobody means some files for us, as `serin validate` says too; but where a canary
-/// came from one, or may have before this start, a mistake in it is one in a manifest.
-fn tell(file: &Loaded, candidates: &BTreeMap<CanaryId, Candidate>, scan: &mut Scan) {
+/// The problems and warnings of a file. Some files are not meant as manifests, as `serin validate` says too; but where a
+/// canary came from one, or may have before this start, a mistake in it is one in a manifest.
+fn report(file: &Loaded, candidates: &BTreeMap<CanaryId, Candidate>, scan: &mut Scan) {
     let is_source = |place: &Place| place.file == file.file || place.line == 0;
     let aside = file.aside.filter(|_| !candidates.values().any(|candidate| is_source(&candidate.place)));
     let problems = file.documents.iter().filter_map(|document| document.result.as_ref().err()).flatten();
@@ -296,7 +291,7 @@ fn without_host(plan: &Plan, host: &str) -> Option<Plan> {
 
 fn ambiguous(mine: &Candidate, other: &CanaryId, host: &str) -> Warning {
     let reason = format!(
-        "the host {host} could also mean {other}; it is left out of the scope of {}, whose longer names stay",
+        "the host {host} could also mean {other}; it is dropped from the scope of {}, which keeps its longer names",
         mine.plan.id
     );
     let at = Position { line: mine.place.line, column: 1 };
@@ -306,7 +301,7 @@ fn ambiguous(mine: &Candidate, other: &CanaryId, host: &str) -> Warning {
 fn files(directory: &Path) -> Files {
     let mut names = Vec::new();
     let cannot = |error: io::Error| {
-        format!("cannot be read as a directory of manifests: {error}; all canaries stay as they are")
+        format!("cannot be read as a directory of manifests: {error}; all canaries stay unchanged")
     };
     for entry in fs::read_dir(directory).map_err(cannot)? {
         let name = entry.map_err(cannot)?.file_name().to_string_lossy().into_owned();
@@ -316,7 +311,7 @@ fn files(directory: &Path) -> Files {
     }
     if names.len() > MAX_FILES {
         return Err(format!(
-            "holds {} manifest files, and at most {MAX_FILES} are read; all canaries stay as they are",
+            "holds {} manifest files, and at most {MAX_FILES} are read; all canaries stay unchanged",
             names.len()
         ));
     }

@@ -22,7 +22,7 @@ pub struct Loaded {
     pub documents: Vec<Document>,
     /// Whether it was read to its end; a syntax error hides whatever follows.
     pub complete: bool,
-    /// Why nobody may mean it for us, where something in it cannot be read: a Helm template, or no word of our kinds.
+    /// Why the file is probably not a manifest, where something in it cannot be read: a Helm template, or none of our kinds.
     pub aside: Option<&'static str>,
 }
 
@@ -52,7 +52,7 @@ pub enum Content {
     MetricTemplate(Box<Template>),
     /// An AlertProvider, which alerts can name.
     AlertProvider(Box<Receiver>),
-    /// A kind that is none of our business.
+    /// A kind that is not read here.
     Skipped,
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn document(file: &str, node: &Node, catalogue: &Catalogue) -> Docume
         warnings: Vec::new(),
     };
     if is_list(node) {
-        log.warning(node.at, "", "is a list and no Kubernetes object; the document is skipped");
+        log.warning(node.at, "", "is a list, not a Kubernetes object; the document is skipped");
         document.warnings = log.warnings;
         return document;
     }
@@ -125,7 +125,7 @@ fn content(mut root: Map<'_>, document: &mut Document, catalogue: &Catalogue, lo
         log.warning(
             root.at,
             "",
-            "is no Kubernetes object (it has neither apiVersion nor kind); the document is skipped",
+            "is not a Kubernetes object (it has neither apiVersion nor kind); the document is skipped",
         );
         return Some(Content::Skipped);
     }
@@ -144,17 +144,17 @@ fn content(mut root: Map<'_>, document: &mut Document, catalogue: &Catalogue, lo
         }
         (FLAGGER | SERIN, _) => {
             let near = did_you_mean(&kind, &[CANARY, METRIC_TEMPLATE, ALERT_PROVIDER]);
-            kind_item.refuse(log, format!("is not a kind of {version} that is read here{near}"));
+            kind_item.refuse(log, format!("is not a supported kind of {version}{near}"));
             None
         }
         (_, CANARY | METRIC_TEMPLATE | ALERT_PROVIDER) => {
-            version_item.refuse(log, format!("has no {kind} that is read here; use {FLAGGER} or {SERIN}"));
+            version_item.refuse(log, format!("has no {kind} that is supported; use {FLAGGER} or {SERIN}"));
             None
         }
         _ => {
             document.name = plain(&foreign_name(&mut root));
             let at = kind_item.at;
-            log.warning(at, "", format!("{} is none of our kinds; the document is skipped", document.kind));
+            log.warning(at, "", format!("{} is not one of our kinds; the document is skipped", document.kind));
             Some(Content::Skipped)
         }
     }
@@ -215,12 +215,12 @@ fn identity<'a>(root: &mut Map<'a>, log: &mut Log) -> (Option<CanaryId>, String,
     (id, name.unwrap_or_default(), annotations.unwrap_or_default())
 }
 
-/// A name as a report can bear it: short, and without what a terminal would obey.
+/// A name as a report can show it: short, and without control characters.
 fn plain(name: &str) -> String {
     name.chars().take(253).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// The name of a foreign document, for its line in a report; nothing in it is our business, so nothing is refused.
+/// The name of a foreign document, for its line in a report; nothing in it is read, so nothing is refused.
 fn foreign_name(root: &mut Map<'_>) -> String {
     let mut unread = Log::new("");
     let metadata = root.take("metadata", &mut unread).and_then(|item| item.map(&mut unread));

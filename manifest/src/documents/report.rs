@@ -73,7 +73,7 @@ impl Report {
             format!("refused: {}", why(&problems, explain))
         } else if matches!(result, Ok(Content::Skipped)) {
             self.skipped += 1;
-            format!("skipped, {}", if kind.is_empty() { "no Kubernetes object" } else { "not one of our kinds" })
+            format!("skipped, {}", if kind.is_empty() { "not a Kubernetes object" } else { "not one of our kinds" })
         } else if warnings.is_empty() {
             self.accepted += 1;
             "accepted".into()

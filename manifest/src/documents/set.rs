@@ -83,7 +83,7 @@ fn aside(text: &str, complete: bool) -> Option<&'static str> {
     if is_helms(text) {
         return Some("a Helm template; render it first: helm template . | serin validate -");
     }
-    (!complete && !text.lines().any(is_ours)).then_some("no YAML that is read here, and no word of our kinds in it")
+    (!complete && !text.lines().any(is_ours)).then_some("not YAML, and none of our kinds in it")
 }
 
 /// Whether a line says `apiVersion` or `kind` of ours. Within a document other kinds name ours, such as their definitions.

@@ -28,7 +28,7 @@ pub(crate) struct Head<'a> {
     pub(crate) annotations: Vec<(String, Item<'a>)>,
 }
 
-/// Advice for fields that stand in the wrong kind or under an old name.
+/// Advice for fields of the wrong kind or under an old name.
 const ADVICE: &[(&str, &str)] = &[
     ("canaryAnalysis", "was renamed by Flagger; write spec.analysis"),
     (
@@ -47,7 +47,7 @@ const ADVICE: &[(&str, &str)] = &[
 ];
 
 const OWN_ADVICE: &[(&str, &str)] = &[
-    ("guards", "stands in analysis: write spec.analysis.guards"),
+    ("guards", "belongs in analysis: write spec.analysis.guards"),
     ("gates", "is an earlier name of guards; write spec.analysis.guards"),
 ];
 
@@ -89,7 +89,7 @@ pub(crate) fn plans(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log
     };
     let analysis_item = spec.need("analysis", log);
     let analysis = analysis_item.as_ref().and_then(|item| section::read(item, &around, log));
-    // What is wrong with it was told with the first reading.
+    // The first reading has reported what is wrong with it.
     let metrics = |version: &str| {
         let around = Around { version: version.to_owned(), ..around.clone() };
         let read = analysis_item.as_ref().and_then(|item| section::read(item, &around, &mut Log::new("")));
@@ -125,16 +125,16 @@ fn unused_server(item: &Item<'_>, analysis: Option<&Analysis>, log: &mut Log) {
     if !metrics.iter().any(|metric| metric.provider.address == address) {
         item.warn(
             log,
-            "is where Flagger reads its built-in metrics; Serin counts in the proxy, and asks it for queries only",
+            "is where Flagger reads its built-in metrics; Serin counts in the proxy, and sends this server only queries",
         );
     }
 }
 
-/// An object that is not rewritten; its name may stand in queries.
+/// An object that is not rewritten; its name can be used in queries.
 fn reference(spec: &mut Map<'_>, key: &'static str, shape: Shape, log: &mut Log) -> String {
     let Some(item) = spec.take(key, log) else { return String::new() };
     check(&item, shape, log);
-    item.warn(log, "is not acted on: no object of an ingress or gateway is rewritten; its name may stand in queries");
+    item.warn(log, "is not acted on: no object of an ingress or gateway is rewritten; its name can be used in queries");
     let mut unread = Log::new("");
     let name = item.map(&mut unread).and_then(|mut fields| fields.take("name", &mut unread));
     name.and_then(|item| item.text(&mut unread)).unwrap_or_default()
@@ -231,7 +231,7 @@ fn scope(id: &CanaryId, name: &str, hosts: Vec<String>, path_prefix: String, log
 }
 
 /// Metrics that others are asked for are no checks of the plan, so its n-th check may be a later one of the document; and
-/// weights may stand in `steps`.
+/// weights may be in `steps`.
 fn in_manifest(mut error: PlanError, check_at: &[usize], has_steps: bool) -> PlanError {
     const WEIGHTS: &str = "spec.analysis.stepWeights";
     if has_steps && let Some(rest) = error.field.strip_prefix(WEIGHTS) {
@@ -299,7 +299,7 @@ fn switches(spec: &mut Map<'_>, log: &mut Log) -> Switches {
     let suspend = on("suspend", log).is_some();
     let skipped = on("skipAnalysis", log);
     if let Some(item) = &skipped {
-        item.warn(log, "promotes without any check; only the approval to begin (confirm-rollout) is asked for");
+        item.warn(log, "promotes without any check; only the approval to start (confirm-rollout) is asked for");
     }
     if let Some(item) = on("revertOnDeletion", log) {
         item.warn(log, "is not acted on: a standalone agent changed nothing in the cluster that could be reverted");

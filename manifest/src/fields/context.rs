@@ -5,10 +5,10 @@ use rollout::release::plan::Flavour;
 use crate::fields::named::catalogue::Catalogue;
 use crate::fields::serin_fields::Choices;
 
-/// Flagger's own default, where `query` stands in a metric and `metricsServer` nowhere.
+/// Flagger's own default, where a metric has a `query` and the Canary no `metricsServer`.
 pub(crate) const METRICS_SERVER: &str = "http://prometheus:9090";
 
-/// What surrounds it.
+/// What surrounds the analysis.
 #[derive(Clone)]
 pub(crate) struct Around<'a> {
     pub(crate) flavour: Flavour,

@@ -1,4 +1,5 @@
-//! `spec.analysis.guards`: what may cut, pause or report a canary at any moment. A word for all of them, or each by itself.
+//! `spec.analysis.guards`: sequential tests that may abort, pause or notify at any moment. One word for all of them, or
+//! each by itself.
 //!
 //! The limits are the metrics' own `thresholdRange`; here is only what a guard does and how strict a comparison is.
 
@@ -17,7 +18,7 @@ pub(crate) fn read(
     default: Option<GuardAction>,
     log: &mut Log,
 ) -> GuardSettings {
-    // Beside Flagger's checks guards may abort earlier than those would; what those let pass is only told.
+    // Beside Flagger's checks guards may abort earlier than those would; what those let pass is only reported.
     let comparison = match flavour {
         Flavour::Flagger => GuardAction::Notify,
         Flavour::Serin => GuardAction::Pause,
@@ -57,7 +58,7 @@ pub(crate) fn action(item: &Item<'_>, log: &mut Log) -> Option<Option<GuardActio
     })
 }
 
-/// One guard: a word, or a map with `action` and what else it has.
+/// One guard: a word, or a map with `action` and its other settings.
 fn guard(
     each: &mut Map<'_>,
     name: &'static str,

@@ -29,7 +29,7 @@ pub(crate) const ANNOTATIONS: &[&str] = &[
 pub(crate) struct Choices<'a> {
     pub(crate) primary: Option<Upstream>,
     pub(crate) canary: Option<Upstream>,
-    /// Where the canary's upstream stands in a `serin.dev` document.
+    /// The field with the canary's upstream in a `serin.dev` document.
     pub(crate) canary_at: Option<Item<'a>>,
     pub(crate) promotion: Promotion,
     pub(crate) sticky: Option<StickyKey>,
@@ -112,7 +112,7 @@ fn promotion(swap: bool, hook: Option<(&Item<'_>, Hook)>, log: &mut Log) -> Prom
         (false, hook) => Promotion::Copy { hook: hook.map(|(_, hook)| hook) },
         (true, None) => Promotion::Swap,
         (true, Some((item, _))) => {
-            item.refuse(log, "has no use when promotion is swap: the roles change and nothing is deployed; remove one");
+            item.refuse(log, "has no effect when promotion is swap: the roles change and nothing is deployed; remove one");
             Promotion::Swap
         }
     }
@@ -124,7 +124,7 @@ fn sticky_text(item: &Item<'_>, text: &str, log: &mut Log) -> Option<StickyKey> 
         Some(("cookie", name)) if is_token(name) => Some(StickyKey::Cookie(name.to_owned())),
         None if text == "clientAddress" => Some(StickyKey::ClientAddress),
         _ => {
-            item.refuse(log, "is no sticky key; write header:NAME, cookie:NAME or clientAddress");
+            item.refuse(log, "is not a valid sticky key; write header:NAME, cookie:NAME or clientAddress");
             None
         }
     }

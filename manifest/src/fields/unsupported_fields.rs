@@ -1,4 +1,4 @@
-//! Flagger's fields about what stands beside the proxies: objects of Kubernetes and routes of meshes. They are validated
+//! Flagger's fields about what is beside the proxies: objects of Kubernetes and routes of meshes. They are validated
 //! as Flagger's own schema does, and each is named in a warning, since nothing here acts on them.
 
 use crate::reader::shape::{Field, Need, Shape, field, required};
@@ -163,7 +163,7 @@ const ROUTES: &[Field] = &[
         ),
         "",
     ),
-    field("trafficPolicy", Shape::Keyed(&Shape::Any), "Istio's; not looked into."),
+    field("trafficPolicy", Shape::Keyed(&Shape::Any), "Istio's; not read."),
     field("timeout", Shape::Span, ""),
     field("backendTimeout", Shape::Span, ""),
     field(
@@ -222,7 +222,7 @@ pub(crate) const SPEC: &[(&[Field], &str)] = &[
     ),
 ];
 
-/// Objects whose names may stand in queries, and which are not acted on.
+/// Objects whose names queries may use, and which are not acted on.
 pub(crate) const NAMED: &[Field] = &[
     field("ingressRef", INGRESS, "Its name is {{ ingress }} in queries; not acted on."),
     field("routeRef", ROUTE, "Its name is {{ route }} in queries; not acted on."),

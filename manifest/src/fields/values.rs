@@ -1,4 +1,4 @@
-//! Values that stand in many fields: addresses, names, shares of traffic.
+//! Values that many fields hold: addresses, names, shares of traffic.
 
 use std::fmt::Display;
 
@@ -16,7 +16,7 @@ pub(crate) fn url(item: &Item<'_>, log: &mut Log) -> Option<String> {
     {
         return Some(text);
     }
-    item.refuse(log, "is not a web address; write http://host/path or https://host/path");
+    item.refuse(log, "is not a valid URL; write http://host/path or https://host/path");
     None
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn percent(item: &Item<'_>, flavour: Flavour, log: &mut Log) -> Optio
         return None;
     }
     if flavour == Flavour::Flagger && value.fract() != 0.0 {
-        item.warn(log, "is honoured as it stands; Flagger itself cannot read fractions here");
+        item.warn(log, "is used as written; Flagger itself does not accept fractions here");
     }
     Some(value)
 }

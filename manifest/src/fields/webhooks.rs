@@ -41,8 +41,8 @@ pub(crate) fn read(item: &Item<'_>, flavour: Flavour, namespace: &str, log: &mut
         let is_call = |hook: &Hook| hook.target != HookTarget::Gate;
         // Where either is a gate the plan refuses it.
         if hooks.iter().any(|other| other.name == hook.name && is_call(other) && is_call(&hook)) {
-            let told = format!("has the name {:?}, which a hook above it has too", hook.name);
-            item.warn(log, format!("{told}; give it another to tell them apart in the history"));
+            let same = format!("has the name {:?}, which a hook above it has too", hook.name);
+            item.warn(log, format!("{same}; rename it, so that the history can tell them apart"));
         }
         hooks.push(hook);
     }
@@ -64,7 +64,7 @@ fn webhook(item: &Item<'_>, flavour: Flavour, namespace: &str, log: &mut Log) ->
     fields.finish(log, if flavour == Flavour::Flagger { ADVICE } else { &[] });
     let (name, kind, target) = (name?, kind?, target?);
     if mute && !kind.is_approval() {
-        item.warn(log, "has muteAlert, which only concerns hooks whose approval is awaited");
+        item.warn(log, "has muteAlert, which only affects hooks that approve");
     }
     Some(Hook { name, kind, target, mute_alert: mute })
 }
@@ -73,7 +73,7 @@ fn kind_word(item: &Item<'_>, log: &mut Log) -> Option<&'static str> {
     if item.is_text() && item.text(log).as_deref() == Some("promotion") {
         item.refuse(
             log,
-            "is no type of webhook; the hook that brings the primary to the new version is promotion.hook",
+            "is not a type of webhook; the hook that brings the primary to the new version is promotion.hook",
         );
         return None;
     }
@@ -91,7 +91,7 @@ fn gate(
     switch.on(log)?;
     for key in ["url", "timeout", "retries", "disableTLS", "metadata", "headersFrom", "signWith"] {
         if let Some(item) = fields.take(key, log) {
-            item.refuse(log, "has no use beside gate: true; a gate is kept here and nobody is called");
+            item.refuse(log, "has no effect beside gate: true; the agent keeps a gate itself and calls no one");
         }
     }
     if kind.is_some_and(|kind| !kind.is_approval()) {

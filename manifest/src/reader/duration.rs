@@ -23,7 +23,7 @@ pub(crate) fn parse(text: &str) -> Result<Millis, DurationError> {
         let millis = match unit {
             "ms" => 1.0,
             "s" => 1_000.0,
-            // Graphite's, in whose queries the text stands as it was written.
+            // Graphite's; its queries get the text as it was written.
             "m" | "min" => 60_000.0,
             "h" => 3_600_000.0,
             _ => return Err(DurationError),

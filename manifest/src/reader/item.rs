@@ -1,5 +1,5 @@
 //! Takes a document apart field by field and remembers what was taken, so that every problem is found in one reading
-//! and a field that nobody asked for is named rather than ignored.
+//! and a field that the reader does not know is named rather than ignored.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ impl<'a> Item<'a> {
             Value::List(_) | Value::Map(_) | Value::Null => key_at,
             _ => node.at,
         };
-        log.stands(&path, at);
+        log.place(&path, at);
         Self { node, at, path }
     }
 
@@ -139,7 +139,7 @@ impl<'a> Item<'a> {
         let found = allowed.iter().find(|name| **name == text);
         if found.is_none() {
             let named: Vec<_> = allowed.iter().filter(|name| !name.is_empty()).copied().collect();
-            let rule = format!("is not known here; use {}{}", named.join(", "), did_you_mean(&text, &named));
+            let rule = format!("is not supported; use {}{}", named.join(", "), did_you_mean(&text, &named));
             self.refuse(log, rule);
         }
         found.copied()
@@ -186,13 +186,13 @@ impl<'a> Item<'a> {
     }
 }
 
-/// A key may stand once; the parser's last-one-wins would hide a line that its writer believes in.
+/// A key may be given once; the parser's last-one-wins would silently drop a line.
 fn first_of_each<'a>(entries: &'a [Entry], path: &str, log: &mut Log) -> BTreeMap<&'a str, &'a Entry> {
     let mut first: BTreeMap<&str, &Entry> = BTreeMap::new();
     for entry in entries.iter().take(MAX_ITEMS) {
         match first.get(entry.key.as_str()) {
             Some(before) => {
-                let rule = format!("stands twice, first in line {}; remove one", before.at.line);
+                let rule = format!("is given twice, first on line {}; remove one", before.at.line);
                 log.problem(entry.at, &joined(path, &entry.key), "", rule);
             }
             None => drop(first.insert(&entry.key, entry)),
@@ -245,7 +245,7 @@ impl<'a> Map<'a> {
         for (key, entry) in &self.entries {
             let known = advice.iter().find(|(field, _)| field == key);
             let rule = match known {
-                Some((_, told)) => (*told).to_owned(),
+                Some((_, advice)) => (*advice).to_owned(),
                 None => format!("is not a field of {}{}", self.whose(), did_you_mean(key, &self.asked)),
             };
             log.problem(entry.at, &joined(&self.path, key), "", rule);

@@ -1,4 +1,4 @@
-//! What was found while reading one document, and where its fields stand, so that a rule of the plan can name a line.
+//! What was found while reading one document, and where its fields are, so that a rule of the plan can name a line.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +36,8 @@ impl Log {
         self.warnings.push(Warning { file: self.file.clone(), at, field, reason, holds: false });
     }
 
-    /// Remembers where a field stands, for the plan's own rules.
-    pub(crate) fn stands(&mut self, field: &str, at: Position) {
+    /// Remembers where a field is, for the plan's own rules.
+    pub(crate) fn place(&mut self, field: &str, at: Position) {
         self.places.insert(field.to_owned(), at);
     }
 
@@ -52,7 +52,7 @@ impl Log {
         }
     }
 
-    /// Where a field stands, or the nearest one around it.
+    /// Where a field is, or the nearest one around it.
     fn place_of(&self, field: &str) -> Position {
         let mut path = field;
         loop {

@@ -37,7 +37,7 @@ pub(crate) enum Shape {
     Whole(i64, i64),
     /// A text or a whole number, as of ports.
     PortOrName,
-    /// Somebody else's business.
+    /// Anything; not read here.
     Any,
     /// A list of at most so many.
     List(&'static Self, usize),
@@ -83,7 +83,7 @@ pub(crate) const fn required(name: &'static str, shape: Shape, about: &'static s
     Field { name, shape, is_required: true, about }
 }
 
-/// Checks a value that nobody reads; what is wrong is in the log.
+/// Checks a value that has no meaning here; what is wrong is in the log.
 pub(crate) fn check(item: &Item<'_>, shape: Shape, log: &mut Log) {
     match shape {
         Shape::Text
@@ -147,7 +147,7 @@ fn check_fields(item: &Item<'_>, fields: &'static [Field], need: Need, log: &mut
     }
 }
 
-/// Fields that are validated and else only need a warning, one for each group of them that is there.
+/// Fields that are validated and otherwise only need a warning, one for each group that is present.
 pub(crate) fn warn_groups(map: &mut Map<'_>, groups: &[(&'static [Field], &str)], log: &mut Log) {
     for (fields, reason) in groups {
         let there: Vec<_> = fields.iter().filter_map(|field| Some((field, map.take(field.name, log)?))).collect();

@@ -18,10 +18,10 @@ const fn fields(fields: &'static [Field]) -> Shape {
 
 /// `spec` of both.
 pub(crate) const SPEC: &[Field] = &[
-    field("metricsServer", Shape::Url, "Asked for metrics with a query; http://prometheus:9090 by default."),
+    field("metricsServer", Shape::Url, "The server of metrics with a query; http://prometheus:9090 by default."),
     field("skipAnalysis", Shape::Flag, "Promote without analysis."),
     field("revertOnDeletion", Shape::Flag, "Not acted on: nothing in a cluster was changed."),
-    field("suspend", Shape::Flag, "Nothing begins, what runs stands still; it is still judged and cut."),
+    field("suspend", Shape::Flag, "No release starts, a running one stops advancing; it is still judged and may be aborted."),
 ];
 
 const TARGET_KIND: Shape = Shape::Word(&["Deployment", "DaemonSet", "Service"]);
@@ -63,12 +63,12 @@ pub(crate) const OWN_SPEC: &[Field] = &[
             field(
                 "mode",
                 Shape::Word(&["copy", "swap"]),
-                "Bring the primary to the new version (default), or change roles.",
+                "Bring the primary to the new version (default), or swap roles.",
             ),
             field(
                 "hook",
                 Shape::Fields(PROMOTION, NONE),
-                "Brings the primary to the new version; else `serin confirm`.",
+                "Brings the primary to the new version; without it, `serin confirm`.",
             ),
         ]),
         "How a proven version becomes the primary.",
@@ -94,12 +94,12 @@ pub(crate) const OWN_SPEC: &[Field] = &[
                 field(
                     "match",
                     Shape::List(&Shape::Fields(OWN_RULE, NONE), MOST),
-                    "Who is sent to it whatever its weight.",
+                    "Requests that go to it whatever its weight.",
                 ),
             ]),
             rollout::routing::lane::MAX_VERSIONS,
         ),
-        "A/B/n: two or more versions, each released, judged and cut on its own, with an equal part of the traffic to be tried in.",
+        "A/B/n: two or more versions, each released, judged and aborted on its own, each tried in an equal part of the traffic.",
     ),
     field(
         "winner",
@@ -120,7 +120,7 @@ const PROMOTION: &[Field] = &[
     field("timeout", Shape::Span, "For each attempt; 10s by default."),
     field("retries", Shape::Whole(0, MAX_RETRIES), "Attempts after the first; 0 by default."),
     field("disableTLS", Shape::Flag, "Do not verify the certificate."),
-    field("metadata", TEXT_MAP, "Sent as it stands."),
+    field("metadata", TEXT_MAP, "Sent unchanged."),
     field("headersFrom", SECRET, "Each key of the secret is a header."),
     field("signWith", SECRET, "The secret's key `key` signs the body."),
 ];
@@ -138,13 +138,13 @@ pub(crate) const OWN_SERVICE: &[Field] = &[field("pathPrefix", Shape::Path, "The
 pub(crate) const ANALYSIS: &[Field] = &[
     field("interval", Shape::Span, "Time between checks, 1s to 24h; 60s by default."),
     field("maxWeight", Shape::Percent, "Where stepWeight ends; 100 by default."),
-    field("stepWeight", Shape::Percent, "Each step is so much more."),
+    field("stepWeight", Shape::Percent, "Added at each step."),
     field("stepWeights", Shape::List(&Shape::Percent, MOST), "The weights in order."),
-    field("iterations", Shape::Whole(1, i32::MAX as i64), "So many checks: with match A/B, without it blue/green."),
+    field("iterations", Shape::Whole(1, i32::MAX as i64), "Number of checks: with match A/B, without it blue/green."),
     field("mirror", Shape::Flag, "Copies of requests first, or during blue/green's iterations."),
     field("mirrorWeight", Shape::Percent, "Share of the requests that is copied; 100 by default."),
-    field("stepWeightPromotion", Shape::Percent, "Traffic returns by so much at each interval; 0 is at once."),
-    field("alerts", Shape::List(&Shape::Fields(ALERT, NONE), MOST), "Who is told."),
+    field("stepWeightPromotion", Shape::Percent, "Traffic that returns at each interval; 0 is all at once."),
+    field("alerts", Shape::List(&Shape::Fields(ALERT, NONE), MOST), "Who gets which events."),
     field(
         "sessionAffinity",
         crate::fields::traffic::affinity::SHAPE,
@@ -159,9 +159,9 @@ pub(crate) const FLAGGERS_ANALYSIS: &[Field] = &[
         Shape::Whole(i32::MIN as i64, i32::MAX as i64),
         "The failed check of this number rolls back; 1 by default.",
     ),
-    field("match", Shape::List(&Shape::Fields(RULE, NONE), MOST), "Who is sent to the canary whatever the weight."),
-    field("metrics", Shape::List(&Shape::Fields(METRIC, NONE), MOST), "What is checked."),
-    field("webhooks", Shape::List(&Shape::Fields(WEBHOOK, NONE), MOST), "Who is asked and told."),
+    field("match", Shape::List(&Shape::Fields(RULE, NONE), MOST), "Requests that go to the canary whatever the weight."),
+    field("metrics", Shape::List(&Shape::Fields(METRIC, NONE), MOST), "Thresholds to check."),
+    field("webhooks", Shape::List(&Shape::Fields(WEBHOOK, NONE), MOST), "Hooks and gates."),
 ];
 /// Ways to give traffic in Flagger's form.
 pub(crate) const FLAGGERS_WAYS: Need = Need::ExactlyOne(&["stepWeight", "stepWeights", "iterations"]);
@@ -169,53 +169,53 @@ pub(crate) const FLAGGERS_WAYS: Need = Need::ExactlyOne(&["stepWeight", "stepWei
 /// `analysis` of ours.
 pub(crate) const OWN_ANALYSIS: &[Field] = &[
     field("threshold", Shape::Whole(1, i32::MAX as i64), "The failed check of this number rolls back; 1 by default."),
-    field("match", Shape::List(&Shape::Fields(OWN_RULE, NONE), MOST), "Who is sent to the canary whatever the weight."),
-    field("metrics", Shape::List(&Shape::Fields(OWN_METRIC, NONE), MOST), "What is checked."),
+    field("match", Shape::List(&Shape::Fields(OWN_RULE, NONE), MOST), "Requests that go to the canary whatever the weight."),
+    field("metrics", Shape::List(&Shape::Fields(OWN_METRIC, NONE), MOST), "Thresholds to check."),
     field(
         "webhooks",
         Shape::List(&Shape::Fields(OWN_WEBHOOK, Need::ExactlyOne(&["url", "gate"])), MOST),
-        "Who is asked and told.",
+        "Hooks and gates.",
     ),
     field(
         "metricsBlindLimit",
         COUNT,
-        "So many checks may find a metric server blind, one more rolls back; 10 by default.",
+        "Checks that may pass without a metric value; one more rolls back; 10 by default.",
     ),
     field(
         "steps",
         Shape::List(
             &fields(&[
                 required("weight", Shape::Percent, ""),
-                field("dwell", Shape::Span, "Not left sooner."),
-                field("pause", Shape::Flag, "Not left before `serin resume`."),
+                field("dwell", Shape::Span, "The step lasts at least this long."),
+                field("pause", Shape::Flag, "The step lasts until `serin resume`."),
             ]),
             MOST,
         ),
-        "The weights in order, with what each asks for.",
+        "The weights in order, each with its conditions.",
     ),
-    field("bakeTime", Shape::Span, "All traffic stays on the proven version for so long before promotion."),
+    field("bakeTime", Shape::Span, "How long all traffic stays on the proven version before promotion."),
     field(
         "deadlines",
         fields(&[
-            field("waiting", Shape::Span, "For the approval to begin."),
+            field("waiting", Shape::Span, "For the approval to start."),
             field("progressing", Shape::Span, "From the first traffic to promotion."),
             field("waitingPromotion", Shape::Span, "For the approval to promote."),
             field("promoting", Shape::Span, "Until the primary runs the new version."),
         ]),
         "A phase that lasts longer aborts the release; none by default.",
     ),
-    field("advance", Shape::Word(&["certificate", "interval"]), "What a step is left after."),
+    field("advance", Shape::Word(&["certificate", "interval"]), "What ends a step."),
     field(
         "certificate",
         fields(&[
             field("alpha", Shape::Number, "Bound on wrongly certifying; between 0 and 0.5."),
-            field("minDwell", Shape::Span, "No step is left sooner."),
+            field("minDwell", Shape::Span, "Least time on a step."),
             field("undecided", PATIENCE, "What is done with a step that is not proven."),
             field("noData", PATIENCE, "What is done with a step without requests."),
         ]),
-        "How strict it is.",
+        "How strict the certificate is.",
     ),
-    field("guards", Shape::Either(&[ACTION, fields(GUARDS)]), "What may abort at any moment; abort by default."),
+    field("guards", Shape::Either(&[ACTION, fields(GUARDS)]), "Sequential tests that may abort at any moment; abort by default."),
 ];
 /// Ways to give traffic in our form.
 pub(crate) const OWN_WAYS: Need = Need::ExactlyOne(&["stepWeight", "stepWeights", "iterations", "steps"]);
@@ -225,9 +225,9 @@ const PATIENCE: Shape =
 
 const ONE_GUARD: Shape = Shape::Either(&[ACTION, fields(&[field("action", ACTION, "")])]);
 const GUARDS: &[Field] = &[
-    field("action", ACTION, "What all do that say nothing else."),
-    field("alpha", Shape::Number, "Bound on a false cut over a whole release; 0.01 by default."),
-    field("maxCluster", Shape::Whole(1, 1000), "So many failures may be one event."),
+    field("action", ACTION, "What each does unless it says otherwise."),
+    field("alpha", Shape::Number, "Bound on a false abort over a whole release; 0.01 by default."),
+    field("maxCluster", Shape::Whole(1, 1000), "Failures that one event may cause."),
     field(
         "slo",
         Shape::Either(&[ACTION, fields(&[field("action", ACTION, ""), field("unlessPrimaryAlso", Shape::Flag, "")])]),
@@ -294,7 +294,7 @@ const OWN_FORM: Shape = Shape::Fields(
 const RULE: &[Field] = &[
     field("headers", Shape::Keyed(&FORM), ""),
     field("queryParams", Shape::Keyed(&FORM), ""),
-    field("sourceLabels", Shape::Any, "Holds the release: the proxy is not told."),
+    field("sourceLabels", Shape::Any, "Holds the release: the proxy does not know them."),
 ];
 const OWN_RULE: &[Field] = &[
     field("headers", Shape::Keyed(&OWN_FORM), ""),
@@ -302,7 +302,7 @@ const OWN_RULE: &[Field] = &[
     field("cookies", Shape::Keyed(&OWN_FORM), ""),
     field("queryParams", Shape::Keyed(&OWN_FORM), ""),
     field("path", OWN_FORM, ""),
-    field("sourceLabels", Shape::Any, "Holds the release: the proxy is not told."),
+    field("sourceLabels", Shape::Any, "Holds the release: the proxy does not know them."),
 ];
 
 const RANGE: Shape = fields(&[field("min", Shape::Number, ""), field("max", Shape::Number, "")]);
@@ -315,9 +315,9 @@ macro_rules! metric {
             field("interval", Shape::Span, "The window, 1s to 24h; 1m by default."),
             field("thresholdRange", RANGE, "What is good; both ends included."),
             field("threshold", Shape::Number, "Deprecated: the least success rate, the greatest of anything else."),
-            field("templateRef", REFERENCE, "The MetricTemplate whose server is asked."),
+            field("templateRef", REFERENCE, "The MetricTemplate whose server is queried."),
             field("templateVariables", TEXT_MAP, ""),
-            field("query", Shape::Text, "Deprecated: metricsServer is asked."),
+            field("query", Shape::Text, "Deprecated: sent to metricsServer."),
             $($more),*
         ]
     };
@@ -334,8 +334,8 @@ macro_rules! webhook {
             field("timeout", Shape::Span, "For each attempt; 10s by default."),
             field("retries", Shape::Whole(0, MAX_RETRIES), "Attempts after the first; 0 by default."),
             field("disableTLS", Shape::Flag, "Do not verify the certificate."),
-            field("muteAlert", Shape::Flag, "Alert nobody while its approval is awaited."),
-            field("metadata", TEXT_MAP, "Sent as it stands."),
+            field("muteAlert", Shape::Flag, "Send no alert while its approval is awaited."),
+            field("metadata", TEXT_MAP, "Sent unchanged."),
             $($more),*
         ]
     };
@@ -350,7 +350,7 @@ const OWN_WEBHOOK: &[Field] = webhook!(
 
 const ALERT: &[Field] = &[
     required("name", Shape::Named, ""),
-    field("severity", Shape::Word(SEVERITIES), "The least grave message that is sent; info by default."),
+    field("severity", Shape::Word(SEVERITIES), "The least severe event that is sent; info by default."),
     required("providerRef", REFERENCE, "The AlertProvider."),
 ];
 
@@ -363,12 +363,12 @@ macro_rules! template {
                 fields(&[
                     required("type", Shape::Word($types), ""),
                     field("address", Shape::Text, ""),
-                    field("region", Shape::Text, "Where cloudwatch is asked."),
+                    field("region", Shape::Text, "The region of cloudwatch."),
                     field("headers", Shape::Keyed(&Shape::List(&Shape::Text, MOST)), ""),
                     field("secretRef", LOCAL_SECRET, ""),
                     field("insecureSkipVerify", Shape::Flag, ""),
                 ]),
-                "Who is asked.",
+                "The metric server.",
             ),
             required(
                 "query",
@@ -386,7 +386,7 @@ macro_rules! provider {
         &[
             required("type", Shape::Word($types), ""),
             field("channel", Shape::Text, "general by default."),
-            field("username", Shape::Text, "Who speaks."),
+            field("username", Shape::Text, "The sender's name."),
             field("proxy", Shape::Url, ""),
             field("address", Shape::Url, ""),
             field("secretRef", LOCAL_SECRET, "Its keys address and token."),

@@ -154,21 +154,21 @@ const MEANING: &[&str] = &[
     "must be from 1 to 100 times",
     "counts intervals",
     "has nothing to certify",
-    "has no use when promotion is swap",
+    "has no effect when promotion is swap",
     "has no use without versions",
     "is more than 50 %, an equal part",
-    "is no version's name",
+    "is not a valid version name",
     "twice; each needs its own",
     "the same match",
     "is also the primary",
     "must begin with /",
-    "is no sticky key",
+    "is not a valid sticky key",
     "must be a number between 0 and 1",
     "needs more than 256 steps",
     "has more than four decimals",
     "is missing; cloudwatch needs it",
     "is missing; this type has no address",
-    "cannot be filled in",
+    "cannot be rendered",
     "must be from 1 to 1000",
     "must be from 1ms to 24h",
     "are too many",
@@ -182,7 +182,7 @@ fn the_schema_and_the_reader_agree_on_every_change() {
     for document in documents() {
         let mut found = Vec::new();
         places(&document, "", &mut found);
-        // A document of another kind is somebody else's.
+        // A document of another kind is not read.
         for place in found.iter().filter(|place| !["", "/apiVersion", "/kind"].contains(&place.as_str())) {
             for changed in changes(&document, place) {
                 tried += 1;

@@ -18,7 +18,7 @@ pub(crate) fn emit(node: &Node) -> String {
 
 fn map(entries: &[Entry], indent: usize, text: &mut String) {
     for (n, Entry { key, value, .. }) in entries.iter().enumerate() {
-        // The first line of a list's item stands behind its dash.
+        // The first line of a list's item follows its dash.
         if n > 0 || !text.ends_with("- ") {
             text.push_str(&" ".repeat(indent));
         }
@@ -78,7 +78,7 @@ fn scalar(value: &Value, indent: usize) -> String {
     }
 }
 
-/// Whether it can stand without quotes: nothing in it has a meaning of its own, in any place.
+/// Whether it needs no quotes: nothing in it has a meaning of its own, in any place.
 fn is_bare(text: &str) -> bool {
     let is_inner =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '=' | '+' | '(' | ')' | '$' | ';');

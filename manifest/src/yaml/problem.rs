@@ -93,8 +93,8 @@ fn place(f: &mut fmt::Formatter<'_>, file: &str, at: Position, field: &str) -> f
     if field.is_empty() { Ok(()) } else { write!(f, "{field}: ") }
 }
 
-/// A text in quotes, escaped, and cut to what a message can bear.
+/// A text in quotes, escaped, and shortened to fit a message.
 pub(crate) fn quoted(text: &str) -> String {
-    let cut: String = text.chars().take(SHOWN_CHARS).collect();
-    if cut.len() < text.len() { format!("{cut:?}...") } else { format!("{cut:?}") }
+    let shown: String = text.chars().take(SHOWN_CHARS).collect();
+    if shown.len() < text.len() { format!("{shown:?}...") } else { format!("{shown:?}") }
 }

@@ -19,7 +19,7 @@ pub const MAX_DEPTH: usize = 64;
 const MAX_REPEATED: usize = 1 << 20;
 const NODE_COST: usize = 32;
 
-/// One value and where it stands.
+/// One value and where it is.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
     pub(crate) at: Position,
@@ -109,7 +109,7 @@ impl<'a> Documents<'a> {
                         let (anchor, node) = (closed.anchor, closed.into_node());
                         self.keep(node, anchor)?
                     }
-                    None => return Err(SyntaxError { at, rule: "closes what was never opened".into() }),
+                    None => return Err(SyntaxError { at, rule: "closes a list or map that was never opened".into() }),
                 },
                 Event::StreamEnd => return Err(SyntaxError { at, rule: "ends in the middle of a document".into() }),
                 Event::DocumentEnd => return Ok(Node::leaf(at, Value::Null)),
@@ -133,7 +133,7 @@ impl<'a> Documents<'a> {
 
     fn repeat(&mut self, anchor: usize, at: Position, depth: usize) -> Result<Node, SyntaxError> {
         let Some((cost, height)) = self.anchors.get(&anchor).map(|node| (node.cost, node.height)) else {
-            return Err(SyntaxError { at, rule: "is an alias inside of what it names; write the value out".into() });
+            return Err(SyntaxError { at, rule: "is an alias inside its own anchor; write the value out".into() });
         };
         if depth + height > MAX_DEPTH {
             return Err(too_deep(at));
@@ -181,7 +181,7 @@ impl Node {
         Self { at, value, cost: NODE_COST + bytes, height: 0 }
     }
 
-    /// A value that stands in no file.
+    /// A value that comes from no file.
     pub(crate) const fn made(value: Value) -> Self {
         Self { at: Position { line: 0, column: 0 }, value, cost: NODE_COST, height: 0 }
     }
@@ -255,12 +255,12 @@ fn key_of(node: Node) -> Result<(String, Position), SyntaxError> {
     let at = node.at;
     match node.value {
         Value::Text(text) if text == "<<" => {
-            Err(SyntaxError { at, rule: "is YAML 1.1's merge key, which is not read; write the fields out".into() })
+            Err(SyntaxError { at, rule: "is YAML 1.1's merge key, which is not supported; write the fields out".into() })
         }
         Value::Text(text) | Value::Number(_, text) => Ok((text, at)),
         Value::Boolean(value) => Ok((value.to_string(), at)),
         Value::Null | Value::List(_) | Value::Map(_) => {
-            Err(SyntaxError { at, rule: "is no name of a field; a field's name is a text".into() })
+            Err(SyntaxError { at, rule: "is not a valid field name; a field name is a text".into() })
         }
     }
 }
@@ -355,7 +355,7 @@ mod tests {
             bomb.push_str(&format!("a{n}: &a{n} [{}]\n", [before.as_str(); 10].join(", ")));
         }
         assert!(errors(&bomb).contains("repeats more than 1 MiB"), "{}", errors(&bomb));
-        assert!(errors("a: &a [*a]\n").contains("inside of what it names"));
+        assert!(errors("a: &a [*a]\n").contains("inside its own anchor"));
         let mut ladder = String::from("a0: &a0 [x]\n");
         (1..200).for_each(|n| ladder.push_str(&format!("a{n}: &a{n} [*a{}]\n", n - 1)));
         assert!(errors(&ladder).contains("nested too deeply"));

@@ -1,4 +1,4 @@
-//! `spec.analysis.alerts`: who is told, by the AlertProvider that each names.
+//! `spec.analysis.alerts`: who gets which events, through the AlertProvider that each names.
 
 use rollout::base::names::CanaryId;
 use rollout::release::integrations::{Alert, Severity};
@@ -35,7 +35,7 @@ fn alert(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Option<Alert> {
             return None;
         }
         None => {
-            let reason = format!("names the AlertProvider {id}, which is not in this file; read together they are one");
+            let reason = format!("names the AlertProvider {id}, which is not in this file; validate the files together");
             reference.warn(log, reason);
             return None;
         }

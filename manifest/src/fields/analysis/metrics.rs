@@ -77,7 +77,7 @@ fn metric<'a>(
     let mut external = Vec::new();
     if asked.is_any() {
         if metric.is_some() {
-            item.warn(log, "is measured in the proxy, by its name, and asked of a metric server too, as in Flagger");
+            item.warn(log, "is measured in the proxy, by its name, and also queried from a metric server, as in Flagger");
         }
         let range = elsewhere_bounds(item, elsewhere, flavour, log);
         external = queries::read(&asked, &Wanted { name: &name, window: own_window.as_ref(), range }, around, log);
@@ -174,7 +174,7 @@ fn elsewhere_bounds(item: &Item<'_>, range: Option<ThresholdRange>, flavour: Fla
 }
 
 fn no_bounds(item: &Item<'_>, log: &mut Log) {
-    // What is wrong inside of it is told already, and may be why there are none.
+    // What is wrong inside it has been reported, and may be why there are none.
     let inside = |field: &str| {
         field.strip_prefix(&item.path).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
     };

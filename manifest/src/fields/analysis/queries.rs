@@ -75,9 +75,9 @@ pub(crate) fn read(
                 let (name, range) = (wanted.name.to_owned(), wanted.range);
                 metrics.push(ExternalMetric { name, provider, query, window, range });
             }
-            // A variable that cannot be read is told already.
+            // A variable that cannot be read has been reported.
             Err(_) if log.problems.len() > before => {}
-            Err(error) => item.refuse(log, format!("{whose} cannot be filled in: {error}")),
+            Err(error) => item.refuse(log, format!("{whose} cannot be rendered: {error}")),
         };
     if let Some(item) = &asked.template
         && let Some(id) = reference_to(item, around, log)
@@ -91,7 +91,7 @@ pub(crate) fn read(
     if let Some(item) = &asked.query
         && let Some(query) = item.text(log)
     {
-        let also = if asked.template.is_some() { "; the metric has a templateRef too, and both are asked" } else { "" };
+        let also = if asked.template.is_some() { "; the metric has a templateRef too, and both are queried" } else { "" };
         item.warn(log, format!("is deprecated; a MetricTemplate with this query can be named by templateRef{also}"));
         ask(item, prometheus(around), &query, "it", log);
     }
@@ -123,7 +123,7 @@ fn template(
     match &template.provider {
         Ok(provider) => Some((provider.clone(), template.query.clone())),
         Err(kind) => {
-            item.hold(log, format!("the metric {name:?} is asked of a {kind} server, which this build cannot ask"));
+            item.hold(log, format!("the metric {name:?} needs a {kind} server, which this build cannot query"));
             None
         }
     }
@@ -144,7 +144,7 @@ fn prometheus(around: &Around<'_>) -> Provider {
 fn window(wanted: &Wanted<'_, '_>, log: &mut Log) -> (Millis, String) {
     let usual = (Millis::from_secs(60), WINDOW.to_owned());
     let Some(item) = wanted.window else { return usual };
-    // Another part has told what is wrong with it.
+    // Another part has reported what is wrong with it.
     let Some(span) = item.clone().span(&mut Log::new("")) else { return usual };
     if span < MIN_INTERVAL || span > MAX_INTERVAL {
         if !log.problems.iter().any(|problem| problem.field == item.path) {

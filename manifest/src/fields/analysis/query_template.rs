@@ -2,7 +2,7 @@
 //!
 //! `{{ name }}` and the other values of [`Values`], `{{ variables.key }}` and `{{ index variables "key" }}`. White space
 //! inside the braces is free; `{{-` and `-}}` take away the white space outside, as in Go, where the minus must be
-//! followed (preceded) by white space. Functions, pipes and conditions are errors that say where they stand.
+//! followed (preceded) by white space. Functions, pipes and conditions are errors that say where they are.
 
 use std::collections::BTreeMap;
 
@@ -39,14 +39,14 @@ pub struct TemplateError {
     pub line: usize,
     /// Where in that line.
     pub column: usize,
-    /// What is wrong, and what may stand there.
+    /// What is wrong, and what is allowed there.
     pub reason: String,
 }
 
 /// The query with every `{{ … }}` replaced.
 ///
 /// # Errors
-/// When braces are not closed, something other than a known name stands in them, or a variable is not given.
+/// When braces are not closed, they hold something other than a known name, or a variable is not given.
 pub fn render(template: &str, values: &Values<'_>) -> Result<String, TemplateError> {
     let mut query = String::with_capacity(template.len());
     let mut rest = template;

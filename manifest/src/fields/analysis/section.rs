@@ -1,4 +1,4 @@
-//! `spec.analysis`: how fast a release climbs, what is checked, and when it is cut.
+//! `spec.analysis`: how fast a release climbs, what is checked, and what aborts it.
 
 use rollout::base::time::Millis;
 use rollout::judgement::guards::Guards;
@@ -30,7 +30,7 @@ use crate::reader::{Item, Log, MAX_ITEMS, Map};
 const INTERVAL: Millis = Millis::from_secs(60);
 /// How many checks may find a metric server blind in our own kind.
 pub(crate) const BLIND_LIMIT: u32 = 10;
-/// Below it Flagger waits longer than it is told to.
+/// Below it Flagger waits longer than configured.
 const FLAGGERS_SHORTEST: Millis = Millis::from_secs(10);
 
 /// What was read.
@@ -48,7 +48,7 @@ pub(crate) struct Analysis {
     pub(crate) outside: Outside,
     /// For each check, which of the document's metrics it is.
     pub(crate) check_at: Vec<usize>,
-    /// Whether the weights stand in `steps`.
+    /// Whether the weights are in `steps`.
     pub(crate) has_steps: bool,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn read(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Optio
     metrics.checks.iter().filter(|_| !is_checked).for_each(|read| warn_unchecked(read, log));
     let check_at = metrics.checks.iter().map(|read| read.at).collect();
     let course = schedule::read(&mut fields, &strategy, !rules.is_empty(), stops, around, log);
-    let (hooks, alerts) = told(&mut fields, around, log);
+    let (hooks, alerts) = hooks_and_alerts(&mut fields, around, log);
     let counts = |kind| matches!(kind, HookKind::PreRollout | HookKind::Rollout);
     let is_counted = is_checked || !metrics.external.is_empty() || hooks.iter().any(|hook| counts(hook.kind));
     let is_timed = is_counted || course.promotion_step.is_some() || !hooks.is_empty();
@@ -101,7 +101,7 @@ pub(crate) fn read(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Optio
 }
 
 /// Hooks and alerts.
-fn told(fields: &mut Map<'_>, around: &Around<'_>, log: &mut Log) -> (Vec<Hook>, Vec<Alert>) {
+fn hooks_and_alerts(fields: &mut Map<'_>, around: &Around<'_>, log: &mut Log) -> (Vec<Hook>, Vec<Alert>) {
     let hooks = fields.take("webhooks", log);
     let hooks = hooks.map(|item| webhooks::read(&item, around.flavour, &around.namespace, log)).unwrap_or_default();
     let alerts = fields.take("alerts", log).map(|item| alerts::read(&item, around, log)).unwrap_or_default();
@@ -121,7 +121,7 @@ fn blind_limit_of(
     let given = item.and_then(|item| item.whole(log, 0, i64::from(i32::MAX)));
     if metrics.is_empty() {
         if let Some(item) = item {
-            item.warn(log, "is not used: no metric is asked of a metric server");
+            item.warn(log, "is not used: no metric comes from a metric server");
         }
         return 0;
     }
@@ -154,7 +154,7 @@ fn warn_unchecked(read: &Read<'_>, log: &mut Log) {
         Metric::Duration { .. } => read.check.range.min.map(|_| "min"),
     };
     if let Some(end) = unused {
-        read.item.warn(log, format!("has a {end}, which no certificate is about; advance: interval checks it"));
+        read.item.warn(log, format!("has a {end}, which no certificate covers; advance: interval checks it"));
     }
 }
 
@@ -169,7 +169,7 @@ fn span_of(item: Option<Item<'_>>, is_used: bool, fields: &Map<'_>, flavour: Fla
     if !is_used {
         item.warn(log, UNCHECKED);
     } else if flavour == Flavour::Flagger && interval < FLAGGERS_SHORTEST {
-        item.warn(log, "is honoured as it stands; Flagger would check every 10s");
+        item.warn(log, "is used as written; Flagger would check every 10s");
     }
     interval
 }
@@ -224,7 +224,7 @@ fn strategy(fields: &mut Map<'_>, matched: Option<&Item<'_>>, flavour: Flavour, 
         }
         [(first, _), others @ ..] => {
             for (_, item) in others {
-                item.refuse(log, format!("stands beside {first}; keep only one of {named}"));
+                item.refuse(log, format!("is given beside {first}; keep only one of {named}"));
             }
             return fallback.into();
         }

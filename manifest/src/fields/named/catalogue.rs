@@ -11,7 +11,7 @@ use crate::yaml::place::Place;
 /// What a MetricTemplate says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {
-    /// Who is asked, or the provider's type where this build cannot ask it.
+    /// The server, or the provider's type where this build cannot query it.
     pub provider: Result<Provider, String>,
     /// The query, its variables not filled in.
     pub query: String,
@@ -41,18 +41,18 @@ impl<T> Shelf<T> {
         self.entries.entry(id).or_default().push(Entry { place, value });
     }
 
-    /// What stands under a name, or why it cannot be used. `None` when it may be in a file that was not read.
+    /// The document of this name, or why it cannot be used. `None` when it may be in a file that was not read.
     pub(crate) fn find(&self, id: &CanaryId, is_whole: bool) -> Option<Result<(&T, &Place), String>> {
         let kind = self.kind;
         Some(match self.entries.get(id).map(Vec::as_slice) {
             Some([Entry { place, value: Some(value) }]) => Ok((value, place)),
             Some([Entry { place, value: None }]) => {
-                Err(format!("names the {kind} {id}, which is refused itself: {place}"))
+                Err(format!("names the {kind} {id}, which is itself refused: {place}"))
             }
             Some([one, other, ..]) => {
                 Err(format!("names the {kind} {id}, which is defined twice: {} and {}", one.place, other.place))
             }
-            Some([]) | None if is_whole => Err(format!("names the {kind} {id}, which is not there{}", self.those(id))),
+            Some([]) | None if is_whole => Err(format!("names the {kind} {id}, which does not exist{}", self.those(id))),
             Some([]) | None => return None,
         })
     }
@@ -62,7 +62,7 @@ impl<T> Shelf<T> {
         const SHOWN: usize = 5;
         let names: Vec<&str> = self.entries.keys().map(CanaryId::as_str).collect();
         if names.is_empty() {
-            return "; there is none at all".into();
+            return "; there are none".into();
         }
         let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
         let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
@@ -80,7 +80,7 @@ impl<T> Shelf<T> {
 pub(crate) struct Catalogue {
     pub(crate) templates: Shelf<Template>,
     pub(crate) receivers: Shelf<Receiver>,
-    /// Whether nothing else can be meant: a directory or a stream, and not a file by itself.
+    /// Whether the set is complete: a directory or a stream, and not a file by itself.
     pub(crate) is_whole: bool,
 }
 

@@ -1,4 +1,4 @@
-//! MetricTemplate and AlertProvider documents: whom a metric asks, and whom an alert tells.
+//! MetricTemplate and AlertProvider documents: which server a metric queries, and where an alert goes.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ const fn all_but_last(types: &'static [&'static str]) -> &'static [&'static str]
 
 /// Flagger's channel where none is given.
 const CHANNEL: &str = "general";
-/// Who speaks where nobody is named: Flagger's own default, and ours.
+/// The sender's name where none is given: Flagger's default, and ours.
 pub(crate) const FLAGGERS_USERNAME: &str = "flagger";
 const USERNAME: &str = "serin";
 
@@ -70,7 +70,7 @@ fn provider(item: &Item<'_>, flavour: Flavour, namespace: &str, log: &mut Log) -
     fields.finish(log, &[]);
     let (name, kind_item) = (kind?, kind_item?);
     let Some(kind) = kind_of(name) else {
-        let reason = "is read, but this build cannot ask such a server; metrics that use it hold their releases";
+        let reason = "is read, but this build cannot query such a server; metrics that use it hold their releases";
         kind_item.warn(log, reason);
         return Some(Err(name.to_owned()));
     };
@@ -84,7 +84,7 @@ fn provider(item: &Item<'_>, flavour: Flavour, namespace: &str, log: &mut Log) -
         | ProviderKind::Http
             if address.is_none() =>
         {
-            Some(("address", "is missing; this type has no address of its own"))
+            Some(("address", "is missing; this type has no default address"))
         }
         _ => None,
     };

@@ -11,7 +11,7 @@ use crate::reader::shape::{Field, Need, Shape, field, required};
 use crate::reader::{Item, Log, Map};
 
 const FIELDS: &[Field] = &[
-    required("cookieName", Shape::Token, "The cookie that keeps a user on his version, either one."),
+    required("cookieName", Shape::Token, "The cookie that keeps a user on one version, primary or canary."),
     field("primaryCookieName", Shape::Token, "Not needed: one cookie keeps users on both sides."),
     field("maxAge", Shape::Whole(0, i32::MAX as i64), "In seconds; 86400 by default."),
     field("domain", Shape::Text, ""),
@@ -24,11 +24,11 @@ const FIELDS: &[Field] = &[
 /// What it looks like.
 pub(crate) const SHAPE: Shape = Shape::Fields(FIELDS, Need::Nothing);
 
-/// Takes the field; what keeps users on their version from then on. `chosen` is the key that stands elsewhere.
+/// Takes the field and returns what keeps users on their version from then on. `chosen` is the key from elsewhere.
 pub(crate) fn read(analysis: &mut Map<'_>, chosen: Option<&StickyKey>, log: &mut Log) -> Option<StickyKey> {
     let Some(item) = analysis.take("sessionAffinity", log) else { return chosen.cloned() };
     if chosen.is_some() {
-        item.refuse(log, "stands beside a sticky key; keep one of the two");
+        item.refuse(log, "is given beside a sticky key; keep one of the two");
     }
     cookie(&item, log).map(StickyKey::IssuedCookie).or_else(|| chosen.cloned())
 }

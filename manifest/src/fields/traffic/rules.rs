@@ -12,7 +12,7 @@ const ADVICE: &[(&str, &str)] = &[
     ("path", "is a field of serin.dev/v1alpha1; Flagger knows headers, queryParams and sourceLabels"),
 ];
 
-/// Reads the list. A rule that needs what the proxy cannot know is left out, so that it matches nobody.
+/// Reads the list. A rule that needs what the proxy cannot know is left out, so that it matches no request.
 pub(crate) fn read(item: &Item<'_>, flavour: Flavour, log: &mut Log) -> Vec<MatchRule> {
     item.list(log).iter().filter_map(|item| rule(item, flavour, log)).collect()
 }
@@ -35,7 +35,7 @@ fn rule(item: &Item<'_>, flavour: Flavour, log: &mut Log) -> Option<MatchRule> {
     fields.finish(log, if own { &[] } else { ADVICE });
     if let Some(labels) = labels {
         labels
-            .hold(log, "asks for the labels of the calling pod, which the proxy is not told; the rule matches nobody");
+            .hold(log, "asks for the labels of the calling pod, which the proxy does not know; the rule matches no request");
         return None;
     }
     if rule.is_empty() && log.problems.len() == before {

@@ -89,6 +89,6 @@ fn host(item: &Item<'_>, text: &str, log: &mut Log) -> Option<String> {
     if host == "*" || is_name || host.parse::<std::net::Ipv6Addr>().is_ok() {
         return Some(host);
     }
-    item.refuse(log, "is not a host; write a name or address without port or scheme, *.suffix, or * for any");
+    item.refuse(log, "is not a valid host; write a name or address without port or scheme, *.suffix, or * for any");
     None
 }

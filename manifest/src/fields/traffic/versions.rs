@@ -10,7 +10,7 @@ use crate::fields::traffic::rules;
 use crate::fields::values::upstream;
 use crate::reader::{Item, Log, Map};
 
-/// The gate behind which proven versions wait for somebody's choice.
+/// The gate behind which proven versions wait for a person's choice.
 const GATE: &str = "winner";
 /// What `winner` may say.
 pub(crate) const WINNERS: &[&str] = &["gate", "first"];
@@ -19,7 +19,7 @@ const SHARED: &str = "stands beside versions, each of which has one of its own; 
 /// What was read.
 pub(crate) struct Versions {
     each: Vec<Version>,
-    /// Whether somebody chooses among the proven ones; else the first is promoted.
+    /// Whether a person chooses among the proven ones; otherwise the first is promoted.
     is_chosen: bool,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn read(spec: &mut Map<'_>, log: &mut Log) -> Option<Versions> {
         }
         each.push(version);
     }
-    // Whoever writes them in another order moves nobody's lane.
+    // Another order in the manifest moves no lane.
     each.sort_by(|a, b| a.name.cmp(&b.name));
     let is_chosen = winner.and_then(|item| item.one_of(log, WINNERS)) != Some("first");
     (each.len() == items.len()).then_some(Versions { each, is_chosen })
@@ -80,7 +80,7 @@ fn name(item: &Item<'_>, log: &mut Log) -> Option<String> {
     let text = item.text(log)?;
     let is_name = (1..=63).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
     if !is_name || text == "primary" {
-        item.refuse(log, "is no version's name; give 1 to 63 letters, digits, - or _, and not primary");
+        item.refuse(log, "is not a valid version name; give 1 to 63 letters, digits, - or _, and not primary");
         return None;
     }
     Some(text)
