@@ -196,7 +196,10 @@ impl Config {
             max_strata: usize::try_from(raw.limits.strata).unwrap_or(64),
         };
         if settings.mirror_header == settings.decision_header {
-            return Err(ConfigError::new("mirrorHeader", "is also decisionHeader; the two carry different values, so they need different names"));
+            return Err(ConfigError::new(
+                "mirrorHeader",
+                "is also decisionHeader; the two carry different values, so they need different names",
+            ));
         }
         Ok(Self { agent, settings })
     }

@@ -117,9 +117,8 @@ impl Shell {
                 if !self.is_malformed_logged {
                     self.is_malformed_logged = true;
                     let agent = self.agent_name();
-                    let line = format!(
-                        "serin: invalid message from the agent {agent}; keeping the current routing: {reason}"
-                    );
+                    let line =
+                        format!("serin: invalid message from the agent {agent}; keeping the current routing: {reason}");
                     host::log(LogLevel::Warn, &line);
                 }
             }

@@ -12,7 +12,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use proto::wire::{decode_from_worker, decode_to_worker, encode_from_worker, encode_to_worker};
 
-const MESSAGES: usize = 1_000;
+const MESSAGES: usize = 300;
 
 #[test]
 fn the_loss_of_any_field_is_noticed() {

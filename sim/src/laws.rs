@@ -29,8 +29,10 @@ pub struct Broken {
 
 const ABORT: &str = "no request goes to the canary through a worker that has adopted its abort";
 const SILENCE: &str = "no request goes to the canary through a worker whose lease is over";
-const FUSE: &str = "no request goes to the canary through a worker that has reported its fuse tripped, until a later entry";
-const COUNTS: &str = "the agent folds what the workers counted: nothing twice, and nothing lost but what died unreported";
+const FUSE: &str =
+    "no request goes to the canary through a worker that has reported its fuse tripped, until a later entry";
+const COUNTS: &str =
+    "the agent folds what the workers counted: nothing twice, and nothing lost but what died unreported";
 const EPOCHS: &str = "an epoch never means two things";
 const URGENT: &str = "nothing that gives traffic leaves before it is stored";
 const RESUMED: &str = "an aborted release never resumes";

@@ -72,7 +72,13 @@ impl Directory {
     /// A directory of `*.yaml` and `*.yml` files; links are followed, names that begin with a dot are left out (so a
     /// Kubernetes ConfigMap mount is read once). Nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), held: BTreeMap::new(), absent: BTreeSet::new(), files: None, reported: Scan::default() }
+        Self {
+            path: path.into(),
+            held: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            files: None,
+            reported: Scan::default(),
+        }
     }
 
     /// Begins with plans that an earlier process held, so that a restart while a file is wrong loses none of them.
@@ -215,7 +221,8 @@ impl Directory {
             let Some(host) = shared_host(&a.plan, &b.plan) else { return };
             let neither = !a.fresh && !b.fresh;
             let short = is_short_name(&host, &a.plan, &b.plan);
-            for (mine, theirs, id) in [(a, b, &one), (b, a, &other)].map(|(a, b, id)| (a.clone(), b.clone(), id.clone()))
+            for (mine, theirs, id) in
+                [(a, b, &one), (b, a, &other)].map(|(a, b, id)| (a.clone(), b.clone(), id.clone()))
             {
                 let yields = mine.fresh || (neither && id == other);
                 if !yields {
@@ -300,9 +307,8 @@ fn ambiguous(mine: &Candidate, other: &CanaryId, host: &str) -> Warning {
 
 fn files(directory: &Path) -> Files {
     let mut names = Vec::new();
-    let cannot = |error: io::Error| {
-        format!("cannot be read as a directory of manifests: {error}; all canaries stay unchanged")
-    };
+    let cannot =
+        |error: io::Error| format!("cannot be read as a directory of manifests: {error}; all canaries stay unchanged");
     for entry in fs::read_dir(directory).map_err(cannot)? {
         let name = entry.map_err(cannot)?.file_name().to_string_lossy().into_owned();
         if !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml")) {

@@ -112,7 +112,10 @@ fn promotion(swap: bool, hook: Option<(&Item<'_>, Hook)>, log: &mut Log) -> Prom
         (false, hook) => Promotion::Copy { hook: hook.map(|(_, hook)| hook) },
         (true, None) => Promotion::Swap,
         (true, Some((item, _))) => {
-            item.refuse(log, "has no effect when promotion is swap: the roles change and nothing is deployed; remove one");
+            item.refuse(
+                log,
+                "has no effect when promotion is swap: the roles change and nothing is deployed; remove one",
+            );
             Promotion::Swap
         }
     }

@@ -21,7 +21,11 @@ pub(crate) const SPEC: &[Field] = &[
     field("metricsServer", Shape::Url, "The server of metrics with a query; http://prometheus:9090 by default."),
     field("skipAnalysis", Shape::Flag, "Promote without analysis."),
     field("revertOnDeletion", Shape::Flag, "Not acted on: nothing in a cluster was changed."),
-    field("suspend", Shape::Flag, "No release starts, a running one stops advancing; it is still judged and may be aborted."),
+    field(
+        "suspend",
+        Shape::Flag,
+        "No release starts, a running one stops advancing; it is still judged and may be aborted.",
+    ),
 ];
 
 const TARGET_KIND: Shape = Shape::Word(&["Deployment", "DaemonSet", "Service"]);
@@ -159,7 +163,11 @@ pub(crate) const FLAGGERS_ANALYSIS: &[Field] = &[
         Shape::Whole(i32::MIN as i64, i32::MAX as i64),
         "The failed check of this number rolls back; 1 by default.",
     ),
-    field("match", Shape::List(&Shape::Fields(RULE, NONE), MOST), "Requests that go to the canary whatever the weight."),
+    field(
+        "match",
+        Shape::List(&Shape::Fields(RULE, NONE), MOST),
+        "Requests that go to the canary whatever the weight.",
+    ),
     field("metrics", Shape::List(&Shape::Fields(METRIC, NONE), MOST), "Thresholds to check."),
     field("webhooks", Shape::List(&Shape::Fields(WEBHOOK, NONE), MOST), "Hooks and gates."),
 ];
@@ -169,7 +177,11 @@ pub(crate) const FLAGGERS_WAYS: Need = Need::ExactlyOne(&["stepWeight", "stepWei
 /// `analysis` of ours.
 pub(crate) const OWN_ANALYSIS: &[Field] = &[
     field("threshold", Shape::Whole(1, i32::MAX as i64), "The failed check of this number rolls back; 1 by default."),
-    field("match", Shape::List(&Shape::Fields(OWN_RULE, NONE), MOST), "Requests that go to the canary whatever the weight."),
+    field(
+        "match",
+        Shape::List(&Shape::Fields(OWN_RULE, NONE), MOST),
+        "Requests that go to the canary whatever the weight.",
+    ),
     field("metrics", Shape::List(&Shape::Fields(OWN_METRIC, NONE), MOST), "Thresholds to check."),
     field(
         "webhooks",
@@ -215,7 +227,11 @@ pub(crate) const OWN_ANALYSIS: &[Field] = &[
         ]),
         "How strict the certificate is.",
     ),
-    field("guards", Shape::Either(&[ACTION, fields(GUARDS)]), "Sequential tests that may abort at any moment; abort by default."),
+    field(
+        "guards",
+        Shape::Either(&[ACTION, fields(GUARDS)]),
+        "Sequential tests that may abort at any moment; abort by default.",
+    ),
 ];
 /// Ways to give traffic in our form.
 pub(crate) const OWN_WAYS: Need = Need::ExactlyOne(&["stepWeight", "stepWeights", "iterations", "steps"]);

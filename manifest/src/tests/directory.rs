@@ -78,7 +78,7 @@ fn what_nobody_means_for_us_is_set_aside_unless_a_canary_came_from_it() {
         said.iter().any(|line| line.contains("chart.yaml") && line.contains("skipped, a Helm template")),
         "{said:?}"
     );
-    assert!(said.iter().any(|line| line.contains("notes.yaml:") && line.contains("no word of our kinds")), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("notes.yaml:") && line.contains("none of our kinds")), "{said:?}");
     let mut restarted = Directory::new(folder.path()).holding(scan.changed);
     assert_eq!(summary(&restarted.scan()), "", "what held before is all there");
     put(folder.path(), "notes.yaml", "kind: Canary\na: [");

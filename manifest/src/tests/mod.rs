@@ -77,7 +77,7 @@ fn a_weighted_flagger_canary_keeps_its_meaning() {
 fn nothing_of_a_flagger_canary_is_dropped_in_silence() {
     let shown = warnings(WEIGHTED).join("\n");
     for (place, word) in [
-        ("f.yaml:13:7: ", "Deployment is none of our kinds"),
+        ("f.yaml:13:7: ", "Deployment is not one of our kinds"),
         ("f.yaml:24:13: spec.provider: ", "Serin rewrites none"),
         ("f.yaml:25:3: spec.targetRef: ", "scales no Deployment"),
         ("f.yaml:26:3: spec.autoscalerRef: ", "scales nothing"),

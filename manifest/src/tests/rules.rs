@@ -16,7 +16,7 @@ fn check(base: &str, cases: &[(&str, &str, &str)]) {
         let found = problems(base, from, to);
         let is_told = found.iter().any(|shown| shown.starts_with(expected));
         let others =
-            found.iter().filter(|shown| !shown.starts_with(expected) && !shown.contains("which is refused itself"));
+            found.iter().filter(|shown| !shown.starts_with(expected) && !shown.contains("which is itself refused"));
         assert!(is_told && others.count() == 0, "{from:?} -> {to:?}: {expected:?} is not {found:#?}");
     }
 }
@@ -26,11 +26,11 @@ fn what_stands_beside_the_proxies_is_validated_too() {
     check(
         FULL,
         &[
-            ("provider: gatewayapi:v1", "provider: istia", "spec.provider: \"istia\" is not known here"),
+            ("provider: gatewayapi:v1", "provider: istia", "spec.provider: \"istia\" is not supported"),
             (
                 "metricsServer: http",
                 "metricsServer: ftp",
-                "spec.metricsServer: \"ftp://prometheus.monitoring:9090\" is not a web address",
+                "spec.metricsServer: \"ftp://prometheus.monitoring:9090\" is not a valid URL",
             ),
             (
                 "progressDeadlineSeconds: 60",
@@ -46,7 +46,7 @@ fn what_stands_beside_the_proxies_is_validated_too() {
             (
                 "kind: Deployment, name: book-app",
                 "kind: Job, name: book-app",
-                "spec.targetRef.kind: \"Job\" is not known here",
+                "spec.targetRef.kind: \"Job\" is not supported",
             ),
             ("kind: ScaledObject", "kind: Scaler", "spec.autoscalerRef.kind: \"Scaler\""),
             (
@@ -127,7 +127,7 @@ fn hooks_metrics_and_alerts_of_flagger() {
             (
                 "url: \"http://gate.shop/more\"",
                 "url: gate.shop",
-                "spec.analysis.webhooks[3].url: \"gate.shop\" is not a web address",
+                "spec.analysis.webhooks[3].url: \"gate.shop\" is not a valid URL",
             ),
             (
                 "type: cmd }",
@@ -182,7 +182,7 @@ fn templates_and_providers() {
                 "type: cloudwatch",
                 "spec.provider.region: is missing; cloudwatch needs it",
             ),
-            ("type: cloudwatch", "type: http", "spec.provider.type: \"http\" is not known here"),
+            ("type: cloudwatch", "type: http", "spec.provider.type: \"http\" is not supported"),
             (
                 "insecureSkipVerify: true",
                 "insecureSkipVerify: 1",
@@ -198,8 +198,8 @@ fn templates_and_providers() {
                 "secretRef: { name: prometheus, namespace: a }",
                 "spec.provider.secretRef.namespace: cannot be chosen",
             ),
-            ("type: slack", "type: webhook", "spec.type: \"webhook\" is not known here"),
-            ("proxy: http://proxy.shop:3128", "proxy: proxy.shop", "spec.proxy: \"proxy.shop\" is not a web address"),
+            ("type: slack", "type: webhook", "spec.type: \"webhook\" is not supported"),
+            ("proxy: http://proxy.shop:3128", "proxy: proxy.shop", "spec.proxy: \"proxy.shop\" is not a valid URL"),
             (
                 "type: msteams, address: \"https://teams.example.com/1\"",
                 "type: msteams",
@@ -241,7 +241,7 @@ fn what_only_our_own_kind_has() {
             (
                 "type: rollback, gate: true",
                 "type: rollback, gate: true, url: \"http://a/\"",
-                "spec.analysis.webhooks[1].url: \"http://a/\" has no use beside gate: true",
+                "spec.analysis.webhooks[1].url: \"http://a/\" has no effect beside gate: true",
             ),
             (
                 "name: red-button",
@@ -252,8 +252,8 @@ fn what_only_our_own_kind_has() {
             ("thresholdRange: { min: 0, max: 100 }", "thresholdRange: {}", "spec.analysis.metrics[1]: has no bounds"),
             ("        thresholdRange: { min: 0, max: 100 }\n", "", "spec.analysis.metrics[1]: has no bounds"),
             ("url: https://deploy.example.com/till", "timeout: 5s", "spec.promotion.hook.url: is missing"),
-            ("type: webhook", "type: pager", "spec.type: \"pager\" is not known here"),
-            ("type: http", "type: https", "spec.provider.type: \"https\" is not known here"),
+            ("type: webhook", "type: pager", "spec.type: \"pager\" is not supported"),
+            ("type: http", "type: https", "spec.provider.type: \"https\" is not supported"),
             ("address: \"http://stats.shop\"", "region: a", "spec.provider.address: is missing"),
         ],
     );
@@ -265,6 +265,9 @@ fn names_that_stand_twice_are_told() {
         .replace("name: again", "name: load")
         .replace("name: saturation\n        temp", "name: error-rate\n        temp");
     let shown = warnings(&twice).join("\n");
-    assert!(shown.contains("spec.analysis.webhooks[8]: has the name \"load\", which a hook above it has too"), "{shown}");
+    assert!(
+        shown.contains("spec.analysis.webhooks[8]: has the name \"load\", which a hook above it has too"),
+        "{shown}"
+    );
     assert!(shown.contains("spec.analysis.metrics[4]: has the name of a metric above it"), "{shown}");
 }

@@ -113,7 +113,7 @@ fn servers_that_nobody_can_ask_hold_the_release() {
     for kind in ["keptn", "externalmetrics"] {
         let loaded = together(&[CANARY, &TEMPLATE.replace("type: prometheus", &format!("type: {kind}")), CHAT]);
         let plan = loaded[0].documents[0].plan().expect("a plan");
-        assert!(plan.unsupported[0].what.contains(&format!("asked of a {kind} server")), "{:?}", plan.unsupported);
+        assert!(plan.unsupported[0].what.contains(&format!("needs a {kind} server")), "{:?}", plan.unsupported);
     }
 }
 

@@ -82,7 +82,11 @@ fn what_several_versions_cannot_have_is_refused_where_it_stands() {
             "primary: web-primary\n    canary: web-x",
             "f.yaml:10:13: spec.upstreams.canary: \"web-x\" is given beside versions",
         ),
-        ("  analysis:", "  analysis:\n    match: [{path: {exact: /}}]", "spec.analysis.match: is given beside versions"),
+        (
+            "  analysis:",
+            "  analysis:\n    match: [{path: {exact: /}}]",
+            "spec.analysis.match: is given beside versions",
+        ),
         ("- name: blue", "- name: green", "f.yaml:12:7: spec.versions[1].name: green is the name of one above it"),
         ("- name: blue", "- name: a.b", "spec.versions[0].name: \"a.b\" is not a valid version name; give 1 to 63"),
         ("- name: blue", "- name: primary", "spec.versions[0].name: \"primary\" is not a valid version name"),
@@ -95,7 +99,7 @@ fn what_several_versions_cannot_have_is_refused_where_it_stands() {
             "spec.versions: give web.blue and web.green the same match; web.green would never get a request",
         ),
         ("winner: gate", "winner: best", "f.yaml:18:11: spec.winner: \"best\" is not supported; use gate, first"),
-        ("name: summary", "name: winner", "spec.versions: makes a stored gate \"winner\" for each version"),
+        ("name: told", "name: winner", "spec.versions: makes a stored gate \"winner\" for each version"),
         (
             "upstream: web-v3",
             "upstraem: web-v3",
@@ -108,7 +112,7 @@ fn what_several_versions_cannot_have_is_refused_where_it_stands() {
     }
     let alone = OWN.replacen("spec:", "spec:\n  winner: first", 1);
     let loaded = read("f.yaml", &alone);
-    assert!(format!("{:?}", loaded.documents[0].result).contains("has no use without versions"));
+    assert!(format!("{:?}", loaded.documents[0].result).contains("has no effect without versions"));
 }
 
 #[test]

@@ -254,9 +254,10 @@ impl Open {
 fn key_of(node: Node) -> Result<(String, Position), SyntaxError> {
     let at = node.at;
     match node.value {
-        Value::Text(text) if text == "<<" => {
-            Err(SyntaxError { at, rule: "is YAML 1.1's merge key, which is not supported; write the fields out".into() })
-        }
+        Value::Text(text) if text == "<<" => Err(SyntaxError {
+            at,
+            rule: "is YAML 1.1's merge key, which is not supported; write the fields out".into(),
+        }),
         Value::Text(text) | Value::Number(_, text) => Ok((text, at)),
         Value::Boolean(value) => Ok((value.to_string(), at)),
         Value::Null | Value::List(_) | Value::Map(_) => {
@@ -366,7 +367,7 @@ mod tests {
         assert!(errors(&"[".repeat(100)).contains("nested too deeply"));
         assert!(errors(&"---\na: 1\n".repeat(1001)).contains("one document too many"));
         assert!(errors("a: !secret x\n").contains("tag"));
-        assert!(errors("[1]: x\n").contains("name of a field"));
+        assert!(errors("[1]: x\n").contains("valid field name"));
         assert!(errors("a: &x {b: 1}\nc:\n  <<: *x\n").contains("merge key"));
         assert!(errors("a: [1, 2\nb: 3\n").contains("is not YAML"));
     }

@@ -35,7 +35,8 @@ fn alert(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Option<Alert> {
             return None;
         }
         None => {
-            let reason = format!("names the AlertProvider {id}, which is not in this file; validate the files together");
+            let reason =
+                format!("names the AlertProvider {id}, which is not in this file; validate the files together");
             reference.warn(log, reason);
             return None;
         }

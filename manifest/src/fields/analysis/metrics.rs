@@ -77,7 +77,10 @@ fn metric<'a>(
     let mut external = Vec::new();
     if asked.is_any() {
         if metric.is_some() {
-            item.warn(log, "is measured in the proxy, by its name, and also queried from a metric server, as in Flagger");
+            item.warn(
+                log,
+                "is measured in the proxy, by its name, and also queried from a metric server, as in Flagger",
+            );
         }
         let range = elsewhere_bounds(item, elsewhere, flavour, log);
         external = queries::read(&asked, &Wanted { name: &name, window: own_window.as_ref(), range }, around, log);

@@ -91,7 +91,8 @@ pub(crate) fn read(
     if let Some(item) = &asked.query
         && let Some(query) = item.text(log)
     {
-        let also = if asked.template.is_some() { "; the metric has a templateRef too, and both are queried" } else { "" };
+        let also =
+            if asked.template.is_some() { "; the metric has a templateRef too, and both are queried" } else { "" };
         item.warn(log, format!("is deprecated; a MetricTemplate with this query can be named by templateRef{also}"));
         ask(item, prometheus(around), &query, "it", log);
     }

@@ -52,7 +52,9 @@ impl<T> Shelf<T> {
             Some([one, other, ..]) => {
                 Err(format!("names the {kind} {id}, which is defined twice: {} and {}", one.place, other.place))
             }
-            Some([]) | None if is_whole => Err(format!("names the {kind} {id}, which does not exist{}", self.those(id))),
+            Some([]) | None if is_whole => {
+                Err(format!("names the {kind} {id}, which does not exist{}", self.those(id)))
+            }
             Some([]) | None => return None,
         })
     }

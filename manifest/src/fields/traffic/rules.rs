@@ -34,8 +34,10 @@ fn rule(item: &Item<'_>, flavour: Flavour, log: &mut Log) -> Option<MatchRule> {
     let labels = fields.take("sourceLabels", log);
     fields.finish(log, if own { &[] } else { ADVICE });
     if let Some(labels) = labels {
-        labels
-            .hold(log, "asks for the labels of the calling pod, which the proxy does not know; the rule matches no request");
+        labels.hold(
+            log,
+            "asks for the labels of the calling pod, which the proxy does not know; the rule matches no request",
+        );
         return None;
     }
     if rule.is_empty() && log.problems.len() == before {

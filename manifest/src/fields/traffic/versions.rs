@@ -14,7 +14,7 @@ use crate::reader::{Item, Log, Map};
 const GATE: &str = "winner";
 /// What `winner` may say.
 pub(crate) const WINNERS: &[&str] = &["gate", "first"];
-const SHARED: &str = "stands beside versions, each of which has one of its own; write it in spec.versions";
+const SHARED: &str = "is given beside versions, each of which has one of its own; write it in spec.versions";
 
 /// What was read.
 pub(crate) struct Versions {
@@ -37,7 +37,7 @@ pub(crate) fn read(spec: &mut Map<'_>, log: &mut Log) -> Option<Versions> {
     let Some(item) = spec.take("versions", log) else {
         if let Some(winner) = winner {
             winner
-                .refuse(log, "has no use without versions: there is one canary, and it is promoted when it is proven");
+                .refuse(log, "has no effect without versions: there is one canary, and it is promoted when it is proven");
         }
         return None;
     };
