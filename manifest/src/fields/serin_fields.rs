@@ -67,7 +67,7 @@ pub(crate) fn from_annotations<'a>(annotations: &[(String, Item<'a>)], log: &mut
             "serin.dev/upstream-canary" => choices.canary = parsed(item, Upstream::parse(&text), log),
             "serin.dev/guards" => choices.guards = guards::action(item, log).unwrap_or(choices.guards),
             "serin.dev/gates" => {
-                item.refuse(log, "is an earlier name; write serin.dev/guards: guards judge, gates are approvals")
+                item.refuse(log, "is an earlier name; write serin.dev/guards: guards judge, gates are approvals");
             }
             "serin.dev/sticky" => choices.sticky = sticky_text(item, &text, log),
             "serin.dev/request-duration-quantile" => choices.quantile = quantile_text(item, &text, log),
