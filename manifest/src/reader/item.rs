@@ -242,6 +242,8 @@ impl<'a> Map<'a> {
 
     /// Names every field that was never asked for; `advice` knows fields that belong elsewhere.
     pub(crate) fn finish(self, log: &mut Log, advice: &[(&str, &str)]) {
+        #[cfg(test)]
+        KNOWN.with_borrow_mut(|known| known.push((self.path.clone(), self.asked.clone())));
         for (key, entry) in &self.entries {
             let known = advice.iter().find(|(field, _)| field == key);
             let rule = match known {
@@ -274,4 +276,10 @@ pub(crate) fn did_you_mean(text: &str, known: &[&str]) -> String {
         Some(name) if distance(&name) <= 1 + name.len() / 4 => format!("; did you mean {name}?"),
         _ => String::new(),
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The fields that the reader asked for in each map, for the test that compares them with the schema's.
+    pub(crate) static KNOWN: std::cell::RefCell<Vec<(String, Vec<&'static str>)>> = const { std::cell::RefCell::new(Vec::new()) };
 }

@@ -12,5 +12,7 @@ mod item;
 // What a value must look like, as data.
 pub(crate) mod shape;
 
+#[cfg(test)]
+pub(crate) use item::KNOWN;
 pub(crate) use item::{Item, MAX_ITEMS, Map, did_you_mean};
 pub(crate) use log::Log;

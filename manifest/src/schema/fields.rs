@@ -1,5 +1,5 @@
-//! What each kind looks like, field by field, for its JSON Schema. The reader has the same rules in its own words; a test
-//! changes every place of every fixture and sees that the two agree.
+//! What each kind looks like, field by field, for its JSON Schema. The reader has the same rules in its own words; tests
+//! compare the fields that both know, and change every place of every fixture to see that the two agree.
 
 use crate::fields::analysis::alerts::SEVERITIES;
 use crate::fields::named::templates::{ALERT_TYPES, METRIC_TYPES, OWN_ALERT_TYPES, OWN_METRIC_TYPES};

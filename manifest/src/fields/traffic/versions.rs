@@ -36,8 +36,10 @@ pub(crate) fn read(spec: &mut Map<'_>, log: &mut Log) -> Option<Versions> {
     let winner = spec.take("winner", log);
     let Some(item) = spec.take("versions", log) else {
         if let Some(winner) = winner {
-            winner
-                .refuse(log, "has no effect without versions: there is one canary, and it is promoted when it is proven");
+            winner.refuse(
+                log,
+                "has no effect without versions: there is one canary, and it is promoted when it is proven",
+            );
         }
         return None;
     };
