@@ -95,7 +95,7 @@ fn checks_pauses_and_people_are_told_too() {
     scene.happen(Event::Requested(id("web"), Verb::Pause { actor: actor.clone(), reason: reason.clone() }));
     assert_eq!(explained(&scene).summary, line.replace("not cut", "paused; not cut"));
     scene.happen(Event::Requested(id("web"), Verb::Abort { actor, reason }));
-    assert_eq!(explained(&scene).summary, "web v2 was aborted: asked for by ann: lunch");
+    assert_eq!(explained(&scene).summary, "web v2 was aborted: requested by ann: lunch");
 }
 
 #[test]

@@ -188,7 +188,7 @@ async fn an_outage_of_both_versions_is_not_the_canarys_fault() -> Result<()> {
         until("fuses that were armed again", WITHIN, async || {
             let events = stage.events().await?;
             let has = |words: &str| events.iter().any(|event| event.message.contains(words));
-            ensure!(has("fuse") && has("armed again"), "{:?}", events.last().map(|event| &event.message));
+            ensure!(has("fuse") && has("rearmed"), "{:?}", events.last().map(|event| &event.message));
             Ok(())
         })
         .await?;

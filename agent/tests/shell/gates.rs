@@ -215,7 +215,7 @@ async fn the_load_testers_urls_mean_the_only_gate_of_their_sort() {
     assert_eq!(form(&api, "/rollback/open", web).await.0, 202);
     let failed = api.web().await;
     assert_eq!(failed["phase"], "Failed");
-    assert!(failed["message"].as_str().unwrap().contains("undo asked to roll back"), "{failed}");
+    assert!(failed["message"].as_str().unwrap().contains("undo requested a rollback"), "{failed}");
     let (_, events) = api.get(&format!("{WEB_PATH}/events")).await;
     fits("EventList", &events);
     assert!(events.to_string().contains("gate undo opened for v2 by gate-url"), "{events}");

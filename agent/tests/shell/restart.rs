@@ -115,7 +115,7 @@ async fn an_answered_verb_survives_a_kill_and_an_ended_release_stays_ended() {
     let child = ChildAgent::start(dir.path());
     let canary = child.api().web().await;
     assert_eq!((&canary["release"], &canary["revision"]), (&json!(3), &json!("v3")));
-    assert!(events(&child.api()).await.to_string().contains("asked for by ann"));
+    assert!(events(&child.api()).await.to_string().contains("requested by ann"));
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ async fn a_watcher_sees_the_status_at_once_and_each_event() {
     let (kind, status) = watch.next().await.unwrap();
     assert_eq!((kind.as_str(), &status["phase"]), ("status", &Value::from("Initialized")));
     agent.api().ask("releases").await;
-    watch.until_event("release of v2 begun by ann").await;
+    watch.until_event("release of v2 started by ann").await;
     let stepped = watch.until_event("weight 0 -> 10 %").await;
     assert_eq!(stepped["weightPercent"], 10.0);
     agent.api().ask("abort").await;

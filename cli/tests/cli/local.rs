@@ -102,7 +102,7 @@ async fn documents_of_a_directory_can_name_each_other() {
     fs::remove_file(&template).unwrap();
     let alone = ran(serin(&["validate", &all])).await;
     assert_eq!(alone.code, 1, "{}{}", alone.out, alone.err);
-    assert!(alone.out.contains("names the MetricTemplate prod/errors, which is not there"), "{}", alone.out);
+    assert!(alone.out.contains("names the MetricTemplate prod/errors, which does not exist"), "{}", alone.out);
 }
 
 #[tokio::test]
@@ -211,8 +211,8 @@ async fn an_agent_starts_answers_the_other_commands_and_stops_when_told() {
     let aborted = run(&url, &["abort", "web", "--reason", "only a test", "--as", "bob"]).await;
     assert_eq!(aborted.code, 0, "{}", aborted.err);
     let page = run(&url, &["describe", "web"]).await;
-    assert!(page.out.contains("release of v2 begun by ann"), "{}", page.out);
-    assert!(page.out.contains("asked for by bob: only a test"), "{}", page.out);
+    assert!(page.out.contains("release of v2 started by ann"), "{}", page.out);
+    assert!(page.out.contains("requested by bob: only a test"), "{}", page.out);
 
     let id = child.id().unwrap().to_string();
     assert!(Command::new("kill").arg(id).status().await.unwrap().success());
