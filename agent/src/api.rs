@@ -17,6 +17,7 @@ use rollout::controller::Refused;
 use rollout::view::explanation::{self, Explanation};
 use rollout::view::status;
 use serde_json::{Value, json};
+use serving::Token;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -24,7 +25,6 @@ use crate::archive::Archive;
 use crate::engine::{Handle, Stopped};
 use crate::manifests::Manifests;
 use crate::metrics::{self, Moment, Sources};
-use crate::token::Token;
 
 mod gates;
 mod records;

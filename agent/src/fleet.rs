@@ -10,6 +10,7 @@ use proto::limits::MAX_FROM_WORKER_BYTES;
 use rollout::controller::Event;
 use rollout::controller::fleet::Conn;
 use rollout::worker::messages::{Hello, PROTOCOL, ToAgent, ToWorker};
+use serving::Token;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
@@ -17,7 +18,6 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::codec::Incoming;
 use crate::engine::{Cut, Handle, MAX_OUTBOX, Outbox, Stopped};
-use crate::token::Token;
 
 /// Most streams at once: two workers on each of ten thousand proxies.
 const MAX_STREAMS: usize = 20_000;

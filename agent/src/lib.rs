@@ -24,7 +24,6 @@ pub mod providers;
 mod queues;
 mod secrets;
 mod tls;
-mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,9 +40,8 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 pub use journal::JournalError;
-pub use options::{Options, OptionsError, TlsFiles, http_token};
+pub use options::{Options, OptionsError, TlsFiles};
 pub use tls::TlsFileError;
-pub use token::{Token, TokenError};
 
 /// How often a connection of the fleet is asked whether it lives; a dead one is found within twice this and 10 s.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -60,7 +58,7 @@ pub enum AgentError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// An address cannot be bound.
-    #[error("{flag} {address}: {source}{}", another(source, "agent", flag))]
+    #[error("{flag} {address}: {source}{}", serving::address_hint(source, "agent", flag))]
     Bind {
         /// Which flag.
         flag: &'static str,
@@ -83,15 +81,6 @@ pub enum AgentError {
     Server(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What to do where an address is taken.
-#[must_use]
-pub fn another(error: &std::io::Error, what: &str, flag: &str) -> String {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => format!("; is another {what} running? Choose another address with {flag}"),
-        _ => String::new(),
-    }
-}
-
 /// Runs the agent until SIGINT or SIGTERM. Prints one line with the bound addresses once it serves.
 ///
 /// # Errors
@@ -100,7 +89,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let mut agent = start(options).await?;
     println!("listening grpc={} http={}", agent.grpc, agent.http);
     let ended = tokio::select! {
-        () = signalled() => Ok(()),
+        () = serving::shutdown_signal() => Ok(()),
         ended = agent.servers.join_next() => server_ended(ended),
     };
     agent.stop().await;
@@ -215,15 +204,4 @@ fn server_ended(ended: Option<Result<Result<(), AgentError>, JoinError>>) -> Res
 
 async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-/// Returns once SIGINT or SIGTERM asks this process to end.
-pub async fn signalled() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    tracing::info!("stopping");
 }

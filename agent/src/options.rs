@@ -1,12 +1,12 @@
 //! What the operator typed, and what it means: addresses are guarded here, once.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use serving::{AccessError, Token};
 use thiserror::Error;
 
 use crate::archive::Limits;
-use crate::token::{Token, TokenError};
 
 /// What was typed.
 #[derive(Clone, Debug)]
@@ -72,30 +72,18 @@ pub enum OptionsError {
          --grpc-token-file, or --insecure if the network is trusted"
     )]
     OpenGrpc(SocketAddr),
-    /// Anybody on the network could release and abort, or start load.
-    #[error(
-        "--http {0} is outside loopback and open to anybody: give --http-token-file, or --insecure if the network is \
-         trusted"
-    )]
-    OpenHttp(SocketAddr),
-    /// A token that cannot be used.
-    #[error("{flag}: {source}")]
-    Token {
-        /// Which flag.
-        flag: &'static str,
-        /// Why.
-        source: TokenError,
-    },
+    /// The address of --http is open to anybody, or a token cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 impl Options {
     pub(crate) fn meant(self) -> Result<Config, OptionsError> {
-        let grpc_token =
-            self.grpc_token_file.as_deref().map(|file| read_token("--grpc-token-file", file)).transpose()?;
-        if is_open(self.grpc, self.insecure) && self.grpc_tls.is_none() && grpc_token.is_none() {
+        let grpc_token = serving::bearer_token("--grpc-token-file", self.grpc_token_file.as_deref())?;
+        if serving::is_open(self.grpc, self.insecure) && self.grpc_tls.is_none() && grpc_token.is_none() {
             return Err(OptionsError::OpenGrpc(self.grpc));
         }
-        let http_token = http_token(self.http, self.http_token_file.as_deref(), self.insecure)?;
+        let http_token = serving::http_token(self.http, self.http_token_file.as_deref(), self.insecure)?;
         let records = Limits { bytes: self.records_mib.saturating_mul(1 << 20), per_canary: self.records_per_canary };
         Ok(Config {
             records,
@@ -110,27 +98,6 @@ impl Options {
             http_token,
         })
     }
-}
-
-/// The token that users of an HTTP server at `address` must show; none if whoever reaches it may use it.
-///
-/// # Errors
-/// When the address is outside loopback and neither a token guards it nor `insecure` accepts that, or when the token
-/// cannot be used.
-pub fn http_token(address: SocketAddr, file: Option<&Path>, insecure: bool) -> Result<Option<Token>, OptionsError> {
-    let token = file.map(|file| read_token("--http-token-file", file)).transpose()?;
-    if is_open(address, insecure) && token.is_none() {
-        return Err(OptionsError::OpenHttp(address));
-    }
-    Ok(token)
-}
-
-fn read_token(flag: &'static str, file: &Path) -> Result<Token, OptionsError> {
-    Token::from_file(file).map_err(|source| OptionsError::Token { flag, source })
-}
-
-fn is_open(address: SocketAddr, insecure: bool) -> bool {
-    !address.ip().is_loopback() && !insecure
 }
 
 #[cfg(test)]
@@ -159,7 +126,10 @@ mod tests {
         assert!(options("127.0.0.1:1", "[::1]:2").meant().is_ok());
         let refused = options("0.0.0.0:7070", "127.0.0.1:2").meant().unwrap_err().to_string();
         assert!(refused.contains("--grpc 0.0.0.0:7070") && refused.contains("--insecure"), "{refused}");
-        assert!(matches!(options("127.0.0.1:1", "10.0.0.1:2").meant(), Err(OptionsError::OpenHttp(_))));
+        assert!(matches!(
+            options("127.0.0.1:1", "10.0.0.1:2").meant(),
+            Err(OptionsError::Access(AccessError::OpenHttp(_)))
+        ));
         let tls = TlsFiles { cert: "c".into(), key: "k".into(), client_ca: None };
         assert!(Options { grpc_tls: Some(tls), ..options("0.0.0.0:1", "127.0.0.1:2") }.meant().is_ok());
         assert!(Options { insecure: true, ..options("0.0.0.0:1", "0.0.0.0:2") }.meant().is_ok());

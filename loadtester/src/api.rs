@@ -11,8 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-
-use agent::Token;
+use serving::Token;
 
 use crate::child::Ending;
 use crate::job::{Payload, Refusal, Rules};

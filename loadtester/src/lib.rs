@@ -42,7 +42,7 @@ pub enum LoadTesterError {
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// The address cannot be bound.
-    #[error("--http {address}: {source}{}", agent::another(source, "load tester", "--http"))]
+    #[error("--http {address}: {source}{}", serving::address_hint(source, "load tester", "--http"))]
     Bind {
         /// Which address.
         address: SocketAddr,
@@ -62,7 +62,7 @@ pub async fn run(options: Options) -> Result<(), LoadTesterError> {
     let mut tester = start(options).await?;
     println!("listening http={}", tester.http);
     let ended = tokio::select! {
-        () = agent::signalled() => Ok(()),
+        () = serving::shutdown_signal() => Ok(()),
         ended = &mut tester.serving => ended.unwrap_or_else(|error| Err(std::io::Error::other(error))),
     };
     tester.stop().await;
