@@ -1,8 +1,8 @@
 //! The records of releases, beside the journal: what `serin replay` reads after the journal has been shortened.
 //!
-//! A thread of its own compresses and writes, so nothing waits for it but the journal's shortening: events are dropped
-//! there only when they are here. It is told of an event only once that is on disk in the journal, and is told again what
-//! the journal still has when the agent starts; so after a crash at any moment a record has each event once.
+//! A thread of its own compresses and writes, so nothing waits for it but the journal's snapshots: the journal drops events
+//! only when they are here. The thread gets an event once it is on disk in the journal, and gets what the journal still
+//! has again when the agent starts; so after a crash at any moment a record has each event once.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -16,19 +16,22 @@ use rollout::release::phase::ReleaseId;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+/// Events that the thread could not take.
 mod gap;
+
+/// The files.
 mod store;
 
 use gap::Gap;
 use store::Store;
 pub(crate) use store::{Info, Limits};
 
-/// Additions that may wait for the thread; should it hang longer than that, records are cut short.
+/// Additions that may wait for the thread; beyond it, records are truncated.
 const MAX_WAITING: usize = 4096;
 /// Longest wait for the thread when the agent stops.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
-/// What the thread is told.
+/// Work for the thread.
 enum Job {
     Resume { first: u64, last: u64 },
     Add { number: u64, addition: Box<Addition> },
@@ -58,7 +61,7 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Opens or makes the archive in a folder. One that cannot be used is told in the log and does without: records are
+    /// Opens or makes the archive in a folder. If it cannot be used, the log says so and nothing is recorded: records are
     /// worth less than a running agent.
     pub(crate) fn open(folder: PathBuf, limits: Limits) -> Self {
         let gap = Arc::new(Gap::default());
@@ -111,7 +114,7 @@ impl Archive {
         }
     }
 
-    /// What these events add is not told: the records that they belong to are cut short.
+    /// What these events add is lost: the records that they belong to are truncated.
     pub(crate) fn lacks(&self, from: u64, to: u64) {
         self.gap.note(from, to);
     }
@@ -149,13 +152,15 @@ impl Archive {
         answered.await.unwrap_or(Ok(None))
     }
 
-    /// Ends the thread after what it was told.
+    /// Ends the thread after its queued work.
     pub(crate) async fn close(&self) {
         self.ask(Job::Stop).await;
         let mut ended = self.ended.clone();
         let all = async { while ended.changed().await.is_ok() {} };
         if timeout(CLOSE_WITHIN, all).await.is_err() {
-            tracing::error!("the disk hangs: records may lack what the journal still has, until the next start");
+            tracing::error!(
+                "record write timed out: records may lack events that the journal still has, until the next start"
+            );
         }
     }
 
@@ -165,7 +170,7 @@ impl Archive {
         }
     }
 
-    /// A thread that is busy is waited for elsewhere than on the runtime.
+    /// A full queue would block, so the wait happens outside the runtime's workers.
     async fn ask(&self, job: Job) {
         if let Some(jobs) = self.jobs.clone() {
             let _ = tokio::task::spawn_blocking(move || jobs.send(job)).await;

@@ -1,4 +1,4 @@
-//! The journal: every event in order, on disk before anything but a cut follows from it.
+//! The journal: every event in order, on disk before anything but an abort's entry follows from it.
 //!
 //! One thread owns the database (redb: one file, atomic commits) and commits whatever has queued up in one go, so a burst
 //! of reports costs one sync. A snapshot of the controller is a shorter journal: with it the events before it go. While
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use crate::archive::{Archive, Limits};
 
+/// The thread that owns the database.
 mod writer;
 
 use writer::Writer;
@@ -34,10 +35,10 @@ const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot
 /// Longest wait for the last commit when the agent stops; a disk that hangs must not hang the process.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
-/// What the thread has not taken yet.
+/// Tasks that the thread has not taken yet.
 type Inbox = Arc<Mutex<mpsc::Receiver<Task>>>;
 /// How the database is opened, the first time and after each error.
-type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
+type OpenDatabase = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
 /// The journal cannot be used.
 #[derive(Debug, Error)]
@@ -108,7 +109,7 @@ pub(crate) struct Recovered {
     pub(crate) archive: Archive,
 }
 
-/// What the journal thread is told.
+/// Work for the journal's thread.
 #[derive(Debug)]
 enum Task {
     Append { number: u64, bytes: Vec<u8> },
@@ -117,7 +118,7 @@ enum Task {
 
 /// How much waits in memory to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Behind {
+pub(crate) struct Backlog {
     /// Events that are not stored.
     pub(crate) events: u64,
     /// Bytes of those that the thread has not taken.
@@ -143,13 +144,13 @@ impl Task {
 
 /// A snapshot that is made but not yet stored: the events before it can still be read.
 #[derive(Debug)]
-pub(crate) struct Shortening {
+pub(crate) struct PendingSnapshot {
     tasks: mpsc::Sender<Task>,
     through: u64,
     bytes: Vec<u8>,
 }
 
-impl Shortening {
+impl PendingSnapshot {
     /// Queues it; with it what lies before it is dropped.
     pub(crate) fn queue(self) {
         let Self { tasks, through, bytes } = self;
@@ -172,9 +173,9 @@ pub(crate) struct Journal {
     tasks: mpsc::Sender<Task>,
     /// The thread's end of it.
     inbox: Inbox,
-    /// What comes up to this number is in a snapshot that is to be stored.
-    abridged: u64,
-    /// See [`Behind::bytes`].
+    /// Events up to this number are in a snapshot that waits to be stored.
+    collapsed_through: u64,
+    /// See [`Backlog::bytes`].
     queued_bytes: Arc<AtomicU64>,
     stored: watch::Receiver<Stored>,
     closing: Arc<AtomicBool>,
@@ -205,7 +206,7 @@ impl Journal {
     /// A journal on whatever `open` opens; `lock` is held until its thread has ended.
     fn on(
         path: &Path,
-        open: Open,
+        open: OpenDatabase,
         archive: Archive,
         lock: impl Send + 'static,
     ) -> Result<(Self, Recovered), JournalError> {
@@ -231,8 +232,17 @@ impl Journal {
             })
             .map_err(JournalError::Thread)?;
         let (last_at, since_snapshot) = (recovered.last_at, recovered.replayed);
-        let journal =
-            Self { tasks, inbox, abridged: 0, queued_bytes, stored, closing, last_number, last_at, since_snapshot };
+        let journal = Self {
+            tasks,
+            inbox,
+            collapsed_through: 0,
+            queued_bytes,
+            stored,
+            closing,
+            last_number,
+            last_at,
+            since_snapshot,
+        };
         Ok((journal, recovered))
     }
 
@@ -256,33 +266,33 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::append`].
-    pub(crate) fn snapshot(&mut self, controller: &Controller) -> Result<Shortening, serde_json::Error> {
+    pub(crate) fn snapshot(&mut self, controller: &Controller) -> Result<PendingSnapshot, serde_json::Error> {
         let bytes = serde_json::to_vec(&Snapshot { at: self.last_at, controller })?;
         self.since_snapshot = 0;
-        Ok(Shortening { tasks: self.tasks.clone(), through: self.last_number, bytes })
+        Ok(PendingSnapshot { tasks: self.tasks.clone(), through: self.last_number, bytes })
     }
 
-    /// Puts a snapshot in the place of the events that still wait to be written, which the memory of an agent whose disk
-    /// refuses would have no room for. `false` where the thread is about to write them.
+    /// Replaces the events that still wait to be written by one snapshot: while the disk refuses, they would fill the
+    /// memory. `false` where the thread is about to write them.
     ///
     /// # Errors
     /// As [`Journal::append`].
-    pub(crate) fn abridge(&mut self, controller: &Controller) -> Result<bool, serde_json::Error> {
+    pub(crate) fn collapse(&mut self, controller: &Controller) -> Result<bool, serde_json::Error> {
         let inbox = Arc::clone(&self.inbox);
         // Held only by a thread that waits for events, or takes them.
         let Ok(inbox) = inbox.try_lock() else { return Ok(false) };
-        let shortening = self.snapshot(controller)?;
+        let snapshot = self.snapshot(controller)?;
         let dropped: u64 = inbox.try_iter().map(|task| task.bytes()).sum();
         self.queued_bytes.fetch_sub(dropped, Ordering::Relaxed);
-        shortening.queue();
-        self.abridged = self.last_number;
+        snapshot.queue();
+        self.collapsed_through = self.last_number;
         Ok(true)
     }
 
-    /// What was appended and is not stored; of what is in a snapshot that is to be stored, nothing.
-    pub(crate) fn behind(&self) -> Behind {
-        let events = self.last_number - self.stored.borrow().through.max(self.abridged);
-        Behind { events, bytes: self.queued_bytes.load(Ordering::Relaxed) }
+    /// What was appended and is not stored, without what a waiting snapshot contains.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let events = self.last_number - self.stored.borrow().through.max(self.collapsed_through);
+        Backlog { events, bytes: self.queued_bytes.load(Ordering::Relaxed) }
     }
 
     /// The number of the last appended event.
@@ -302,7 +312,7 @@ impl Journal {
         self.tasks = mpsc::channel().0;
         let ended = async { while self.stored.changed().await.is_ok() {} };
         if timeout(CLOSE_WITHIN, ended).await.is_err() {
-            tracing::error!("the disk hangs: what was not stored before the stop is lost");
+            tracing::error!("journal write timed out: events not stored before the stop are lost");
         }
     }
 
@@ -333,7 +343,7 @@ fn read(database: &Database) -> Result<Read, redb::Error> {
     Ok(Read { snapshot, events })
 }
 
-/// State = fold of the journal. What it still has may be missing from the records.
+/// State = fold of the journal. Its events may be missing from the records, so they are added again.
 fn replay(path: &Path, stored: Read, archive: Archive) -> Result<(u64, Recovered), JournalError> {
     let unreadable = |number, source| JournalError::Record { path: path.into(), number, source };
     let (mut last_number, snapshot) = match stored.snapshot {

@@ -1,29 +1,67 @@
-//! The agent: streams, API, journal and hooks round `rollout`'s Controller, which does all the thinking.
+//! The agent: streams, API, journal and hooks round `rollout`'s Controller, which decides everything.
 //!
-//! - `engine`: the one loop; only it touches the controller.
-//! - `journal`: what makes the loop's past survive. `archive`: the records of releases that outlive it.
-//! - `fleet`, `codec`: proxies' streams. `api`, `metrics`: people's and programs' way in.
-//! - [`manifest`], `manifests`: Canary YAML. `outside`: `hooks`, `alerts` (both by `post` and `queues`) and
-//!   [`providers`].
+//! The modules stand in reading order, and each uses only those above it (`tests/structure.rs` checks that): first what
+//! talks to others, then what is stored, then the loop, then the servers in front of it.
 
-mod alerts;
-mod api;
-mod archive;
+/// Time that never steps back.
 mod clock;
-mod codec;
-mod dispatcher;
-mod engine;
-mod fleet;
-mod hooks;
-mod http_delivery;
-mod journal;
-mod manifests;
-mod metrics;
-mod options;
-pub mod providers;
-mod queues;
+
+/// Values of secrets, read from files at each use.
 mod secrets;
+
+/// One HTTP request to somebody else's server: bounded, repeated, and without secrets in its errors.
+mod http_delivery;
+
+/// A queue and a task for each receiver, so that a dead one delays no other.
+mod queues;
+
+/// Calls hooks.
+mod hooks;
+
+/// Sends alerts.
+mod alerts;
+
+/// Queries metric servers.
+pub mod providers;
+
+/// Records of releases, which outlive the journal's snapshots.
+mod archive;
+
+/// Every event on disk, in order; the state at a start is what it replays.
+mod journal;
+
+/// What the operator typed, and what it means.
+mod options;
+
+/// PEM files of the fleet server, tried at the start.
 mod tls;
+
+/// The way to the event loop.
+mod handle;
+
+/// What the fleet's streams count.
+mod counters;
+
+/// The page for Prometheus.
+mod metrics;
+
+/// Performs the controller's commands to hooks, metric servers and receivers of alerts.
+mod dispatcher;
+
+/// The one loop, and the only owner of the controller.
+mod event_loop;
+
+/// Frames of a stream to domain types.
+mod codec;
+
+/// The proxies' streams.
+mod fleet;
+
+/// The directory of Canary manifests.
+mod manifests;
+
+/// The HTTP API for people and programs.
+mod api;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -110,18 +148,18 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     let clock = clock::Clock::start(recovered.last_at);
     let known: Vec<Plan> = recovered.controller.canaries().map(Canary::latest_plan).cloned().collect();
     let secrets = secrets::Secrets::new(config.secrets.clone());
-    let outside = dispatcher::Outside::new(secrets).map_err(AgentError::Client)?;
+    let dispatcher = dispatcher::Dispatcher::new(secrets).map_err(AgentError::Client)?;
     let archive = recovered.archive.clone();
-    let counters = Arc::new(fleet::Counters::default());
+    let counters = Arc::new(counters::StreamCounters::default());
     let metrics = metrics::Sources {
-        counters: Arc::clone(&counters),
-        alerts: outside.alerts().clone(),
-        calls: outside.calls().clone(),
+        streams: Arc::clone(&counters),
+        alerts: dispatcher.alerts().clone(),
+        calls: dispatcher.calls().clone(),
         ledger: metrics::Ledger::default(),
         flagger: config.flagger_metrics,
     };
     let begun = metrics::begun(&recovered.controller);
-    let (engine, handle) = engine::Engine::new(recovered, journal, clock, outside);
+    let (event_loop, handle) = event_loop::EventLoop::new(recovered, journal, clock, dispatcher);
     let counting = metrics.ledger.clone().follow(handle.watch(), begun, handle.clone());
 
     let (grpc, grpc_address) = bind("--grpc", config.grpc).await?;
@@ -131,7 +169,7 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
         server = server.tls_config(tls).map_err(AgentError::Tls)?;
     }
     let (stop, stopped) = watch::channel(false);
-    let engine = tokio::spawn(engine.run(stopped.clone()));
+    let event_loop = tokio::spawn(event_loop.run(stopped.clone()));
     let counting = tokio::spawn(counting);
 
     let manifests = manifests::Manifests::default();
@@ -150,7 +188,7 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     let mut servers = JoinSet::new();
     servers.spawn(async { serving.await.map_err(|error| AgentError::Server(error.into())) });
     servers.spawn(async { streams.await.map_err(|error| AgentError::Server(error.into())) });
-    Ok(Agent { grpc: grpc_address, http: http_address, stop, engine, counting, watching, servers })
+    Ok(Agent { grpc: grpc_address, http: http_address, stop, event_loop, counting, watching, servers })
 }
 
 /// A running agent. Dropped without [`Agent::stop`], it goes on until its runtime ends.
@@ -159,9 +197,9 @@ pub struct Agent {
     grpc: SocketAddr,
     http: SocketAddr,
     stop: watch::Sender<bool>,
-    engine: JoinHandle<()>,
+    event_loop: JoinHandle<()>,
     counting: JoinHandle<()>,
-    watching: JoinHandle<Result<(), engine::Stopped>>,
+    watching: JoinHandle<Result<(), handle::Stopped>>,
     servers: JoinSet<Result<(), AgentError>>,
 }
 
@@ -183,7 +221,7 @@ impl Agent {
         self.watching.abort();
         self.counting.abort();
         let _ = self.stop.send(true);
-        let _ = self.engine.await;
+        let _ = self.event_loop.await;
         // With the loop gone, streams and watches end by themselves; one that does not is no reason to wait.
         let all_ended = async { while self.servers.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(GRACE, all_ended).await;

@@ -68,7 +68,7 @@ fn with_secret(values: &[(&str, &str)]) -> (tempfile::TempDir, Alerts) {
 
 async fn drained(alerts: &Alerts) -> [u64; 3] {
     timeout(DEADLINE, alerts.queues.idle()).await.expect("deadline: the queues");
-    let Counters { sent, failed, dropped } = alerts.counters();
+    let AlertCounters { sent, failed, dropped } = alerts.counters();
     [sent, failed, dropped].map(|count| count.load(Ordering::Relaxed))
 }
 

@@ -1,4 +1,4 @@
-//! Records through shortening, crashes and power cuts, within their bounds, and never in the journal's way.
+//! Records through snapshot, crashes and power cuts, within their bounds, and never in the journal's way.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -12,7 +12,7 @@ use rollout::record::{Added, Line, Opening, Recorder};
 
 use super::*;
 use crate::journal::tests::{Disk, asked, declared, hello, release, report, through, web};
-use crate::journal::{Journal, Shortening};
+use crate::journal::{Journal, PendingSnapshot};
 
 const PLENTY: Limits = Limits { bytes: 16 << 20, per_canary: 5 };
 
@@ -86,10 +86,10 @@ async fn live(
         through(&journal, number).await;
         additions.into_iter().for_each(|addition| archive.add(number, addition));
         if let Some(Shortened { is_stored, .. }) = shortened.filter(|shortened| shortened.after == n) {
-            let shortening = Some(journal.snapshot(&controller).unwrap()).filter(|_| is_stored);
+            let snapshot = Some(journal.snapshot(&controller).unwrap()).filter(|_| is_stored);
             let (done, is_done) = oneshot::channel();
             archive.through(number, move || {
-                shortening.into_iter().for_each(Shortening::queue);
+                snapshot.into_iter().for_each(PendingSnapshot::queue);
                 let _ = done.send(());
             });
             is_done.await.unwrap();
@@ -123,9 +123,9 @@ async fn a_record_has_each_event_once_wherever_the_journal_was_shortened_and_the
         // The power may also go when the records are synced and the journal is not shortened yet.
         let moments = (shortened..life.len()).map(|cut| (cut, true)).chain([(shortened, false)]);
         for (cut, is_stored) in moments {
-            let shortening = Shortened { after: shortened, is_stored };
+            let snapshot = Shortened { after: shortened, is_stored };
             let (disk, dir) = (Disk::new(), tempfile::tempdir().unwrap());
-            let (mut journal, archive) = live(&disk, dir.path(), &life[..=cut], Some(shortening)).await;
+            let (mut journal, archive) = live(&disk, dir.path(), &life[..=cut], Some(snapshot)).await;
             // The thread forgets what it holds, as if it had been killed.
             archive.close().await;
             journal.close().await;
@@ -134,7 +134,7 @@ async fn a_record_has_each_event_once_wherever_the_journal_was_shortened_and_the
             let (mut journal, archive) = live(&disk, dir.path(), &life[cut + 1..], None).await;
             for release in [1, 2] {
                 let seen = lines(&archive, release).await;
-                let said = format!("release {release}, {shortening:?}, cut after {cut}");
+                let said = format!("release {release}, {snapshot:?}, cut after {cut}");
                 assert_eq!(seen, Some(expected(&all, release)), "{said}");
             }
             let infos = archive.list(web()).await;

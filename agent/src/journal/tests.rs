@@ -59,7 +59,7 @@ impl Disk {
 
     pub(crate) fn journal_with(&self, archive: Archive) -> Result<(Journal, Recovered), JournalError> {
         let disk = self.clone();
-        let open: Open = Box::new(move || Database::builder().create_with_backend(disk.clone()));
+        let open: OpenDatabase = Box::new(move || Database::builder().create_with_backend(disk.clone()));
         Journal::on(Path::new("memory"), open, archive, ())
     }
 

@@ -17,7 +17,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{Counts, Times};
-use crate::engine::{Announcement, Handle};
+use crate::handle::{Announcement, Handle};
 
 /// Seconds: from an aborted minute to a week.
 const RELEASE_BUCKETS: [f64; 11] =

@@ -44,7 +44,7 @@ struct Life {
 impl Life {
     fn begin(flagger: bool) -> Self {
         let sources = Sources {
-            counters: Arc::default(),
+            streams: Arc::default(),
             alerts: Alerts::new(Secrets::default()),
             calls: Calls::default(),
             ledger: Ledger::default(),
