@@ -3,23 +3,23 @@
 /// What Slack, Discord and Rocket.Chat read.
 mod attachments;
 
-/// One message to one receiver.
-mod delivery;
-
 /// What Google Chat reads.
 mod gchat;
-
-/// A queue for each receiver, and how long it tries.
-mod queue;
 
 /// What Microsoft Teams reads.
 mod teams;
 
-#[cfg(test)]
-mod tests;
-
 /// What any other receiver reads.
 mod webhook;
+
+/// One message to one receiver.
+mod delivery;
+
+/// A queue for each receiver, and how long it tries.
+mod queue;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,6 +91,11 @@ impl Alerts {
     /// Until everything queued is sent or given up.
     pub(crate) async fn idle(&self) {
         self.queues.idle().await;
+    }
+
+    /// How many are not yet sent or given up.
+    pub(crate) fn pending(&self) -> usize {
+        self.queues.pending()
     }
 
     /// For the metrics page.

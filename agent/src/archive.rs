@@ -22,6 +22,7 @@ mod gap;
 /// The files.
 mod store;
 
+use crate::stored_format::FormatError;
 use gap::Gap;
 use store::Store;
 pub(crate) use store::{Info, Limits};
@@ -63,7 +64,15 @@ pub(crate) struct Archive {
 impl Archive {
     /// Opens or makes the archive in a folder. If it cannot be used, the log says so and nothing is recorded: records are
     /// worth less than a running agent.
-    pub(crate) fn open(folder: PathBuf, limits: Limits) -> Self {
+    ///
+    /// # Errors
+    /// When a record is of another format; then nothing was written or removed.
+    pub(crate) fn open(folder: PathBuf, limits: Limits) -> Result<Self, FormatError> {
+        store::check_format(&folder)?;
+        Ok(Self::start(folder, limits))
+    }
+
+    fn start(folder: PathBuf, limits: Limits) -> Self {
         let gap = Arc::new(Gap::default());
         let (end, ended) = watch::channel(());
         let (jobs, inbox) = mpsc::sync_channel(MAX_WAITING);

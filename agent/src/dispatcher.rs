@@ -103,13 +103,15 @@ impl Dispatcher {
         self.drain_within(DRAIN_WITHIN).await;
     }
 
-    async fn drain_within(&self, most: Duration) {
+    /// Returns how many notifications were dropped.
+    async fn drain_within(&self, most: Duration) -> usize {
         let all = futures::future::join(self.alerts.idle(), self.notices.idle());
-        if tokio::time::timeout(most, all).await.is_err() {
-            tracing::warn!(
-                "hooks or receivers of alerts are too slow: what they were not told before the stop is lost"
-            );
+        if tokio::time::timeout(most, all).await.is_ok() {
+            return 0;
         }
+        let dropped = self.alerts.pending() + self.notices.pending();
+        tracing::warn!("shutdown timeout: {dropped} notifications dropped");
+        dropped
     }
 
     fn call(&self, handle: Handle, canary: CanaryId, call: CallId, hook: Hook, said: Said) {

@@ -9,9 +9,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use rollout::base::names::CanaryId;
 use rollout::controller::fleet::Conn;
+use rollout::controller::notify::severity;
 use rollout::controller::{Command, Controller, Done, Event, Refused};
 use rollout::record::Recorder;
+use rollout::release::integrations::Severity;
+use rollout::release::phase::{HistoryEvent, Note};
+use rollout::release::text;
 use rollout::worker::messages::ToWorker;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
@@ -110,7 +115,7 @@ impl EventLoop {
                 self.handle_event(event, None);
             }
             LoopInput::Request { canary, verb, answer } => {
-                self.handle_event(Event::Requested(canary, verb), Some(answer))
+                self.handle_event(Event::Requested(canary, verb), Some(answer));
             }
             LoopInput::Connected { conn, hello, outbox } => {
                 self.outboxes.insert(conn, outbox);
@@ -188,8 +193,7 @@ impl EventLoop {
                 self.dispatcher.perform(command, &self.handle);
             }
             Command::Announce(canary, event) => {
-                let message = rollout::release::text::note(&event.note);
-                tracing::info!(%canary, release = event.release.0, weight = event.weight.percent(), "{message}");
+                log(&canary, &event);
                 self.handle.announce((canary, *event));
             }
         }
@@ -221,7 +225,7 @@ impl EventLoop {
             }
             Ok(false) => {}
             Err(error) => {
-                tracing::error!(%error, "journal backlog limit reached, but no snapshot could be made: the backlog keeps growing")
+                tracing::error!(%error, "journal backlog limit reached, but no snapshot could be made: the backlog keeps growing");
             }
         }
     }
@@ -236,6 +240,20 @@ impl EventLoop {
 
 #[cfg(test)]
 mod tests;
+
+fn log(canary: &CanaryId, event: &HistoryEvent) {
+    let (release, weight, message) = (event.release.0, event.weight.percent(), text::note(&event.note));
+    if is_warning(&event.note) {
+        tracing::warn!(%canary, release, weight, "{message}");
+    } else {
+        tracing::info!(%canary, release, weight, "{message}");
+    }
+}
+
+/// Aborts, failed checks and whatever else may need a person's attention.
+const fn is_warning(note: &Note) -> bool {
+    !matches!(severity(note), Severity::Info)
+}
 
 /// The answer to what waits for no disk: a refusal, or an abort, whose entry has left. The answer to an abort promises
 /// more, that no restart undoes it: an agent killed at this moment, with the entry in no socket and the event in no

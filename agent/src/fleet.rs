@@ -87,11 +87,13 @@ impl generated::fleet_server::Fleet for FleetService {
         })?;
         PROTOCOL.agree(hello.protocol).map_err(|error| self.refuse(Status::failed_precondition(error.to_string())))?;
         let conn = Conn(self.next_conn.fetch_add(1, Ordering::Relaxed));
+        let node = hello.node.clone();
+        tracing::info!(conn = conn.0, ?node, cluster = ?hello.cluster, version = ?hello.filter_version, "proxy connected");
         let (messages, outgoing) = mpsc::channel(MAX_OUTBOX);
         let (end, ended_by_us) = oneshot::channel();
         let (status, ended) = oneshot::channel();
         self.handle.connected(conn, hello, Outbox { messages, end }).await.map_err(stopping)?;
-        let stream = LiveStream { conn, handle: self.handle.clone(), counted, malformed: 0 };
+        let stream = LiveStream { conn, node, handle: self.handle.clone(), counted, malformed: 0 };
         tokio::spawn(stream.serve(incoming, ended_by_us, status));
         Ok(Response::new(Box::pin(until_end(outgoing, ended))))
     }
@@ -135,6 +137,8 @@ async fn hello(incoming: &mut Streaming<Incoming>) -> Result<Hello, Status> {
 /// One welcomed stream.
 struct LiveStream {
     conn: Conn,
+    /// The proxy's name for itself.
+    node: String,
     handle: Handle,
     counted: CountedStream,
     malformed: u32,
@@ -152,10 +156,18 @@ impl LiveStream {
             why = self.read(&mut incoming) => why,
             end = ended_by_us => Some(end.map_or_else(|_| stopping(Stopped), |end| Status::aborted(end.to_string()))),
         };
-        if let Some(why) = why {
-            tracing::warn!(conn = self.conn.0, code = ?why.code(), "stream closed: {}", why.message());
-            // The worker may be gone already.
-            let _ = status.send(why);
+        let (conn, node) = (self.conn.0, &self.node);
+        match why {
+            Some(why) => {
+                let reason = why.message();
+                match why.code() {
+                    Code::Unavailable => tracing::info!(conn, ?node, reason, "proxy disconnected"),
+                    code => tracing::warn!(conn, ?node, ?code, reason, "proxy disconnected by the agent"),
+                }
+                // The worker may be gone already.
+                let _ = status.send(why);
+            }
+            None => tracing::info!(conn, ?node, "proxy disconnected"),
         }
         let _ = self.handle.event(Event::Disconnected(self.conn)).await;
     }

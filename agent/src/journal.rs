@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
 use rollout::base::time::Millis;
 use rollout::controller::{Controller, Event};
 use rollout::record::Recorder;
@@ -22,12 +22,19 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::archive::{Archive, Limits};
+use crate::stored_format::{FormatError, UNNUMBERED};
 
 /// The thread that owns the database.
 mod writer;
 
 use writer::Writer;
 
+/// The form of what the other tables hold; raise it whenever a serialised name or meaning changes.
+const FORMAT: u64 = 2;
+/// One row: [`FORMAT`].
+const FORMATS: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
+/// The key of that row.
+const FORMAT_KEY: &str = "journal";
 /// Events by number: JSON of [`Record`].
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 /// At most one row: the number of the last event that it contains, and JSON of [`Snapshot`].
@@ -65,7 +72,10 @@ pub enum JournalError {
         /// Why.
         source: Box<redb::Error>,
     },
-    /// A record is not understood.
+    /// The journal or a record is of another version.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// An event or snapshot is not understood.
     #[error("journal {path}: record {number} cannot be read: {source}; move the file aside to start without history")]
     Record {
         /// Which file.
@@ -199,19 +209,25 @@ impl Journal {
             Err(TryLockError::Error(error)) => return Err(in_directory(error)),
         }
         let path = directory.join("journal.redb");
-        let archive = Archive::open(directory.join("records"), records);
+        let archive = || Archive::open(directory.join("records"), records);
         Self::on(&path.clone(), Box::new(move || Database::create(&path)), archive, lock)
     }
 
-    /// A journal on whatever `open` opens; `lock` is held until its thread has ended.
+    /// A journal on whatever `open` opens; `archive` is opened only beside a journal of this form, and `lock` is held until
+    /// the journal's thread has ended.
     fn on(
         path: &Path,
         open: OpenDatabase,
-        archive: Archive,
+        archive: impl FnOnce() -> Result<Archive, FormatError>,
         lock: impl Send + 'static,
     ) -> Result<(Self, Recovered), JournalError> {
         let in_database = |source| JournalError::Database { path: path.into(), source: Box::new(source) };
         let database = open().map_err(|error| in_database(error.into()))?;
+        let found = format(&database).map_err(in_database)?;
+        if let Some(found) = found.filter(|found| *found != FORMAT) {
+            return Err(FormatError { path: path.into(), found, known: FORMAT }.into());
+        }
+        let archive = archive()?;
         let stored = read(&database).map_err(in_database)?;
         let (last_number, recovered) = replay(path, stored, archive)?;
         let (tasks, inbox) = mpsc::channel();
@@ -327,11 +343,25 @@ struct Read {
     events: Vec<(u64, Vec<u8>)>,
 }
 
+/// The number of the form that a database holds; none where it is new. Writes nothing.
+fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
+    let reading = database.begin_read()?;
+    let names: Vec<String> = reading.list_tables()?.map(|table| table.name().to_owned()).collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    if !names.iter().any(|name| name == FORMATS.name()) {
+        return Ok(Some(UNNUMBERED));
+    }
+    Ok(Some(reading.open_table(FORMATS)?.get(FORMAT_KEY)?.map_or(UNNUMBERED, |number| number.value())))
+}
+
 fn read(database: &Database) -> Result<Read, redb::Error> {
-    let begun = database.begin_write()?;
-    begun.open_table(EVENTS)?;
-    begun.open_table(SNAPSHOT)?;
-    begun.commit()?;
+    let preparing = database.begin_write()?;
+    preparing.open_table(FORMATS)?.insert(FORMAT_KEY, FORMAT)?;
+    preparing.open_table(EVENTS)?;
+    preparing.open_table(SNAPSHOT)?;
+    preparing.commit()?;
     let reading = database.begin_read()?;
     let snapshot =
         reading.open_table(SNAPSHOT)?.last()?.map(|(number, bytes)| (number.value(), bytes.value().to_vec()));

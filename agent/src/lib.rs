@@ -24,6 +24,9 @@ mod alerts;
 /// Queries metric servers.
 pub mod providers;
 
+/// The numbers of stored forms, and the refusal of others.
+mod stored_format;
+
 /// Records of releases, which outlive the journal's snapshots.
 mod archive;
 
@@ -79,6 +82,7 @@ use tonic::transport::server::TcpIncoming;
 
 pub use journal::JournalError;
 pub use options::{Options, OptionsError, TlsFiles};
+pub use stored_format::FormatError;
 pub use tls::TlsFileError;
 
 /// How often a connection of the fleet is asked whether it lives; a dead one is found within twice this and 10 s.

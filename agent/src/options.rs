@@ -1,4 +1,4 @@
-//! What the operator typed, and what it means: addresses are guarded here, once.
+//! What the operator typed, and what it means: open addresses and missing directories are refused here, once.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -72,6 +72,14 @@ pub enum OptionsError {
          --grpc-token-file, or --insecure if the network is trusted"
     )]
     OpenGrpc(SocketAddr),
+    /// No directory of manifests: a typing error would look like an agent without canaries.
+    #[error("--canaries {path}: {source}; create the directory, or name the one that holds the Canary manifests")]
+    Canaries {
+        /// Which directory.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: std::io::Error,
+    },
     /// The address of --http is open to anybody, or a token cannot be used.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -84,6 +92,9 @@ impl Options {
             return Err(OptionsError::OpenGrpc(self.grpc));
         }
         let http_token = serving::http_token(self.http, self.http_token_file.as_deref(), self.insecure)?;
+        if let Err(source) = std::fs::read_dir(&self.canaries) {
+            return Err(OptionsError::Canaries { path: self.canaries, source });
+        }
         let records = Limits { bytes: self.records_mib.saturating_mul(1 << 20), per_canary: self.records_per_canary };
         Ok(Config {
             records,
@@ -106,7 +117,7 @@ mod tests {
 
     fn options(grpc: &str, http: &str) -> Options {
         Options {
-            canaries: "canaries".into(),
+            canaries: env!("CARGO_MANIFEST_DIR").into(),
             data: "data".into(),
             secrets: None,
             grpc: grpc.parse().unwrap(),
@@ -135,5 +146,16 @@ mod tests {
         assert!(Options { insecure: true, ..options("0.0.0.0:1", "0.0.0.0:2") }.meant().is_ok());
         let missing = Options { http_token_file: Some("/nowhere".into()), ..options("127.0.0.1:1", "127.0.0.1:2") };
         assert!(missing.meant().unwrap_err().to_string().starts_with("--http-token-file: token file /nowhere"));
+    }
+
+    #[test]
+    fn a_directory_of_manifests_that_cannot_be_read_is_named_with_what_to_do() {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        for (path, reason) in [("/nowhere".into(), "No such file"), (file, "Not a directory")] {
+            let wrong = Options { canaries: path.clone(), ..options("127.0.0.1:1", "127.0.0.1:2") };
+            let refused = wrong.meant().unwrap_err().to_string();
+            let words = ["--canaries", path.to_str().unwrap(), reason, "create the directory"];
+            assert!(words.iter().all(|word| refused.contains(word)), "{refused}");
+        }
     }
 }

@@ -14,6 +14,7 @@ mod fixture;
 mod gate;
 mod get;
 mod loadtester_cmd;
+mod log;
 mod output;
 mod printer;
 mod record;

@@ -1,25 +1,40 @@
 //! The load tester: runs load tools for webhooks, so that a canary has traffic to be judged by.
 //!
 //! It speaks the webhook of Flagger's load tester and differs where that one is dangerous or silent: programs come from
-//! an allow-list and no shell is run, a token is required outside loopback, everything is bounded, and how a task ended
-//! is told.
+//! an allow-list and no shell is run, a token is required outside loopback, everything is bounded, and each task's result
+//! can be read.
 //!
-//! - `line`: a command line into words. `programs`: which may run, and where they lie. `job`: a webhook's payload into
-//!   what to run, or why not.
-//! - `child`, `strays`: one program from start to end, with all that it started. `tail`: what it printed.
-//! - `tasks`: all of them, and their results.
-//! - `api`, `metrics`: the way in and out.
+//! The modules stand in reading order, and each uses only those above it.
 
-mod api;
-mod child;
-mod job;
+/// A command line into words, or what only a shell could do.
 mod line;
-mod metrics;
-mod options;
+
+/// Which programs may run, and their files.
 mod programs;
-mod strays;
+
+/// The end of what a program printed.
 mod tail;
+
+/// Processes of a task that left its process group.
+mod strays;
+
+/// One program from its start to its end, with all that it started.
+mod child;
+
+/// A webhook's payload into what to run, or why not.
+mod job;
+
+/// All tasks and their results.
 mod tasks;
+
+/// What the operator typed, and what it means.
+mod options;
+
+/// The page for Prometheus.
+mod metrics;
+
+/// The HTTP interface.
+mod api;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -108,7 +123,7 @@ impl LoadTester {
         self.tasks.stop().await;
         let _ = self.stop.send(true);
         if !self.serving.is_finished() {
-            // Those who waited for a task have been answered; a connection that stays open is no reason to wait.
+            // Callers that waited for a task have their answers; a connection that stays open must not delay the end.
             let _ = tokio::time::timeout(GRACE, &mut self.serving).await;
         }
         self.serving.abort();

@@ -78,6 +78,11 @@ impl Queues {
         self.waiting.idle().await;
     }
 
+    /// What is left.
+    pub(super) fn pending(&self) -> usize {
+        self.waiting.pending()
+    }
+
     /// Sends one message, with repetitions while they may help.
     async fn deliver(&self, receiver: &Receiver, queued: &Queued) {
         let pace = self.limits.pace;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use rollout::base::names::Revision;
 use rollout::base::time::Millis;
 use rollout::controller::Verb;
-use rollout::release::phase::Phase;
+use rollout::release::phase::{Cause, Note, Phase};
+use rollout::release::threshold_checks::{CheckResult, ChecksVerdict};
 use rollout::worker::messages::{Report, ToWorker};
 use tokio::time::timeout;
 
@@ -199,7 +200,7 @@ async fn a_disk_that_refuses_for_long_costs_one_snapshot_and_no_more_memory() {
 async fn refused_for_long(most_backlog: Backlog) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (disk, dir) = (Disk::new(), tempfile::tempdir().unwrap());
-    let archive = Archive::open(dir.path().into(), Limits { bytes: 1 << 20, per_canary: 5 });
+    let archive = Archive::open(dir.path().into(), Limits { bytes: 1 << 20, per_canary: 5 }).unwrap();
     let (journal, recovered) = disk.journal_with(archive).unwrap();
     let dispatcher = Dispatcher::new(Secrets::default()).unwrap();
     let (mut event_loop, handle) = EventLoop::new(recovered, journal, Clock::start(Millis(0)), dispatcher);
@@ -317,4 +318,15 @@ async fn a_running_agent_shortens_its_journal_once_the_records_have_what_is_drop
     timeout(Duration::from_secs(20), ended).await.expect("deadline: the journal's end");
     let replayed = rig.disk.journal().unwrap().1.replayed;
     assert!(replayed < 100, "{replayed} events are left");
+}
+
+#[test]
+fn aborts_and_failed_checks_are_logged_as_warnings_and_progress_is_not() {
+    let verdict = ChecksVerdict { answer: CheckResult::Fail, findings: vec![] };
+    assert!(is_warning(&Note::CheckFailed { failed: 1, threshold: 3, verdict }));
+    assert!(is_warning(&Note::Objected { failed: 1, threshold: 3, refused: vec![] }));
+    assert!(is_warning(&Note::Aborted(Cause::Withdrawn)));
+    let (revision, actor) = (Revision::parse("v2").unwrap(), Revision::parse("ann").unwrap());
+    assert!(!is_warning(&Note::Started { revision, actor, reason: String::new() }));
+    assert!(!is_warning(&Note::Declared));
 }

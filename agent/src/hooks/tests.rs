@@ -190,7 +190,7 @@ async fn a_secret_that_is_no_header_is_refused_without_its_value() {
         ("content-length", "names a header that only the agent may set"),
         ("Host", "names a header that only the agent may set"),
         ("x-serin-signature", "names a header that only the agent may set"),
-        ("not a name", "is no header's name"),
+        ("not a name", "is not a valid header name"),
         ("x-team", "has a value that no header can have"),
     ];
     for (key, rule) in wrong {

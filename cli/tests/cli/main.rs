@@ -8,6 +8,7 @@ mod fake;
 mod fixture;
 mod gates;
 mod local;
+mod log;
 mod read;
 mod refuse;
 mod replay;
