@@ -85,8 +85,10 @@ pub use options::{Options, OptionsError, TlsFiles};
 pub use stored_format::FormatError;
 pub use tls::TlsFileError;
 
-/// How often a connection of the fleet is asked whether it lives; a dead one is found within twice this and 10 s.
+/// How often a connection of the fleet gets a ping.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How long the answer may take; so a dead connection is closed within 30 s.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long open streams and requests may take to end when the agent stops.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -168,7 +170,8 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
 
     let (grpc, grpc_address) = bind("--grpc", config.grpc).await?;
     let (http, http_address) = bind("--http", config.http).await?;
-    let mut server = Server::builder().http2_keepalive_interval(Some(KEEPALIVE));
+    let mut server =
+        Server::builder().http2_keepalive_interval(Some(KEEPALIVE)).http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
     if let Some(tls) = tls {
         server = server.tls_config(tls).map_err(AgentError::Tls)?;
     }

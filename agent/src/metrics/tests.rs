@@ -235,7 +235,7 @@ fn the_numbers_are_those_of_the_life() {
     for (sample, expected) in [
         (format!(r#"serin_releases_total{{{of},outcome="succeeded"}}"#), 1.0),
         (format!(r#"serin_releases_total{{{of},outcome="failed"}}"#), 1.0),
-        (format!(r#"serin_aborts_total{{{of},cause="asked"}}"#), 1.0),
+        (format!(r#"serin_aborts_total{{{of},cause="requested"}}"#), 1.0),
         (format!(r#"serin_events_total{{{of},kind="started"}}"#), 3.0),
         (format!(r#"serin_events_total{{{of},kind="declared"}}"#), 1.0),
         (format!(r#"serin_release_duration_seconds_sum{{{of},outcome="failed"}}"#), 60.0),

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use proto::wire::encode_from_worker;
+use rollout::worker::messages::ToAgent;
 use tokio::time::{Instant, timeout};
 use tonic::Code;
 
@@ -36,6 +38,10 @@ async fn a_connection_that_answers_no_ping_is_closed_although_it_has_no_stream()
     let agent = TestAgent::start().await;
     let mut relay = Relay::start(agent.grpc()).await;
     let channel = within("a connection", endpoint(relay.addr()).connect()).await.unwrap();
+    // A stream that is refused: after it the connection is known to be up, and has none.
+    let refused = Worker::open_on(channel.clone(), None, vec![encode_from_worker(&ToAgent::Beat)], true).await;
+    assert_eq!(refused.err().map(|status| status.code()), Some(Code::InvalidArgument));
+    agent.api().until_metric("serin_agent_streams", 0.0).await;
     relay.freeze();
     timeout(KEEPALIVE_WITHIN, relay.closed()).await.expect("deadline: the agent closes the connection");
     drop(channel);
