@@ -35,7 +35,7 @@ const FORMAT: u64 = 2;
 const FORMATS: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
 /// The key of that row.
 const FORMAT_KEY: &str = "journal";
-/// Events by number: JSON of [`Record`].
+/// Events by number: JSON of [`StoredEvent`].
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 /// At most one row: the number of the last event that it contains, and JSON of [`Snapshot`].
 const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
@@ -92,7 +92,7 @@ pub enum JournalError {
 
 /// An event with the time at which it was handled.
 #[derive(Debug, Serialize, Deserialize)]
-struct Record<E> {
+struct StoredEvent<E> {
     at: Millis,
     event: E,
 }
@@ -267,7 +267,7 @@ impl Journal {
     /// # Errors
     /// When the event cannot be written as JSON, which no event of ours can.
     pub(crate) fn append(&mut self, at: Millis, event: &Event) -> Result<u64, serde_json::Error> {
-        let bytes = serde_json::to_vec(&Record { at, event })?;
+        let bytes = serde_json::to_vec(&StoredEvent { at, event })?;
         self.last_number += 1;
         self.last_at = at;
         self.since_snapshot += 1;
@@ -338,7 +338,7 @@ impl Journal {
     }
 }
 
-struct Read {
+struct StoredRows {
     snapshot: Option<(u64, Vec<u8>)>,
     events: Vec<(u64, Vec<u8>)>,
 }
@@ -356,7 +356,7 @@ fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
     Ok(Some(reading.open_table(FORMATS)?.get(FORMAT_KEY)?.map_or(UNNUMBERED, |number| number.value())))
 }
 
-fn read(database: &Database) -> Result<Read, redb::Error> {
+fn read(database: &Database) -> Result<StoredRows, redb::Error> {
     let preparing = database.begin_write()?;
     preparing.open_table(FORMATS)?.insert(FORMAT_KEY, FORMAT)?;
     preparing.open_table(EVENTS)?;
@@ -370,11 +370,11 @@ fn read(database: &Database) -> Result<Read, redb::Error> {
         let (number, bytes) = row?;
         events.push((number.value(), bytes.value().to_vec()));
     }
-    Ok(Read { snapshot, events })
+    Ok(StoredRows { snapshot, events })
 }
 
 /// State = fold of the journal. Its events may be missing from the records, so they are added again.
-fn replay(path: &Path, stored: Read, archive: Archive) -> Result<(u64, Recovered), JournalError> {
+fn replay(path: &Path, stored: StoredRows, archive: Archive) -> Result<(u64, Recovered), JournalError> {
     let unreadable = |number, source| JournalError::Record { path: path.into(), number, source };
     let (mut last_number, snapshot) = match stored.snapshot {
         Some((number, bytes)) => (number, serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?),
@@ -386,7 +386,7 @@ fn replay(path: &Path, stored: Read, archive: Archive) -> Result<(u64, Recovered
     let mut replayed = 0;
     // A snapshot removes the events that it contains in the same commit, so all that is left comes after it.
     for (number, bytes) in stored.events {
-        let Record { at, event } = serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?;
+        let StoredEvent { at, event } = serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?;
         let (_, additions) = recorder.handle(&mut controller, event, at);
         additions.into_iter().for_each(|addition| archive.add_again(number, addition));
         last_at = at;

@@ -161,12 +161,12 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
         streams: Arc::clone(&counters),
         alerts: dispatcher.alerts().clone(),
         calls: dispatcher.calls().clone(),
-        ledger: metrics::Ledger::default(),
+        events: metrics::EventCounts::default(),
         flagger: config.flagger_metrics,
     };
-    let begun = metrics::begun(&recovered.controller);
+    let begun = metrics::started_releases(&recovered.controller);
     let (event_loop, handle) = event_loop::EventLoop::new(recovered, journal, clock, dispatcher);
-    let counting = metrics.ledger.clone().follow(handle.watch(), begun, handle.clone());
+    let counting = metrics.events.clone().follow(handle.watch(), begun, handle.clone());
 
     let (grpc, grpc_address) = bind("--grpc", config.grpc).await?;
     let (http, http_address) = bind("--http", config.http).await?;

@@ -33,7 +33,7 @@ use rollout::controller::Controller;
 
 use crate::alerts::Alerts;
 use crate::counters::StreamCounters;
-pub(crate) use events::{Ledger, begun};
+pub(crate) use events::{EventCounts, started_releases};
 pub(crate) use integrations::Calls;
 
 /// Labels in this order: names and values.
@@ -57,7 +57,7 @@ pub(crate) struct Sources {
     /// Of hooks and metric servers.
     pub(crate) calls: Calls,
     /// Of what was announced.
-    pub(crate) ledger: Ledger,
+    pub(crate) events: EventCounts,
     /// Whether Flagger's names stand beside our own.
     pub(crate) flagger: bool,
 }
@@ -80,7 +80,7 @@ pub(crate) fn render(controller: &Controller, sources: &Sources, moment: Moment)
     canaries::register(own, controller, moment.now);
     fleet(own, controller, &sources.streams);
     sources.calls.register(own, controller);
-    sources.ledger.register(own, controller);
+    sources.events.register(own, controller);
     sources.alerts.register(own);
     let journal = ConstGauge::new(u64::from(!moment.is_journal_failing));
     own.register("journal_writable", "1 while events can be stored; at 0 the agent only reduces", journal);

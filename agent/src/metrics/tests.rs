@@ -36,7 +36,7 @@ spec:
 struct Life {
     controller: Controller,
     sources: Sources,
-    begun: BTreeMap<CanaryId, events::Begun>,
+    begun: BTreeMap<CanaryId, events::StartedRelease>,
     at: Millis,
     epoch: Epoch,
 }
@@ -47,7 +47,7 @@ impl Life {
             streams: Arc::default(),
             alerts: Alerts::new(Secrets::default()),
             calls: Calls::default(),
-            ledger: Ledger::default(),
+            events: EventCounts::default(),
             flagger,
         };
         let (controller, begun) = (Controller::default(), BTreeMap::new());
@@ -64,9 +64,9 @@ impl Life {
             match command {
                 Command::Announce(canary, event) => {
                     if matches!(event.note, rollout::release::phase::Note::Started { .. }) {
-                        self.begun.extend(begun(&self.controller));
+                        self.begun.extend(started_releases(&self.controller));
                     }
-                    self.sources.ledger.count(&canary, &event, &mut self.begun);
+                    self.sources.events.count(&canary, &event, &mut self.begun);
                 }
                 Command::Push(entry) | Command::Send(_, ToWorker::Entry(entry)) => self.epoch = entry.epoch,
                 _ => {}
