@@ -17,18 +17,19 @@ use rollout::controller::Refused;
 use rollout::view::explanation::{self, Explanation};
 use rollout::view::status;
 use serde_json::{Value, json};
+use serving::Token;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::archive::Archive;
-use crate::engine::{Handle, Stopped};
+use crate::handle::{Handle, Stopped};
 use crate::manifests::Manifests;
 use crate::metrics::{self, Moment, Sources};
-use crate::token::Token;
+
+mod verbs;
 
 mod gates;
 mod records;
-mod verbs;
 
 /// Longest request body, in bytes.
 const MAX_BODY_BYTES: usize = 64 << 10;

@@ -15,6 +15,7 @@ mod gate;
 mod get;
 mod init;
 mod loadtester_cmd;
+mod log;
 mod manual;
 mod output;
 mod printer;

@@ -1,5 +1,5 @@
-//! The way in: webhooks, and pages that tell what became of them. Answers to webhooks are text, for they end up in a
-//! release's events.
+//! The HTTP interface: webhooks, and pages with the results of their tasks. Answers to webhooks are text, for they end up
+//! in a release's events.
 
 use std::sync::Arc;
 
@@ -11,8 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-
-use agent::Token;
+use serving::Token;
 
 use crate::child::Ending;
 use crate::job::{Payload, Refusal, Rules};
@@ -25,7 +24,7 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 const GATES_MOVED: &str = "gates are not here: the agent keeps them, stored and behind its token, and answers the same \
                            paths; `serin gate --help` says how\n";
 const HOW: &str = "POST a webhook here: {\"name\": \"web\", \"namespace\": \"prod\", \"metadata\": {\"cmd\": \"hey -z 1m \
-                   http://web.test/\"}}; GET /tasks tells what became of it\n";
+                   http://web.test/\"}}; GET /tasks shows its result\n";
 
 /// What the routes need.
 #[derive(Clone, Debug)]
@@ -56,8 +55,8 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
     match &api.token {
         Some(token) if !token.fits(shown) => {
             let said = match shown {
-                Some(_) => "the token that was sent is not this load tester's\n",
-                None => "this load tester wants a bearer token: the header `authorization: Bearer TOKEN`\n",
+                Some(_) => "authentication failed: the token is not this load tester's\n",
+                None => "missing bearer token: send the header `authorization: Bearer TOKEN`\n",
             };
             (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], said).into_response()
         }
@@ -85,7 +84,7 @@ async fn webhook(State(api): State<Api>, method: Method, payload: Result<Json<Pa
         Ok((task, _)) if is_blocking => answer_when_ended(&task, return_output).await,
         Ok((task, is_new)) => {
             let what = if is_new { "started" } else { "is running already" };
-            (StatusCode::ACCEPTED, format!("task {} {what}; GET /tasks/{0} tells how it ends\n", task.id()))
+            (StatusCode::ACCEPTED, format!("task {} {what}; GET /tasks/{0} shows its result\n", task.id()))
         }
         Err(busy @ Busy::Full(_)) => refused(StatusCode::TOO_MANY_REQUESTS, &busy.to_string()),
         Err(busy @ Busy::Stopping) => refused(StatusCode::SERVICE_UNAVAILABLE, &busy.to_string()),
@@ -99,13 +98,13 @@ async fn answer_when_ended(task: &Task, return_output: bool) -> Answer {
         ending if ending.is_success() => StatusCode::OK,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    let told = format!("task {} {ending}", task.id());
+    let outcome = format!("task {} {ending}", task.id());
     match (ending.is_success(), return_output) {
         (true, true) => (status, task.output()),
-        (true, false) => (status, format!("{told}\n")),
+        (true, false) => (status, format!("{outcome}\n")),
         // Why it failed is in what it printed.
-        (false, true) => (status, format!("{told}: {}", task.output())),
-        (false, false) => (status, format!("{told}: {}", task.short_output())),
+        (false, true) => (status, format!("{outcome}: {}", task.output())),
+        (false, false) => (status, format!("{outcome}: {}", task.short_output())),
     }
 }
 

@@ -43,13 +43,13 @@ pub(crate) struct Rules {
     pub(crate) namespaces: Option<Regex>,
 }
 
-/// Why a webhook gets nothing.
+/// Why nothing runs for a webhook.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
-    /// It can never be meant.
+    /// It is wrong on any load tester.
     #[error("{0}")]
     Invalid(String),
-    /// This load tester may not.
+    /// It is not allowed on this one.
     #[error("{0}")]
     Forbidden(String),
     /// It may, but something is not installed.
@@ -106,7 +106,7 @@ impl Rules {
         let (installed, missing): (Vec<_>, Vec<_>) = self.programs.allowed().iter().partition(is_there);
         tracing::info!(?installed, ?missing, "programs that may run");
         if self.allow_shell {
-            tracing::warn!("--allow-shell: whoever can send a webhook can run any command as this user");
+            tracing::warn!("--allow-shell: anybody who can send a webhook can run any command as this user");
         }
     }
 
@@ -131,7 +131,7 @@ impl Rules {
             Ok(Launch { program, args: args.to_vec() })
         };
         match direct() {
-            // Whoever may use a shell may run anything; the allow-list would only be in the way.
+            // A shell may run anything; the allow-list would only be in the way.
             Err(Refusal::Forbidden(_)) if self.allow_shell => self.shell("sh", command),
             decided => decided,
         }

@@ -117,7 +117,7 @@ fn said(answer: &(u16, String), status: u16, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_task_is_accepted_at_once_and_its_result_is_told() {
+async fn a_task_is_accepted_at_once_and_its_result_can_be_read() {
     let tester = Tester::start(options()).await;
     said(&tester.run("echo 'a  b' c").await, 202, &["task 1 started", "/tasks/1"]);
     let task = tester.ended(1).await;
@@ -143,7 +143,7 @@ async fn a_task_is_accepted_at_once_and_its_result_is_told() {
 }
 
 #[tokio::test]
-async fn whoever_waits_gets_the_result() {
+async fn a_caller_that_waits_gets_the_result() {
     let tester = Tester::start(options()).await;
     said(&tester.wait("echo hello").await, 200, &["hello\n"]);
     let quiet = tester.hook(json!({ "cmd": "echo hello", "wait": "true" })).await;
@@ -218,7 +218,7 @@ async fn too_long_a_task_is_killed_with_all_that_it_started() {
         (&json!("timed out"), &Value::Null, &json!("both\n"))
     );
     assert_eq!(task["message"], "was killed after 2s, the --timeout");
-    // Their burial is for whoever inherited them.
+    // Reaping them is up to the process that inherited them.
     until_running(&time, 0).await;
 }
 

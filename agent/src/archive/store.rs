@@ -1,7 +1,7 @@
 //! The records' files: `NAMESPACE/NAME/RELEASE.jsonl.gz`, with a `RELEASE.json` beside each that says how far it counts.
 //!
-//! A file grows by whole gzip members, and is valid up to the length that its companion names: a power cut costs what came
-//! after that, which the journal still has. All together stay within [`Limits`]: the oldest go first.
+//! A file grows by whole gzip members, and is valid up to the length that its companion names: a power failure loses what
+//! came after that, which the journal still has. All together stay within [`Limits`]: the oldest go first.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -12,11 +12,12 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rollout::base::names::{CanaryId, Revision};
 use rollout::base::time::Millis;
-use rollout::record::{Added, Addition, Closing};
+use rollout::record::{Added, Addition, Closing, FORMAT};
 use rollout::release::phase::ReleaseId;
 use serde::{Deserialize, Serialize};
 
 use super::Record;
+use crate::stored_format::{FormatError, UNNUMBERED};
 
 /// Bytes of JSON in one gzip member.
 const MEMBER_BYTES: usize = 256 << 10;
@@ -43,6 +44,8 @@ impl Limits {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Info {
+    /// [`FORMAT`]: of this companion, and of the record beside it.
+    pub(super) format: u32,
     /// Whose release.
     pub(crate) canary: CanaryId,
     /// Which.
@@ -79,12 +82,12 @@ pub(super) struct Store {
 struct Held {
     info: Info,
     /// While it is written.
-    open: Option<Open>,
+    open: Option<OpenFile>,
 }
 
 /// The end of a file that is being written.
 #[derive(Debug)]
-struct Open {
+struct OpenFile {
     file: File,
     member: GzEncoder<Vec<u8>>,
     /// Bytes and lines in the member that is not in the file yet.
@@ -144,6 +147,7 @@ impl Store {
                 self.remove(&key);
                 self.keep_few(&key.0, self.limits.per_canary.saturating_sub(1));
                 let info = Info {
+                    format: FORMAT,
                     canary: key.0.clone(),
                     release: key.1,
                     revision: opening.revision.clone(),
@@ -221,7 +225,7 @@ impl Store {
             fs::create_dir_all(folder)?;
         }
         let file = File::create(path)?;
-        let mut held = Held { info, open: Some(Open::new(file)) };
+        let mut held = Held { info, open: Some(OpenFile::new(file)) };
         let written = held.write(opening);
         // The first line is no event.
         held.open.iter_mut().for_each(|open| open.lines = 0);
@@ -329,7 +333,7 @@ impl Held {
     }
 }
 
-impl Open {
+impl OpenFile {
     fn new(file: File) -> Self {
         Self { file, member: empty(), bytes: 0, lines: 0 }
     }
@@ -349,10 +353,30 @@ fn empty() -> GzEncoder<Vec<u8>> {
     GzEncoder::new(Vec::new(), Compression::fast())
 }
 
-fn reopen(path: &Path, bytes: u64) -> io::Result<Open> {
+fn reopen(path: &Path, bytes: u64) -> io::Result<OpenFile> {
     let file = OpenOptions::new().append(true).open(path)?;
     file.set_len(bytes)?;
-    Ok(Open::new(file))
+    Ok(OpenFile::new(file))
+}
+
+/// Refuses records of another format: unread, they would count as damaged and be removed.
+pub(super) fn check_format(folder: &Path) -> Result<(), FormatError> {
+    /// What any format says of itself.
+    #[derive(Deserialize)]
+    struct Numbered {
+        format: Option<u64>,
+    }
+    // A folder that is missing or cannot be read is the store's own trouble.
+    for path in files(folder).unwrap_or_default() {
+        let companion = companion(&path);
+        let read = fs::read(&companion).ok().and_then(|bytes| serde_json::from_slice::<Numbered>(&bytes).ok());
+        let Some(Numbered { format }) = read else { continue };
+        let (found, known) = (format.unwrap_or(UNNUMBERED), u64::from(FORMAT));
+        if found != known {
+            return Err(FormatError { path: companion, found, known });
+        }
+    }
+    Ok(())
 }
 
 /// Every record's file below the folder.

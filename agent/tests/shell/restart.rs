@@ -121,7 +121,7 @@ async fn an_answered_verb_survives_a_kill_and_an_ended_release_stays_ended() {
 #[tokio::test]
 async fn an_answered_abort_survives_a_kill_in_the_same_moment() {
     let dir = directory();
-    // No worker is connected: nobody but the journal can know of the cut.
+    // No worker is connected: only the journal can know of the abort.
     for release in 1..=5 {
         let mut child = ChildAgent::start(dir.path());
         child.api().ask("releases").await;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::run::{DEADLINE, ran, run, serin};
 
-const GOOD: &str = "\
+pub(crate) const GOOD: &str = "\
 apiVersion: flagger.app/v1beta1
 kind: Canary
 metadata:
@@ -35,7 +35,7 @@ spec:
         interval: 1m
 ";
 
-fn directory(files: &[(&str, &str)]) -> TempDir {
+pub(crate) fn directory(files: &[(&str, &str)]) -> TempDir {
     let directory = TempDir::new().unwrap();
     for (name, text) in files {
         fs::write(directory.path().join(name), text).unwrap();
@@ -228,6 +228,11 @@ async fn an_agent_that_cannot_start_says_why() {
     let refused = ran(serin(&open)).await;
     assert_eq!(refused.code, 64, "{}", refused.err);
     assert!(refused.err.contains("--grpc 0.0.0.0:0 is outside loopback"), "{}", refused.err);
+    let missing = ran(serin(&["agent", "--canaries", "/nowhere", "--data", path, "--grpc", "127.0.0.1:0"])).await;
+    assert_eq!(missing.code, 64, "{}", missing.err);
+    for part in ["--canaries /nowhere: No such file", "create the directory, or name the one"] {
+        assert!(missing.err.contains(part), "{}", missing.err);
+    }
 }
 
 #[tokio::test]

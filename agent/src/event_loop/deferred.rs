@@ -1,4 +1,4 @@
-//! What the loop keeps back until the disk has what it follows from, in the order of the events.
+//! What the loop holds back until the event that it follows from is on disk, in the order of the events.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -10,10 +10,10 @@ use rollout::release::inquiry::CallId;
 use rollout::worker::messages::ToWorker;
 use tokio::sync::oneshot;
 
-use crate::journal::Shortening;
+use crate::journal::PendingSnapshot;
 
-/// Streams that have ended and for which something may still wait. What waits is looked through for so many at once: while
-/// the disk refuses that is much, and a whole fleet may come and go.
+/// Streams that have ended and for which something may still wait. One pass over the queue serves this many of them: while
+/// the disk refuses the queue is long, and a whole fleet may come and go.
 pub(super) const MAX_ENDED: usize = 256;
 
 /// What waits for the disk.
@@ -21,7 +21,7 @@ pub(super) enum Deferred {
     Command(Box<Command>),
     Answer(oneshot::Sender<Result<Done, Refused>>, Result<Done, Refused>),
     Record(Box<Addition>),
-    Shorten(Shortening),
+    Snapshot(PendingSnapshot),
 }
 
 impl Deferred {
@@ -34,60 +34,60 @@ impl Deferred {
 
 /// All that waits, each with the number of its event.
 #[derive(Default)]
-pub(super) struct Waiting {
-    deferred: VecDeque<(u64, Deferred)>,
-    shortenings: usize,
+pub(super) struct DeferredQueue {
+    queue: VecDeque<(u64, Deferred)>,
+    snapshots: usize,
     /// At most [`MAX_ENDED`].
     ended: HashSet<Conn>,
 }
 
-impl Waiting {
+impl DeferredQueue {
     /// Waits behind all that waits already.
     pub(super) fn push(&mut self, number: u64, deferred: Deferred) {
-        self.shortenings += usize::from(matches!(deferred, Deferred::Shorten(_)));
-        self.deferred.push_back((number, deferred));
+        self.snapshots += usize::from(matches!(deferred, Deferred::Snapshot(_)));
+        self.queue.push_back((number, deferred));
     }
 
     /// The first, if its event is stored by now.
     pub(super) fn next(&mut self, through: u64) -> Option<(u64, Deferred)> {
-        let next = self.deferred.pop_front_if(|(number, _)| *number <= through);
-        self.shortenings -= usize::from(matches!(next, Some((_, Deferred::Shorten(_)))));
+        let next = self.queue.pop_front_if(|(number, _)| *number <= through);
+        self.snapshots -= usize::from(matches!(next, Some((_, Deferred::Snapshot(_)))));
         next
     }
 
     /// All, whether it is stored or not.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (u64, Deferred)> + use<> {
-        std::mem::take(self).deferred.into_iter()
+        std::mem::take(self).queue.into_iter()
     }
 
     /// How much that is.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.deferred.len()
+        self.queue.len()
     }
 
-    /// Whether the journal is to be shortened.
-    pub(super) const fn shortens(&self) -> bool {
-        self.shortenings > 0
+    /// Whether a snapshot waits that will shorten the journal.
+    pub(super) const fn has_snapshot(&self) -> bool {
+        self.snapshots > 0
     }
 
-    /// A stream has ended: what waits to be sent on it is taken out, by and by. A disk that refuses keeps every confirmation
-    /// back, so workers come back again and again, and each time an entry of each canary waits for them.
+    /// A stream has ended: what waits to be sent on it is removed, sooner or later. A disk that refuses holds every
+    /// confirmation back, so workers reconnect again and again, and each time an entry of each canary waits for them.
     pub(super) fn forget(&mut self, conn: Conn) {
         self.ended.insert(conn);
         if self.ended.len() >= MAX_ENDED {
             let ended = std::mem::take(&mut self.ended);
-            self.deferred.retain(|(_, deferred)| !deferred.is_sent_on(&ended));
+            self.queue.retain(|(_, deferred)| !deferred.is_sent_on(&ended));
         }
     }
 
-    /// Takes out what comes with every report: what the records were to get, and every confirmation but each stream's last;
-    /// and what was to be sent on streams that have ended. Nothing is lost but the records, which lack the events between
-    /// these numbers; and nobody hears an answer who has hung up.
-    pub(super) fn abridge(&mut self) -> Option<(u64, u64)> {
+    /// Removes what comes with every report: additions to records, and every confirmation but each stream's last; also what
+    /// was to be sent on streams that have ended, and answers to callers who hung up. Only the records lose by it: they
+    /// lack the events between the numbers returned.
+    pub(super) fn collapse(&mut self) -> Option<(u64, u64)> {
         let (mut lacking, mut acknowledged) = (None, HashSet::new());
-        let Self { deferred, ended, .. } = std::mem::take(self);
-        let mut kept: VecDeque<_> = deferred.into_iter().rev().collect();
+        let Self { queue, ended, .. } = std::mem::take(self);
+        let mut kept: VecDeque<_> = queue.into_iter().rev().collect();
         kept.retain(|(number, deferred)| match deferred {
             deferred if deferred.is_sent_on(&ended) => false,
             Deferred::Record(_) => {
@@ -95,18 +95,18 @@ impl Waiting {
                 lacking = Some((*number, last));
                 false
             }
-            Deferred::Shorten(_) => false,
+            Deferred::Snapshot(_) => false,
             Deferred::Command(command) => match &**command {
                 Command::Send(conn, ToWorker::Ack(_)) => acknowledged.insert(*conn),
                 _ => true,
             },
             Deferred::Answer(asker, _) => !asker.is_closed(),
         });
-        self.deferred = kept.into_iter().rev().collect();
+        self.queue = kept.into_iter().rev().collect();
         lacking
     }
 
-    /// Takes calls out that are not wanted any more.
+    /// Removes calls whose answers nobody awaits any more.
     pub(super) fn end_calls(&mut self, canary: &CanaryId, calls: &[CallId]) {
         let is_ended = |command: &Command| match command {
             Command::CallHook { canary: of, call, .. } | Command::Query { canary: of, call, .. } => {
@@ -114,6 +114,6 @@ impl Waiting {
             }
             _ => false,
         };
-        self.deferred.retain(|(_, deferred)| !matches!(deferred, Deferred::Command(command) if is_ended(command)));
+        self.queue.retain(|(_, deferred)| !matches!(deferred, Deferred::Command(command) if is_ended(command)));
     }
 }

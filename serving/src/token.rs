@@ -40,7 +40,7 @@ impl Token {
     ///
     /// # Errors
     /// When it is shorter than 16 characters.
-    pub(crate) fn new(text: &str) -> Result<Self, TokenError> {
+    pub fn new(text: &str) -> Result<Self, TokenError> {
         let text = text.trim();
         if text.len() < 16 {
             return Err(TokenError::Short(text.len()));

@@ -1,15 +1,18 @@
-//! What the loop lets out before the disk has it, and what it keeps back.
+//! What the loop lets out before its event is on disk, and what it holds back.
 
 use std::time::Duration;
 
 use rollout::base::names::Revision;
 use rollout::base::time::Millis;
-use rollout::release::phase::Phase;
+use rollout::controller::Verb;
+use rollout::release::phase::{Cause, Note, Phase};
+use rollout::release::threshold_checks::{CheckResult, ChecksVerdict};
 use rollout::worker::messages::{Report, ToWorker};
 use tokio::time::timeout;
 
 use super::*;
 use crate::archive::Limits;
+use crate::handle::{MAX_OUTBOX, Stopped};
 use crate::http_delivery::listener::{Listener, Reply};
 use crate::journal::tests::{Disk, asked, declared, declared_with, hello, release, web};
 use crate::secrets::Secrets;
@@ -19,8 +22,8 @@ struct Rig {
     disk: Disk,
     handle: Handle,
     messages: mpsc::Receiver<ToWorker>,
-    cut: oneshot::Receiver<Cut>,
-    outside: Outside,
+    end: oneshot::Receiver<StreamEnd>,
+    dispatcher: Dispatcher,
     stop: watch::Sender<bool>,
     running: tokio::task::JoinHandle<()>,
 }
@@ -33,15 +36,15 @@ impl Rig {
         let disk = Disk::new();
         let (journal, recovered) = disk.journal().unwrap();
         let clock = Clock::start(Millis(0));
-        let outside = Outside::new(Secrets::default()).unwrap();
-        let (engine, handle) = Engine::new(recovered, journal, clock, outside.clone());
+        let dispatcher = Dispatcher::new(Secrets::default()).unwrap();
+        let (event_loop, handle) = EventLoop::new(recovered, journal, clock, dispatcher.clone());
         let (stop, stopped) = watch::channel(false);
-        let running = tokio::spawn(engine.run(stopped));
+        let running = tokio::spawn(event_loop.run(stopped));
         let (sender, messages) = mpsc::channel(room);
-        let (cut_sender, cut) = oneshot::channel();
+        let (end_sender, end) = oneshot::channel();
         handle.event(declared()).await.unwrap();
-        handle.connected(CONN, hello(1), Outbox { messages: sender, cut: cut_sender }).await.unwrap();
-        Self { disk, handle, messages, cut, outside, stop, running }
+        handle.connected(CONN, hello(1), Outbox { messages: sender, end: end_sender }).await.unwrap();
+        Self { disk, handle, messages, end, dispatcher, stop, running }
     }
 
     async fn next(&mut self) -> ToWorker {
@@ -76,7 +79,7 @@ impl Rig {
     async fn refuse(&self) {
         self.disk.fail_after(0);
         self.handle.event(Event::Timer).await.unwrap();
-        let mut stored = self.handle.stored.clone();
+        let mut stored = self.handle.watch_stored();
         let failing = stored.wait_for(|stored| stored.failing.is_some());
         timeout(Duration::from_secs(20), failing).await.expect("deadline: failing").unwrap();
     }
@@ -96,7 +99,7 @@ async fn welcome_comes_before_all_else() {
 }
 
 #[tokio::test]
-async fn without_a_disk_a_cut_leaves_and_nothing_else_until_it_is_back() {
+async fn without_a_disk_an_abort_leaves_and_nothing_else_until_it_is_back() {
     let mut rig = Rig::start(64).await;
     while !matches!(rig.next().await, ToWorker::Entry(_)) {}
     rig.ask(asked(release)).await.unwrap().unwrap();
@@ -122,7 +125,7 @@ async fn without_a_disk_a_cut_leaves_and_nothing_else_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_call_that_waits_for_the_disk_is_not_made_once_its_release_is_cut() {
+async fn a_call_that_waits_for_the_disk_is_not_made_once_its_release_is_aborted() {
     let server = Listener::start([Reply::status(200)]).await;
     let rig = Rig::start(64).await;
     let hook = format!("  promotion: {{ mode: copy, hook: {{ name: deploy, url: \"{}\" }} }}\n", server.url("/"));
@@ -137,7 +140,7 @@ async fn a_call_that_waits_for_the_disk_is_not_made_once_its_release_is_cut() {
     rig.disk.heal();
     // The answer waits behind the call; a call that was made would be under way now.
     asking.await.unwrap().unwrap().unwrap();
-    assert!(rig.outside.is_idle(), "deploy was called for a release that is cut");
+    assert!(rig.dispatcher.is_idle(), "deploy was called for an aborted release");
     assert_eq!(server.count(), 0);
 }
 
@@ -172,74 +175,74 @@ async fn a_stop_answers_what_is_stored() {
 }
 
 #[tokio::test]
-async fn a_stop_tells_what_is_stored_and_was_not_told_yet() {
+async fn a_stop_notifies_of_what_is_stored_and_was_held_back() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let server = Listener::start([Reply::status(200)]).await;
     let (journal, recovered) = Disk::new().journal().unwrap();
-    let outside = Outside::new(Secrets::default()).unwrap();
-    let (mut engine, handle) = Engine::new(recovered, journal, Clock::start(Millis(0)), outside);
+    let dispatcher = Dispatcher::new(Secrets::default()).unwrap();
+    let (mut event_loop, handle) = EventLoop::new(recovered, journal, Clock::start(Millis(0)), dispatcher);
     let mut watcher = handle.watch();
     let hook = format!("    webhooks: [{{ name: events, type: event, url: \"{}\" }}]\n", server.url("/"));
-    engine.happened(declared_with(&hook), None);
+    event_loop.handle_event(declared_with(&hook), None);
     // The stop comes before the loop hears that this is stored.
-    engine.record_stored().await;
-    engine.outside.drain().await;
+    event_loop.record_stored().await;
+    event_loop.dispatcher.drain().await;
     assert_eq!(server.count(), 1);
     watcher.try_recv().unwrap();
 }
 
 #[tokio::test]
 async fn a_disk_that_refuses_for_long_costs_one_snapshot_and_no_more_memory() {
-    refused_for_long(Behind { events: 1_000, bytes: u64::MAX }).await;
-    refused_for_long(Behind { events: u64::MAX, bytes: 100_000 }).await;
+    refused_for_long(Backlog { events: 1_000, bytes: u64::MAX }).await;
+    refused_for_long(Backlog { events: u64::MAX, bytes: 100_000 }).await;
 }
 
-async fn refused_for_long(most_behind: Behind) {
+async fn refused_for_long(most_backlog: Backlog) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (disk, dir) = (Disk::new(), tempfile::tempdir().unwrap());
-    let archive = Archive::open(dir.path().into(), Limits { bytes: 1 << 20, per_canary: 5 });
+    let archive = Archive::open(dir.path().into(), Limits { bytes: 1 << 20, per_canary: 5 }).unwrap();
     let (journal, recovered) = disk.journal_with(archive).unwrap();
-    let outside = Outside::new(Secrets::default()).unwrap();
-    let (mut engine, handle) = Engine::new(recovered, journal, Clock::start(Millis(0)), outside);
-    engine.max_behind = most_behind;
+    let dispatcher = Dispatcher::new(Secrets::default()).unwrap();
+    let (mut event_loop, handle) = EventLoop::new(recovered, journal, Clock::start(Millis(0)), dispatcher);
+    event_loop.max_backlog = most_backlog;
     for event in [declared(), Event::Connected(CONN, hello(1)), asked(release)] {
-        engine.happened(event, None);
+        event_loop.handle_event(event, None);
     }
-    let last = engine.journal.last_number();
-    let mut stored = handle.stored.clone();
+    let last = event_loop.journal.last_number();
+    let mut stored = handle.watch_stored();
     let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == last));
     all.await.expect("deadline: stored").unwrap();
-    engine.release();
+    event_loop.release();
     disk.fail_after(0);
     let mut most = 0;
     for number in 1..=30_000 {
         let report = Report { number, strata: vec![], watermarks: vec![], trips: vec![] };
-        engine.happened(Event::Reported(CONN, report), None);
+        event_loop.handle_event(Event::Reported(CONN, report), None);
         // Nothing is confirmed, so workers give their streams up and come back.
         if number % 6 == 0 {
             let conn = Conn(CONN.0 + number);
-            drop(connect(&mut engine, conn));
-            engine.take(Input::Event(Event::Disconnected(conn)));
+            drop(connect(&mut event_loop, conn));
+            event_loop.take(LoopInput::Event(Event::Disconnected(conn)));
         }
-        most = most.max(engine.waiting.len());
+        most = most.max(event_loop.deferred.len());
     }
     // Two for each report, and the thread may have taken a batch.
     assert!(most < 15_000, "{most} things waited");
-    let behind = engine.journal.behind();
-    assert!(behind.events < most_behind.events && behind.bytes < most_behind.bytes, "{behind:?}");
-    engine.abridge();
-    assert_eq!(engine.waiting.len(), 1, "more waits than the confirmation for the stream that lives");
+    let backlog = event_loop.journal.backlog();
+    assert!(backlog.events < most_backlog.events && backlog.bytes < most_backlog.bytes, "{backlog:?}");
+    event_loop.collapse_backlog();
+    assert_eq!(event_loop.deferred.len(), 1, "more waits than the confirmation for the stream that lives");
     // All the same nothing is lost but the record.
     disk.heal();
-    let last = engine.journal.last_number();
+    let last = event_loop.journal.last_number();
     let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == last));
     all.await.expect("deadline: stored").unwrap();
-    engine.release();
-    engine.happened(Event::Timer, None);
-    engine.record_stored().await;
-    let records = engine.archive.list(web()).await;
+    event_loop.release();
+    event_loop.handle_event(Event::Timer, None);
+    event_loop.record_stored().await;
+    let records = event_loop.archive.list(web()).await;
     assert!(records[0].cut_short.is_some(), "{records:?}");
-    let Engine { controller, mut journal, archive, .. } = engine;
+    let EventLoop { controller, mut journal, archive, .. } = event_loop;
     archive.close().await;
     journal.close().await;
     let (_journal, recovered) = disk.journal().unwrap();
@@ -248,11 +251,11 @@ async fn refused_for_long(most_behind: Behind) {
 }
 
 /// A worker other than [`CONN`]'s says Hello, always the same; its end of the stream.
-fn connect(engine: &mut Engine, conn: Conn) -> (mpsc::Receiver<ToWorker>, oneshot::Receiver<Cut>) {
+fn connect(event_loop: &mut EventLoop, conn: Conn) -> (mpsc::Receiver<ToWorker>, oneshot::Receiver<StreamEnd>) {
     let (messages, received) = mpsc::channel(MAX_OUTBOX);
-    let (cut, is_cut) = oneshot::channel();
-    engine.take(Input::Connected { conn, hello: hello(2), outbox: Outbox { messages, cut } });
-    (received, is_cut)
+    let (end, ended) = oneshot::channel();
+    event_loop.take(LoopInput::Connected { conn, hello: hello(2), outbox: Outbox { messages, end } });
+    (received, ended)
 }
 
 #[tokio::test]
@@ -260,43 +263,43 @@ async fn streams_that_come_and_go_while_the_disk_refuses_leave_nothing_that_wait
     let _ = rustls::crypto::ring::default_provider().install_default();
     let disk = Disk::new();
     let (journal, recovered) = disk.journal().unwrap();
-    let outside = Outside::new(Secrets::default()).unwrap();
-    let (mut engine, handle) = Engine::new(recovered, journal, Clock::start(Millis(0)), outside);
-    engine.happened(declared(), None);
-    let mut stored = handle.stored.clone();
+    let dispatcher = Dispatcher::new(Secrets::default()).unwrap();
+    let (mut event_loop, handle) = EventLoop::new(recovered, journal, Clock::start(Millis(0)), dispatcher);
+    event_loop.handle_event(declared(), None);
+    let mut stored = handle.watch_stored();
     let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == 1));
     all.await.expect("deadline: stored").unwrap();
-    engine.release();
+    event_loop.release();
     disk.fail_after(0);
     let (mut most, mut streams) = (0, Vec::new());
     for number in 1..=5_000 {
-        streams.push(connect(&mut engine, Conn(number)));
-        most = most.max(engine.waiting.len());
+        streams.push(connect(&mut event_loop, Conn(number)));
+        most = most.max(event_loop.deferred.len());
         // Every other stream ends when the next one takes its place, before it says so.
         if number % 2 == 1 {
-            engine.take(Input::Event(Event::Disconnected(Conn(number))));
+            event_loop.take(LoopInput::Event(Event::Disconnected(Conn(number))));
         }
     }
     assert!(most <= deferred::MAX_ENDED + 1, "{most} entries waited, all but one for streams that are gone");
     // The stream that lives loses nothing by it.
     disk.heal();
-    let last = engine.journal.last_number();
+    let last = event_loop.journal.last_number();
     let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == last));
     all.await.expect("deadline: stored").unwrap();
-    engine.release();
-    let (mut received, _is_cut) = streams.pop().unwrap();
+    event_loop.release();
+    let (mut received, _ended) = streams.pop().unwrap();
     assert!(matches!(received.try_recv().unwrap(), ToWorker::Welcome(_)));
     assert!(matches!(received.try_recv().unwrap(), ToWorker::Entry(_)));
 }
 
 #[tokio::test]
-async fn a_full_outbox_cuts_its_stream() {
+async fn a_full_outbox_ends_its_stream() {
     let rig = Rig::start(3).await;
     for _ in 0..4 {
         rig.handle.beat(CONN).await.unwrap();
     }
-    let cut = timeout(Duration::from_secs(20), rig.cut).await.expect("deadline: cut").unwrap();
-    assert_eq!(cut, Cut::Slow);
+    let end = timeout(Duration::from_secs(20), rig.end).await.expect("deadline: the end").unwrap();
+    assert_eq!(end, StreamEnd::Slow);
 }
 
 #[tokio::test]
@@ -305,14 +308,25 @@ async fn a_running_agent_shortens_its_journal_once_the_records_have_what_is_drop
     for _ in 0..SNAPSHOT_EVERY {
         rig.handle.event(Event::Timer).await.unwrap();
     }
-    // What waits for the disk is done in order: with this ack behind it, the shortening is queued.
+    // What waits for the disk is done in order: with this ack behind it, the snapshot is queued.
     let report = Report { number: 1, strata: vec![], watermarks: vec![], trips: vec![] };
     rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
     while rig.next().await != ToWorker::Ack(1) {}
     rig.running.abort();
-    let mut stored = rig.handle.stored.clone();
+    let mut stored = rig.handle.watch_stored();
     let ended = async { while stored.changed().await.is_ok() {} };
     timeout(Duration::from_secs(20), ended).await.expect("deadline: the journal's end");
     let replayed = rig.disk.journal().unwrap().1.replayed;
     assert!(replayed < 100, "{replayed} events are left");
+}
+
+#[test]
+fn aborts_and_failed_checks_are_logged_as_warnings_and_progress_is_not() {
+    let verdict = ChecksVerdict { answer: CheckResult::Fail, findings: vec![] };
+    assert!(is_warning(&Note::CheckFailed { failed: 1, threshold: 3, verdict }));
+    assert!(is_warning(&Note::Objected { failed: 1, threshold: 3, refused: vec![] }));
+    assert!(is_warning(&Note::Aborted(Cause::Withdrawn)));
+    let (revision, actor) = (Revision::parse("v2").unwrap(), Revision::parse("ann").unwrap());
+    assert!(!is_warning(&Note::Started { revision, actor, reason: String::new() }));
+    assert!(!is_warning(&Note::Declared));
 }
