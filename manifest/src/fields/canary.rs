@@ -190,7 +190,7 @@ fn checked(spec: Spec, analysis: &Analysis, log: &mut Log) -> Option<Plan> {
     None
 }
 
-/// Whether workers will take what follows from the plan: the wire has limits of its own, and nobody should learn of
+/// Whether workers will take what follows from the plan: the wire has limits of its own, and no one should learn of
 /// them in the middle of a release.
 fn carried(plan: &Plan) -> Result<(), PlanError> {
     let split = Split {
