@@ -63,7 +63,7 @@ async fn a_release_is_explained_while_it_runs_and_after_its_end() {
     assert!(summary().await.starts_with("web v2 at 10 %: not cut"), "{}", summary().await);
     api.ask("abort").await;
     assert_eq!(summary().await, "web v2 was aborted: asked for by ann");
-    assert_eq!(api.get(&explain).await.1["gates"][0]["gate"], "slo");
+    assert_eq!(api.get(&explain).await.1["guards"][0]["guard"], "slo");
     assert_eq!(api.get("/api/v1/canaries/prod/nobody/explain").await.0, 404);
 }
 

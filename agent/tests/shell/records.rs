@@ -57,7 +57,7 @@ async fn a_release_can_be_read_while_it_runs_and_after_it_ended() {
         (&list[0]["release"], &list[0]["revision"], &list[0]["outcome"]),
         (&1.into(), &"v2".into(), &"aborted".into())
     );
-    assert_eq!((&list[0]["message"], &list[0]["cutShort"]), (&"asked for by ann".into(), &Value::Null));
+    assert_eq!((&list[0]["message"], &list[0]["truncated"]), (&"asked for by ann".into(), &Value::Null));
     assert!(list[0]["bytes"].as_u64() > Some(100), "{list:?}");
     agent.stop().await;
     agent.start_again().await;
