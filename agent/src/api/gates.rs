@@ -86,7 +86,7 @@ pub(super) async fn not_post(method: Method, uri: Uri, path: Segments) -> HttpEr
 
 fn unknown(verb: &str) -> HttpError {
     let (verbs, near) = (VERBS.join(", "), did_you_mean(verb, VERBS));
-    HttpError::not_found(format!("a gate has no verb {verb:?}{near}; POST goes to {verbs}; {REFERENCE}"))
+    HttpError::not_found(format!("a gate has no verb {verb:?}; POST goes to {verbs}; {REFERENCE}{near}"))
 }
 
 fn span(seconds: u64) -> Result<Millis, HttpError> {

@@ -37,7 +37,7 @@ pub(super) fn refusal(controller: &Controller, refused: &Refused) -> HttpError {
         Refused::Unknown(id) => {
             let near = suggestion(id, controller.canaries().map(|canary| &canary.plan.id));
             let list = "GET /api/v1/canaries (`serin get`) lists those that are";
-            HttpError::not_found(format!("canary {id} is not known{near}; {list}"))
+            HttpError::not_found(format!("canary {id} is not known; {list}{near}"))
         }
         Refused::Several { .. } | Refused::UnknownGate { .. } => HttpError::not_found(refused.to_string()),
         Refused::Phase(_) | Refused::DefaultUpstream { .. } | Refused::Sibling { .. } | Refused::Lane { .. } => {

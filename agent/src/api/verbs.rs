@@ -120,7 +120,7 @@ fn unknown(verb: &str) -> HttpError {
     let (verbs, reads) = (VERBS.join(", "), READS.join(", "));
     let near = did_you_mean(verb, &[VERBS, READS].concat());
     HttpError::not_found(format!(
-        "{verb:?} is no part of a canary{near}; POST goes to releases, {verbs}; GET to {reads}; {REFERENCE}"
+        "a canary has no {verb:?}; POST goes to releases, {verbs}; GET to {reads}; {REFERENCE}{near}"
     ))
 }
 
