@@ -1,5 +1,5 @@
 //! Requests that break a rule: each is answered with its status and one sentence of JSON that names field, value and rule,
-//! and changes nothing. None of it is the web framework's.
+//! and changes nothing. No text is the web framework's.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -31,7 +31,7 @@ async fn refused_as_json(request: RequestBuilder, status: u16, words: &[&str]) -
 }
 
 #[tokio::test]
-async fn whatever_is_refused_is_refused_as_json() {
+async fn every_refusal_is_json() {
     let agent = TestAgent::start().await;
     let api = agent.api();
     let abort = format!("{WEB_PATH}/abort");
@@ -77,7 +77,7 @@ async fn a_method_that_a_path_has_not_is_answered_with_those_that_it_has() {
         let allow = refused_as_json(api.request(method.clone(), path), 405, &words).await;
         assert_eq!(allow.as_deref(), Some(allowed), "{method} {path}");
     }
-    // Where nothing is, no method helps.
+    // A path that does not exist is no 405, whatever the method.
     for method in [Method::GET, Method::DELETE, Method::POST] {
         let request = api.request(method, &format!("{WEB_PATH}/evnts")).json(&json!({ "actor": "ann" }));
         assert_eq!(refused_as_json(request, 404, &["\"evnts\"", "did you mean events?"]).await, None);
@@ -127,7 +127,7 @@ fn raw(address: &str, request: &str) -> String {
 }
 
 /// The server answers some requests before anything of ours sees them: headers without end, what is no HTTP. Then there is no
-/// body at all, so none with foreign words either.
+/// body at all, so no foreign text either.
 #[tokio::test]
 async fn what_never_becomes_a_request_is_refused_without_words() {
     let agent = TestAgent::start().await;

@@ -1,5 +1,5 @@
-//! Stored gates over the API: closed by default, opened for one revision or for a time, kept over `kill -9`; and the load
-//! tester's gate URLs as their front.
+//! Gates over the API: closed by default, opened for one revision or for a time, kept through `kill -9`; and the gate URLs
+//! of Flagger's load tester.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -58,7 +58,7 @@ async fn a_gate_is_closed_until_it_is_opened_and_open_for_one_revision_only() {
     assert_eq!(listed(&api).await, std::slice::from_ref(&closed));
     assert_eq!(release(&api, "v2").await, "Waiting");
     assert_eq!(api.web().await["weightPercent"], 0.0);
-    // The answer to the person who opens it tells what follows, at once.
+    // The answer to the person who opens it already shows what follows.
     let done = ask(&api, "start", "open", json!({ "actor": "bob", "reason": "CHG-7" })).await;
     assert_eq!(done, json!({ "release": 1, "phase": "Progressing" }));
     assert_eq!(api.web().await["weightPercent"], 10.0);
@@ -69,15 +69,15 @@ async fn a_gate_is_closed_until_it_is_opened_and_open_for_one_revision_only() {
     );
     assert_eq!(release(&api, "v3").await, "Waiting");
     assert_eq!(listed(&api).await, [closed]);
-    // In advance for another revision, which is let through; the one that waits is not.
+    // In advance for another revision, which then passes; the one that waits does not.
     ask(&api, "start", "open", json!({ "actor": "bob", "revision": "v4" })).await;
     assert_eq!(api.web().await["phase"], "Waiting");
     assert_eq!(release(&api, "v4").await, "Progressing");
     let (_, events) = api.get(&format!("{WEB_PATH}/events")).await;
     fits("EventList", &events);
-    let told = events.to_string();
+    let history = events.to_string();
     for said in ["gate start opened for v2 by bob: CHG-7", "gate start is closed", r#"{"waiting":"#] {
-        assert!(told.contains(said), "{said:?} is not in {told}");
+        assert!(history.contains(said), "{said:?} is not in {history}");
     }
 }
 
@@ -190,7 +190,7 @@ async fn form(api: &Api, path: &str, body: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn the_load_testers_urls_mean_the_only_gate_of_their_sort() {
+async fn the_load_testers_urls_act_on_the_only_gate_of_their_kind() {
     let agent = start(&[START, UNDO]).await;
     let api = agent.api();
     let web = r#"{"name": "web", "namespace": "prod"}"#;
@@ -235,7 +235,7 @@ async fn the_load_testers_urls_refuse_what_is_not_clear() {
     refused(&form(&api, "/gate/open", "").await, 400, &["body is empty", "namespace"]);
     let huge = format!(r#"{{"name": "web", "namespace": "prod", "x": "{}"}}"#, "x".repeat(65 << 10));
     refused(&form(&api, "/gate/open", &huge).await, 413, &["65536 bytes"]);
-    // Any site's page can send a form to an agent on loopback, but the browser says where it comes from.
+    // A page of any site can send a form to an agent on loopback, but the browser names its origin.
     for (name, value) in [("origin", "http://evil.example"), ("sec-fetch-site", "cross-site")] {
         let request = api.request(Method::POST, "/gate/open").header("content-type", "text/plain").header(name, value);
         refused(&send(request.body(web)).await, 415, &["application/json"]);

@@ -212,7 +212,7 @@ fn every_event_fits_and_every_kind_of_event_is_real() {
     for schema in ["Note", "Cause", "Hold"] {
         for variant in schemas[schema]["oneOf"].as_array().unwrap() {
             let name = variant["const"].as_str().or_else(|| variant["required"][0].as_str()).unwrap();
-            assert!(seen.contains(name), "{schema} documents {name}, which nothing ever says");
+            assert!(seen.contains(name), "{schema} documents {name}, which nothing ever produces");
         }
     }
 }

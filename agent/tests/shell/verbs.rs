@@ -1,5 +1,4 @@
-//! What people do by hand in the middle of a release: another share, a step skipped, a release once more; each is kept
-//! with who and why.
+//! What people do by hand in the middle of a release: set a weight, skip a step, retry; each is kept with actor and reason.
 
 use serde_json::{Value, json};
 
