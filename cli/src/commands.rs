@@ -8,6 +8,7 @@ use crate::args::{DescribeArgs, ExplainArgs, GetArgs, ProxiesArgs, ReasonArgs, R
 
 const OVERVIEW: &str = "\
 A first session:
+  serin init shop --primary HOST:PORT --canary HOST:PORT    a folder for your own service
   serin validate canaries/                              are the manifests right?
   serin agent --canaries canaries --data state          start the agent
   serin get                                             what it manages
@@ -179,6 +180,9 @@ Next: `serin get web -w` follows it.")]
         #[command(subcommand)]
         what: crate::gate::What,
     },
+    /// Write a folder for your own service: Envoy's configuration, a Canary, a script that starts both
+    #[command(after_help = crate::init::EXAMPLES)]
+    Init(crate::init::InitArgs),
     /// Check Canary manifests here, without an agent
     #[command(after_help = "\
 Examples:
@@ -241,11 +245,15 @@ Next: put the settings that you like into the manifest; the next release takes t
     #[command(after_help = "\
 Examples:
   serin completion bash > /etc/bash_completion.d/serin
-  serin completion zsh > \"${fpath[1]}/_serin\"")]
+  serin completion zsh > \"${fpath[1]}/_serin\"
+  serin completion fish > ~/.config/fish/completions/serin.fish")]
     Completion {
         /// For which shell.
         shell: Shell,
     },
+    /// Write manual pages, one for each command
+    #[command(after_help = crate::manual::EXAMPLES)]
+    Man(crate::manual::ManArgs),
     /// Print the version of this program and of the protocol it speaks with proxies
     Version,
 }

@@ -13,7 +13,9 @@ mod failure;
 mod fixture;
 mod gate;
 mod get;
+mod init;
 mod loadtester_cmd;
+mod manual;
 mod output;
 mod printer;
 mod record;
@@ -59,11 +61,13 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Simulate(args) => return simulate::run(&args),
+        Command::Init(args) => return init::run(&args),
         Command::Validate(args) => return validate::run(&args),
         Command::Convert(args) => return convert::run(&args),
         Command::Schema(args) => return convert::schema(&args),
         Command::Version => return version(),
         Command::Completion { shell } => return completion(shell),
+        Command::Man(args) => return manual::run(&args, Cli::command()),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -90,11 +94,13 @@ async fn run_async(command: Command) -> Result<u8, Failure> {
         Command::Proxies(args) => get::proxies(args).await?,
         Command::Replay(args) => replay::run(args).await?,
         Command::Simulate(args) => return simulate::run(&args),
+        Command::Init(args) => return init::run(&args),
         Command::Validate(args) => return validate::run(&args),
         Command::Convert(args) => return convert::run(&args),
         Command::Schema(args) => return convert::schema(&args),
         Command::Version => return version(),
         Command::Completion { shell } => return completion(shell),
+        Command::Man(args) => return manual::run(&args, Cli::command()),
     }
     Ok(failure::OK)
 }

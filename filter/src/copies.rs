@@ -148,5 +148,5 @@ fn finish(shell: &mut Shell, ticket: &InFlight, end: Option<CopyEnd>) {
     let finished = shell.worker.finish_copy(ticket, end, now);
     let canary = shell.worker.canary(finished.canary);
     shell.stats.finished(&finished, canary);
-    shell.press(now);
+    shell.flush(now);
 }

@@ -149,7 +149,7 @@ fn finish(shell: &mut Shell, ticket: &InFlight, is_readable: bool) {
             let finished = shell.worker.finish(ticket, flags.unwrap_or(0), attempts, now);
             let canary = shell.worker.canary(finished.canary);
             shell.stats.finished(&finished, canary);
-            shell.press(now);
+            shell.flush(now);
         }
         _ => shell.worker.lose(ticket, now),
     }

@@ -93,9 +93,9 @@ impl Shell {
     }
 
     /// Says what may not wait for the next tick, from within a request's event. If the host does not let us, the tick does.
-    pub(crate) fn press(&mut self, now: Micros) {
-        if self.worker.is_pressing() && host::act_for(self.root).is_ok() {
-            let actions = self.worker.press(now.to_millis());
+    pub(crate) fn flush(&mut self, now: Micros) {
+        if self.worker.must_flush() && host::act_for(self.root).is_ok() {
+            let actions = self.worker.flush(now.to_millis());
             self.perform(actions, now);
         }
     }

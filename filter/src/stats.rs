@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use proxy_wasm::types::MetricType;
 use rollout::base::names::CanaryId;
 use rollout::routing::outcome::{FailureClass, Outcome};
-use rollout::routing::table::WeightPpm;
+use rollout::routing::table::{CanaryIndex, WeightPpm};
 use rollout::worker::messages::Trip;
 use rollout::worker::{Faults, Finished};
 
@@ -43,10 +43,10 @@ pub(crate) struct Stats {
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Name {
-    Requests(u16, Side),
-    Failures(u16, Side, FailureClass),
-    Void(u16, Side),
-    Latency(u16, Side),
+    Requests(CanaryIndex, Side),
+    Failures(CanaryIndex, Side, FailureClass),
+    Void(CanaryIndex, Side),
+    Latency(CanaryIndex, Side),
     Weight(CanaryId),
     Trips(CanaryId),
     Tripped(CanaryId),

@@ -88,7 +88,7 @@ impl Alone {
         if let Some(status) = status {
             let _ = ticket.response_headers(&[(b":status", status)]);
             self.worker.finish(&ticket, 0, Some(1), self.now);
-            let actions = self.worker.press(self.now.to_millis());
+            let actions = self.worker.flush(self.now.to_millis());
             self.take(actions);
         }
         to_canary

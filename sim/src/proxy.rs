@@ -127,7 +127,7 @@ impl Proxy {
         // Plain HTTP: an answer's headers do not end its latency.
         let _is_stream = ticket.response_headers(&[(b":status", status)]);
         worker.finish(&ticket, flags, Some(1), now);
-        worker.press(now.to_millis())
+        worker.flush(now.to_millis())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::quartiles::quantile;
 
 /// All releases of one kind. Medians are taken figure by figure, so they need not add up as each round's do.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct AbortRow {
     /// Whether and when the release went bad.
     pub mode: Mode,
     /// Share of its requests that the canary failed, percent.
@@ -71,9 +71,9 @@ pub struct Row {
 
 /// Everything that one run found.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct AbortReport {
     /// One for each kind of release.
-    pub rows: Vec<Row>,
+    pub rows: Vec<AbortRow>,
     /// Whether every round of every row ended as it must, and none is missing.
     pub as_it_must: bool,
     /// How long a late release was healthy, and how long a healthy one ran, milliseconds.
@@ -106,7 +106,7 @@ fn goal(kind: Kind, options: &Options) -> Option<f64> {
     goals.into_iter().find(|(fault, _)| is_comparable && *fault == kind.fail_percent).map(|(_, goal)| goal)
 }
 
-impl Row {
+impl AbortRow {
     /// From the rounds that count and the flaws of those that do not.
     #[must_use]
     pub fn new(kind: Kind, options: &Options, each: Vec<Round>, invalid_rounds: Vec<String>) -> Self {
@@ -210,7 +210,7 @@ impl Row {
     }
 }
 
-impl Report {
+impl AbortReport {
     /// The table, and under it what a reader needs to judge it.
     #[must_use]
     pub fn text(&self) -> String {
@@ -236,7 +236,7 @@ impl Report {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{}", row.line());
         }
-        for remark in self.rows.iter().flat_map(Row::remarks) {
+        for remark in self.rows.iter().flat_map(AbortRow::remarks) {
             let _ = writeln!(text, "{remark}");
         }
         text.push_str(&self.circumstances());
@@ -290,9 +290,9 @@ mod tests {
 
     const START: Kind = Kind { mode: Mode::Start, fail_percent: 20.0 };
 
-    fn three(last: Round) -> Row {
+    fn three(last: Round) -> AbortRow {
         let rounds = vec![round(7, Ended::Guards, [100.0, -4.0]), round(3, Ended::Guards, [50.0, 6.0]), last];
-        Row::new(START, &options(), rounds, Vec::new())
+        AbortRow::new(START, &options(), rounds, Vec::new())
     }
 
     #[test]
@@ -317,10 +317,10 @@ mod tests {
     #[test]
     fn a_median_above_the_goal_is_missed_although_all_were_cut() {
         let rounds = [7, 7, 3].map(|bad| round(bad, Ended::Guards, [1.0, 1.0])).to_vec();
-        let row = Row::new(START, &options(), rounds, Vec::new());
+        let row = AbortRow::new(START, &options(), rounds, Vec::new());
         assert!(row.as_it_must && row.goal_met == Some(false) && row.line().contains("<= 6 MISSED"));
         let slower = Options { rps: 500.0, ..options() };
-        let row = Row::new(START, &slower, vec![round(7, Ended::Guards, [1.0, 1.0])], Vec::new());
+        let row = AbortRow::new(START, &slower, vec![round(7, Ended::Guards, [1.0, 1.0])], Vec::new());
         assert_eq!((row.goal, row.goal_met), (None, None), "the goals are for another load");
     }
 
@@ -335,7 +335,8 @@ mod tests {
             assert!(!row.as_it_must && row.goal_met == Some(false), "{ended:?}");
             assert!(row.remarks().iter().any(|remark| remark.contains(said)), "{:?}", row.remarks());
         }
-        let short = Row::new(START, &options(), vec![round(1, Ended::Guards, [1.0, 1.0])], vec!["slow".to_owned()]);
+        let short =
+            AbortRow::new(START, &options(), vec![round(1, Ended::Guards, [1.0, 1.0])], vec!["slow".to_owned()]);
         assert!(!short.as_it_must, "two rounds are missing");
         assert!(short.remarks().iter().any(|remark| remark.contains("only 1 of 3")), "{:?}", short.remarks());
         assert!(
@@ -350,7 +351,7 @@ mod tests {
         let kind = Kind { mode: Mode::Healthy, fail_percent: 0.5 };
         let of = |last| {
             let ended = [Ended::NotAborted, Ended::NotAborted, last];
-            Row::new(kind, &options(), ended.map(|ended| round(1, ended, [1.0, 1.0])).to_vec(), Vec::new())
+            AbortRow::new(kind, &options(), ended.map(|ended| round(1, ended, [1.0, 1.0])).to_vec(), Vec::new())
         };
         let left_alone = of(Ended::NotAborted);
         assert!(left_alone.as_it_must && left_alone.cuts == 0 && left_alone.exposure_ms.is_none());

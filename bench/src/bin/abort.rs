@@ -14,7 +14,7 @@ use ::tests::parts;
 use anyhow::Result;
 use bench::abort::options::{Mode, Options};
 use bench::abort::round::{CONNECTIONS, Ended, HEALTHY_FAIL_PERCENT, Kind, Round, Rounds};
-use bench::abort::summary::{Report, Row};
+use bench::abort::summary::{AbortReport, AbortRow};
 use bench::machine::{Machine, Versions, load_average};
 use bench::output::write_json;
 use clap::Parser;
@@ -46,7 +46,7 @@ async fn run(options: &Options) -> Result<bool> {
     Ok(report.as_it_must)
 }
 
-async fn measure(case: &Case, options: &Options) -> Result<Report> {
+async fn measure(case: &Case, options: &Options) -> Result<AbortReport> {
     let versions = Versions::of(&parts::envoy()?, &parts::module()?)?;
     let load_before = load_average();
     let mut planned: Vec<Planned> = kinds(options).into_iter().map(Planned::new).collect();
@@ -62,9 +62,9 @@ async fn measure(case: &Case, options: &Options) -> Result<Report> {
             kind.play(&mut rounds, options, round, begun).await?;
         }
     }
-    let rows: Vec<Row> =
-        planned.into_iter().map(|Planned { kind, valid, flaws }| Row::new(kind, options, valid, flaws)).collect();
-    Ok(Report {
+    let rows: Vec<AbortRow> =
+        planned.into_iter().map(|Planned { kind, valid, flaws }| AbortRow::new(kind, options, valid, flaws)).collect();
+    Ok(AbortReport {
         as_it_must: rows.iter().all(|row| row.as_it_must),
         rows,
         health_ms: options.health.as_millis(),

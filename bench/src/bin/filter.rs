@@ -23,7 +23,7 @@ use bench::listeners::{CANARY_PERCENT, Modules, Variant, beside_the_shipped_one,
 use bench::load::{Answered, Clients, KEY_HEADER};
 use bench::machine::{Machine, Versions, load_average};
 use bench::output::write_json;
-use bench::report::{Report, rows};
+use bench::report::{FilterReport, rows};
 use bench::upstream::Upstream;
 use clap::Parser;
 
@@ -74,7 +74,7 @@ async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-async fn measure(case: &Case, options: &Options) -> Result<Report> {
+async fn measure(case: &Case, options: &Options) -> Result<FilterReport> {
     let modules = Modules { serin: parts::module()?, noop: noop_module()? };
     let versions = Versions::of(&parts::envoy()?, &modules.serin)?;
     let load_before = load_average();
@@ -93,7 +93,7 @@ async fn measure(case: &Case, options: &Options) -> Result<Report> {
     let idle_us_per_second = stage.idle_us_per_second().await?;
     stage.check_what_was_done().await?;
     let samples: Vec<_> = stage.lanes.into_iter().map(|lane| (lane.variant.name(), lane.samples_us)).collect();
-    Ok(Report {
+    Ok(FilterReport {
         rows: rows(&samples, Variant::Plain.name(), Variant::Noop.name())?,
         rounds: options.rounds,
         requests: options.requests,

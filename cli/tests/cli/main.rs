@@ -7,7 +7,9 @@ mod fake;
 #[path = "../../src/fixture.rs"]
 mod fixture;
 mod gates;
+mod init;
 mod local;
+mod packaged;
 mod read;
 mod refuse;
 mod replay;

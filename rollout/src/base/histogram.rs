@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Micros;
 
-/// Longest latency told apart: ten minutes. Anything slower counts as this.
+/// Longest latency that is distinguished: ten minutes. Anything slower counts as this.
 pub const MAX_LATENCY: Micros = Micros(600_000_000);
 
 const SIGNIFICANT_DIGITS: u8 = 2;

@@ -1,6 +1,6 @@
 //! report -> fold: the merged, deduplicated sum of what the workers counted.
 //!
-//! `fold` is idempotent and order-free: a report counts once however often and in whatever order it arrives. Only the
+//! `fold` adds one stratum and does not depend on order; [`Received::note`] says whether a report is new. Only the
 //! sliding window, which threshold checks look at, depends on when it arrived.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,7 +22,7 @@ use crate::worker::tally::{Counts, PerVersion, Stratum};
 const MAX_AHEAD: usize = 64;
 /// Strata of one release kept apart; past it the oldest merge into epoch 0.
 const MAX_STRATA: usize = 1024;
-/// Slices into which a window is cut: its end moves in steps of a sixtieth.
+/// Slices of a window: its end moves in steps of a sixtieth.
 const SLICES: u64 = 60;
 
 /// Which reports of one incarnation have been folded.
@@ -80,7 +80,7 @@ pub struct Evidence {
     window: Window,
     /// Requests a second of both versions, smoothed; what a slot's length is fixed by.
     rate: Rate,
-    /// The release's slots that are not settled, and the tests over all of them.
+    /// The release's slots that are not complete, and the tests over all of them.
     slots: Slots,
     tests: Option<Sequential>,
     /// What the weights of this release placed.
@@ -234,7 +234,7 @@ impl Rate {
     }
 }
 
-/// The newest counts, cut into slices by arrival.
+/// The newest counts, in slices by arrival.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Window {
     slice: Millis,

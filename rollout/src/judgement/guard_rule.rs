@@ -20,7 +20,7 @@ pub enum GuardAction {
     Notify,
     /// Stops the release from advancing until a person decides.
     Pause,
-    /// Cuts the canary.
+    /// Aborts the release.
     Abort,
 }
 
@@ -94,7 +94,7 @@ pub enum GuardRule {
     LatencyRegression {
         /// 1 or more.
         margin: f64,
-        /// Below it nobody minds.
+        /// Differences below it do not matter.
         floor: Micros,
         /// 0.05 for a p95.
         share: f64,

@@ -123,7 +123,7 @@ impl GuardsVerdict {
         let share = 1.0 / self.findings.len().max(1) as f64;
         let cutting = self.findings.iter().filter(|finding| finding.guard.action == GuardAction::Abort);
         let weighted: Vec<(f64, f64)> = cutting.map(|finding| (share, finding.ln_e)).collect();
-        // With nothing seen the mean of the e-values is below 1 when some guards do not cut.
+        // With nothing seen the mean of the e-values is below 1 when some guards do not abort.
         (any_of(&weighted) / self.needed).clamp(0.0, 1.0)
     }
 }

@@ -22,7 +22,7 @@ const LEAST: u64 = 100;
 pub struct Tracking {
     /// How many times slower than the primary is too slow.
     pub margin: f64,
-    /// A canary request above it is not fast enough for anybody.
+    /// A canary request above it counts as slow in absolute terms.
     pub floor: Micros,
 }
 

@@ -1,7 +1,7 @@
 //! Elementary tests over a stream of slots, with what is not known yet taken against "bad" and corrected later.
 //!
-//! A slot opens, its counts grow, and one day all its requests have ended: it is settled. Each test keeps the wealth of
-//! the settled slots; the few younger ones are bet anew at every look, with what is known by then. Whether to stake anew
+//! A slot opens, its counts grow, and in the end all its requests have ended: it is complete. Each test keeps the wealth of
+//! the complete slots; the few younger ones are bet anew at every look, with what is known by then. Whether to stake anew
 //! is decided when a slot opens, on what is known at that moment, so it never depends on what it is staked on.
 
 use std::collections::VecDeque;
@@ -14,8 +14,8 @@ use crate::statistics::boundary::{Boundary, Pair, Trials};
 use crate::statistics::mixture::{G8, Stakes, Wealth};
 use crate::worker::tally::Slot;
 
-/// Slots that may be unsettled at a time; past it the oldest is settled as it stands: 15 s of slots of 100 ms, twice.
-const MAX_UNSETTLED: usize = 300;
+/// Slots that may be incomplete at a time; past it the oldest is closed as it stands: 15 s of slots of 100 ms, twice.
+const MAX_INCOMPLETE: usize = 300;
 
 /// Which slot: its epoch, and its number within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl ObservedSlot {
     }
 
     /// Whether every request in it has ended.
-    pub const fn is_settled(&self) -> bool {
+    pub const fn is_complete(&self) -> bool {
         self.canary.pending == 0 && self.primary.pending == 0 && self.matched.pending == 0
     }
 }
@@ -120,12 +120,12 @@ pub struct Test {
 pub struct Sequential {
     tests: Vec<Test>,
     max_cluster: u32,
-    settled: Vec<Wealth>,
-    tail: VecDeque<Unsettled>,
+    complete: Vec<Wealth>,
+    tail: VecDeque<Uncomplete>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Unsettled {
+struct Uncomplete {
     key: SlotKey,
     observed: ObservedSlot,
     /// Whether no more requests can start in it; comparisons look at closed slots only.
@@ -137,8 +137,8 @@ struct Unsettled {
 impl Sequential {
     /// Tests that have seen nothing.
     pub fn new(tests: Vec<Test>, max_cluster: u32) -> Self {
-        let settled = vec![Wealth::default(); tests.len()];
-        Self { tests, max_cluster, settled, tail: VecDeque::new() }
+        let complete = vec![Wealth::default(); tests.len()];
+        Self { tests, max_cluster, complete, tail: VecDeque::new() }
     }
 
     /// A slot begins. `forced` at a weight step: the load changes, a likely moment for a fault.
@@ -148,20 +148,20 @@ impl Sequential {
         }
         let stakes = (0..self.tests.len()).map(|n| self.provisional(n).due(forced)).collect();
         let observed = ObservedSlot::NOTHING;
-        self.tail.push_back(Unsettled { key, observed, is_closed: false, stakes });
-        if self.tail.len() > MAX_UNSETTLED {
-            self.settle_first();
+        self.tail.push_back(Uncomplete { key, observed, is_closed: false, stakes });
+        if self.tail.len() > MAX_INCOMPLETE {
+            self.close_first();
         }
     }
 
-    /// What is known of a slot now; it replaces what was known before. A slot that is settled already changes no more.
+    /// What is known of a slot now; it replaces what was known before. A complete slot does not change any more.
     pub fn observe(&mut self, key: SlotKey, observed: ObservedSlot, is_closed: bool) {
         if let Some(held) = self.tail.iter_mut().find(|held| held.key == key) {
             held.observed = observed;
             held.is_closed = is_closed;
         }
-        while self.tail.front().is_some_and(|first| first.is_closed && first.observed.is_settled()) {
-            self.settle_first();
+        while self.tail.front().is_some_and(|first| first.is_closed && first.observed.is_complete()) {
+            self.close_first();
         }
     }
 
@@ -175,23 +175,23 @@ impl Sequential {
         &self.tests
     }
 
-    /// A test's wealth with the unsettled slots bet as they stand.
+    /// A test's wealth with the uncomplete slots bet as they stand.
     fn provisional(&self, n: usize) -> Wealth {
-        let (Some(test), Some(settled)) = (self.tests.get(n), self.settled.get(n)) else { return Wealth::default() };
-        let mut wealth = settled.clone();
+        let (Some(test), Some(complete)) = (self.tests.get(n), self.complete.get(n)) else { return Wealth::default() };
+        let mut wealth = complete.clone();
         self.tail.iter().for_each(|slot| bet(&mut wealth, *test, n, slot, self.max_cluster));
         wealth
     }
 
-    fn settle_first(&mut self) {
+    fn close_first(&mut self) {
         let Some(first) = self.tail.pop_front() else { return };
-        for (n, (test, wealth)) in self.tests.iter().zip(&mut self.settled).enumerate() {
+        for (n, (test, wealth)) in self.tests.iter().zip(&mut self.complete).enumerate() {
             bet(wealth, *test, n, &first, self.max_cluster);
         }
     }
 }
 
-fn bet(wealth: &mut Wealth, test: Test, n: usize, slot: &Unsettled, max_cluster: u32) {
+fn bet(wealth: &mut Wealth, test: Test, n: usize, slot: &Uncomplete, max_cluster: u32) {
     if let Some(stakes) = slot.stakes.get(n) {
         wealth.stake(stakes);
     }
@@ -265,7 +265,7 @@ mod tests {
             let slot = ObservedSlot { canary: observed(3, 0, 1), primary: observed(3, 0, 1), ..ObservedSlot::NOTHING };
             tests.observe(key(number), slot, true);
         }
-        assert_eq!(tests.tail.len(), MAX_UNSETTLED);
+        assert_eq!(tests.tail.len(), MAX_INCOMPLETE);
     }
 
     fn slot() -> impl Strategy<Value = ObservedSlot> {
@@ -280,7 +280,7 @@ mod tests {
             let ended = |side: Observed| Observed { pending: 0, ..side };
             let last: Vec<ObservedSlot> =
                 slots.iter().map(|s| ObservedSlot { canary: ended(s.canary), primary: ended(s.primary), ..ObservedSlot::NOTHING }).collect();
-            // Slots that settle at once, and slots that settle all together at the end, with the same stakes laid.
+            // Slots that complete at once, and slots that complete all together at the end, with the same stakes laid.
             let mut late = Sequential::new(vec![SLO], 1);
             for (number, slot) in (0..).zip(&slots) {
                 late.open(key(number), false);

@@ -1,6 +1,6 @@
-//! What is known of the slots that are not settled yet, gathered from all workers.
+//! What is known of the slots that are not complete yet, gathered from all workers.
 //!
-//! A slot is closed when every worker heard of lately has gone past it. Its outcomes go on arriving until it is settled;
+//! A slot is closed when every recently connected worker has gone past it. Its outcomes keep arriving until it is complete;
 //! the tests then keep its sum and it is forgotten here.
 
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub struct Slots {
     watermarks: BTreeMap<Incarnation, (Epoch, Slot, Millis)>,
     /// The last slot handed to the tests; what arrives for an earlier one that is not open any more comes too late.
     newest: Option<(Epoch, Slot)>,
-    /// Requests that started in slots which were settled already.
+    /// Requests that started in slots that were complete already.
     late: u64,
 }
 
@@ -52,7 +52,7 @@ struct Sums {
 }
 
 impl Slots {
-    /// Adds one stratum of a report. `fresh` gives the thresholds of a slot that is heard of for the first time.
+    /// Adds one stratum of a report. `fresh` gives the thresholds of a slot that is new.
     pub fn fold<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, fresh: impl FnOnce() -> Option<Tracked>) {
         let key = SlotKey { epoch: stratum.epoch, slot: stratum.slot };
         if key.slot == Slot::MERGED {
@@ -85,7 +85,7 @@ impl Slots {
     pub fn feed(&mut self, tests: &mut Sequential, now: Millis) {
         let fresh = self.watermarks.values().filter(|(_, _, at)| now.since(*at) <= POSITION_HOLDS);
         let through = fresh.map(|(epoch, slot, _)| (*epoch, *slot)).min();
-        let mut settled = Vec::new();
+        let mut complete = Vec::new();
         for (key, gathered) in &self.open {
             let place = (key.epoch, key.slot);
             let is_new = self.newest.is_none_or(|newest| place > newest);
@@ -98,11 +98,11 @@ impl Slots {
             // With no worker left to wait for, nothing more will come.
             let is_closed = through.map_or(!self.watermarks.is_empty(), |through| place < through);
             tests.observe(*key, observed, is_closed);
-            if is_closed && observed.is_settled() {
-                settled.push(*key);
+            if is_closed && observed.is_complete() {
+                complete.push(*key);
             }
         }
-        settled.iter().for_each(|key| {
+        complete.iter().for_each(|key| {
             self.open.remove(key);
         });
     }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_slot_is_forgotten_and_its_stragglers_are_counted() {
+    fn a_complete_slot_is_forgotten_and_its_stragglers_are_counted() {
         let (mut slots, mut tests) = (Slots::default(), guards().begin());
         slots.fold(&at(0, Version::Canary), &counts(5, 0, 1), || None);
         slots.fold(&at(0, Version::Primary), &counts(5, 0, 0), || None);

@@ -72,7 +72,7 @@ pub struct Closing {
 pub enum ReleaseOutcome {
     /// It is the primary.
     Promoted,
-    /// It was cut.
+    /// It was aborted.
     Aborted,
     /// A newer revision took its place.
     Superseded,

@@ -24,10 +24,10 @@ use crate::worker::tally::Counts;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Judged {
-    /// What would have cut the release first; `None`: nothing, as far as the record goes.
+    /// What would have aborted the release first; `None`: nothing, as far as the record goes.
     pub abort: Option<Abort>,
     /// Trips in the order of time; of each guard for each action the first.
-    pub trips: Vec<Trip>,
+    pub trips: Vec<GuardTrip>,
     /// How near each guard came.
     pub guards: Vec<Reached>,
     /// What a step is left after: `interval` or `certificate`.
@@ -43,7 +43,7 @@ pub struct Judged {
     pub latency_estimated: bool,
 }
 
-/// What cuts a release.
+/// What aborts a release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Abort {
@@ -60,7 +60,7 @@ pub struct Abort {
 /// A guard trips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Trip {
+pub struct GuardTrip {
     /// When.
     pub since_ms: u64,
     /// The guard that contributed most.
@@ -212,7 +212,7 @@ impl Rejudge {
         }
         let Some(verdict) = self.evidence.look(&self.plan.guards, now) else { return };
         self.reach(&verdict, now);
-        // As in a release: each does the same once, and what was cut is not cut again.
+        // As in a release: each guard acts once, and an aborted release is not aborted again.
         let is_known = |found| {
             self.judged.trips.iter().any(|it| (it.action, it.guard) == found || it.action == GuardAction::Abort)
         };
@@ -223,7 +223,7 @@ impl Rejudge {
             let (canary_requests, canary_failed) = self.seen();
             let since_ms = now.since(self.began).0;
             let message = text::guards(&verdict);
-            self.judged.trips.push(Trip { since_ms, guard, action, canary_requests, canary_failed, message });
+            self.judged.trips.push(GuardTrip { since_ms, guard, action, canary_requests, canary_failed, message });
             if action == GuardAction::Abort {
                 self.abort(Some(guard), now);
             }
@@ -306,7 +306,7 @@ fn reached(guard: &Guard, ln_needed: f64) -> Reached {
     Reached { guard: name, rule, action: guard.action, ln_e: 0.0, ln_needed, since_ms: 0 }
 }
 
-/// The same for the canary's share, which has an alpha of its own.
+/// The same for the canary's share, which has its own alpha.
 fn reached_by_share(rule: &SampleRatio) -> Reached {
     let tolerance = text::number(rule.tolerance * 100.0);
     let (guard, action) = (GuardName::SampleRatio, rule.action);

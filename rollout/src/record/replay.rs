@@ -1,6 +1,6 @@
 //! A recorded release once more: what happened, and beside it what other settings would have said of the same evidence.
 //!
-//! Requests went where history sent them. So what would have come after an earlier cut is not known, and neither is what
+//! Requests went where history sent them. So what would have come after an earlier abort is not known, and neither is what
 //! would have come after the record's end; [`Replayed`] says nothing of either.
 
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ pub struct Replayed {
     pub until_ms: u64,
     /// How the fold of the events ends; `None`: the record ends before the release does.
     pub ended: Option<Closing>,
-    /// Whether a guard cut it.
+    /// Whether a guard aborted it.
     pub aborted_by_guards: bool,
     /// How the agent that ran the release said that it ended, where this program comes to another end.
     pub ended_otherwise: Option<Closing>,

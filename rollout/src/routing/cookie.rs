@@ -1,7 +1,7 @@
 //! The cookie that the filter issues, so that users who carry no key of their own stay on one version.
 //!
 //! Its value is a random id of which only a hash is looked at; which side it means follows from the release's salt and
-//! weight. So one cookie serves both sides and every release, and whatever a client sends in it does no harm.
+//! weight. So one cookie serves both sides and every release, and nothing that a client sends in it does harm.
 
 use std::fmt;
 
@@ -172,7 +172,7 @@ impl From<IssuedCookie> for CookieSpec {
     }
 }
 
-/// A user without a key of his own: a random number, written as 16 hexadecimal digits. No secret; it opens nothing.
+/// A user without a key: a random number, written as 16 hexadecimal digits. It is no secret and grants nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CookieId(pub u64);
 

@@ -1,9 +1,9 @@
 //! A lane: the part of one service's traffic in which one of several versions is tried, for A/B/n.
 //!
-//! Each version is a canary of its own, with its own epochs, evidence, guards and releases. What keeps them from mixing is
-//! that their traffic is cut into lanes beforehand: a user (or, without a key, a request) falls into one lane by a hash
+//! Each version is a separate canary, with its own epochs, evidence, guards and releases. What keeps them from mixing is
+//! that their traffic is divided into lanes beforehand: a user (or, without a key, a request) falls into one lane by a hash
 //! that no release changes, and is split between primary and that lane's version there. So every lane is an ordinary
-//! canary with a control group of its own, whatever the others do at the same time.
+//! canary with a control group of its own, independent of what the others do at the same time.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -53,7 +53,7 @@ impl Lane {
         (0..count).filter_map(|n| Self::new(of.clone(), end(n), end(n + 1)).ok()).collect()
     }
 
-    /// Whose traffic is cut: the canary under whose name all its versions stand.
+    /// Whose traffic is divided: the canary under whose name all its versions stand.
     pub const fn of(&self) -> &CanaryId {
         &self.0.of
     }

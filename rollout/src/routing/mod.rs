@@ -12,6 +12,9 @@ pub mod cookie;
 /// The part of a service's traffic in which one of several versions is tried.
 pub mod lane;
 
+/// The limits that an entry gives to the worker's fuse.
+pub mod fuse_plan;
+
 /// What a worker needs to route: one entry for each canary, with an epoch of its own.
 pub mod table;
 

@@ -12,7 +12,7 @@ pub const HUNG: Micros = Micros(15_000_000);
 
 /// What the proxy knows when a request is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ended {
+pub struct RequestEnd {
     /// HTTP status sent to the client, if any was.
     pub status: Option<u16>,
     /// gRPC status, for responses whose content type is gRPC.
@@ -105,7 +105,7 @@ const TIMED_OUT: u64 = UPSTREAM_REQUEST_TIMEOUT | STREAM_IDLE_TIMEOUT | UPSTREAM
 const RESET: u64 = LOCAL_RESET | UPSTREAM_REMOTE_RESET | UPSTREAM_CONNECTION_TERMINATION | UPSTREAM_PROTOCOL_ERROR;
 
 /// Judges one ended request.
-pub fn classify(ended: &Ended) -> Outcome {
+pub fn classify(ended: &RequestEnd) -> Outcome {
     use FailureClass::{Grpc, Reset, Retried, Status5xx, Timeout, Unavailable};
     let flagged = |bits: u64| ended.flags & bits != 0;
     let tried = ended.attempts.is_some_and(|attempts| attempts > 0);
@@ -145,8 +145,8 @@ pub fn classify(ended: &Ended) -> Outcome {
 mod tests {
     use super::*;
 
-    fn check(edit: impl FnOnce(&mut Ended), expected: Outcome) {
-        let mut ended = Ended { status: Some(200), attempts: Some(1), limit: HUNG, ..Ended::default() };
+    fn check(edit: impl FnOnce(&mut RequestEnd), expected: Outcome) {
+        let mut ended = RequestEnd { status: Some(200), attempts: Some(1), limit: HUNG, ..RequestEnd::default() };
         edit(&mut ended);
         assert_eq!(classify(&ended), expected, "{ended:?}");
     }
@@ -185,8 +185,9 @@ mod tests {
         check(|e| (e.flags, e.status) = (CLIENT_GONE, None), Outcome::Void);
         check(|e| (e.flags, e.latency) = (CLIENT_GONE, HUNG), Outcome::Failure(FailureClass::Timeout));
         check(|e| (e.flags, e.latency, e.attempts) = (CLIENT_GONE, HUNG, None), Outcome::Void);
-        let after =
-            |latency| move |e: &mut Ended| (e.flags, e.latency, e.limit) = (CLIENT_GONE, Micros(latency), Micros(500));
+        let after = |latency| {
+            move |e: &mut RequestEnd| (e.flags, e.latency, e.limit) = (CLIENT_GONE, Micros(latency), Micros(500))
+        };
         check(after(500), Outcome::Void);
         check(after(501), Outcome::Abandoned);
     }

@@ -22,12 +22,11 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// All values of a header, in order.
-    pub fn header(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let name = name.to_owned();
+    pub fn header<'n>(self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.headers.iter().filter(move |(n, _)| *n == name.as_bytes()).map(|(_, value)| *value)
     }
 
-    /// The first value of a header, without allocation.
+    /// The first value of a header.
     pub fn first(self, name: &str) -> Option<&'a [u8]> {
         self.headers.iter().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| *value)
     }

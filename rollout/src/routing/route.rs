@@ -24,7 +24,7 @@ pub enum Placement {
     Sticky,
     /// By a match rule.
     Matched,
-    /// By nobody's draw: to the primary, because a lease or a fuse has ended the canary's share.
+    /// By no draw: to the primary, because a lease or a fuse has ended the canary's share.
     FailSafe,
     /// Not at all: a copy of a request that the primary serves. Its answer is thrown away.
     Mirrored,
@@ -55,12 +55,12 @@ pub struct Route<'a> {
     pub version: Version,
     /// How it came to it.
     pub placement: Placement,
-    /// The cookie that keeps its user there, with his id, when he has none yet.
+    /// The cookie that keeps its user there, with a new id, for a user without one.
     pub issued: Option<(&'a IssuedCookie, CookieId)>,
 }
 
 /// Which version serves a request in scope, and how it came to it. `draw` is uniform over all 64-bit values.
-pub fn route<'a>(routing: &'a Routing, request: Request<'_>, draw: u64) -> Route<'a> {
+pub fn choose_version<'a>(routing: &'a Routing, request: Request<'_>, draw: u64) -> Route<'a> {
     let placed = |version, placement| Route { version, placement, issued: None };
     let Some(split) = &routing.split else {
         return placed(Version::Primary, Placement::Drawn);
@@ -86,7 +86,7 @@ pub fn is_mirrored(split: &Split, draw: u64) -> bool {
     is_below(split.mirror, draw)
 }
 
-/// A user's place on the line from 0 to 2^64: the same for a salt and key, for ever and on every machine.
+/// A user's place on the line from 0 to 2^64: the same for a salt and key at any time and on every machine.
 pub fn sticky_hash(salt: &str, key: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(salt.as_bytes());

@@ -8,9 +8,9 @@ use crate::base::names::{CanaryId, Upstream};
 use crate::base::time::{Micros, Millis};
 pub use crate::base::weight::{WHOLE_PPM, WeightError, WeightPpm};
 use crate::routing::cookie::IssuedCookie;
+use crate::routing::fuse_plan::FusePlan;
 use crate::routing::lane::Lane;
 use crate::routing::request::MatchRule;
-use crate::worker::fuse::FusePlan;
 
 /// Most canaries one table holds; a worker's memory is bounded by it.
 pub const MAX_CANARIES: usize = 1024;
@@ -29,18 +29,23 @@ impl Epoch {
         Self((self.0 | 1).saturating_add(1))
     }
 
-    /// The next epoch for a cut: odd. A cut leaves before it is stored, so an agent that lost it in a crash could give its
-    /// epoch to something else; with epochs of their own, a worker's word tells the lost cut from what came after it.
+    /// The next epoch for an abort: odd. It leaves before it is stored, so an agent that lost it in a crash could give its
+    /// epoch to something else; with odd epochs for aborts alone, a worker's Hello tells a lost abort from what came after it.
     #[must_use]
     pub const fn next_abort(self) -> Self {
         Self(self.0.saturating_add(1) | 1)
     }
 
-    /// Whether a cut has it.
+    /// Whether an abort has it.
     pub const fn is_abort(self) -> bool {
         self.0 % 2 == 1
     }
 }
+
+/// A table's own number for a canary, given when its first entry comes and kept for as long as the table lives: what is
+/// counted and looked up for each request is found under it, without comparing names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CanaryIndex(pub u16);
 
 /// Which side of the split served a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,7 +78,7 @@ pub enum StickyKey {
     Header(String),
     /// A cookie's value.
     Cookie(String),
-    /// The value of a cookie that the filter gives to whoever has none.
+    /// The value of a cookie that the filter issues to users without one.
     IssuedCookie(IssuedCookie),
     /// The client's address as the proxy trusts it, without the port.
     ClientAddress,
@@ -128,7 +133,7 @@ pub struct Split {
     /// Share of the primary's requests that the canary gets a copy of.
     #[serde(default)]
     pub mirror: WeightPpm,
-    /// Requests that any of these fits go to the canary whatever the weight.
+    /// Requests that match any of these go to the canary, independent of the weight.
     pub rules: Vec<MatchRule>,
     /// Keeps a user on one side; without it the choice is per request.
     pub sticky: Option<StickyKey>,
@@ -138,7 +143,7 @@ pub struct Split {
     pub slot: Millis,
     /// Longer than this is slow; without it [`HUNG`](crate::routing::outcome::HUNG).
     pub latency_limit: Option<Micros>,
-    /// What a worker may cut its own share by, without asking.
+    /// The limits at which a worker stops sending to the canary by itself.
     pub fuse: Option<FusePlan>,
 }
 
@@ -180,22 +185,25 @@ pub enum Adoption {
 /// A canary in whose scope a request falls.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
+    /// Where it stands.
+    pub index: CanaryIndex,
     /// Its entry.
     pub entry: &'a Entry,
     /// The part of it that routes.
     pub routing: &'a Routing,
     /// All canaries of the host that was looked up.
-    ids: &'a [CanaryId],
+    of_host: &'a [CanaryIndex],
 }
 
 /// All entries in force, found by host and path.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    entries: BTreeMap<CanaryId, Entry>,
+    indexes: BTreeMap<CanaryId, CanaryIndex>,
+    entries: Vec<Entry>,
     /// By a host's whole name; `*` stands for any.
-    by_host: BTreeMap<Vec<u8>, Vec<CanaryId>>,
+    by_host: BTreeMap<Vec<u8>, Vec<CanaryIndex>>,
     /// Those of `*.suffix`, by the suffix alone.
-    by_suffix: BTreeMap<Vec<u8>, Vec<CanaryId>>,
+    by_suffix: BTreeMap<Vec<u8>, Vec<CanaryIndex>>,
     needs_client_address: bool,
     is_mirroring: bool,
 }
@@ -203,7 +211,7 @@ pub struct Table {
 impl Table {
     /// Takes an entry if its epoch is strictly greater, so loss, repeats and reordering are harmless.
     pub fn adopt(&mut self, entry: Entry) -> Adoption {
-        match self.entries.get(&entry.canary) {
+        match self.get(&entry.canary) {
             Some(held) if entry.epoch <= held.epoch => return Adoption::Stale,
             None if self.entries.len() >= MAX_CANARIES => return Adoption::Full,
             _ => {}
@@ -212,20 +220,36 @@ impl Table {
         Adoption::Adopted
     }
 
-    /// Puts an entry in place whatever its epoch; for static configuration only.
+    /// Puts an entry in place without comparing epochs; for static configuration only.
     pub fn put(&mut self, entry: Entry) {
-        self.entries.insert(entry.canary.clone(), entry);
-        self.index();
+        // The door bounds what is put and `adopt` what is adopted, so the numbers cannot run out.
+        let next = CanaryIndex(u16::try_from(self.entries.len()).unwrap_or(u16::MAX));
+        let index = *self.indexes.entry(entry.canary.clone()).or_insert(next);
+        match self.entries.get_mut(usize::from(index.0)) {
+            Some(held) => *held = entry,
+            None => self.entries.push(entry),
+        }
+        self.index_scopes();
     }
 
     /// The entry in force for a canary.
     pub fn get(&self, canary: &CanaryId) -> Option<&Entry> {
-        self.entries.get(canary)
+        self.at(self.index_of(canary)?)
     }
 
-    /// All entries, by canary.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+    /// The entry under an index.
+    pub fn at(&self, index: CanaryIndex) -> Option<&Entry> {
+        self.entries.get(usize::from(index.0))
+    }
+
+    /// The index of a canary that has, or had, an entry.
+    pub fn index_of(&self, canary: &CanaryId) -> Option<CanaryIndex> {
+        self.indexes.get(canary).copied()
+    }
+
+    /// All entries with their indexes, by canary.
+    pub fn entries(&self) -> impl Iterator<Item = (CanaryIndex, &Entry)> {
+        self.indexes.values().filter_map(|index| Some((*index, self.at(*index)?)))
     }
 
     /// The canary in whose scope a request falls: the most exact host, then the longest path prefix; of several in lanes
@@ -239,11 +263,11 @@ impl Table {
             .or_else(|| self.narrowest(self.by_host.get(b"*".as_slice()), path))
     }
 
-    fn narrowest<'a>(&'a self, ids: Option<&'a Vec<CanaryId>>, path: &[u8]) -> Option<Found<'a>> {
-        let ids = ids?;
-        let fitting = ids.iter().filter_map(|id| self.entries.get(id)).filter_map(|entry| {
-            let routing = entry.routing.as_ref()?;
-            path.starts_with(routing.scope.path_prefix.as_bytes()).then_some(Found { entry, routing, ids })
+    fn narrowest<'a>(&'a self, of_host: Option<&'a Vec<CanaryIndex>>, path: &[u8]) -> Option<Found<'a>> {
+        let of_host = of_host?;
+        let fitting = self.routing_of(of_host).filter_map(|(index, entry, routing)| {
+            let is_prefix = path.starts_with(routing.scope.path_prefix.as_bytes());
+            is_prefix.then_some(Found { index, entry, routing, of_host })
         });
         // Lanes before a canary without: a proxy's own table may still name the service as a whole.
         fitting
@@ -251,15 +275,23 @@ impl Table {
     }
 
     /// All versions that share a found one's traffic, itself among them.
-    pub fn beside<'a>(&'a self, found: &Found<'a>) -> impl Iterator<Item = (&'a Entry, &'a Routing)> + use<'a> {
-        let Found { routing: Routing { scope, .. }, ids, .. } = *found;
+    pub fn beside<'a>(
+        &'a self,
+        found: &Found<'a>,
+    ) -> impl Iterator<Item = (CanaryIndex, &'a Entry, &'a Routing)> + use<'a> {
+        let Found { routing: Routing { scope, .. }, of_host, .. } = *found;
         let service = scope.lane.as_ref().map(Lane::of);
-        ids.iter().filter_map(|id| self.entries.get(id)).filter_map(move |entry| {
-            let routing = entry.routing.as_ref()?;
-            let is_beside =
-                routing.scope.lane.as_ref().map(Lane::of) == service && routing.scope.path_prefix == scope.path_prefix;
-            is_beside.then_some((entry, routing))
+        self.routing_of(of_host).filter(move |(_, _, routing)| {
+            routing.scope.lane.as_ref().map(Lane::of) == service && routing.scope.path_prefix == scope.path_prefix
         })
+    }
+
+    fn routing_of<'a>(
+        &'a self,
+        indexes: &'a [CanaryIndex],
+    ) -> impl Iterator<Item = (CanaryIndex, &'a Entry, &'a Routing)> + use<'a> {
+        let entries = indexes.iter().filter_map(|index| Some((*index, self.at(*index)?)));
+        entries.filter_map(|(index, entry)| Some((index, entry, entry.routing.as_ref()?)))
     }
 
     /// Whether any split in force is sticky by the client's address; only then need a shell ask for it.
@@ -267,30 +299,32 @@ impl Table {
         self.needs_client_address
     }
 
-    /// Whether any split in force copies requests; only then need anybody look for copies.
+    /// Whether any split in force copies requests; only then must a shell look for copies.
     pub const fn is_mirroring(&self) -> bool {
         self.is_mirroring
     }
 
     /// Whose copies an upstream gets. Of several canaries with one upstream the first has them all.
-    pub fn mirrored_to(&self, upstream: &Upstream) -> Option<(&Entry, &Split)> {
-        let splits = self.entries.values().filter_map(|entry| Some((entry, entry.routing.as_ref()?.split.as_ref()?)));
-        splits.into_iter().find(|(_, split)| split.mirror > WeightPpm::ZERO && split.canary == *upstream)
+    pub fn mirrored_to(&self, upstream: &Upstream) -> Option<(CanaryIndex, &Entry, &Split)> {
+        let splits =
+            self.entries().filter_map(|(index, entry)| Some((index, entry, entry.routing.as_ref()?.split.as_ref()?)));
+        splits.into_iter().find(|(_, _, split)| split.mirror > WeightPpm::ZERO && split.canary == *upstream)
     }
 
-    fn index(&mut self) {
-        let splits = || self.entries.values().filter_map(|entry| entry.routing.as_ref()?.split.as_ref());
+    fn index_scopes(&mut self) {
+        let splits = || self.entries.iter().filter_map(|entry| entry.routing.as_ref()?.split.as_ref());
         self.needs_client_address = splits().any(|split| split.sticky == Some(StickyKey::ClientAddress));
         self.is_mirroring = splits().any(|split| split.mirror > WeightPpm::ZERO);
         self.by_host.clear();
         self.by_suffix.clear();
-        for entry in self.entries.values() {
+        for index in self.indexes.values() {
+            let Some(entry) = self.entries.get(usize::from(index.0)) else { continue };
             for host in entry.routing.iter().flat_map(|routing| &routing.scope.hosts) {
-                let (index, key) = match host.strip_prefix("*.") {
+                let (scopes, key) = match host.strip_prefix("*.") {
                     Some(suffix) => (&mut self.by_suffix, suffix),
                     None => (&mut self.by_host, host.as_str()),
                 };
-                index.entry(key.into()).or_default().push(entry.canary.clone());
+                scopes.entry(key.into()).or_default().push(*index);
             }
         }
     }

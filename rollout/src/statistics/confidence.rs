@@ -1,4 +1,4 @@
-//! Bounds that hold at every moment at once, for display and for explaining a decision.
+//! Anytime-valid bounds, for display and for explaining a decision.
 
 use crate::statistics::mixture::{G8, PerAlternative, SRM_GRID, ln_sum_exp};
 
@@ -6,7 +6,7 @@ use crate::statistics::mixture::{G8, PerAlternative, SRM_GRID, ln_sum_exp};
 const STEPS: u32 = 200;
 
 /// Guard-consistent one-sided bounds on a rate: the lower is above a limit exactly when the guard on that limit rejects,
-/// the upper below it exactly when certification succeeds. Each holds at `alpha` for ever.
+/// the upper below it exactly when certification succeeds. Each is anytime-valid at `alpha`.
 pub fn guard_bounds(events: u64, trials: u64, alpha: f64) -> (f64, f64) {
     let needed = -libm::log(alpha);
     let (events, trials) = (events as f64, trials as f64);

@@ -3,7 +3,7 @@
 //! A stream of trials, each with (given the past) event probability at most `theta0` under the null hypothesis. Component
 //! j multiplies its wealth by (1 + (R_j - 1) x) / (1 + (R_j - 1) theta0) for a trial x in {0, 1}, whose mean is at most 1
 //! under the null; so each component, and their mixture, is a supermartingale from 1, and it exceeds 1/alpha ever with
-//! probability alpha at most (Ville). It depends on counts only: one may look after every batch, for ever, in any order.
+//! probability alpha at most (Ville). It depends on counts only: one may look after every batch, any number of times, in any order.
 
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +92,7 @@ const RESTART_AT: f64 = -1.0;
 pub const STAKED_AT_START: f64 = 0.75;
 
 /// A test with paid restarts: as quick against a version that turns bad after an hour as against one bad from the start,
-/// with one bound on false alarms for ever. An e-detector whose start weights sum to one.
+/// with one bound on false alarms at any time (anytime-valid). An e-detector whose start weights sum to one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wealth {
     /// ln wealth since the start.

@@ -6,7 +6,7 @@ use crate::base::names::{CanaryId, Upstream};
 use crate::base::time::{Micros, Millis};
 use crate::routing::outcome::Outcome;
 use crate::routing::route::Placement;
-use crate::routing::table::{Entry, Version};
+use crate::routing::table::{CanaryIndex, Entry, Version};
 use crate::worker::messages::{Incarnation, ToAgent};
 use crate::worker::tally::Stratum;
 
@@ -54,7 +54,7 @@ pub enum HeaderEdit {
     Leave,
     /// Take the client's copy away.
     Remove,
-    /// Set it, replacing whatever the client sent.
+    /// Set it, replacing the client's copy.
     Set(Upstream),
 }
 
@@ -68,7 +68,7 @@ pub struct Decision {
     /// The value of a `set-cookie` that the answer must get.
     pub set_cookie: Option<String>,
     /// Where the request is counted, and the latency above which it is slow.
-    pub(crate) counted: Option<(Stratum<u16>, Micros)>,
+    pub(crate) counted: Option<(Stratum<CanaryIndex>, Micros)>,
 }
 
 impl Decision {
@@ -95,7 +95,7 @@ pub enum WorkerAction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finished {
     /// The worker's number for the canary; [`Worker::canary`] names it.
-    pub canary: u16,
+    pub canary: CanaryIndex,
     /// Which side served it.
     pub version: Version,
     /// Whether it was a copy.

@@ -13,7 +13,7 @@ pub const SILENCE: Millis = Millis(10_000);
 
 /// Where the stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
+pub enum Connection {
     /// No agent is configured.
     Unwanted,
     /// No stream; the next try is due at `retry_at`.
@@ -32,12 +32,12 @@ pub enum Link {
     },
     /// Welcomed.
     Up {
-        /// When the agent was last heard.
-        heard_at: Millis,
+        /// When the agent last sent something.
+        last_message_at: Millis,
     },
 }
 
-impl Link {
+impl Connection {
     /// Not yet tried: due at once.
     pub const fn new(wanted: bool) -> Self {
         if wanted { Self::Down { retry_at: Millis(0), failures: 0 } } else { Self::Unwanted }
@@ -58,22 +58,22 @@ impl Link {
     pub fn is_silent(&self, now: Millis) -> bool {
         match *self {
             Self::Opening { since, .. } => now.since(since) >= SILENCE,
-            Self::Up { heard_at } => now.since(heard_at) >= SILENCE,
+            Self::Up { last_message_at } => now.since(last_message_at) >= SILENCE,
             Self::Unwanted | Self::Down { .. } => false,
         }
     }
 
     /// The agent said something on a welcomed stream.
-    pub const fn heard(&mut self, now: Millis) {
-        if let Self::Up { heard_at } = self {
-            *heard_at = now;
+    pub const fn on_message(&mut self, now: Millis) {
+        if let Self::Up { last_message_at } = self {
+            *last_message_at = now;
         }
     }
 
     /// The agent welcomed the stream.
     pub const fn welcomed(&mut self, now: Millis) {
         if matches!(self, Self::Opening { .. }) {
-            *self = Self::Up { heard_at: now };
+            *self = Self::Up { last_message_at: now };
         }
     }
 
@@ -104,16 +104,16 @@ mod tests {
     proptest! {
         #[test]
         fn waits_grow_stay_bounded_and_are_spread(draws in prop::collection::vec(any::<u64>(), 1..40)) {
-            let mut link = Link::new(true);
+            let mut connection = Connection::new(true);
             let mut now = Millis(0);
             for (failures, draw) in (1u32..).zip(draws) {
-                prop_assert!(link.open_if_due(now));
-                link.lost(now, draw);
-                let Link::Down { retry_at, .. } = link else { unreachable!() };
+                prop_assert!(connection.open_if_due(now));
+                connection.lost(now, draw);
+                let Connection::Down { retry_at, .. } = connection else { unreachable!() };
                 let full = (200u64 << (failures - 1).min(16)).min(5000);
                 let wait = retry_at.since(now).0;
                 prop_assert!(wait >= full / 2 && wait <= full, "{wait} of {full}");
-                prop_assert!(!link.open_if_due(Millis(retry_at.0 - 1)));
+                prop_assert!(!connection.open_if_due(Millis(retry_at.0 - 1)));
                 now = retry_at;
             }
         }
@@ -121,15 +121,15 @@ mod tests {
 
     #[test]
     fn silence_is_noticed_before_and_after_the_welcome() {
-        let mut link = Link::new(true);
-        assert!(link.open_if_due(Millis(0)) && !link.open_if_due(Millis(0)));
-        assert!(!link.is_silent(Millis(9_999)) && link.is_silent(SILENCE));
-        link.welcomed(Millis(10));
-        link.heard(Millis(20));
-        assert!(!link.is_silent(Millis(10_019)) && link.is_silent(Millis(10_020)));
-        let mut unwanted = Link::new(false);
+        let mut connection = Connection::new(true);
+        assert!(connection.open_if_due(Millis(0)) && !connection.open_if_due(Millis(0)));
+        assert!(!connection.is_silent(Millis(9_999)) && connection.is_silent(SILENCE));
+        connection.welcomed(Millis(10));
+        connection.on_message(Millis(20));
+        assert!(!connection.is_silent(Millis(10_019)) && connection.is_silent(Millis(10_020)));
+        let mut unwanted = Connection::new(false);
         assert!(!unwanted.open_if_due(Millis(5)));
         unwanted.lost(Millis(5), 0);
-        assert_eq!(unwanted, Link::Unwanted);
+        assert_eq!(unwanted, Connection::Unwanted);
     }
 }

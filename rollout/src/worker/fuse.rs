@@ -1,10 +1,10 @@
-//! The fuse's arithmetic: when one worker alone, without asking anybody, may say that a canary is plainly broken.
+//! The fuse's arithmetic: when one worker alone, without asking the agent, may say that a canary is plainly broken.
 //!
 //! G8 against a fixed boundary, with paid restarts, as integers: in run r = 0, 1, 2, … the k-th event trips the fuse when
-//! it comes within so many requests, and a run is stale, so that a new one begins, when so many more went by that the
-//! evidence fell by half a nat. Whoever counts only adds and compares; a limit is computed when it is needed first.
+//! it comes within a given number of requests, and a run is stale, so that a new one begins, when enough more passed that the
+//! evidence fell by half a nat. Counting is additions and comparisons; a limit is computed when it is first needed.
 //!
-//! Why a false trip has probability alpha at most, for ever: run 0 has 3/4 of alpha, each of the 2^b runs from number 2^b
+//! Why a false trip has probability alpha at most, at any time: run 0 has 3/4 of alpha, each of the 2^b runs from number 2^b
 //! on has 1/4 · 1/((b+1)(b+2)) / 2^b of it, and these shares sum to one (the guards' stakes are 1/r and need an end; these
 //! do not, and stay the same for half of all runs so far, which is what a table wants). A run begins at a moment chosen
 //! by the past alone and counts only requests that start after it; within it, the evidence of any first n requests with
@@ -13,88 +13,16 @@
 //! at the youngest request known to be an event. Without that, requests which hang would hide each other.
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+pub use crate::routing::fuse_plan::{FusePlan, MAX_CLUSTER, Ppb, PpbError};
 use crate::statistics::mixture::{G8, STAKED_AT_START};
 
-/// The whole, in parts per billion.
-const WHOLE_PPB: u32 = 1_000_000_000;
 /// Most clusters of events in a run; one that has neither tripped nor gone stale by then gives way to the next.
 const MAX_CLUSTERS: u64 = 64;
-/// Greatest [`FusePlan::max_cluster`].
-pub const MAX_CLUSTER: u32 = 1_000;
 /// A run is stale once its evidence has fallen so far, in nats. At one nat a run of good requests is up to 36 long against
-/// a limit of 1 %, and a total failure at its end needs up to 11 answers; at a quarter runs are so short and so many that
+/// a limit of 1 %, and a total failure at its end needs up to 11 answers; at a quarter runs are short, and there are many, so that
 /// faults of 5 % take a fifth longer.
 const STALE_AT: f64 = -0.5;
-
-/// A probability in parts per billion, neither 0 nor 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "u32", into = "u32")]
-pub struct Ppb(u32);
-
-/// A probability that is 0, 1 or no probability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{0} ppb is outside 1 to 999999999")]
-pub struct PpbError(pub u32);
-
-impl Ppb {
-    /// Checks the range.
-    ///
-    /// # Errors
-    /// At 0, and from 1,000,000,000.
-    pub const fn new(ppb: u32) -> Result<Self, PpbError> {
-        if ppb == 0 || ppb >= WHOLE_PPB { Err(PpbError(ppb)) } else { Ok(Self(ppb)) }
-    }
-
-    /// The nearest to a probability; what lies outside is taken as the nearest end of the range.
-    pub fn nearest(probability: f64) -> Self {
-        Self(((probability * f64::from(WHOLE_PPB)).round() as u32).clamp(1, WHOLE_PPB - 1))
-    }
-
-    /// Parts per billion.
-    pub const fn ppb(self) -> u32 {
-        self.0
-    }
-
-    /// As a number from 0 to 1.
-    pub fn probability(self) -> f64 {
-        f64::from(self.0) / f64::from(WHOLE_PPB)
-    }
-}
-
-impl TryFrom<u32> for Ppb {
-    type Error = PpbError;
-    fn try_from(ppb: u32) -> Result<Self, PpbError> {
-        Self::new(ppb)
-    }
-}
-
-impl From<Ppb> for u32 {
-    fn from(ppb: Ppb) -> Self {
-        ppb.0
-    }
-}
-
-/// What a fuse holds against a canary. With both limits, each has half of alpha.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FusePlan {
-    /// Greatest good share of requests that fail.
-    pub failed: Option<Ppb>,
-    /// Greatest good share of requests that fail or take longer than the entry's latency limit.
-    pub slow: Option<Ppb>,
-    /// Bound on the probability that one worker's fuse ever trips in a release of a canary that keeps the limits.
-    pub alpha: Ppb,
-    /// Most events that are one cause, 1 to [`MAX_CLUSTER`]: all counts are divided by it.
-    pub max_cluster: u32,
-}
-
-impl FusePlan {
-    fn limits(&self) -> [Option<Ppb>; 2] {
-        [self.failed, self.slow]
-    }
-}
 
 /// Which of a fuse's two tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,12 +49,12 @@ impl FuseTest {
 
 /// What tripped a fuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blown {
+pub struct FuseTrip {
     /// Which test.
     pub test: FuseTest,
     /// Requests of its run that speak against the canary…
     pub events: u64,
-    /// …among so many.
+    /// …among this many.
     pub trials: u64,
 }
 
@@ -136,20 +64,20 @@ pub struct Fuse {
     tests: [Option<Running>; 2],
     /// Requests of the canary begun so far; each one's number among them is its ordinal. Goes on over all runs.
     begun: u64,
-    blown: Option<Blown>,
+    tripped: Option<FuseTrip>,
 }
 
 impl Fuse {
     /// A fuse that has seen nothing; ordinals go on from `begun`.
     pub fn new(plan: &FusePlan, begun: u64) -> Self {
-        Self { tests: Running::of(plan, begun, [0; 2]), begun, blown: None }
+        Self { tests: Running::of(plan, begun, [0; 2]), begun, tripped: None }
     }
 
     /// A later entry of the same release: whole again, with a new run, paid from the same alpha.
     pub fn rearm(&mut self, plan: &FusePlan) {
         let runs = [0, 1].map(|n| self.tests.get(n).and_then(Option::as_ref).map_or(0, |test| test.run + 1));
         self.tests = Running::of(plan, self.begun, runs);
-        self.blown = None;
+        self.tripped = None;
     }
 
     /// Requests begun so far.
@@ -157,27 +85,27 @@ impl Fuse {
         self.begun
     }
 
-    /// A request begins; returns its ordinal. `settled` is a number below which every ordinal's slowness is known.
+    /// A request begins; returns its ordinal. `known` is a number below which every ordinal's slowness is known.
     /// A run that has gone stale by then ends before the request.
-    pub fn start(&mut self, settled: u64) -> u64 {
+    pub fn start(&mut self, known: u64) -> u64 {
         let ordinal = self.begun;
         for test in self.tests.iter_mut().flatten() {
-            test.refresh(settled, ordinal);
+            test.refresh(known, ordinal);
         }
         self.begun += 1;
         ordinal
     }
 
     /// A request turned out to be an event. Each one counts once for each test: the caller sees to that.
-    pub fn event(&mut self, which: FuseTest, ordinal: u64) -> Option<Blown> {
+    pub fn event(&mut self, which: FuseTest, ordinal: u64) -> Option<FuseTrip> {
         let begun = self.begun;
         let test = self.tests.get_mut(which as usize)?.as_mut().filter(|test| ordinal >= test.first)?;
         let trials = test.event(ordinal, begun)?;
-        if self.blown.is_some() {
+        if self.tripped.is_some() {
             return None;
         }
-        self.blown = Some(Blown { test: which, events: test.events, trials });
-        self.blown
+        self.tripped = Some(FuseTrip { test: which, events: test.events, trials });
+        self.tripped
     }
 
     /// A request turned out to be no trial.
@@ -190,8 +118,8 @@ impl Fuse {
     }
 
     /// What tripped it, until it is armed again.
-    pub const fn blown(&self) -> Option<Blown> {
-        self.blown
+    pub const fn tripped(&self) -> Option<FuseTrip> {
+        self.tripped
     }
 }
 
@@ -239,8 +167,8 @@ impl Running {
     }
 
     /// Begins a new run at `next` if this one is stale.
-    fn refresh(&mut self, settled: u64, next: u64) {
-        let seen = settled.min(next).saturating_sub(self.first).saturating_sub(self.voids);
+    fn refresh(&mut self, known: u64, next: u64) {
+        let seen = known.min(next).saturating_sub(self.first).saturating_sub(self.voids);
         let is_over = self.events >= MAX_CLUSTERS * u64::from(self.max_cluster);
         if !is_over && seen <= self.stale_after(self.events) {
             return;

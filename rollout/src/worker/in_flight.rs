@@ -1,13 +1,14 @@
 //! route -> outcome: one request between its start and its end, as the worker remembers it.
 
 use crate::base::time::Micros;
-use crate::routing::outcome::{Ended, Outcome, classify};
+use crate::routing::outcome::{Outcome, RequestEnd, classify};
+use crate::routing::table::CanaryIndex;
 use crate::worker::tally::Stratum;
 
-/// A request that was counted as started and has not ended. Lost tickets stay pending: they are evidence too.
+/// A request that was counted as started and has not ended. Lost requests stay pending: they are evidence too.
 #[derive(Clone, Debug)]
 pub struct InFlight {
-    stratum: Stratum<u16>,
+    stratum: Stratum<CanaryIndex>,
     started: Micros,
     limit: Micros,
     serial: u64,
@@ -22,7 +23,7 @@ pub struct InFlight {
 impl InFlight {
     /// A request that starts now.
     pub(crate) const fn new(
-        stratum: Stratum<u16>,
+        stratum: Stratum<CanaryIndex>,
         started: Micros,
         limit: Micros,
         [serial, ordinal]: [u64; 2],
@@ -41,7 +42,7 @@ impl InFlight {
     }
 
     /// Where it is counted.
-    pub(crate) const fn stratum(&self) -> Stratum<u16> {
+    pub(crate) const fn stratum(&self) -> Stratum<CanaryIndex> {
         self.stratum
     }
 
@@ -93,12 +94,18 @@ impl InFlight {
         }
     }
 
-    /// The request is over: its outcome and latency. `flags` and `attempts` as in [`Ended`].
+    /// The request is over: its outcome and latency. `flags` and `attempts` as in [`RequestEnd`].
     /// The third is whether it was slow.
     pub(crate) fn end(&self, flags: u64, attempts: Option<u64>, now: Micros) -> (Outcome, Micros, bool) {
         let latency = self.stream_answered.map_or(now, |(at, _)| at).since(self.started);
-        let ended =
-            Ended { status: self.status, grpc_status: self.grpc_status, flags, attempts, latency, limit: self.limit };
+        let ended = RequestEnd {
+            status: self.status,
+            grpc_status: self.grpc_status,
+            flags,
+            attempts,
+            latency,
+            limit: self.limit,
+        };
         let outcome = classify(&ended);
         let is_slow = match outcome {
             Outcome::Failure(_) | Outcome::Abandoned => true,
@@ -126,13 +133,13 @@ mod tests {
 
     fn check(headers: &[(&[u8], &[u8])], trailers: &[(&[u8], &[u8])], expected: (Outcome, u64)) {
         let (version, placement) = (Version::Canary, Placement::Drawn);
-        let stratum = Stratum { canary: 0, epoch: Epoch(1), version, placement, slot: Slot(0) };
-        let mut ticket = InFlight::new(stratum, Micros(1000), Micros(4000), [0, 0]);
-        if ticket.response_headers(headers) {
-            ticket.stream_answered(Micros(1500), false);
+        let stratum = Stratum { canary: CanaryIndex(0), epoch: Epoch(1), version, placement, slot: Slot(0) };
+        let mut request = InFlight::new(stratum, Micros(1000), Micros(4000), [0, 0]);
+        if request.response_headers(headers) {
+            request.stream_answered(Micros(1500), false);
         }
-        ticket.response_trailers(trailers);
-        let (outcome, latency, is_slow) = ticket.end(0, Some(1), Micros(9000));
+        request.response_trailers(trailers);
+        let (outcome, latency, is_slow) = request.end(0, Some(1), Micros(9000));
         assert_eq!((outcome, latency.0), expected);
         assert_eq!(is_slow, latency.0 > 4000 || outcome != Outcome::Success, "a failure is slow, however fast it came");
     }

@@ -1,13 +1,9 @@
-//! tally -> report: the messages between worker and agent, and the courier that loses and repeats none.
-//!
-//! Reports are numbered deltas of one worker incarnation. One is in flight at a time and is sent again, unchanged, until
-//! it is acknowledged; meanwhile counts merge in the tally. So memory stays bounded and `fold` may be idempotent.
+//! The messages between worker and agent, as domain types; `proto` has their form on the wire.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::base::names::{CanaryId, Upstream};
-use crate::base::time::Millis;
 use crate::routing::table::{Entry, Epoch};
 use crate::worker::fuse::FuseTest;
 use crate::worker::tally::{Counts, Slot, Stratum};
@@ -118,7 +114,7 @@ pub struct Trip {
     pub test: FuseTest,
     /// Requests that spoke against the canary…
     pub events: u64,
-    /// …among so many.
+    /// …among this many.
     pub trials: u64,
 }
 
@@ -159,60 +155,6 @@ pub enum ToWorker {
     Beat,
 }
 
-/// A report without its number.
-#[derive(Clone, Debug, Default)]
-pub struct Delta {
-    /// See [`Report::strata`].
-    pub strata: Vec<(Stratum<CanaryId>, Counts)>,
-    /// See [`Report::watermarks`].
-    pub watermarks: Vec<Watermark>,
-    /// See [`Report::trips`].
-    pub trips: Vec<Trip>,
-}
-
-/// Numbers reports and holds the one in flight.
-#[derive(Clone, Debug, Default)]
-pub struct ReportSender {
-    last_number: u64,
-    in_flight: Option<Report>,
-    sent_at: Millis,
-}
-
-impl ReportSender {
-    /// The report in flight, to be sent again on a new stream.
-    pub fn again(&mut self, now: Millis) -> Option<Report> {
-        self.sent_at = now;
-        self.in_flight.clone()
-    }
-
-    /// Whether a new report may be cut.
-    pub const fn is_free(&self) -> bool {
-        self.in_flight.is_none()
-    }
-
-    /// How long the report in flight has been waiting for its ack; `None` when none is.
-    pub fn waiting(&self, now: Millis) -> Option<Millis> {
-        self.in_flight.as_ref().map(|_| now.since(self.sent_at))
-    }
-
-    /// Numbers a delta and keeps it until it is acknowledged.
-    pub fn next(&mut self, delta: Delta, now: Millis) -> Report {
-        self.last_number = self.last_number.saturating_add(1);
-        self.sent_at = now;
-        let Delta { strata, watermarks, trips } = delta;
-        let report = Report { number: self.last_number, strata, watermarks, trips };
-        self.in_flight = Some(report.clone());
-        report
-    }
-
-    /// The agent has stored a report.
-    pub fn acked(&mut self, number: u64) {
-        if self.in_flight.as_ref().is_some_and(|report| report.number == number) {
-            self.in_flight = None;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,18 +173,5 @@ mod tests {
             let refusal = ours.agree(theirs).unwrap_err().to_string();
             assert!(refusal.contains(&format!("protocol {theirs}")) && refusal.contains("1.3"), "{refusal}");
         }
-    }
-
-    #[test]
-    fn a_report_is_kept_until_its_own_ack() {
-        let mut sender = ReportSender::default();
-        let first = sender.next(Delta::default(), Millis(5));
-        assert!(!sender.is_free());
-        sender.acked(7);
-        assert_eq!(sender.again(Millis(9)), Some(first.clone()));
-        assert_eq!(sender.waiting(Millis(10)), Some(Millis(1)));
-        sender.acked(first.number);
-        assert!(sender.is_free());
-        assert_eq!(sender.next(Delta::default(), Millis(11)).number, 2);
     }
 }

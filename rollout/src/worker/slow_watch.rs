@@ -1,8 +1,9 @@
-//! A request is slow as soon as its age passes the limit, not when it ends: a hang would else be invisible.
+//! A request is slow as soon as its age passes the limit, not when it ends: otherwise a hang would be invisible.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::time::Micros;
+use crate::routing::table::CanaryIndex;
 use crate::worker::tally::Stratum;
 
 /// Most open requests watched per canary; the age of further ones is seen only when they end.
@@ -11,7 +12,7 @@ const MAX_WATCHED: usize = 1 << 16;
 /// The open requests of one worker, by canary, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct SlowWatch {
-    canaries: BTreeMap<u16, Open>,
+    canaries: BTreeMap<CanaryIndex, Open>,
 }
 
 /// One canary's open requests. All have one limit at a time, so the oldest is the first to pass it.
@@ -25,7 +26,7 @@ struct Open {
 
 #[derive(Clone, Copy, Debug)]
 struct Watched {
-    stratum: Stratum<u16>,
+    stratum: Stratum<CanaryIndex>,
     /// How many requests of the canary proper began before it; a canary request's own ordinal.
     ordinal: u64,
     deadline: Micros,
@@ -33,7 +34,7 @@ struct Watched {
 
 impl SlowWatch {
     /// A request begins; it will be slow at `deadline`. `ordinal` is for the fuse. Returns the number under which it ends.
-    pub(crate) fn start(&mut self, stratum: Stratum<u16>, ordinal: u64, deadline: Micros) -> u64 {
+    pub(crate) fn start(&mut self, stratum: Stratum<CanaryIndex>, ordinal: u64, deadline: Micros) -> u64 {
         let open = self.canaries.entry(stratum.canary).or_default();
         if open.requests.len() >= MAX_WATCHED {
             // Its end finds no entry under this number and then counts by its latency.
@@ -44,7 +45,7 @@ impl SlowWatch {
     }
 
     /// A request ends; returns whether its age has been counted as slow.
-    pub(crate) fn end(&mut self, canary: u16, serial: u64) -> bool {
+    pub(crate) fn end(&mut self, canary: CanaryIndex, serial: u64) -> bool {
         let Some(open) = self.canaries.get_mut(&canary) else { return false };
         if serial < open.first {
             return true;
@@ -58,13 +59,13 @@ impl SlowWatch {
     }
 
     /// The ordinal of the oldest request that may yet turn out slow.
-    pub(crate) fn oldest(&self, canary: u16) -> Option<u64> {
+    pub(crate) fn oldest(&self, canary: CanaryIndex) -> Option<u64> {
         let first = self.canaries.get(&canary)?.requests.front()?;
         first.map(|watched| watched.ordinal)
     }
 
     /// The requests whose deadline has passed since the last look, with their ordinals.
-    pub(crate) fn passed(&mut self, now: Micros) -> Vec<(Stratum<u16>, u64)> {
+    pub(crate) fn passed(&mut self, now: Micros) -> Vec<(Stratum<CanaryIndex>, u64)> {
         let mut passed = Vec::new();
         for open in self.canaries.values_mut() {
             while let Some(Some(watched)) = open.requests.front()
@@ -98,9 +99,9 @@ mod tests {
     use crate::routing::table::{Epoch, Version};
     use crate::worker::tally::Slot;
 
-    fn stratum(slot: u32) -> Stratum<u16> {
+    fn stratum(slot: u32) -> Stratum<CanaryIndex> {
         let (version, placement) = (Version::Canary, Placement::Drawn);
-        Stratum { canary: 3, epoch: Epoch(1), version, placement, slot: Slot(slot) }
+        Stratum { canary: CanaryIndex(3), epoch: Epoch(1), version, placement, slot: Slot(slot) }
     }
 
     proptest! {
@@ -115,12 +116,12 @@ mod tests {
                 }
                 by_age += slow_watch.passed(Micros(now)).len();
                 for (serial, _) in serials.extract_if(.., |(_, end)| *end <= now) {
-                    slow_watch.end(3, serial);
+                    slow_watch.end(CanaryIndex(3), serial);
                 }
             }
             let slow = lives.iter().filter(|life| **life > 100).count();
             prop_assert_eq!(by_age, slow);
-            prop_assert!(slow_watch.canaries[&3].requests.is_empty(), "nothing is kept of what has ended");
+            prop_assert!(slow_watch.canaries[&CanaryIndex(3)].requests.is_empty(), "nothing is kept of what has ended");
         }
     }
 
@@ -128,11 +129,14 @@ mod tests {
     fn an_end_after_the_deadline_says_that_it_was_counted() {
         let mut slow_watch = SlowWatch::default();
         let (slow, fast) = (slow_watch.start(stratum(0), 7, Micros(10)), slow_watch.start(stratum(1), 8, Micros(20)));
-        assert_eq!((slow_watch.passed(Micros(10)), slow_watch.oldest(3)), (vec![], Some(7)));
-        assert_eq!((slow_watch.passed(Micros(11)), slow_watch.oldest(3)), (vec![(stratum(0), 7)], Some(8)));
-        assert!(slow_watch.end(3, slow));
-        assert!(!slow_watch.end(3, fast));
-        assert!(!slow_watch.end(9, 0), "an unknown canary has counted nothing");
+        assert_eq!((slow_watch.passed(Micros(10)), slow_watch.oldest(CanaryIndex(3))), (vec![], Some(7)));
+        assert_eq!(
+            (slow_watch.passed(Micros(11)), slow_watch.oldest(CanaryIndex(3))),
+            (vec![(stratum(0), 7)], Some(8))
+        );
+        assert!(slow_watch.end(CanaryIndex(3), slow));
+        assert!(!slow_watch.end(CanaryIndex(3), fast));
+        assert!(!slow_watch.end(CanaryIndex(9), 0), "an unknown canary has counted nothing");
     }
 
     #[test]
@@ -142,6 +146,6 @@ mod tests {
             assert_ne!(slow_watch.start(stratum(0), 0, Micros(1)), u64::MAX);
         }
         assert_eq!(slow_watch.start(stratum(0), 0, Micros(1)), u64::MAX);
-        assert!(!slow_watch.end(3, u64::MAX));
+        assert!(!slow_watch.end(CanaryIndex(3), u64::MAX));
     }
 }

@@ -36,7 +36,7 @@ fn by_user(weight_ppm: u32, user: &[u8], draw: u64) -> (Version, Placement) {
 }
 
 fn placed(routing: &Routing, headers: &[(&[u8], &[u8])], draw: u64) -> (Version, Placement) {
-    let Route { version, placement, issued } = route(routing, Request { headers, client_address: None }, draw);
+    let Route { version, placement, issued } = choose_version(routing, Request { headers, client_address: None }, draw);
     assert_eq!(issued, None);
     (version, placement)
 }
@@ -69,7 +69,7 @@ fn with_cookie(weight_ppm: u32, cookie: &[u8], draw: u64) -> (Version, Placement
 fn a_cookie_is_issued_to_whoever_the_split_places_without_one() {
     let request = |headers| Request { headers, client_address: None };
     let split = issuing(WHOLE_PPM / 2);
-    let issued = |routing: &Routing, headers| route(routing, request(headers), 7).issued.map(|(_, id)| id);
+    let issued = |routing: &Routing, headers| choose_version(routing, request(headers), 7).issued.map(|(_, id)| id);
     assert_eq!(issued(&split, &[]), Some(CookieId(7)));
     assert_eq!(issued(&split, &[(b"cookie", b"theme=dark; idx=1")]), Some(CookieId(7)));
     assert_eq!(issued(&split, &[(b"cookie", b"id=")]), Some(CookieId(7)), "an empty value holds nobody");
@@ -127,7 +127,7 @@ proptest! {
         draw: u64, later: u64, low in 1..=WHOLE_PPM, more in 0..=WHOLE_PPM,
     ) {
         let (low_routing, high) = (issuing(low), (low + more).min(WHOLE_PPM));
-        let first = route(&low_routing, Request { headers: &[], client_address: None }, draw);
+        let first = choose_version(&low_routing, Request { headers: &[], client_address: None }, draw);
         let (_, id) = first.issued.unwrap();
         let cookie = format!("a=b; id={id}");
         prop_assert_eq!(with_cookie(low, cookie.as_bytes(), later), (first.version, Placement::Sticky));
@@ -151,7 +151,7 @@ proptest! {
         let gamma = 0x9e37_79b9_7f4a_7c15_u64;
         let on_canary = (0..2_000u64).filter(|n| {
             let draw = seed.wrapping_add(n.wrapping_mul(gamma));
-            route(&routing, Request { headers: &[], client_address: None }, draw).version == Version::Canary
+            choose_version(&routing, Request { headers: &[], client_address: None }, draw).version == Version::Canary
         });
         let share = on_canary.count() as f64 / 2_000.0;
         let p = f64::from(weight) / f64::from(WHOLE_PPM);

@@ -52,7 +52,7 @@ fn versions_in_lanes_come_before_a_canary_that_means_all() {
     }
     table.adopt(entry("z", 1, &["web"], "/"));
     let found_one = table.find(b"web", b"/").unwrap();
-    let beside: Vec<_> = table.beside(&found_one).map(|(entry, _)| entry.canary.name().to_owned()).collect();
+    let beside: Vec<_> = table.beside(&found_one).map(|(_, entry, _)| entry.canary.name().to_owned()).collect();
     assert_eq!(beside, ["a-version", "z-version"]);
 }
 

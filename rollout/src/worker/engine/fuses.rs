@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 
 use crate::routing::outcome::Outcome;
-use crate::routing::table::{Entry, Epoch, Split, Version};
+use crate::routing::table::{CanaryIndex, Entry, Epoch, Split, Version};
 use crate::worker::fuse::{Fuse, FuseTest};
 use crate::worker::in_flight::InFlight;
 use crate::worker::messages::{MAX_TRIPS, Trip};
 use crate::worker::tally::Stratum;
 
-/// All of them, by the canary's number.
+/// All of them, by the canary's index.
 #[derive(Debug, Default)]
 pub(super) struct Fuses {
-    held: BTreeMap<u16, Held>,
-    /// The ordinal that the next fuse of a canary goes on from, where it had one. Requests of a release that was cut may
+    held: BTreeMap<CanaryIndex, Held>,
+    /// The ordinal that the next fuse of a canary goes on from, where it had one. Requests of an aborted release may
     /// be open for long: if ordinals began again, they would be taken for the next release's.
-    next: BTreeMap<u16, u64>,
+    next: BTreeMap<CanaryIndex, u64>,
     /// Trips that no report holds yet.
-    unsaid: BTreeMap<u16, Trip>,
+    unreported: BTreeMap<CanaryIndex, Trip>,
 }
 
 /// The first request's ordinal; 0 is that of requests which no fuse counted.
@@ -31,12 +31,12 @@ struct Held {
 }
 
 impl Fuses {
-    /// An entry comes into force: whatever had tripped is armed again. Entries of one release share one alpha; they are
-    /// known by their salt, which holds the release's number.
-    pub(super) fn adopt(&mut self, number: u16, entry: &Entry) {
-        let old = self.held.remove(&number);
+    /// An entry comes into force: a tripped fuse is armed again. Entries of one release share one alpha; they are
+    /// known by their salt, which holds the release's index.
+    pub(super) fn adopt(&mut self, index: CanaryIndex, entry: &Entry) {
+        let old = self.held.remove(&index);
         if let Some(held) = &old {
-            self.next.insert(number, held.fuse.begun());
+            self.next.insert(index, held.fuse.begun());
         }
         let Some(plan) = split_of(entry).and_then(|split| split.fuse) else {
             return;
@@ -47,14 +47,14 @@ impl Fuses {
                 fuse.rearm(&plan);
                 fuse
             }
-            _ => Fuse::new(&plan, self.next.get(&number).copied().unwrap_or(FIRST)),
+            _ => Fuse::new(&plan, self.next.get(&index).copied().unwrap_or(FIRST)),
         };
-        self.held.insert(number, Held { entry: entry.clone(), fuse, trip: None });
+        self.held.insert(index, Held { entry: entry.clone(), fuse, trip: None });
     }
 
     /// Whether the canary gets nothing more under the entry in force.
-    pub(super) fn is_tripped(&self, number: u16) -> bool {
-        self.held.get(&number).is_some_and(|held| held.trip.is_some())
+    pub(super) fn is_tripped(&self, index: CanaryIndex) -> bool {
+        self.held.get(&index).is_some_and(|held| held.trip.is_some())
     }
 
     /// Whether any canary has a fuse.
@@ -64,7 +64,7 @@ impl Fuses {
 
     /// A request begins; returns its ordinal, which is 0 where nothing is counted. `oldest` is the ordinal of the
     /// canary's oldest request that may yet turn out slow.
-    pub(super) fn start(&mut self, stratum: Stratum<u16>, oldest: Option<u64>) -> u64 {
+    pub(super) fn start(&mut self, stratum: Stratum<CanaryIndex>, oldest: Option<u64>) -> u64 {
         let Some(Held { fuse, .. }) = self.held.get_mut(&stratum.canary) else { return 0 };
         match stratum.version {
             Version::Canary => fuse.start(oldest.unwrap_or(fuse.begun())),
@@ -73,8 +73,8 @@ impl Fuses {
     }
 
     /// A request has ended; `was_slow` says whether its age was counted before.
-    pub(super) fn ended(&mut self, ticket: &InFlight, outcome: Outcome, is_slow: bool, was_slow: bool) {
-        let (at, ordinal) = (ticket.stratum(), ticket.ordinal());
+    pub(super) fn ended(&mut self, request: &InFlight, outcome: Outcome, is_slow: bool, was_slow: bool) {
+        let (at, ordinal) = (request.stratum(), request.ordinal());
         match outcome {
             Outcome::Void => {
                 self.void(at, FuseTest::Failed, ordinal);
@@ -91,7 +91,7 @@ impl Fuses {
     }
 
     /// An open request's age has passed the limit.
-    pub(super) fn aged(&mut self, at: Stratum<u16>, ordinal: u64) {
+    pub(super) fn aged(&mut self, at: Stratum<CanaryIndex>, ordinal: u64) {
         self.event(at, FuseTest::Slow, ordinal);
     }
 
@@ -101,28 +101,28 @@ impl Fuses {
     }
 
     /// Whether a trip waits to be reported.
-    pub(super) fn has_news(&self) -> bool {
-        !self.unsaid.is_empty()
+    pub(super) fn has_unreported(&self) -> bool {
+        !self.unreported.is_empty()
     }
 
     /// Hands over what waits, or as much of it as a report holds.
-    pub(super) fn take_news(&mut self) -> Vec<Trip> {
-        std::iter::from_fn(|| self.unsaid.pop_first()).map(|(_, trip)| trip).take(MAX_TRIPS).collect()
+    pub(super) fn take_unreported(&mut self) -> Vec<Trip> {
+        std::iter::from_fn(|| self.unreported.pop_first()).map(|(_, trip)| trip).take(MAX_TRIPS).collect()
     }
 
-    fn event(&mut self, at: Stratum<u16>, test: FuseTest, ordinal: u64) {
+    fn event(&mut self, at: Stratum<CanaryIndex>, test: FuseTest, ordinal: u64) {
         let Some(held) = self.held.get_mut(&at.canary).filter(|_| at.version == Version::Canary) else { return };
-        let Some(blown) = held.fuse.event(test, ordinal) else { return };
+        let Some(tripped) = held.fuse.event(test, ordinal) else { return };
         let (canary, epoch) = (held.entry.canary.clone(), held.entry.epoch);
-        let trip = Trip { canary, epoch, test: blown.test, events: blown.events, trials: blown.trials };
+        let trip = Trip { canary, epoch, test: tripped.test, events: tripped.events, trials: tripped.trials };
         held.trip = Some(trip.clone());
         // Of a static entry the agent knows nothing.
         if epoch > Epoch(0) {
-            self.unsaid.insert(at.canary, trip);
+            self.unreported.insert(at.canary, trip);
         }
     }
 
-    fn void(&mut self, at: Stratum<u16>, test: FuseTest, ordinal: u64) {
+    fn void(&mut self, at: Stratum<CanaryIndex>, test: FuseTest, ordinal: u64) {
         if let Some(held) = self.held.get_mut(&at.canary).filter(|_| at.version == Version::Canary) {
             held.fuse.void(test, ordinal);
         }

@@ -1,7 +1,10 @@
 //! A stream is judged by how soon it is answered, not by how long it lives.
 
 use super::*;
-use crate::routing::table::{Routing, Scope};
+use std::collections::BTreeMap;
+
+use crate::base::names::Upstream;
+use crate::routing::table::{Routing, Scope, Split};
 use crate::worker::messages::Incarnation;
 
 const HEADERS: &[(&[u8], &[u8])] = &[(b":authority", b"web"), (b":path", b"/")];
@@ -45,14 +48,14 @@ fn worker() -> Worker {
 fn slow(content_type: &[u8], answer: u64) -> u64 {
     let mut worker = worker();
     let decision = worker.route(Request { headers: HEADERS, client_address: None }, Micros(0));
-    let mut ticket = worker.start(&decision, true, Micros(0)).unwrap();
+    let mut request = worker.start(&decision, true, Micros(0)).unwrap();
     for now in (0..20 * SECOND).step_by(100_000) {
         worker.tick(Micros(now).to_millis());
-        if now == answer && ticket.response_headers(&[(b":status", b"200"), (b"content-type", content_type)]) {
-            worker.stream_answered(&mut ticket, Micros(now));
+        if now == answer && request.response_headers(&[(b":status", b"200"), (b"content-type", content_type)]) {
+            worker.stream_answered(&mut request, Micros(now));
         }
     }
-    worker.finish(&ticket, 0, Some(1), Micros(20 * SECOND));
+    worker.finish(&request, 0, Some(1), Micros(20 * SECOND));
     worker.tally.take(usize::MAX).iter().map(|(_, counts)| counts.slow).sum()
 }
 

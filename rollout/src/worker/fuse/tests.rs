@@ -131,7 +131,7 @@ fn lives_tripped(tamper: impl Fn(&mut Fuse)) -> u32 {
                 }
             }
             tamper(&mut fuse);
-            fuse.blown().is_some()
+            fuse.tripped().is_some()
         })
     };
     (0..LIVES).filter(|life| live(life)).count() as u32
@@ -188,7 +188,7 @@ fn what_started_before_a_run_belongs_to_none() {
     fuse.rearm(&plan);
     assert!(old.iter().all(|ordinal| fuse.event(FuseTest::Failed, *ordinal).is_none()));
     let new = Fuse::new(&plan, fuse.begun());
-    assert_eq!((new.begun(), new.blown()), (100, None));
+    assert_eq!((new.begun(), new.tripped()), (100, None));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn voids_are_no_trials() {
         if n % 10 != 0 {
             fuse.void(FuseTest::Failed, ordinal);
         } else if fuse.event(FuseTest::Failed, ordinal).is_some() {
-            assert_eq!(fuse.blown(), Some(Blown { test: FuseTest::Failed, events: 2, trials: 2 }));
+            assert_eq!(fuse.tripped(), Some(FuseTrip { test: FuseTest::Failed, events: 2, trials: 2 }));
             return;
         }
     }

@@ -7,7 +7,7 @@ use crate::base::names::{CanaryId, Upstream};
 use crate::base::time::Millis;
 use crate::routing::cookie::CookieSpec;
 use crate::routing::request::{MatchRule, StringMatch};
-use crate::routing::route::{Placement, route};
+use crate::routing::route::{Placement, choose_version};
 use crate::routing::table::{Epoch, Scope, Version};
 
 const NAMES: [&str; 3] = ["blue", "green", "red"];
@@ -45,7 +45,7 @@ fn served(table: &Table, headers: &[(&[u8], &[u8])], draw: u64) -> (String, Vers
     let request = Request { headers, client_address: None };
     let lot = pick_candidate(table, table.find(b"web", b"/").unwrap(), request, draw);
     assert!(!lot.is_stray);
-    let routed = route(lot.routing, request, draw);
+    let routed = choose_version(lot.routing, request, draw);
     let cookie = routed.issued.or(lot.issued).map(|(cookie, id)| cookie.set_cookie(id));
     let (_, version) = lot.entry.canary.name().split_once('.').unwrap();
     (version.to_owned(), routed.version, routed.placement, cookie)
