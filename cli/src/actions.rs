@@ -39,7 +39,7 @@ pub(crate) struct WeightArgs {
 
 /// `serin set-weight`.
 pub(crate) async fn set_weight(args: WeightArgs) -> Result<(), Failure> {
-    let said = ask(&args.reason, &["weight"], &[("weightPercent", args.weight.into())]).await?;
+    let said = ask(&args.reason, &["set-weight"], &[("weightPercent", args.weight.into())]).await?;
     said.tell("it stays at that weight, judged; `serin resume` goes on to the first step above it")
 }
 

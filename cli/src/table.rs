@@ -152,7 +152,7 @@ pub(crate) fn releases(items: &[Recorded], now_ms: u64) -> String {
             Cell::new(item.outcome.as_deref().unwrap_or("in progress")),
             number_cell(count(item.lines)),
             number_cell(count(item.bytes)),
-            Cell::new(item.cut_short.as_ref().or(item.message.as_ref()).map_or("-", String::as_str)),
+            Cell::new(item.truncated.as_ref().or(item.message.as_ref()).map_or("-", String::as_str)),
         ]
     });
     render(&["RELEASE", "REVISION", "BEGAN", "TOOK", "OUTCOME", "EVENTS", "BYTES", "WHY"], rows)

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails so")]
 
 mod api;
+mod api_docs;
 mod api_refusals;
 mod gates;
 mod hooks;

@@ -1,4 +1,4 @@
-//! The watch: server-sent events with the status at once, what happens as it happens, and nobody else's.
+//! The watch: server-sent events with the status at once, each event as it happens, and none of other canaries.
 
 use reqwest::{Method, Response};
 use serde_json::Value;
@@ -38,7 +38,7 @@ impl Watch {
         }
     }
 
-    /// Reads up to the event that says this; all events before it must be ours and fit the document.
+    /// Reads up to the event whose message contains this; everything before it must fit the document.
     async fn until_event(&mut self, says: &str) -> Value {
         loop {
             let (kind, data) = self.next().await.expect("the watch goes on");

@@ -79,7 +79,7 @@ fn record() -> String {
 fn recorded(release: u64) -> Value {
     json!({
         "release": release, "revision": "v2", "beganAtMs": 1_700_000_000_000u64, "endedAtMs": 1_700_000_001_200u64,
-        "outcome": "aborted", "message": "guard slo", "lines": 4, "bytes": 1234, "cutShort": null,
+        "outcome": "aborted", "message": "guard slo", "lines": 4, "bytes": 1234, "truncated": null,
     })
 }
 
