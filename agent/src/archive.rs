@@ -22,6 +22,9 @@ mod gap;
 /// The files.
 mod store;
 
+/// Refuses files of another format.
+mod format;
+
 use crate::stored_format::FormatError;
 use gap::Gap;
 use store::Store;
@@ -68,7 +71,7 @@ impl Archive {
     /// # Errors
     /// When a record is of another format; then nothing was written or removed.
     pub(crate) fn open(folder: PathBuf, limits: Limits) -> Result<Self, FormatError> {
-        store::check_format(&folder)?;
+        format::check(&folder)?;
         Ok(Self::start(folder, limits))
     }
 

@@ -17,7 +17,6 @@ use rollout::release::phase::ReleaseId;
 use serde::{Deserialize, Serialize};
 
 use super::Record;
-use crate::stored_format::{FormatError, UNNUMBERED};
 
 /// Bytes of JSON in one gzip member.
 const MEMBER_BYTES: usize = 256 << 10;
@@ -279,8 +278,7 @@ impl Store {
             let _ = open.file.set_len(held.info.bytes);
         }
         if write_companion(&path, &held.info).is_err() {
-            // Without a companion it does not count, and would be removed at the next start.
-            self.remove(key);
+            self.remove(key); // Without a companion it does not count.
         }
     }
 
@@ -359,28 +357,8 @@ fn reopen(path: &Path, bytes: u64) -> io::Result<OpenFile> {
     Ok(OpenFile::new(file))
 }
 
-/// Refuses records of another format: unread, they would count as damaged and be removed.
-pub(super) fn check_format(folder: &Path) -> Result<(), FormatError> {
-    /// What any format says of itself.
-    #[derive(Deserialize)]
-    struct Numbered {
-        format: Option<u64>,
-    }
-    // A folder that is missing or cannot be read is the store's own trouble.
-    for path in files(folder).unwrap_or_default() {
-        let companion = companion(&path);
-        let read = fs::read(&companion).ok().and_then(|bytes| serde_json::from_slice::<Numbered>(&bytes).ok());
-        let Some(Numbered { format }) = read else { continue };
-        let (found, known) = (format.unwrap_or(UNNUMBERED), u64::from(FORMAT));
-        if found != known {
-            return Err(FormatError { path: companion, found, known });
-        }
-    }
-    Ok(())
-}
-
 /// Every record's file below the folder.
-fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -400,7 +378,7 @@ pub(super) fn path_of(folder: &Path, info: &Info) -> PathBuf {
     folder.join(namespace).join(name).join(format!("{}.jsonl.gz", info.release.0))
 }
 
-fn companion(path: &Path) -> PathBuf {
+pub(super) fn companion(path: &Path) -> PathBuf {
     path.with_extension("").with_extension("json")
 }
 
