@@ -3,8 +3,12 @@
 mod actions;
 mod agent_cmd;
 mod args;
+mod canary_table;
+mod checks_table;
 mod client;
+mod columns;
 mod commands;
+mod completion;
 mod convert;
 mod describe;
 mod explain;
@@ -13,6 +17,7 @@ mod failure;
 mod fixture;
 mod gate;
 mod get;
+mod help;
 mod loadtester_cmd;
 mod output;
 mod printer;
@@ -20,7 +25,8 @@ mod record;
 mod release;
 mod replay;
 mod replayed;
-mod row_text;
+#[cfg(test)]
+mod screens;
 mod simulate;
 mod sse;
 mod table;
@@ -32,13 +38,11 @@ mod wait;
 use std::process::ExitCode;
 
 use anstyle::AnsiColor;
-use clap::{CommandFactory, Parser};
-
-use commands::{Cli, Command};
+use commands::Command;
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match help::parse() {
         Ok(cli) => cli,
         Err(error) => {
             let is_help = !error.use_stderr();
@@ -62,8 +66,11 @@ fn run(command: Command) -> Result<u8, Failure> {
         Command::Validate(args) => return validate::run(&args),
         Command::Convert(args) => return convert::run(&args),
         Command::Schema(args) => return convert::schema(&args),
-        Command::Version => return version(),
-        Command::Completion { shell } => return completion(shell),
+        Command::Version(output) => return version(output),
+        Command::Completion { shell } => {
+            completion::script(shell)?;
+            return Ok(failure::OK);
+        }
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -93,23 +100,21 @@ async fn run_async(command: Command) -> Result<u8, Failure> {
         Command::Validate(args) => return validate::run(&args),
         Command::Convert(args) => return convert::run(&args),
         Command::Schema(args) => return convert::schema(&args),
-        Command::Version => return version(),
-        Command::Completion { shell } => return completion(shell),
+        Command::Version(output) => return version(output),
+        Command::Completion { shell } => completion::script(shell)?,
+        Command::CompleteCanaries => completion::names().await?,
     }
     Ok(failure::OK)
 }
 
-fn version() -> Result<u8, Failure> {
+fn version(format: args::OutputArgs) -> Result<u8, Failure> {
     let protocol = rollout::worker::messages::PROTOCOL;
     let version = env!("CARGO_PKG_VERSION");
-    output::print(&format!("serin {version} (protocol {protocol})\n"))?;
-    Ok(failure::OK)
-}
-
-fn completion(shell: clap_complete::Shell) -> Result<u8, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "serin", &mut script);
-    output::print(&String::from_utf8_lossy(&script))?;
+    output::print(&if format.is_json() {
+        output::json(&serde_json::json!({"version": version, "protocol": protocol.to_string()}), true)?
+    } else {
+        format!("serin {version} (protocol {protocol})\n")
+    })?;
     Ok(failure::OK)
 }
 
@@ -129,6 +134,9 @@ fn tell(failure: &Failure) {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+    use commands::Cli;
+
     use super::*;
 
     #[test]

@@ -26,33 +26,30 @@ fn explained(scene: &Scene) -> Explanation {
 #[test]
 fn a_release_says_how_far_it_is_from_its_certificate() {
     let mut scene = certified();
-    assert_eq!(explained(&scene).summary, "web v2 at 10 %: not cut; step 1 has just begun");
+    assert_eq!(explained(&scene).summary, "web v2 at 10 %: step 1 has just begun");
     scene.serve([90, 0], 0, FAST);
-    let nothing = "web v2 at 10 %: not cut, and no canary request on step 1 yet: there is nothing to judge";
+    let nothing = "web v2 at 10 %: no canary request on step 1 yet: there is nothing to judge";
     assert_eq!(explained(&scene).summary, nothing);
     (0..10).for_each(|_| drop(scene.serve([90, 10], 0, FAST)));
     let told = explained(&scene);
-    let line = "web v2 at 10 %: not cut, 26 % of the way to the certificate of step 1; about 272 more good requests";
+    let line = "web v2 at 10 %: 26 % of the way to the certificate of step 1; about 272 more good requests";
     assert_eq!(told.summary, line);
     let certificate = told.certificate.unwrap();
     assert_eq!((certificate.on_step_ms, certificate.dwell_ms), (1_100, 10_000));
     assert_eq!((certificate.guards[0].guard.as_str(), certificate.guards[0].requests_to_go), ("slo", 272));
     (0..30).for_each(|_| drop(scene.serve([90, 10], 0, FAST)));
-    assert_eq!(
-        explained(&scene).summary,
-        "web v2 at 10 %: not cut, step 1 is certified; it lasts 6 s more at the least"
-    );
+    assert_eq!(explained(&scene).summary, "web v2 at 10 %: step 1 is certified; at least 6 s more on it");
 }
 
 #[test]
-fn a_cut_names_its_guard_and_its_counts_for_ever() {
+fn an_abort_names_its_guard_and_its_counts_to_the_end() {
     let mut scene = certified();
     while scene.canary().phase.run().is_some() {
         scene.serve([90, 10], 2, FAST);
     }
     let told = explained(&scene);
     let slo = &told.guards[0];
-    let Some(counts) = told.summary.strip_prefix("web v2 was cut by guard ") else { panic!("{}", told.summary) };
+    let Some(counts) = told.summary.strip_prefix("web v2 was aborted by guard ") else { panic!("{}", told.summary) };
     let (guard, _) = counts.split_once(':').unwrap();
     let forced = told.guards.iter().find(|guard| guard.verdict == "bad").unwrap();
     assert_eq!(forced.guard, guard);
@@ -89,11 +86,11 @@ fn strata_add_up_to_the_versions() {
 fn checks_pauses_and_people_are_told_too() {
     let mut scene = Scene::guarded(GuardAction::Abort);
     scene.serve([90, 10], 0, FAST);
-    let line = "web v2 at 10 %: not cut, its guards are 0 % of the way to it; its checks advance it, 0 of 3 failed";
+    let line = "web v2 at 10 %: evidence for an abort 0 %; its checks advance it, 0 of 3 failed";
     assert_eq!(explained(&scene).summary, line);
     let (actor, reason) = (word("ann"), "lunch".to_owned());
     scene.happen(Event::Requested(id("web"), Verb::Pause { actor: actor.clone(), reason: reason.clone() }));
-    assert_eq!(explained(&scene).summary, line.replace("not cut", "paused; not cut"));
+    assert_eq!(explained(&scene).summary, line.replace("evidence", "paused; evidence"));
     scene.happen(Event::Requested(id("web"), Verb::Abort { actor, reason }));
     assert_eq!(explained(&scene).summary, "web v2 was aborted: asked for by ann: lunch");
 }
@@ -108,7 +105,7 @@ fn a_guard_that_only_pauses_or_reports_is_named() {
         let told = explained(&scene).summary;
         let [verb, guard] =
             [if said.is_empty() { "; only reported, by guard" } else { "; stopped by guard" }, "requests failed"];
-        assert!(told.starts_with(&format!("web v2 at 10 %: {said}not cut")), "{told}");
+        assert!(told.starts_with(&format!("web v2 at 10 %: {said}evidence for an abort")), "{told}");
         assert!(told.contains(verb) && told.contains(guard), "{told}");
     }
 }

@@ -29,7 +29,7 @@ async fn gates_are_listed_with_who_and_why() {
     assert_eq!(lines[1][..5], ["board", "confirm-rollout", "open", "v7", "ann"]);
     assert_eq!(lines[2], ["owner", "confirm-promotion", "closed", "-", "-", "-", "-"]);
     assert_eq!(lines[3], ["undo", "rollback", "over", "v6", "bob", "-", "-"]);
-    let json = run(&fake.url, &["gate", "list", "web", "--json"]).await.out;
+    let json = run(&fake.url, &["gate", "list", "web", "-o", "json"]).await.out;
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["items"][0]["gate"], "board");
     fake.script().gates.clear();
     let none = run(&fake.url, &["gate", "list", "web"]).await;

@@ -13,7 +13,7 @@ use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::evidence::Evidence;
 use crate::judgement::guards::GuardsVerdict;
 use crate::release::approvals::Approvals;
-use crate::release::inquiry::{Callee, Objection, Reason};
+use crate::release::inquiry::{CallId, Callee, LastReply, Objection, Reason, Reply};
 use crate::release::integrations::{Hook, HookKind, HookTarget};
 use crate::release::machine::{self, Context, Effect, Step};
 use crate::release::phase::{Awaiting, Cause, HistoryEvent, Hold, Note, Phase, ReleaseId, Run};
@@ -66,6 +66,9 @@ pub struct Canary {
     /// Workers live or expected back, as of the last step.
     #[serde(default)]
     pub workers: usize,
+    /// What each hook and metric server answered last in this release; decides nothing.
+    #[serde(default)]
+    pub replies: Vec<LastReply>,
     issued: Option<Routing>,
     /// The entry that last took traffic away at once.
     last_abort: Option<Entry>,
@@ -92,6 +95,7 @@ impl Canary {
             rearming: Rearming::default(),
             fuse_shares: 0,
             workers: 0,
+            replies: Vec::new(),
             issued: None,
             last_abort: None,
         }
@@ -180,6 +184,7 @@ impl Canary {
                 Effect::BeginEvidence => {
                     self.evidence.begin_release(self.epoch.next(), self.plan.longest_window(), &self.plan.guards);
                     self.verdict = None;
+                    self.replies.clear();
                     if let Some((_, revision)) = self.phase.latest() {
                         self.approvals.bind(revision);
                     }
@@ -231,6 +236,15 @@ impl Canary {
         let open = self.phase.run().and_then(|run| run.inquiry.as_ref()).map(|inquiry| inquiry.open.clone());
         let promotion = matches!(self.phase, Phase::Promoting(_, Awaiting::Hook)).then_some(Callee::Promotion);
         open.unwrap_or_default().into_iter().chain(promotion).collect()
+    }
+
+    /// Keeps an awaited answer for people to read.
+    pub fn keep_reply(&mut self, call: CallId, reply: &Reply, now: Millis) {
+        let is_awaited = self.phase.run().is_some_and(|run| run.round == call.round);
+        if is_awaited && self.unanswered().contains(&call.callee) {
+            self.replies.retain(|last| last.callee != call.callee);
+            self.replies.push(LastReply { callee: call.callee, at: now, reply: reply.clone() });
+        }
     }
 
     /// The names of the plan's stored gates.

@@ -289,7 +289,8 @@ impl Controller {
 
     /// An answer from outside; what it allows happens at once.
     fn reply(&mut self, id: &CanaryId, call: CallId, reply: Reply, now: Millis, out: &mut Output) {
-        if self.canaries.get(id).is_some_and(|held| held.releases == call.release.0) {
+        if let Some(canary) = self.canaries.get_mut(id).filter(|held| held.releases == call.release.0) {
+            canary.keep_reply(call, &reply, now);
             let _ = self.input(id, Input::Reply(call.round, call.callee, reply), now, out);
             self.check_due(Some(id), now, out);
         }

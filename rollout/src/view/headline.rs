@@ -23,8 +23,8 @@ pub fn headline(canary: &Canary, now: Millis) -> String {
             format!("{}: promotion waits for {}", at(canary, run), text::awaiting(awaiting))
         }
         Phase::Finalising(run, _) => format!("{name} {}: promoted; traffic returns to the primary", run.revision),
-        Phase::Succeeded(ended) => format!("{name} {} was promoted: {}", ended.revision, not_cut(canary)),
-        Phase::Failed(ended, cause) => format!("{name} {} was {}", ended.revision, cut(cause)),
+        Phase::Succeeded(ended) => format!("{name} {} was promoted: {}", ended.revision, evidence(canary)),
+        Phase::Failed(ended, cause) => format!("{name} {} was {}", ended.revision, aborted(cause)),
     }
 }
 
@@ -32,9 +32,9 @@ fn at(canary: &Canary, run: &Run) -> String {
     format!("{} {} at {} %", canary.plan.id.name(), run.revision, number(canary.weight().percent()))
 }
 
-fn cut(cause: &Cause) -> String {
+fn aborted(cause: &Cause) -> String {
     match cause {
-        Cause::Guards(verdict) => format!("cut by {}", guard(verdict)),
+        Cause::Guards(verdict) => format!("aborted by {}", guard(verdict)),
         other => format!("aborted: {}", text::cause(other)),
     }
 }
@@ -61,15 +61,13 @@ fn judged(canary: &Canary, run: &Run, now: Millis) -> String {
         (Advance::Interval, _) => {
             format!(
                 "{}; its checks advance it, {} of {} failed",
-                not_cut(canary),
+                evidence(canary),
                 run.failed_checks,
                 canary.plan.threshold
             )
         }
-        (Advance::Certificate(_), None) => format!("not cut; step {} has just begun", run.step),
-        (Advance::Certificate(_), Some(verdict)) => {
-            format!("not cut, {}", proven(canary, verdict, run, now.since(run.step_at)))
-        }
+        (Advance::Certificate(_), None) => format!("step {} has just begun", run.step),
+        (Advance::Certificate(_), Some(verdict)) => proven(canary, verdict, run, now.since(run.step_at)),
     };
     progress + &suspect.unwrap_or_default()
 }
@@ -78,7 +76,7 @@ fn judged(canary: &Canary, run: &Run, now: Millis) -> String {
 fn proven(canary: &Canary, verdict: &CertificateVerdict, run: &Run, on_step: Millis) -> String {
     let step = run.step;
     if verdict.requests() == 0 {
-        return format!("and no canary request on step {step} yet: there is nothing to judge");
+        return format!("no canary request on step {step} yet: there is nothing to judge");
     }
     let max_cluster = canary.plan.guards.max_cluster;
     let to_go = verdict.requests_to_go(max_cluster);
@@ -88,16 +86,16 @@ fn proven(canary: &Canary, verdict: &CertificateVerdict, run: &Run, on_step: Mil
     }
     match verdict.dwell.since(on_step) {
         Millis(0) => format!("step {step} is certified"),
-        Millis(left) => format!("step {step} is certified; it lasts {} s more at the least", left.div_ceil(1000)),
+        Millis(left) => format!("step {step} is certified; at least {} s more on it", left.div_ceil(1000)),
     }
 }
 
-fn not_cut(canary: &Canary) -> String {
+fn evidence(canary: &Canary) -> String {
     if canary.plan.guards.guards.is_empty() {
-        return "no guard looks at it".into();
+        return "no guard judges it".into();
     }
     let toward = canary.verdict.as_ref().map_or(0.0, GuardsVerdict::toward_abort);
-    format!("not cut, its guards are {} % of the way to it", number((toward * 100.0).floor()))
+    format!("evidence for an abort {} %", number((toward * 100.0).floor()))
 }
 
 /// The guard that forced a verdict: what it saw, and its limit.

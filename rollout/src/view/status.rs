@@ -18,6 +18,7 @@ use crate::worker::tally::{Counts, PerVersion};
 
 mod gates;
 mod message;
+mod timing;
 
 pub use gates::{GateStatus, stored_gates};
 
@@ -59,6 +60,22 @@ pub struct CanaryStatus {
     pub threshold: u32,
     /// Time to the next check, milliseconds; null when none is due.
     pub next_check_ms: Option<u64>,
+    /// When the latest release began, Unix time in milliseconds; null before the first.
+    #[serde(default)]
+    pub started_at_ms: Option<u64>,
+    /// How long it has taken, milliseconds: to its end if it has ended.
+    #[serde(default)]
+    pub ran_ms: Option<u64>,
+    /// Time on this step, milliseconds; null where none is on.
+    #[serde(default)]
+    pub on_step_ms: Option<u64>,
+    /// Canary requests a second on this step; null while it cannot be told.
+    #[serde(default)]
+    pub requests_per_second: Option<f64>,
+    /// About how long until this step's requests have proven it, milliseconds, at that rate and if none is bad; null where
+    /// that is not known or something else is waited for.
+    #[serde(default)]
+    pub step_remaining_ms: Option<u64>,
     /// Epoch of the table entry in force.
     pub epoch: u64,
     /// Live workers, and how many of them have that epoch in force.
@@ -211,6 +228,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
     let behind = fleet.behind(id, canary.epoch);
     let live = fleet.live().count();
     let is_judged = canary.phase.judged().is_some();
+    let timing = timing::timing(canary, now);
     CanaryStatus {
         name: id.name().into(),
         namespace: id.namespace().into(),
@@ -230,6 +248,11 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         next_check_ms: run
             .filter(|run| is_judged && run.step > 0 && canary.plan.advance == Advance::Interval)
             .map(|run| run.check_at.since(now).0),
+        started_at_ms: timing.started_at_ms,
+        ran_ms: timing.ran_ms,
+        on_step_ms: timing.on_step_ms,
+        requests_per_second: timing.requests_per_second,
+        step_remaining_ms: timing.step_remaining_ms,
         epoch: canary.epoch.0,
         workers_live: live,
         workers_in_sync: live.saturating_sub(behind),
