@@ -156,9 +156,11 @@ fn to_abort(canary: &CanaryStatus) -> String {
     }
 }
 
-/// The message, unless it only repeats a column.
+/// The message without what a column says.
 fn news(canary: &CanaryStatus) -> &str {
-    if canary.message == format!("step {} of {}", canary.step, canary.steps) { "" } else { &canary.message }
+    let message = canary.message.as_str();
+    let rest = message.strip_prefix(&format!("step {} of {}", canary.step, canary.steps));
+    rest.and_then(|rest| if rest.is_empty() { Some("") } else { rest.strip_prefix("; ") }).unwrap_or(message)
 }
 
 /// What a terminal shows below a row: the clock's part, then the message.
@@ -282,6 +284,10 @@ mod tests {
     fn only_what_no_column_says_is_news() {
         let mut canary = fixture::canary("prod", "web", "Progressing");
         assert_eq!(news(&canary), "");
+        canary.message = "step 2 of 5; no worker is connected".into();
+        assert_eq!(news(&canary), "no worker is connected");
+        canary.message = "step 2 of 55".into();
+        assert_eq!(news(&canary), canary.message);
         canary.message = "holds: no canary traffic, so there is nothing to judge".into();
         assert_eq!(news(&canary), canary.message);
     }

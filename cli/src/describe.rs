@@ -127,8 +127,10 @@ impl Page<'_> {
                 Cell::new(since.unwrap_or_default()),
             ]
         });
-        let title = if current.is_some() { "SINCE" } else { "" };
-        let columns = vec![left(""), right("STEP"), right("WEIGHT"), left("ALSO"), left(title)];
+        let title = |title, is_used: bool| left(if is_used { title } else { "" });
+        let is_more = self.told.stages.iter().any(|stage| !left_after(stage).is_empty());
+        let columns =
+            vec![left(""), right("STEP"), right("WEIGHT"), title("ALSO", is_more), title("SINCE", current.is_some())];
         format!("Steps:\n{}", Sheet::new(columns, rows).render(self.width))
     }
 

@@ -10,7 +10,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Look", &["get", "describe", "explain", "proxies", "replay"]),
     ("Approve", &["gate"]),
     (
-        "Offline: no agent is needed",
+        "Offline (no agent needed)",
         &["init", "validate", "convert", "schema", "simulate", "completion", "man", "version"],
     ),
     ("Servers", &["agent", "loadtester"]),
