@@ -25,7 +25,7 @@ pub(crate) async fn run(args: DescribeArgs) -> Result<(), Failure> {
     let explanation = client.explanation(&id).await?;
     let (gates, history) = (client.stored_gates(&id).await?, client.events(&id).await?);
     if args.output.is_json() {
-        let [gates, events] = [gates.exact::<Value>()?, history.exact::<Value>()?].map(|list| list["items"].clone());
+        let (gates, events) = (gates.exact::<Items<Value>>()?.items, history.exact::<Items<Value>>()?.items);
         let [status, explanation] = [status.exact::<Value>()?, explanation.exact::<Value>()?];
         let all = json!({"status": status, "explanation": explanation, "gates": gates, "events": events});
         return output::print(&output::json(&all, true)?);

@@ -1,13 +1,13 @@
 //! What the agent shows of itself: the API's and the CLI's words, computed from the controller and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
 use crate::controller::Controller;
 use crate::controller::canary::Canary;
-use crate::controller::fleet::{Fleet, Peer};
+use crate::controller::fleet::Peer;
 use crate::judgement::guards::{GuardFinding, GuardsVerdict};
 use crate::release::phase::{HistoryEvent, Note, Phase};
 use crate::release::plan::Advance;
@@ -258,7 +258,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         workers_in_sync: live.saturating_sub(behind),
         workers_lost: run.map_or(0, |run| fleet.lost_since(run.started_at)),
         workers_tripped: fleet.live().filter(|peer| peer.tripped.contains_key(id)).count(),
-        without_agent: without_agent(canary, fleet),
+        without_agent: message::without_agent(canary, fleet),
         versions: versions(canary, &canary.evidence.release()),
         totals: versions(canary, canary.evidence.totals()),
         advance: canary.plan.advance.name().into(),
@@ -342,26 +342,6 @@ fn guards(verdict: &GuardsVerdict) -> Vec<GuardStatus> {
 pub(crate) fn revision(phase: &Phase) -> Option<String> {
     let ended = phase.ended().map(|ended| &ended.revision);
     phase.run().map(|run| &run.revision).or(ended).map(ToString::to_string)
-}
-
-fn without_agent(canary: &Canary, fleet: &Fleet) -> String {
-    let upstreams: BTreeSet<String> = fleet.live().map(|peer| peer.default_upstream(canary.service())).collect();
-    let mut upstreams = upstreams.into_iter();
-    match (upstreams.next(), upstreams.next()) {
-        (None, _) => "not known: no live worker".into(),
-        (Some(one), None) if one == canary.primary().as_str() => format!("{one} (the primary)"),
-        (Some(one), None) if one == canary.canary().as_str() => {
-            let role = if canary.swapped { "former primary" } else { "canary's upstream" };
-            format!("{one} (the {role}: move the default route and defaultUpstreams before the next release)")
-        }
-        (Some(one), None) => {
-            format!("{one} (neither primary nor canary: check the default route and defaultUpstreams)")
-        }
-        (Some(one), Some(two)) => {
-            let all: Vec<String> = [one, two].into_iter().chain(upstreams).collect();
-            format!("{} (the proxies differ)", all.join(", "))
-        }
-    }
 }
 
 pub(crate) fn versions(canary: &Canary, counts: &PerVersion) -> Vec<VersionStatus> {
