@@ -1,4 +1,4 @@
-//! Performs the engine's commands to the world outside the proxies: hooks are called, metric servers asked, alerts sent,
+//! Performs the controller's commands to the world beyond the proxies: calls hooks, queries metric servers, sends alerts,
 //! each in a task of its own; answers come back as events. Nothing here decides anything.
 
 use std::collections::BTreeMap;
@@ -14,37 +14,37 @@ use rollout::release::plan::ExternalMetric;
 use tokio::task::AbortHandle;
 
 use crate::alerts::{Alerts, Message};
-use crate::engine::Handle;
+use crate::handle::Handle;
 use crate::hooks::{Caller, Payload};
 use crate::metrics::Calls;
 use crate::providers::{self, Providers};
 use crate::queues::Queues;
 use crate::secrets::Secrets;
 
-/// How long alerts and what hooks are told may take when the agent stops.
+/// How long alerts and notices to hooks may take when the agent stops.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
-/// What may wait for one hook that is told; a further one pushes out the oldest.
-const MAX_UNTOLD: usize = 64;
+/// Notices that may wait for one hook; a further one pushes out the oldest.
+const MAX_NOTICES: usize = 64;
 
-/// The ways out.
+/// Performs commands. Clones share their queues and calls.
 #[derive(Clone, Debug)]
-pub(crate) struct Outside {
+pub(crate) struct Dispatcher {
     caller: Caller,
     alerts: Alerts,
     providers: Providers,
     calls: Calls,
-    under_way: UnderWay,
-    told: Arc<Queues<ToldHook, Telling>>,
+    in_progress: CallsInProgress,
+    notices: Arc<Queues<HookReceiver, HookNotice>>,
 }
 
-/// Whose queue it is: a canary, a hook's name and its URL. Names alone may be shared, as in Flagger, and one receiver that is
-/// dead must not delay another.
-type ToldHook = (CanaryId, String, String);
+/// Whose queue it is: a canary, a hook's name and its URL. Names alone may be shared, as in Flagger, and one dead receiver
+/// must not delay another.
+type HookReceiver = (CanaryId, String, String);
 
-/// What a hook whose answer changes nothing is still to be told.
+/// An event that a hook is notified of; its answer changes nothing.
 #[derive(Debug)]
-struct Telling {
+struct HookNotice {
     hook_name: String,
     target: HookCall,
     payload: Payload,
@@ -52,20 +52,20 @@ struct Telling {
 
 /// The calls and queries whose answers are awaited. A callee is asked one question at a time, so a new one ends the old.
 #[derive(Clone, Debug, Default)]
-struct UnderWay(Arc<Mutex<Asked>>);
+struct CallsInProgress(Arc<Mutex<CallTasks>>);
 
-type Asked = BTreeMap<(CanaryId, Callee), (CallId, AbortHandle)>;
+type CallTasks = BTreeMap<(CanaryId, Callee), (CallId, AbortHandle)>;
 
-impl Outside {
+impl Dispatcher {
     /// Ready to call.
     ///
     /// # Errors
     /// When TLS cannot be set up.
     pub(crate) fn new(secrets: Secrets) -> Result<Self, reqwest::Error> {
         let (caller, providers) = (Caller::new(secrets.clone())?, Providers::new(secrets.clone())?);
-        let (alerts, calls, under_way) = (Alerts::new(secrets), Calls::default(), UnderWay::default());
-        let told = Arc::new(Queues::new(MAX_UNTOLD));
-        Ok(Self { caller, alerts, providers, calls, under_way, told })
+        let (alerts, calls, in_progress) = (Alerts::new(secrets), Calls::default(), CallsInProgress::default());
+        let notices = Arc::new(Queues::new(MAX_NOTICES));
+        Ok(Self { caller, alerts, providers, calls, in_progress, notices })
     }
 
     /// For the metrics page.
@@ -78,15 +78,15 @@ impl Outside {
         &self.calls
     }
 
-    /// Performs a command, if it is about the outside.
+    /// Performs a command, if it goes beyond the proxies.
     pub(crate) fn perform(&self, command: Command, handle: &Handle) {
         match command {
             Command::CallHook { canary, call, hook, payload } => {
                 self.call(handle.clone(), canary, call, hook, payload);
             }
             Command::Query { canary, call, metric } => self.query(handle.clone(), canary, call, *metric),
-            Command::EndCalls { canary, calls } => calls.iter().for_each(|call| self.under_way.end(&canary, *call)),
-            Command::NotifyHook { canary, hook, payload } => self.tell(&canary, hook, payload),
+            Command::EndCalls { canary, calls } => calls.iter().for_each(|call| self.in_progress.end(&canary, *call)),
+            Command::NotifyHook { canary, hook, payload } => self.notify(&canary, hook, payload),
             Command::Alert { canary, alert, revision, notification } => {
                 self.alert(canary, &alert, revision, notification);
             }
@@ -94,10 +94,10 @@ impl Outside {
         }
     }
 
-    /// Whether no call or query is under way.
+    /// Whether no call or query is in progress.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
-        self.under_way.calls().is_empty()
+        self.in_progress.calls().is_empty()
     }
 
     /// Sends what is still queued.
@@ -105,32 +105,34 @@ impl Outside {
         self.drain_within(DRAIN_WITHIN).await;
     }
 
-    async fn drain_within(&self, most: Duration) {
-        let all = futures::future::join(self.alerts.idle(), self.told.idle());
-        if tokio::time::timeout(most, all).await.is_err() {
-            tracing::warn!(
-                "hooks or receivers of alerts are too slow: what they were not told before the stop is lost"
-            );
+    /// Returns how many notifications were dropped.
+    async fn drain_within(&self, most: Duration) -> usize {
+        let all = futures::future::join(self.alerts.idle(), self.notices.idle());
+        if tokio::time::timeout(most, all).await.is_ok() {
+            return 0;
         }
+        let dropped = self.alerts.pending() + self.notices.pending();
+        tracing::warn!("shutdown timeout: {dropped} notifications dropped");
+        dropped
     }
 
     fn call(&self, handle: Handle, canary: CanaryId, call: CallId, hook: Hook, said: Said) {
         let HookTarget::Call(target) = hook.target else { return };
         let payload = Payload::new(&canary, said);
         let (caller, calls) = (self.caller.clone(), self.calls.clone());
-        self.under_way.begin(canary.clone(), call, async move {
+        self.in_progress.begin(canary.clone(), call, async move {
             let since = Instant::now();
             let answer = caller.call(&hook.name, &target, &payload).await;
             calls.hook(&canary, &hook.name, answer.is_ok(), since.elapsed());
             let reply = Reply::Hook(answer);
-            // When the loop is gone there is nobody to tell: the next life of the agent asks again.
+            // When the loop is gone the answer is lost: after a restart the agent asks again.
             let _ = handle.event(Event::Reply { canary, call, reply }).await;
         });
     }
 
     fn query(&self, handle: Handle, canary: CanaryId, call: CallId, metric: ExternalMetric) {
         let (providers, calls) = (self.providers.clone(), self.calls.clone());
-        self.under_way.begin(canary.clone(), call, async move {
+        self.in_progress.begin(canary.clone(), call, async move {
             let now = Millis(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64));
             let since = Instant::now();
             let answer = providers.query(&metric.provider, &metric.query, metric.window, now).await;
@@ -141,27 +143,27 @@ impl Outside {
         });
     }
 
-    /// One after the other, so that a hook hears of events in their order.
-    fn tell(&self, canary: &CanaryId, hook: Hook, said: Said) {
+    /// One after the other, so that a hook is notified of events in their order.
+    fn notify(&self, canary: &CanaryId, hook: Hook, said: Said) {
         let HookTarget::Call(target) = hook.target else { return };
         let payload = Payload::new(canary, said);
-        let told_hook: ToldHook = (canary.clone(), hook.name.clone(), target.url.clone());
-        let telling = Telling { hook_name: hook.name.clone(), target, payload };
+        let receiver: HookReceiver = (canary.clone(), hook.name.clone(), target.url.clone());
+        let notice = HookNotice { hook_name: hook.name.clone(), target, payload };
         let (caller, calls, of) = (self.caller.clone(), self.calls.clone(), canary.clone());
-        let deliver = move |Telling { hook_name, target, payload }| {
+        let deliver = move |HookNotice { hook_name, target, payload }| {
             let (caller, calls, canary) = (caller.clone(), calls.clone(), of.clone());
             async move {
                 let since = Instant::now();
                 let answer = caller.call(&hook_name, &target, &payload).await;
                 calls.hook(&canary, &hook_name, answer.is_ok(), since.elapsed());
                 if let Err(error) = answer {
-                    tracing::warn!(%canary, hook = hook_name, error, "a hook was not told");
+                    tracing::warn!(%canary, hook = hook_name, error, "hook not notified");
                 }
             }
         };
-        if Queues::push(&self.told, told_hook, telling, deliver).is_some() {
-            let why = "it is too slow, and newer events push out the oldest";
-            tracing::warn!(%canary, hook = hook.name, why, "a hook was not told");
+        if Queues::push(&self.notices, receiver, notice, deliver).is_some() {
+            let why = "slow consumer: a newer event pushed out the oldest";
+            tracing::warn!(%canary, hook = hook.name, why, "hook not notified");
         }
     }
 
@@ -172,7 +174,7 @@ impl Outside {
     }
 }
 
-impl UnderWay {
+impl CallsInProgress {
     fn begin(&self, canary: CanaryId, call: CallId, inquiry: impl Future<Output = ()> + Send + 'static) {
         let (all, of) = (self.clone(), canary.clone());
         // Under the lock: a call that ends at once must find itself.
@@ -186,7 +188,7 @@ impl UnderWay {
         }
     }
 
-    /// Whatever it is about to do, another attempt above all, it does not.
+    /// Stops it before its next attempt, or in the middle of one.
     fn end(&self, canary: &CanaryId, call: CallId) {
         if let Some(task) = self.forget(canary, call) {
             task.abort();
@@ -200,7 +202,7 @@ impl UnderWay {
         if is_this { calls.remove(&key).map(|(_, task)| task) } else { None }
     }
 
-    fn calls(&self) -> MutexGuard<'_, Asked> {
+    fn calls(&self) -> MutexGuard<'_, CallTasks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

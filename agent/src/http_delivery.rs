@@ -149,14 +149,14 @@ impl Hidden {
 }
 
 /// The first bytes of an answer.
-pub(crate) struct Start {
+pub(crate) struct AnswerPrefix {
     /// As text.
     pub text: String,
     /// Whether more would have come.
     pub is_cut: bool,
 }
 
-impl Start {
+impl AnswerPrefix {
     /// For a message.
     pub(crate) fn clean(&self, hidden: &Hidden) -> String {
         if self.is_cut { hidden.clean_cut(&self.text) } else { hidden.clean(&self.text) }
@@ -212,7 +212,7 @@ pub(crate) async fn send(request: RequestBuilder, hidden: &Hidden) -> Result<Res
 }
 
 /// The first bytes of an answer, or what of them came in a second.
-pub(crate) async fn start(mut answer: Response, most: usize) -> Start {
+pub(crate) async fn start(mut answer: Response, most: usize) -> AnswerPrefix {
     let (mut text, mut is_cut) = (Vec::new(), true);
     let read = async {
         while text.len() <= most {
@@ -227,7 +227,7 @@ pub(crate) async fn start(mut answer: Response, most: usize) -> Start {
     };
     let _ = tokio::time::timeout(MAX_READ, read).await;
     text.truncate(most);
-    Start { text: String::from_utf8_lossy(&text).into_owned(), is_cut }
+    AnswerPrefix { text: String::from_utf8_lossy(&text).into_owned(), is_cut }
 }
 
 /// `Retry-After`, in seconds or as a date.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use agent::{AgentError, Options, TlsFiles};
 use clap::Args;
-use tracing_subscriber::EnvFilter;
 
 use crate::failure::{Failure, told};
+use crate::log::LogArgs;
 
 /// Shown below `serin agent --help`.
 pub(crate) const EXAMPLES: &str = "\
@@ -17,8 +17,9 @@ Examples:
       --grpc-tls-cert tls.crt --grpc-tls-key tls.key --grpc-tls-client-ca proxies.crt
 
 Prints `listening grpc=IP:PORT http=IP:PORT` once it serves; port 0 lets the system choose. The
-log goes to standard error; SERIN_LOG=debug (or agent=debug, ...) says more. It may be killed at
-any moment: state and history are in --data.
+log goes to standard error; SERIN_LOG=debug (or agent=debug, ...) says more, and
+SERIN_LOG=debug,h2=debug shows HTTP/2 frames too. It may be killed at any moment: state and
+history are in --data.
 
 Next: point the filter's configuration at the gRPC address, then `serin get` and `serin proxies`.";
 
@@ -67,25 +68,18 @@ pub(crate) struct ServeArgs {
     /// Accept addresses outside loopback without TLS or token: whoever reaches them can steer traffic
     #[arg(long)]
     pub(crate) insecure: bool,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 /// Runs the agent until it is told to stop.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
-    start_log()?;
+    args.log.start()?;
     agent::run(args.options()).await.map_err(|error| match error {
         // What was typed, and the files that it names.
         AgentError::Options(_) | AgentError::TlsFile(_) => Failure::Usage(told(&error)),
         other => Failure::Other(other.into()),
     })
-}
-
-/// The log of a server: to standard error, as much as SERIN_LOG says.
-pub(crate) fn start_log() -> Result<(), Failure> {
-    let wanted = std::env::var("SERIN_LOG").unwrap_or_else(|_| "info".into());
-    let filter = EnvFilter::try_new(&wanted)
-        .map_err(|error| Failure::Usage(format!("SERIN_LOG={wanted:?}: {error}; write info or agent=debug")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_colour_wanted()).init();
-    Ok(())
 }
 
 impl ServeArgs {
@@ -107,8 +101,4 @@ impl ServeArgs {
             flagger_metrics: self.flagger_metrics,
         }
     }
-}
-
-fn is_colour_wanted() -> bool {
-    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }

@@ -84,7 +84,7 @@ pub(crate) struct Recorded {
     /// Its size on the agent's disk.
     pub(crate) bytes: u64,
     /// Why the record ends before the release, if it does.
-    pub(crate) cut_short: Option<String>,
+    pub(crate) truncated: Option<String>,
 }
 
 /// A watch: server-sent events of one canary.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use loadtester::{DEFAULT_ALLOW, LoadTesterError, Options};
 
-use crate::agent_cmd::start_log;
 use crate::failure::{Failure, told};
+use crate::log::LogArgs;
 
 /// Shown below `serin loadtester --help`.
 pub(crate) const EXAMPLES: &str = "\
@@ -75,11 +75,13 @@ pub(crate) struct LoadArgs {
     /// Only canaries of namespaces in which this finds something may ask; `^prod$` means prod alone
     #[arg(long, value_name = "REGEXP")]
     pub(crate) namespace_regexp: Option<String>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 /// Runs the load tester until it is told to stop.
 pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
-    start_log()?;
+    args.log.start()?;
     let options = Options {
         http: args.http,
         http_token_file: args.http_token_file,

@@ -3,7 +3,7 @@
 use rollout::routing::cookie::{CookieSpec, DEFAULT_MAX_AGE_S, IssuedCookie, SameSite};
 use serde::Deserialize;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 
 /// The cookie as written.
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ enum RawSameSite {
     None,
 }
 
-/// What is meant.
+/// The cookie to issue.
 ///
 /// # Errors
 /// When a part cannot stand in a header.

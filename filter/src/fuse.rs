@@ -1,4 +1,4 @@
-//! The fuse of a static canary: what a worker may cut by that no agent looks after.
+//! The fuse of a static canary: the limits at which a worker stops the canary's traffic by itself, with no agent to ask.
 //!
 //! Under `fuse` in an item of `canaries`:
 //!
@@ -10,7 +10,7 @@
 //!
 //! At least one of the first two. Without `maxLatencyMs` a request is slow when it fails or is open for 15 s. A tripped
 //! fuse stays so until this item changes, or an agent sends an entry for the canary. The probability that a fuse of any of
-//! 64 workers ever trips while the canary keeps these limits is at most 1 %: how many there are cannot be known here.
+//! 64 workers ever trips while the canary keeps these limits is at most 1 %: their real number cannot be known here.
 
 use rollout::base::time::{Micros, Millis};
 use rollout::controller::rearm::fuse_plan;
@@ -20,9 +20,9 @@ use rollout::release::plan::{Check, Metric, ThresholdRange};
 use rollout::worker::fuse::FusePlan;
 use serde::Deserialize;
 
-use crate::config::{ConfigError, bounded};
+use crate::config_error::{ConfigError, bounded};
 
-/// Workers among which alpha is shared, since nobody tells how many there are.
+/// Workers among which alpha is shared, since their real number is not known here.
 const ASSUMED_WORKERS: u32 = 64;
 /// Longest latency limit, in milliseconds: an hour.
 const MAX_LATENCY_MS: f64 = 3_600_000.0;

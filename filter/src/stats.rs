@@ -15,7 +15,7 @@
 //! | `serin.connected` | gauge | worker VMs of this proxy that an agent has welcomed |
 //! | `serin.bad_config` | gauge | 1 while the filter's configuration is refused |
 //!
-//! V is `primary`, `canary` or, for the copies that a canary got, `mirrored`. No name may hold a `;`, so labels are cut out by `stats_tags` such as
+//! V is `primary`, `canary` or, for the copies that a canary got, `mirrored`. No name may hold a `;`, so `stats_tags` extract the labels, for instance
 //! `{ tag_name: canary, regex: "(;canary=([^;]+))" }`, and the same for `version`, `class` and `kind`.
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ use rollout::worker::{Faults, Finished};
 
 use crate::host::{self, HostError};
 
-/// Envoy's numbers for our names, asked for once each.
+/// Envoy's numbers for our names, looked up once each.
 #[derive(Default)]
 pub(crate) struct Stats {
     ids: BTreeMap<Name, u32>,

@@ -181,7 +181,7 @@ fn nonsense_is_counted_and_the_last_good_table_stays() {
         proxy.receive_bytes(token, bytes);
     }
     assert_eq!(host(|host| host.metric("serin.faults;kind=messages")), 4);
-    assert_eq!(host(|host| host.logged("cannot accept")), 1, "said once for a stream");
+    assert_eq!(host(|host| host.logged("invalid message from the agent")), 1, "logged once for a stream");
     assert_eq!(host(|host| host.called("message")), 2 + 3, "what is too long is not even read");
     assert_eq!(proxy.decision(&[("x-beta", "")]), ["web-canary"]);
 }

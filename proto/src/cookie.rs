@@ -1,4 +1,4 @@
-//! The cookie that a worker issues: what no header may hold is refused by the core's own type.
+//! The cookie that a worker issues. The core's own type refuses what no header may hold.
 
 use rollout::routing::cookie::{CookieSpec, IssuedCookie, SameSite};
 

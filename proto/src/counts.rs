@@ -44,7 +44,7 @@ pub(crate) fn encode_report(report: &Report) -> v1::Report {
 
 pub(crate) fn decode_report(report: v1::Report) -> Result<Report, WireError> {
     if report.number == 0 {
-        return Err(WireError::number("number", 0, "is no report's number; they count from 1"));
+        return Err(WireError::number("number", 0, "is not a valid report number; they count from 1"));
     }
     at_most("strata", report.strata.len(), MAX_STRATA)?;
     at_most("watermarks", report.watermarks.len(), MAX_CANARIES)?;
@@ -111,7 +111,7 @@ fn decode_stratum(stratum: v1::Stratum) -> Result<(Stratum<CanaryId>, Counts), W
 
 fn decode_count(field: &str, count: u64) -> Result<u64, WireError> {
     if count > MAX_COUNT {
-        return Err(WireError::number(field, count, "is no plausible count; at most 2^48 is allowed"));
+        return Err(WireError::number(field, count, "is not a plausible count; at most 2^48 is allowed"));
     }
     Ok(count)
 }
@@ -131,7 +131,7 @@ fn decode_failed(failed: &[v1::Failed]) -> Result<Failures, WireError> {
         }
         last = item.class;
         if item.count == 0 {
-            return Err(WireError::number("failed.count", 0, "is sent for nothing; leave the class out"));
+            return Err(WireError::number("failed.count", 0, "is an empty count; leave the class out"));
         }
         if let Some(held) = failures.0.get_mut(class as usize) {
             *held = decode_count("failed.count", item.count)?;

@@ -1,4 +1,4 @@
-//! Fuses: what a worker may cut by, and that it did.
+//! Fuses: the limits at which a worker stops the canary's traffic by itself, and its report that it did.
 
 use rollout::worker::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
 use rollout::worker::messages::Trip;

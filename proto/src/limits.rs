@@ -1,4 +1,4 @@
-//! Every limit of the wire, in one place. They bound what a broken or hostile peer can make us hold or compute.
+//! Every limit of the wire, in one place. They bound the memory and time that a broken or hostile peer can cost.
 
 /// Longest frame a worker may send, in bytes: the greatest report ([`MAX_STRATA`] strata with every bucket filled by
 /// counts of [`MAX_COUNT`]) fits. Also tonic's default, so an agent need not raise it.

@@ -16,7 +16,7 @@ use rollout::worker::fuse::FuseTest;
 use rollout::worker::messages::{Report, ToAgent, Trip, Watermark};
 use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 
-/// What is said to a report whose one stratum was edited.
+/// The refusal of a report whose one stratum was edited.
 fn report(edit: impl FnOnce(&mut v1::Stratum)) -> String {
     let mut stratum = v1::Stratum { canary: "prod/web".into(), version: 1, placement: 1, ..v1::Stratum::default() };
     edit(&mut stratum);
@@ -135,7 +135,7 @@ fn counts_are_bounded() {
 
 #[test]
 fn unknown_values_of_enums_are_refused() {
-    for value in [0, -1, 5, 99] {
+    for value in [0, -1, 6, 99] {
         says(&report(|s| s.version = value), "report.strata[0].version", "not a value");
         says(&report(|s| s.placement = value), "report.strata[0].placement", "not a value");
     }

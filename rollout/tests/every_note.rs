@@ -60,14 +60,14 @@ fn whoever_acts_can_say_why() {
 fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
     // Notification by what people read, so that a variant that moves to another severity is noticed here.
     let warnings = [
-        "check failed",
-        "check without a value",
+        "failed check",
+        "check 1 without a metric value",
         "fuse of proxy",
-        "guard tripped",
+        "tripped:",
         "holds:",
         "promotion hook failed",
-        "proven; waits for the approval to promote",
-        "waits for the approval to begin",
+        "proven; waits for approval to promote",
+        "waits for approval to start",
     ];
     for (note, words) in notes::notes() {
         let expected = if words.starts_with("aborted") {

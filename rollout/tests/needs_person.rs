@@ -79,7 +79,7 @@ fn a_stop_and_a_pause_need_a_person_and_say_once_how_to_go_on() {
         spec.course.stops = vec![Stop { pause: true, ..Stop::default() }];
     };
     let stopped = scene(stop);
-    assert_eq!(status(&stopped).message, "paused: the plan stops at this step; `serin resume` goes on");
+    assert_eq!(status(&stopped).message, "paused: the plan stops at this step; `serin resume` continues");
     assert_eq!(needs(&stopped).unwrap(), "`serin resume prod/web` lets it go on");
 
     let mut paused = scene(|_| ());

@@ -229,7 +229,10 @@ fn of_two_that_are_looked_at_by_one_event_each_has_a_record_that_tells_its_own_s
     shop.serve(&["web.blue"]);
     assert_eq!([shop.phase("web.blue").name(), shop.phase("web.green").name()], ["Promoting", "Failed"]);
     let told = shop.replays("web.green", 1).unwrap().unwrap();
-    assert!(told.contains("failed check number 1"), "its own check came before the other's news: {told}");
+    assert!(
+        told.contains("failed checks reached the threshold (1)"),
+        "its own check came before the other's news: {told}"
+    );
     assert_eq!(shop.replays("web.blue", 1).unwrap(), None);
 }
 

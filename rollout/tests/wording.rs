@@ -41,42 +41,42 @@ fn a_finding_says_by_how_much() {
             Some(97.5),
             [Some(99.0), None],
             Fail,
-            "request-success-rate 97.5 % is 1.5 below min 99 % (1400 requests in 60 s)",
+            "request-success-rate 97.5 % < min 99 % (by 1.5; 1400 requests in 60 s)",
         ),
         (
             rate,
             Some(98.9996),
             [Some(99.0), None],
             Fail,
-            "request-success-rate 98.9996 % is 0.0004 below min 99 % (1400 requests in 60 s)",
+            "request-success-rate 98.9996 % < min 99 % (by 0.0004; 1400 requests in 60 s)",
         ),
         (
             rate,
             Some(100.0),
             [None, Some(99.5)],
             Fail,
-            "request-success-rate 100 % is 0.5 above max 99.5 % (1400 requests in 60 s)",
+            "request-success-rate 100 % > max 99.5 % (by 0.5; 1400 requests in 60 s)",
         ),
         (
             P95,
             Some(511.999),
             [None, Some(500.0)],
             Fail,
-            "request-duration p95 512 ms is 12 above max 500 ms (1400 requests in 60 s)",
+            "request-duration p95 512 ms > max 500 ms (by 12; 1400 requests in 60 s)",
         ),
         (
             P95,
             Some(0.5),
             [Some(1.0), Some(500.0)],
             Fail,
-            "request-duration p95 0.5 ms is 0.5 below min 1 ms (1400 requests in 60 s)",
+            "request-duration p95 0.5 ms < min 1 ms (by 0.5; 1400 requests in 60 s)",
         ),
         (
             P95,
             Some(501.0),
             [Some(1.0), Some(500.0)],
             Fail,
-            "request-duration p95 501 ms is 1 above max 500 ms (1400 requests in 60 s)",
+            "request-duration p95 501 ms > max 500 ms (by 1; 1400 requests in 60 s)",
         ),
         (
             P95,
@@ -92,7 +92,7 @@ fn a_finding_says_by_how_much() {
         assert_eq!(text::finding(&finding(metric, value, range, answer)), expected);
     }
     let one = CheckFinding { requests: 1, ..finding(rate, Some(0.0), [Some(99.0), None], Fail) };
-    assert_eq!(text::finding(&one), "request-success-rate 0 % is 99 below min 99 % (1 request in 60 s)");
+    assert_eq!(text::finding(&one), "request-success-rate 0 % < min 99 % (by 99; 1 request in 60 s)");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_verdict_names_what_forced_it() {
     let bad = finding(Metric::SuccessRate, Some(80.0), [Some(99.0), None], CheckResult::Fail);
     let verdict = |answer, findings| text::verdict(&ChecksVerdict { answer, findings });
     let failed = verdict(CheckResult::Fail, vec![good.clone(), bad]);
-    assert_eq!(failed, "request-success-rate 80 % is 19 below min 99 % (1400 requests in 60 s)");
+    assert_eq!(failed, "request-success-rate 80 % < min 99 % (by 19; 1400 requests in 60 s)");
     let passed = verdict(CheckResult::Pass, vec![good.clone(), good]);
     assert_eq!(passed.matches("p95 20 ms").count(), 2, "all that passed: {passed}");
     assert_eq!(verdict(CheckResult::Pass, vec![]), "no checks configured");

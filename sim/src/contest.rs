@@ -1,7 +1,7 @@
 //! The rivals on the very traffic that a scenario's fleet gets: the same requests, with the same luck, at the same time.
 //!
-//! Only whom a rule sends to the canary differs, for its weight differs. An answer counts when it is known: nobody's
-//! metrics tell of a request that has not ended.
+//! The rules differ only in the requests that they send to the canary, because their weights differ. An answer counts
+//! when it is known: no metric shows a request that has not ended.
 
 use std::collections::VecDeque;
 
@@ -19,8 +19,8 @@ use crate::users::fate;
 /// Most ticks after which an answer counts; one that takes longer counts then.
 const MAX_TICKS: usize = 600;
 
-/// Plays each rival until it has aborted or promoted, or was watched for long enough. The outcomes stand in the rivals'
-/// order; they have no history.
+/// Plays each rival until it has aborted or promoted, or the time is over. The outcomes are in the rivals' order and
+/// have no history.
 pub fn contest(scenario: &Scenario, seed: u64, rivals: Vec<Rival>) -> Vec<Outcome> {
     let latency_limit = scenario.latency_limit();
     let sides = rivals.into_iter().enumerate().map(|(n, rival)| Side::new(rival, n, seed, latency_limit));

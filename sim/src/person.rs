@@ -1,4 +1,4 @@
-//! The person, or pipeline, who begins the release, opens its gates, and confirms that the primary runs the new version.
+//! The person, or pipeline, who starts the release, opens its gates, and confirms that the primary runs the new version.
 
 use rollout::base::names::Revision;
 use rollout::controller::Verb;
@@ -6,7 +6,7 @@ use rollout::controller::canary::Canary;
 use rollout::release::inquiry::Reason;
 use rollout::release::phase::{Awaiting, Hold, Phase};
 
-/// What there is to ask of a canary now.
+/// What the person does next.
 pub(crate) fn next_verb(canary: &Canary) -> Option<Verb> {
     let actor = Revision::parse("simulation").ok()?;
     match &canary.phase {

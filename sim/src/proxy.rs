@@ -43,8 +43,8 @@ pub(crate) struct Routed {
     /// Where it went.
     pub(crate) upstream: Upstream,
     /// What the worker remembers of it, if it counts.
-    pub(crate) ticket: Option<InFlight>,
-    /// How the worker says that it came there, if it counts.
+    pub(crate) in_flight: Option<InFlight>,
+    /// How the worker says it was placed, if it counts.
     pub(crate) placement: Option<Placement>,
 }
 
@@ -98,7 +98,7 @@ impl Proxy {
     /// When the tick after `now` comes.
     pub(crate) const fn next_tick(&self, now: Micros) -> Micros {
         let wait = self.tick_every.plus(self.slow_by).0;
-        // A worker that has asked for no pace yet is ticked as soon as time can tell.
+        // A worker that has not asked for a pace yet gets its first tick at the next millisecond.
         let wait = if wait == 0 { 1 } else { wait };
         Micros(now.0 + wait * 1000)
     }
@@ -107,17 +107,17 @@ impl Proxy {
     pub(crate) fn route(&mut self, form: &mut Form, user: u32, plan: &Plan, now: Micros) -> Option<Routed> {
         let worker = self.worker.as_mut()?;
         let decision = form.with(user, |request| worker.route(request, now));
-        let ticket = worker.start(&decision, true, now);
-        let placement = decision.placement().filter(|_| ticket.is_some());
+        let in_flight = worker.start(&decision, true, now);
+        let placement = decision.placement().filter(|_| in_flight.is_some());
         let upstream = match decision.header {
             HeaderEdit::Set(upstream) => upstream,
             HeaderEdit::Leave | HeaderEdit::Remove => plan.primary.clone(),
         };
-        Some(Routed { upstream, ticket, placement })
+        Some(Routed { upstream, in_flight, placement })
     }
 
-    /// A request ends as it was fated; what the worker says about that may not wait for its tick.
-    pub(crate) fn finish(&mut self, mut ticket: InFlight, fate: Fate, now: Micros) -> Vec<WorkerAction> {
+    /// A request ends as it was fated; what the worker sends about that cannot wait for its tick.
+    pub(crate) fn finish(&mut self, mut in_flight: InFlight, fate: Fate, now: Micros) -> Vec<WorkerAction> {
         let Some(worker) = self.worker.as_mut() else { return Vec::new() };
         let (status, flags): (&[u8], u64) = match fate {
             Fate::Good(_) => (b"200", 0),
@@ -125,8 +125,8 @@ impl Proxy {
             Fate::TimedOut(_) | Fate::Never => (b"504", TIMED_OUT),
         };
         // Plain HTTP: an answer's headers do not end its latency.
-        let _is_stream = ticket.response_headers(&[(b":status", status)]);
-        worker.finish(&ticket, flags, Some(1), now);
+        let _is_stream = in_flight.response_headers(&[(b":status", status)]);
+        worker.finish(&in_flight, flags, Some(1), now);
         worker.flush(now.to_millis())
     }
 }

@@ -1,4 +1,4 @@
-//! What a simulated request looks like to the filter: inside the plan's scope, with its user's key where one is asked for.
+//! What a simulated request looks like to the filter: inside the plan's scope, with its user's key where the plan needs one.
 
 use rollout::release::plan::Plan;
 use rollout::routing::request::Request;
@@ -39,7 +39,7 @@ impl Form {
                 self.text.extend(digits(user));
                 headers[2] = (name.as_bytes(), &self.text);
             }
-            // A simulated user came with his cookie long ago.
+            // A simulated user has had a cookie for a long time.
             Some(StickyKey::Cookie(_) | StickyKey::IssuedCookie(_)) => {
                 let name = self.key.as_ref().and_then(cookie_name).unwrap_or_default();
                 self.text.extend(name.bytes());

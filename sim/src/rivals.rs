@@ -1,7 +1,7 @@
 //! What other tools would have done with the same traffic: Flagger's and Argo Rollouts' rules, idealised in their favour.
 //!
-//! Both look on a tick at the canary's rates over a window. Here their metrics are perfect and at once, weights and cuts
-//! take effect within the same 100 ms, and a window without requests is forgiven. What remains is what they decide.
+//! Both look on a tick at the canary's rates over a window. Here their metrics are perfect and immediate, weights and
+//! aborts take effect within the same 100 ms, and a window without requests is forgiven. What remains is the decision.
 //! Feed every 100 ms what the canary's users got, and ask for the weight that holds until the next.
 //!
 //! Read in the sources of Flagger (15bd6ad) and Argo Rollouts (9f8d111): see [`FailedChecks`] and [`RivalRule`].
@@ -41,7 +41,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What a plan holds against the canary: its checks' thresholds, or where it has none of a kind its guards' limits.
+    /// The limits of a plan: its checks' thresholds, or where it has none of a kind its guards' limits.
     pub fn of(plan: &Plan) -> Self {
         let mut limits = Self { failed: 1.0, slow: 1.0 };
         for guard in &plan.guards.guards {
@@ -67,7 +67,7 @@ impl Limits {
 pub enum FailedChecks {
     /// Never within a release, and the rollback happens on the tick after the last one: as its scheduler is coded.
     Cumulative,
-    /// At each good check, and the rollback happens at once: as one would expect it to be.
+    /// At each good check, and the rollback happens at once: as one would expect.
     Consecutive,
 }
 
@@ -108,12 +108,12 @@ pub struct Steps {
     pub weights: Vec<WeightPpm>,
     /// How long each is held, where the checks do not say so: Argo's pauses. Flagger moves after each good check.
     pub pause: Millis,
-    /// Whether the release is promoted after the last; otherwise the last is held for ever.
+    /// Whether the release is promoted after the last; otherwise the last is held without end.
     pub promotes: bool,
 }
 
 impl Steps {
-    /// One weight for ever.
+    /// One weight that never changes.
     pub fn constant(weight: WeightPpm) -> Self {
         Self { weights: vec![weight], pause: Millis(u64::MAX), promotes: false }
     }

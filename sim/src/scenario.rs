@@ -7,14 +7,14 @@ use rollout::base::time::{Micros, Millis};
 use rollout::release::plan::{Metric, Plan};
 use rollout::routing::table::Version;
 
-use crate::behaviour::Behaviour;
+use crate::behaviour::{Behaviour, either};
 use crate::mishaps::Mishap;
 use crate::network::Network;
 
 /// One situation; with a seed it is one course of events.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// What the agent is told to do. What the plan asks for and this build cannot honour is accepted.
+    /// The agent's plan. What this build cannot honour in it is accepted.
     pub plan: Plan,
     /// The proxies, one worker each.
     pub proxies: Vec<Proxy>,
@@ -82,11 +82,6 @@ impl Scenario {
         let under_way = self.incidents.iter().filter(|incident| (incident.from..incident.until).contains(&at));
         under_way.fold(0.0, |sum, incident| either(sum, incident.failure_rate))
     }
-}
-
-/// The share of requests that meet at least one of two independent faults.
-pub(crate) fn either(a: f64, b: f64) -> f64 {
-    1.0 - (1.0 - a) * (1.0 - b)
 }
 
 /// One proxy and its worker.

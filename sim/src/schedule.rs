@@ -73,7 +73,7 @@ impl Schedule {
         self.due.pop().map(|due| (due.at, due.what))
     }
 
-    /// Whatever the operator wanted to break from now on does not.
+    /// Drops every mishap that is still to come.
     pub(crate) fn forget_mishaps(&mut self) {
         self.due.retain(|due| !matches!(due.what, Happening::Breaks(_) | Happening::StreamBreaks(_)));
     }

@@ -1,4 +1,4 @@
-//! Random situations: whatever breaks whenever, no law does.
+//! Random situations: whatever breaks at whatever time, every law holds.
 
 #![cfg(test)]
 

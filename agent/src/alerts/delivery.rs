@@ -1,4 +1,4 @@
-//! One attempt to bring one message to one receiver. Addresses are secrets: whoever knows one can write there.
+//! One attempt to bring one message to one receiver. Addresses are secrets: knowing one suffices to post there.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

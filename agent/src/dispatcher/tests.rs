@@ -1,4 +1,4 @@
-//! Hooks that are told hear of events in their order, and of all that were before a stop.
+//! Hooks are notified of events in their order, and before a stop of all that came before it.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use rollout::release::integrations::HookKind;
 use super::*;
 use crate::http_delivery::listener::{Listener, Reply};
 
-fn outside() -> Outside {
+fn dispatcher() -> Dispatcher {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Outside::new(Secrets::default()).unwrap()
+    Dispatcher::new(Secrets::default()).unwrap()
 }
 
 fn hook(url: String) -> Hook {
@@ -33,9 +33,9 @@ fn said(phase: &'static str) -> Said {
 #[tokio::test]
 async fn a_burst_of_events_arrives_in_order_whatever_must_be_repeated() {
     let server = Listener::start([Reply::status(503), Reply::status(200)]).await;
-    let (outside, web) = (outside(), CanaryId::new("prod", "web").unwrap());
+    let (dispatcher, web) = (dispatcher(), CanaryId::new("prod", "web").unwrap());
     for phase in ["one", "two", "three"] {
-        outside.tell(&web, hook(server.url("/")), said(phase));
+        dispatcher.notify(&web, hook(server.url("/")), said(phase));
     }
     let received = server.received(4).await;
     let phases: Vec<_> = received.iter().map(|one| one.json()["phase"].clone()).collect();
@@ -43,42 +43,45 @@ async fn a_burst_of_events_arrives_in_order_whatever_must_be_repeated() {
 }
 
 #[tokio::test]
-async fn a_stop_waits_for_what_hooks_are_told_but_not_for_ever() {
+async fn a_stop_waits_for_notices_to_hooks_but_not_forever() {
     let server = Listener::start([Reply::status(200), Reply::status(200), Reply::Stall]).await;
-    let (outside, web) = (outside(), CanaryId::new("prod", "web").unwrap());
-    outside.tell(&web, hook(server.url("/")), said("one"));
-    outside.tell(&web, hook(server.url("/")), said("two"));
-    outside.drain().await;
+    let (dispatcher, web) = (dispatcher(), CanaryId::new("prod", "web").unwrap());
+    dispatcher.notify(&web, hook(server.url("/")), said("one"));
+    dispatcher.notify(&web, hook(server.url("/")), said("two"));
+    dispatcher.drain().await;
     assert_eq!(server.count(), 2);
-    outside.tell(&web, hook(server.url("/")), said("three"));
+    dispatcher.notify(&web, hook(server.url("/")), said("three"));
+    // Stalls, so it and the one behind it are dropped.
+    dispatcher.notify(&web, hook(server.url("/")), said("four"));
     let patience = Duration::from_secs(20);
-    tokio::time::timeout(patience, outside.drain_within(Duration::from_millis(100))).await.expect("deadline: a stop");
+    let drained = tokio::time::timeout(patience, dispatcher.drain_within(Duration::from_millis(100))).await;
+    assert_eq!(drained.expect("deadline: a stop"), 2);
 }
 
 #[tokio::test]
 async fn hooks_of_one_name_do_not_wait_for_each_other() {
     let dead = Listener::start([Reply::Stall]).await;
     let server = Listener::start([Reply::status(200)]).await;
-    let (outside, web) = (outside(), CanaryId::new("prod", "web").unwrap());
+    let (dispatcher, web) = (dispatcher(), CanaryId::new("prod", "web").unwrap());
     // As many as one hook may have calls under way.
     for path in ["/a", "/b"] {
         let mut stalled = hook(dead.url(path));
         let HookTarget::Call(call) = &mut stalled.target else { unreachable!() };
-        // Longer than the test waits: whatever stands behind it is not told.
+        // Longer than the test waits: what queues behind it is not delivered.
         call.timeout = Millis(3_600_000);
-        outside.tell(&web, stalled, said("one"));
+        dispatcher.notify(&web, stalled, said("one"));
     }
     dead.received(2).await;
-    outside.tell(&web, Hook { kind: HookKind::PostRollout, ..hook(server.url("/")) }, said("two"));
+    dispatcher.notify(&web, Hook { kind: HookKind::PostRollout, ..hook(server.url("/")) }, said("two"));
     assert_eq!(server.received(1).await[0].json()["phase"], "two");
 }
 
 #[tokio::test]
-async fn hooks_of_one_name_and_address_are_told_in_order() {
+async fn hooks_of_one_name_and_address_are_notified_in_order() {
     let server = Listener::start([Reply::status(503), Reply::status(200)]).await;
-    let (outside, web) = (outside(), CanaryId::new("prod", "web").unwrap());
-    outside.tell(&web, hook(server.url("/")), said("one"));
-    outside.tell(&web, Hook { kind: HookKind::PostRollout, ..hook(server.url("/")) }, said("two"));
+    let (dispatcher, web) = (dispatcher(), CanaryId::new("prod", "web").unwrap());
+    dispatcher.notify(&web, hook(server.url("/")), said("one"));
+    dispatcher.notify(&web, Hook { kind: HookKind::PostRollout, ..hook(server.url("/")) }, said("two"));
     let received = server.received(3).await;
     let phases: Vec<_> = received.iter().map(|one| one.json()["phase"].clone()).collect();
     assert_eq!(phases, ["one", "one", "two"]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rollout::release::integrations::HookCall;
 
-use super::concurrency_limits::{PENDING_OF_HOOK, Places};
+use super::concurrency_limits::{ConcurrencyLimits, PENDING_OF_HOOK};
 use super::payload::Payload;
 use super::request;
 use crate::http_delivery::{self, Hidden, Pace, Refused};
@@ -25,7 +25,7 @@ struct Inner {
     /// Verifies no certificate: `disableTLS`.
     trusting: reqwest::Client,
     secrets: Secrets,
-    places: Places,
+    places: ConcurrencyLimits,
     pace: Pace,
 }
 
@@ -42,7 +42,7 @@ impl Caller {
     pub(super) fn with_pace(secrets: Secrets, pace: Pace) -> Result<Self, reqwest::Error> {
         let client = http_delivery::client().build()?;
         let trusting = http_delivery::client().tls_danger_accept_invalid_certs(true).build()?;
-        Ok(Self(Arc::new(Inner { client, trusting, secrets, places: Places::default(), pace })))
+        Ok(Self(Arc::new(Inner { client, trusting, secrets, places: ConcurrencyLimits::default(), pace })))
     }
 
     /// Calls a hook; any 2xx approves, whatever its body. Repeats on a network error, 429 and 5xx as often as the hook

@@ -1,22 +1,22 @@
-//! How many calls may be under way: a hook that does not answer must not take the place of others.
+//! How many calls may be in progress: a hook that does not answer must not take the places of others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-/// Calls under way in the whole agent.
+/// Calls in progress in the whole agent.
 pub(crate) const IN_AGENT: usize = 64;
-/// Calls under way of one canary.
+/// Calls in progress of one canary.
 pub(crate) const OF_CANARY: usize = 8;
-/// Calls under way of one hook, so that a dead one leaves its canary's other hooks their places.
+/// Calls in progress of one hook, so that a dead one leaves its canary's other hooks their places.
 pub(crate) const OF_HOOK: usize = 2;
-/// Calls of one hook that are under way, wait, or pause between attempts; there are no more.
+/// Calls of one hook that are in progress, wait, or pause between attempts; there are no more.
 pub(crate) const PENDING_OF_HOOK: usize = 64;
 
 /// The places of all canaries.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct ConcurrencyLimits {
     agent: Arc<Semaphore>,
     canaries: Mutex<BTreeMap<(String, String), Arc<OfCanary>>>,
 }
@@ -51,13 +51,13 @@ pub(crate) struct Attempt<'a> {
     _agent: Option<SemaphorePermit<'a>>,
 }
 
-impl Default for Places {
+impl Default for ConcurrencyLimits {
     fn default() -> Self {
         Self { agent: Arc::new(Semaphore::new(IN_AGENT)), canaries: Mutex::default() }
     }
 }
 
-impl Places {
+impl ConcurrencyLimits {
     /// Begins a call of a hook, which its name and URL make; `None` when too many of it are pending.
     pub(crate) fn begin(&self, namespace: &str, name: &str, (hook, url): (&str, &str)) -> Option<Call> {
         let canary = shared(&self.canaries, (namespace.to_owned(), name.to_owned()), || OfCanary {
@@ -76,7 +76,7 @@ impl Places {
 impl Call {
     /// Waits for a place, in the order of asking.
     pub(crate) async fn attempt(&self) -> Attempt<'_> {
-        // From the narrowest: who waits for his hook's place holds none that others need. These are never closed.
+        // The narrowest first: a call that waits for its hook's place holds none that others need. These are never closed.
         let hook = self.hook.places.acquire().await.ok();
         let canary = self.canary.places.acquire().await.ok();
         let agent = self.agent.acquire().await.ok();
@@ -84,7 +84,7 @@ impl Call {
     }
 }
 
-/// The entry under a key, made when there is none; entries that nobody uses any more go.
+/// The entry under a key, made when there is none; unused entries are removed.
 fn shared<K: Ord, V>(all: &Mutex<BTreeMap<K, Arc<V>>>, key: K, make: impl FnOnce() -> V) -> Arc<V> {
     let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
     all.retain(|_, entry| Arc::strong_count(entry) > 1);
@@ -105,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn places_are_bounded_per_hook_canary_and_agent_and_given_in_order() {
-        let places = Places::default();
+        let places = ConcurrencyLimits::default();
         let begin = |canary: &str, hook: &str| places.begin("prod", canary, (hook, URL)).unwrap();
         let (a, b) = (begin("web", "a"), begin("web", "b"));
         let first = a.attempt().await;
@@ -135,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hook_has_only_so_many_pending_calls_and_nothing_is_kept_of_it() {
-        let places = Places::default();
+        let places = ConcurrencyLimits::default();
         let begin = |hook: &str| places.begin("prod", "web", (hook, URL));
         let calls: Vec<Call> = (0..PENDING_OF_HOOK).map(|_| begin("a").unwrap()).collect();
         assert!(begin("a").is_none() && begin("b").is_some());

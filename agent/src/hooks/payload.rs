@@ -1,4 +1,4 @@
-//! What a hook is sent: Flagger's JSON, so that whoever answers Flagger answers us.
+//! The body that a hook gets: Flagger's JSON, so that a server for Flagger's webhooks works unchanged.
 
 use std::collections::BTreeMap;
 

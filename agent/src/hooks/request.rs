@@ -32,7 +32,7 @@ const OURS: [HeaderName; 8] = [
 /// The headers of one attempt. Reads files. Whatever is secret in them becomes hidden.
 ///
 /// # Errors
-/// When a secret is missing or is no header; the text shows no value.
+/// When a secret is missing or is not a valid header; the text shows no value.
 pub(crate) fn headers(
     call: &HookCall,
     body: &[u8],
@@ -47,7 +47,7 @@ pub(crate) fn headers(
                 let text = format!("headers from secret {}/{}: key {key:?} {rule}", secret.namespace, secret.name);
                 Refused::finally(Hidden::default().clean(&text))
             };
-            let name = HeaderName::from_bytes(key.as_bytes()).map_err(|_| wrong("is no header's name"))?;
+            let name = HeaderName::from_bytes(key.as_bytes()).map_err(|_| wrong("is not a valid header name"))?;
             if OURS.contains(&name) || name.as_str().starts_with("x-serin-") {
                 return Err(wrong("names a header that only the agent may set; rename it"));
             }

@@ -162,7 +162,7 @@ async fn each_attempt_has_its_own_time() {
 }
 
 #[tokio::test]
-async fn a_stalled_or_endless_refusal_is_cut() {
+async fn a_stalled_or_endless_refusal_is_truncated() {
     let server = Listener::start([Reply::StalledBody(403)]).await;
     assert_eq!(call(&caller(), &hook(server.url("/"))).await, Err("check answered 403".into()));
     let server = Listener::start([Reply::EndlessBody(403)]).await;
@@ -190,7 +190,7 @@ async fn a_secret_that_is_no_header_is_refused_without_its_value() {
         ("content-length", "names a header that only the agent may set"),
         ("Host", "names a header that only the agent may set"),
         ("x-serin-signature", "names a header that only the agent may set"),
-        ("not a name", "is no header's name"),
+        ("not a name", "is not a valid header name"),
         ("x-team", "has a value that no header can have"),
     ];
     for (key, rule) in wrong {
@@ -240,7 +240,7 @@ async fn a_signature_covers_the_body_and_the_time() {
 }
 
 #[tokio::test]
-async fn what_a_server_repeats_of_our_secrets_is_cut_out() {
+async fn what_a_server_repeats_of_our_secrets_is_removed() {
     let (_folder, caller, secret) = with_secret(&[("authorization", "Bearer t0ken")]);
     let text = "Bearer t0ken is wrong (t0ken) for POST /hooks/0123456789abcdef?key=s3cret s3cret";
     let server = Listener::start([Reply::text(401, text)]).await;

@@ -33,8 +33,8 @@ pub(super) fn register(registry: &mut Registry, controller: &Controller, sources
     flaggers.register("canary_status", "Last canary analysis: 0 running, 1 successful, 2 failed", status);
     flaggers.register("canary_weight", "Share of traffic in percent, of the canary and of its primary", weight);
     flaggers.register("canary_metric_analysis", "What the last analysis measured, by metric", analysis);
-    flaggers.register("canary_successes", "Promoted releases", sources.ledger.flagger_successes.clone());
-    flaggers.register("canary_failures", "Failed releases", sources.ledger.flagger_failures.clone());
+    flaggers.register("canary_successes", "Promoted releases", sources.events.flagger_successes.clone());
+    flaggers.register("canary_failures", "Failed releases", sources.events.flagger_failures.clone());
 }
 
 impl Families {

@@ -1,4 +1,4 @@
-//! Counts of what is called and asked outside: hooks by their answer, metric servers by what they had.
+//! Counts of calls and queries: hooks by their answer, metric servers by whether they had a value.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -36,7 +36,7 @@ spec:
 struct Life {
     controller: Controller,
     sources: Sources,
-    begun: BTreeMap<CanaryId, events::Begun>,
+    begun: BTreeMap<CanaryId, events::StartedRelease>,
     at: Millis,
     epoch: Epoch,
 }
@@ -44,10 +44,10 @@ struct Life {
 impl Life {
     fn begin(flagger: bool) -> Self {
         let sources = Sources {
-            counters: Arc::default(),
+            streams: Arc::default(),
             alerts: Alerts::new(Secrets::default()),
             calls: Calls::default(),
-            ledger: Ledger::default(),
+            events: EventCounts::default(),
             flagger,
         };
         let (controller, begun) = (Controller::default(), BTreeMap::new());
@@ -64,9 +64,9 @@ impl Life {
             match command {
                 Command::Announce(canary, event) => {
                     if matches!(event.note, rollout::release::phase::Note::Started { .. }) {
-                        self.begun.extend(begun(&self.controller));
+                        self.begun.extend(started_releases(&self.controller));
                     }
-                    self.sources.ledger.count(&canary, &event, &mut self.begun);
+                    self.sources.events.count(&canary, &event, &mut self.begun);
                 }
                 Command::Push(entry) | Command::Send(_, ToWorker::Entry(entry)) => self.epoch = entry.epoch,
                 _ => {}
@@ -235,7 +235,7 @@ fn the_numbers_are_those_of_the_life() {
     for (sample, expected) in [
         (format!(r#"serin_releases_total{{{of},outcome="succeeded"}}"#), 1.0),
         (format!(r#"serin_releases_total{{{of},outcome="failed"}}"#), 1.0),
-        (format!(r#"serin_aborts_total{{{of},cause="asked"}}"#), 1.0),
+        (format!(r#"serin_aborts_total{{{of},cause="requested"}}"#), 1.0),
         (format!(r#"serin_events_total{{{of},kind="started"}}"#), 3.0),
         (format!(r#"serin_events_total{{{of},kind="declared"}}"#), 1.0),
         (format!(r#"serin_release_duration_seconds_sum{{{of},outcome="failed"}}"#), 60.0),

@@ -108,7 +108,7 @@ async fn only_the_token_opens_a_stream() {
 }
 
 #[tokio::test]
-async fn a_worker_that_does_not_read_is_cut_off_and_others_are_not() {
+async fn a_slow_consumer_is_disconnected_and_others_are_not() {
     let agent = TestAgent::start().await;
     let mut other = Worker::welcomed(agent.grpc(), 2).await;
     // The smallest window that HTTP/2 has by default, so that little is on its way when nobody reads.
@@ -116,7 +116,7 @@ async fn a_worker_that_does_not_read_is_cut_off_and_others_are_not() {
     let mut slow = Worker::open(&narrow, None, &[ToAgent::Hello(hello(1))]).await.unwrap();
     agent.api().until_web("both", |canary| canary["workersLive"] == 2).await;
     // Each beat asks for an answer; none is read.
-    let cut = async {
+    let ended = async {
         loop {
             while slow.try_send(&ToAgent::Beat) {}
             let live = agent.api().web().await["workersLive"].clone();
@@ -126,8 +126,8 @@ async fn a_worker_that_does_not_read_is_cut_off_and_others_are_not() {
             other.beats().await;
         }
     };
-    crate::support::within("the slow worker to be cut off", cut).await;
-    says(&slow.ended().await.unwrap(), Code::Aborted, &["does not read"]);
+    crate::support::within("the slow worker to be disconnected", ended).await;
+    says(&slow.ended().await.unwrap(), Code::Aborted, &["slow consumer"]);
     other.beats().await;
     agent.api().until_metric("serin_agent_streams", 1.0).await;
 }

@@ -37,8 +37,8 @@ pub struct AbortRow {
     pub rounds_wanted: u32,
     /// What spoiled the rounds that do not count; each was repeated.
     pub invalid_rounds: Vec<String>,
-    /// Rounds in which the canary was cut.
-    pub cuts: usize,
+    /// Rounds in which the release was aborted.
+    pub aborts: usize,
     /// Responses of both versions over all rounds, and of the canary.
     pub requests: u64,
     /// See `requests`.
@@ -47,7 +47,7 @@ pub struct AbortRow {
     pub goal: Option<f64>,
     /// Whether the median is at most that.
     pub goal_met: Option<bool>,
-    /// Whether every round ended as it must: a bad canary cut by a guard, a healthy one not at all.
+    /// Whether every round ended as it must: a bad release aborted by a guard, a healthy one not at all.
     pub as_it_must: bool,
     /// Nine in ten rounds had at most this many bad responses.
     pub bad_responses_p90: Option<f64>,
@@ -135,11 +135,11 @@ impl AbortRow {
             rounds,
             rounds_wanted: options.rounds,
             invalid_rounds,
-            cuts: each.iter().filter(|round| round.ended != Ended::NotAborted).count(),
+            aborts: each.iter().filter(|round| round.ended != Ended::NotAborted).count(),
             requests: each.iter().map(|round| round.received.requests).sum(),
             canary_responses: each.iter().map(|round| round.received.canary_responses).sum(),
             goal,
-            // A release that nobody cut met no goal, however few bad responses it gave until nobody waited any longer.
+            // A release that was not aborted met no goal, however few bad responses it gave while the benchmark waited.
             goal_met: goal.zip(bad_responses).map(|(goal, bad)| as_it_must && bad <= goal),
             as_it_must,
             bad_responses_p90: quantile(&bad, 0.9),
@@ -189,8 +189,8 @@ impl AbortRow {
         let name = self.name();
         if self.mode == Mode::Healthy {
             remarks.push(format!(
-                "{name}: {} cuts in {} rounds, {} requests served, {} of them by the canary",
-                self.cuts, self.rounds, self.requests, self.canary_responses
+                "{name}: {} aborts in {} rounds, {} requests served, {} of them by the canary",
+                self.aborts, self.rounds, self.requests, self.canary_responses
             ));
         } else if count(Ended::NotAborted) > 0 {
             remarks.push(format!("{name}: NOT CUT in {} of {} rounds", count(Ended::NotAborted), self.rounds));
@@ -249,7 +249,7 @@ impl AbortReport {
         format!(
             "\nCounted by the client, each round against Envoy's own counters. Exposure: first bad response received to last \
              request\nthat the canary got; detect: to the agent's verdict (to 1 ms); push: from there, below 0 when the canary \
-             got none after\nthe verdict; in force: verdict until the agent knew of all workers that the cut was in force. They \
+             got none after\nthe verdict; in force: verdict until the agent knew of all workers that the abort was in force. They \
              add up in each round,\ntheir medians need not. start: bad when the release begins; late: after {} s of health; \
              healthy: both versions at half\nthe objective for {} s. Guards: {guards}. Seed {}.\n\
              {} Envoy worker threads, {} keep-alive connections, open loop. {}, {} CPUs, Linux {}; load average {before} \
@@ -303,7 +303,7 @@ mod tests {
         // 81 is the median of 96, 56 and 81.
         assert_eq!((row.exposure_ms, row.detect_ms, row.push_ms), (Some(81.0), Some(80.0), Some(1.0)));
         assert_eq!((row.goal, row.goal_met, row.as_it_must), (Some(6.0), Some(true), true));
-        assert_eq!((row.cuts, row.requests, row.canary_responses), (3, 1500, 150));
+        assert_eq!((row.aborts, row.requests, row.canary_responses), (3, 1500, 150));
         assert_eq!(row.bad_responses_each, [7, 3, 5]);
         assert!(row.line().contains("<= 6 met") && row.remarks().is_empty(), "{} {:?}", row.line(), row.remarks());
         let json = serde_json::to_value(&row).unwrap();
@@ -354,9 +354,9 @@ mod tests {
             AbortRow::new(kind, &options(), ended.map(|ended| round(1, ended, [1.0, 1.0])).to_vec(), Vec::new())
         };
         let left_alone = of(Ended::NotAborted);
-        assert!(left_alone.as_it_must && left_alone.cuts == 0 && left_alone.exposure_ms.is_none());
-        assert!(left_alone.remarks().iter().any(|remark| remark.contains("0 cuts in 3 rounds, 1500 requests")));
-        let cut = of(Ended::WhileHealthy);
-        assert!(!cut.as_it_must && cut.cuts == 1);
+        assert!(left_alone.as_it_must && left_alone.aborts == 0 && left_alone.exposure_ms.is_none());
+        assert!(left_alone.remarks().iter().any(|remark| remark.contains("0 aborts in 3 rounds, 1500 requests")));
+        let aborted = of(Ended::WhileHealthy);
+        assert!(!aborted.as_it_must && aborted.aborts == 1);
     }
 }

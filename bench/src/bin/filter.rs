@@ -83,10 +83,10 @@ async fn measure(case: &Case, options: &Options) -> Result<FilterReport> {
     for lane in &mut stage.lanes {
         lane.send(WARM_UP).await?;
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     for round in 0..options.rounds {
         stage.round(options.requests).await?;
-        let spent_s = begun.elapsed().as_secs_f64();
+        let spent_s = started.elapsed().as_secs_f64();
         let left_s = spent_s / f64::from(round + 1) * f64::from(options.rounds - round - 1);
         eprintln!("round {:>2} of {}: {}; {left_s:.0} s left", round + 1, options.rounds, stage.last_round());
     }
@@ -160,9 +160,9 @@ impl Stage {
 
     async fn idle_us_per_second(&mut self) -> Result<f64> {
         let pid = self.envoy.process().pid();
-        let (before_ns, begun) = (process_cpu_ns(pid)?, Instant::now());
+        let (before_ns, started) = (process_cpu_ns(pid)?, Instant::now());
         tokio::time::sleep(IDLE_FOR).await;
-        Ok((process_cpu_ns(pid)? - before_ns) as f64 / 1e3 / begun.elapsed().as_secs_f64())
+        Ok((process_cpu_ns(pid)? - before_ns) as f64 / 1e3 / started.elapsed().as_secs_f64())
     }
 
     /// One figure for each variant. The variants take turns in short slices, beginning with another one each time: what
@@ -223,7 +223,7 @@ impl Stage {
     }
 }
 
-/// `requests` cut into slices of [`SLICE`] and the rest.
+/// `requests` divided into slices of [`SLICE`] and the rest.
 fn slices(requests: u64) -> impl Iterator<Item = u64> {
     let rest = requests % SLICE;
     std::iter::repeat_n(SLICE, (requests / SLICE) as usize).chain((rest > 0).then_some(rest))

@@ -1,6 +1,6 @@
 //! A release under the product's guards and under other tools' rules, on the same traffic, tick by tick.
 //!
-//! Idealised alike: perfect counts, no delay in reporting, weights and cuts take effect at once. What remains is what they
+//! Idealised alike: perfect counts, no delay in reporting, weights and aborts take effect at once. What remains is what they
 //! decide. Traffic comes in ticks of 100 ms, the product's shortest slot and its time between two reports.
 
 use fastrand::Rng;
@@ -37,7 +37,7 @@ pub struct Rates {
     pub primary: f64,
 }
 
-/// Whoever decides.
+/// One decider.
 #[derive(Clone)]
 pub enum Player {
     /// The product's guards.
@@ -85,7 +85,7 @@ const fn argo(name: &'static str, failure_limit: u32) -> Entrant {
     Entrant { name, rule: Decides::Theirs(RivalRule::Argo { interval, failure_limit }) }
 }
 
-/// Everybody: the product first.
+/// All deciders, the product first.
 pub const ENTRANTS: [Entrant; 12] = [
     ours("ours, both guards", Which::Both),
     ours("ours, default guards", Which::Default),
@@ -130,7 +130,7 @@ impl Entrant {
 }
 
 impl Player {
-    /// What the users got in the tick that ends now, `number` ticks after the beginning; whether the canary is cut.
+    /// What the users got in the tick that ends now, `number` ticks after the beginning; whether the release is aborted.
     fn sees(&mut self, number: u32, tick: &Tick) -> bool {
         match self {
             Self::Guards(ours) => ours.sees(tick),

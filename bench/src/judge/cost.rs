@@ -45,9 +45,9 @@ pub fn costs() -> Vec<Cost> {
     ];
     for _ in 0..SLICES {
         for (_, run, samples) in &mut all {
-            let begun = Instant::now();
+            let started = Instant::now();
             run(IN_SLICE);
-            samples.push(begun.elapsed().as_nanos() as f64 / f64::from(IN_SLICE));
+            samples.push(started.elapsed().as_nanos() as f64 / f64::from(IN_SLICE));
         }
     }
     let lower = |samples: &[f64]| Quartiles::of(samples).map_or(f64::NAN, |quartiles| quartiles.lower);

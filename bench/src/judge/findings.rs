@@ -147,7 +147,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Simulates and measures; `say` is told what begins.
+    /// Simulates and measures; `say` gets the name of each part as it begins.
     #[must_use]
     pub fn gather(runs: usize, seed: u64, say: impl Fn(&str)) -> Self {
         say("requests to abort and to certify");

@@ -95,7 +95,7 @@ pub fn certifies(requests: u64, failed: u64, alpha: f64) -> bool {
     certify(Trials { started: requests, events: failed, pending: 0 }, LIMIT, 1) >= -libm::log(alpha)
 }
 
-/// Requests that any test with this `alpha` needs on the average to tell `rate` from [`LIMIT`]: Wald's bound,
+/// Requests that any test with this `alpha` needs on average to distinguish `rate` from [`LIMIT`]: Wald's bound,
 /// ln(1/alpha) / KL(rate || limit).
 #[must_use]
 pub fn wald_bound(rate: f64, alpha: f64) -> f64 {

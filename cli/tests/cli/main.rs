@@ -9,6 +9,7 @@ mod fixture;
 mod gates;
 mod init;
 mod local;
+mod log;
 mod packaged;
 mod read;
 mod refuse;

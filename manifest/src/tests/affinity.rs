@@ -55,7 +55,7 @@ fn it_is_honoured_and_its_users_are_clusters() {
 
 #[test]
 fn what_has_no_use_or_does_harm_is_told() {
-    for (affinity, told) in [
+    for (affinity, expected) in [
         ("{ cookieName: a, primaryCookieName: b }", "primaryCookieName: is not needed"),
         (
             "{ cookieName: a, sameSite: None }",
@@ -64,13 +64,13 @@ fn what_has_no_use_or_does_harm_is_told() {
         ("{ cookieName: a, partitioned: true }", "partitioned: makes browsers drop the cookie"),
     ] {
         let warnings = warnings(&with(affinity)).join("\n");
-        assert!(warnings.contains(told), "{told:?} is not in {warnings:?}");
+        assert!(warnings.contains(expected), "{expected:?} is not in {warnings:?}");
     }
 }
 
 #[test]
 fn what_no_cookie_can_be_is_refused() {
-    for (affinity, told) in [
+    for (affinity, expected) in [
         ("{}", "spec.analysis.sessionAffinity.cookieName: is missing"),
         ("{ cookieName: \"a=b\" }", "cannot be the name of a header or cookie"),
         ("{ cookieName: a, primaryCookieName: a }", "must have different names"),
@@ -81,7 +81,7 @@ fn what_no_cookie_can_be_is_refused() {
         ("{ cookieName: a, maxage: 1 }", "did you mean maxAge"),
     ] {
         let found = refused(affinity);
-        assert!(found.contains(told), "{affinity}: {told:?} is not in {found:?}");
+        assert!(found.contains(expected), "{affinity}: {expected:?} is not in {found:?}");
     }
     let both = OWN.replace("    interval: 5s\n", "    interval: 5s\n    sessionAffinity: { cookieName: a }\n");
     let refused = super::read("f.yaml", &both).documents.remove(0).result.unwrap_err();

@@ -87,10 +87,10 @@ fn checks_at_each_interval_stay_available_and_what_has_no_use_is_named() {
     let plan = plan_of(&text);
     assert_eq!((plan.advance, plan.interval, plan.threshold), (Advance::Interval, Millis::from_secs(20), 4));
     assert_eq!(warnings(&text), [""; 0]);
-    let told = warnings(&with("advance: certificate\ninterval: 20s\nthreshold: 4"));
-    assert!(told.len() == 2 && told.iter().all(|line| line.contains("advances on certificate")), "{told:?}");
-    let told = warnings(&with("advance: interval\ninterval: 20s\nthreshold: 4\ncertificate: { alpha: 0.1 }"));
-    assert!(told.len() == 1 && told[0].contains("spec.analysis.certificate: is not used"), "{told:?}");
+    let shown = warnings(&with("advance: certificate\ninterval: 20s\nthreshold: 4"));
+    assert!(shown.len() == 2 && shown.iter().all(|line| line.contains("advances on certificate")), "{shown:?}");
+    let shown = warnings(&with("advance: interval\ninterval: 20s\nthreshold: 4\ncertificate: { alpha: 0.1 }"));
+    assert!(shown.len() == 1 && shown[0].contains("spec.analysis.certificate: is not used"), "{shown:?}");
 }
 
 #[test]
@@ -115,8 +115,8 @@ fn each_rule_is_named_with_field_and_value() {
         ("advance: certificate\nguards: notify", "spec.analysis.advance", "nothing to certify"),
         ("advance: sometimes", "spec.analysis.advance", "interval"),
     ] {
-        let told = refused(lines);
-        assert!(told.contains(field) && told.contains(value), "{lines}: {told}");
+        let shown = refused(lines);
+        assert!(shown.contains(field) && shown.contains(value), "{lines}: {shown}");
     }
 }
 
@@ -136,6 +136,6 @@ fn a_flagger_manifest_keeps_its_intervals() {
     assert!(plan_of(&annotated("off")).guards.is_empty());
     let misplaced = WEIGHTED.replacen("  analysis:\n", "  analysis:\n    advance: certificate\n", 1);
     let documents = read("f.yaml", &misplaced).documents;
-    let told: Vec<_> = documents.iter().filter_map(|document| document.result.as_ref().err()).flatten().collect();
-    assert!(told.len() == 1 && told[0].to_string().contains("advances at each interval"), "{told:?}");
+    let shown: Vec<_> = documents.iter().filter_map(|document| document.result.as_ref().err()).flatten().collect();
+    assert!(shown.len() == 1 && shown[0].to_string().contains("advances at each interval"), "{shown:?}");
 }

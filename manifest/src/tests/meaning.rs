@@ -101,8 +101,8 @@ fn metrics_of_other_servers_are_asked_with_their_query_filled_in() {
 #[test]
 fn alerts_know_their_receivers() {
     let plan = plan_of(FULL);
-    let told: Vec<_> = plan.outside.alerts.iter().map(|alert| (alert.name.as_str(), alert.severity)).collect();
-    assert_eq!(told, [("on-call", Severity::Error), ("team", Severity::Info), ("ops", Severity::Warn)]);
+    let shown: Vec<_> = plan.outside.alerts.iter().map(|alert| (alert.name.as_str(), alert.severity)).collect();
+    assert_eq!(shown, [("on-call", Severity::Error), ("team", Severity::Info), ("ops", Severity::Warn)]);
     let [Alert { receiver: slack, .. }, Alert { receiver: teams, .. }, ..] = plan.outside.alerts.as_slice() else {
         panic!("alerts")
     };
@@ -121,7 +121,7 @@ fn alerts_know_their_receivers() {
 
 #[test]
 fn every_field_that_is_not_acted_on_is_named() {
-    let told = warnings(FULL).join("\n");
+    let shown = warnings(FULL).join("\n");
     for field in [
         "spec.provider",
         "spec.progressDeadlineSeconds",
@@ -143,9 +143,9 @@ fn every_field_that_is_not_acted_on_is_named() {
         "spec.analysis.metrics[3].threshold: is deprecated and read as thresholdRange.max",
         "spec.analysis.metrics[4]: has no thresholdRange; as in Flagger the greatest good value is 0",
     ] {
-        assert!(told.lines().any(|line| line.contains(field)), "{field} is not among\n{told}");
+        assert!(shown.lines().any(|line| line.contains(field)), "{field} is not among\n{shown}");
     }
-    assert!(!told.contains("metricsServer"), "a query is sent there:\n{told}");
+    assert!(!shown.contains("metricsServer"), "a query is sent there:\n{shown}");
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn what_counts_blind_checks() {
     assert_eq!(plan_of(&own(&format!("{metric}\n    metricsBlindLimit: 0"))).outside.blind_limit, 0);
     assert_eq!(plan_of(&own(metric)).outside.metrics[0].provider.address.as_deref(), Some("http://prometheus:9090"));
     let unused = own("    stepWeight: 10\n    metricsBlindLimit: 3");
-    assert!(warnings(&unused).join("\n").contains("no metric is asked of a metric server"), "{:?}", warnings(&unused));
+    assert!(warnings(&unused).join("\n").contains("no metric comes from a metric server"), "{:?}", warnings(&unused));
 }
 
 #[test]
@@ -264,10 +264,10 @@ fn the_older_threshold_means_what_flagger_takes_it_for() {
 #[test]
 fn a_release_on_certificate_still_counts_what_hooks_say() {
     let metric = "    stepWeight: 10\n    metrics: [{name: request-success-rate, thresholdRange: {min: 99}}]";
-    let told = |more: &str| warnings(&own(&format!("{metric}\n{more}"))).join("\n");
-    assert!(told("").contains("spec.analysis.threshold: is not used"), "{}", told(""));
-    assert_eq!(told("    webhooks: [{name: a, url: \"http://a/\"}]"), "");
-    let gate = told("    webhooks: [{name: a, type: confirm-promotion, gate: true}]");
+    let shown = |more: &str| warnings(&own(&format!("{metric}\n{more}"))).join("\n");
+    assert!(shown("").contains("spec.analysis.threshold: is not used"), "{}", shown(""));
+    assert_eq!(shown("    webhooks: [{name: a, url: \"http://a/\"}]"), "");
+    let gate = shown("    webhooks: [{name: a, type: confirm-promotion, gate: true}]");
     assert!(
         gate.contains("spec.analysis.threshold: is not used") && !gate.contains("spec.analysis.interval"),
         "{gate}"
@@ -283,7 +283,7 @@ fn iterations_are_checked_at_intervals_unless_told_otherwise() {
         let plan = plan_of(&own(&format!("{lines}\n{metrics}")));
         assert_eq!(matches!(plan.advance, Advance::Certificate(_)), is_certified, "{lines}");
     }
-    let told = read("f.yaml", &own(&format!("    advance: certificate\n    iterations: 3\n{metrics}")));
-    let told = told.documents[0].result.as_ref().unwrap_err()[0].to_string();
-    assert!(told.contains("spec.analysis.iterations: 3 counts intervals"), "{told}");
+    let shown = read("f.yaml", &own(&format!("    advance: certificate\n    iterations: 3\n{metrics}")));
+    let shown = shown.documents[0].result.as_ref().unwrap_err()[0].to_string();
+    assert!(shown.contains("spec.analysis.iterations: 3 counts intervals"), "{shown}");
 }

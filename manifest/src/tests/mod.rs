@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use rollout::base::time::Millis;
 use rollout::release::integrations::HookTarget;
-use rollout::release::plan::{Advance, Metric, Promotion, Strategy};
+use rollout::release::plan::{Advance, Flavour, Metric, Plan, Promotion, Strategy};
 use rollout::routing::request::StringMatch;
 use rollout::routing::table::StickyKey;
 
@@ -75,9 +75,9 @@ fn a_weighted_flagger_canary_keeps_its_meaning() {
 
 #[test]
 fn nothing_of_a_flagger_canary_is_dropped_in_silence() {
-    let told = warnings(WEIGHTED).join("\n");
+    let shown = warnings(WEIGHTED).join("\n");
     for (place, word) in [
-        ("f.yaml:13:7: ", "Deployment is none of our kinds"),
+        ("f.yaml:13:7: ", "Deployment is not one of our kinds"),
         ("f.yaml:24:13: spec.provider: ", "Serin rewrites none"),
         ("f.yaml:25:3: spec.targetRef: ", "scales no Deployment"),
         ("f.yaml:26:3: spec.autoscalerRef: ", "scales nothing"),
@@ -90,8 +90,8 @@ fn nothing_of_a_flagger_canary_is_dropped_in_silence() {
         ("f.yaml:62:9: spec.analysis.alerts[0].providerRef: ", "is not in this file"),
     ] {
         assert!(
-            told.lines().any(|line| line.contains(place) && line.contains(word)),
-            "{place}{word} is not among\n{told}"
+            shown.lines().any(|line| line.contains(place) && line.contains(word)),
+            "{place}{word} is not among\n{shown}"
         );
     }
     assert_eq!(plan_of(WEIGHTED).unsupported, []);
@@ -168,11 +168,11 @@ fn a_match_beside_weights_means_another_thing_than_in_flagger() {
     let text = AB.replace("iterations: 10", "stepWeights: [10, 50, 90]\n    maxWeight: 40");
     let plan = plan_of(&text);
     assert_eq!((percents(&plan), plan.rules.len()), (vec![10.0, 50.0], 2));
-    let told = warnings(&text).join("\n");
-    assert!(told.contains("spec.analysis.match: pins those it matches"), "{told}");
+    let shown = warnings(&text).join("\n");
+    assert!(shown.contains("spec.analysis.match: pins those it matches"), "{shown}");
     assert!(
-        told.contains("spec.analysis.maxWeight: is reached by stepWeights[1]; the steps after it are not used"),
-        "{told}"
+        shown.contains("spec.analysis.maxWeight: is reached by stepWeights[1]; the steps after it are not used"),
+        "{shown}"
     );
 }
 
@@ -188,11 +188,11 @@ fn one_line_for_each_document_and_a_count() {
     let wrong = WEIGHTED.replace("threshold: 5", "threshold: five");
     let files =
         [read("a.yaml", WEIGHTED), read("b.yaml", OWN), read("c.yaml", &wrong.replace("name: cart", "name: bag"))];
-    let told = report(&files, false).to_string();
-    let lines: Vec<_> = told.lines().collect();
+    let shown = report(&files, false).to_string();
+    let lines: Vec<_> = shown.lines().collect();
     assert_eq!(lines[0], "a.yaml:2: MetricTemplate shop/not-found: accepted");
     assert_eq!(lines[1], "a.yaml:12: Deployment cart: skipped, not one of our kinds");
-    assert!(lines[2].starts_with("a.yaml:18: Canary shop/cart: accepted with 10 warnings"), "{told}");
+    assert!(lines[2].starts_with("a.yaml:18: Canary shop/cart: accepted with 10 warnings"), "{shown}");
     assert_eq!(lines[3], "b.yaml:2: Canary default/pay: accepted");
     assert_eq!(
         lines[6],
@@ -286,12 +286,12 @@ fn other_kinds_are_told_apart_and_lists_are_taken_apart() {
             "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml]\n",
             "Kustomization: skipped",
         ),
-        ("resources: [a.yaml]\n", "document: skipped, no Kubernetes object"),
+        ("resources: [a.yaml]\n", "document: skipped, not a Kubernetes object"),
         (
             "apiVersion: v1\nkind: X\na: {kind: Canary}\nb:\n  kind: Canary\nc: [\n",
-            "document: skipped, no YAML that is read here, and no word of our kinds",
+            "document: skipped, not YAML, and none of our kinds",
         ),
-        ("- {op: replace, path: /spec}\n", "document: skipped, no Kubernetes object"),
+        ("- {op: replace, path: /spec}\n", "document: skipped, not a Kubernetes object"),
         (
             "{{- if .Values.canary }}\napiVersion: flagger.app/v1beta1\n{{- end }}\n",
             "skipped, a Helm template; render it first",
@@ -302,16 +302,16 @@ fn other_kinds_are_told_apart_and_lists_are_taken_apart() {
         ),
     ];
     for (text, line) in skipped {
-        let told = lines(text);
-        assert!(told.contains(line) && told.ends_with(", 0 refused, 1 skipped\n"), "{told}");
+        let shown = lines(text);
+        assert!(shown.contains(line) && shown.ends_with(", 0 refused, 1 skipped\n"), "{shown}");
     }
     let indented = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
     let item = |text: &str| format!("  -\n{}", indented(text));
     let (first, second) =
         EXAMPLE.split_once("---").unwrap_or((EXAMPLE, "apiVersion: v1\nkind: Service\nmetadata: {name: web}"));
     let list = format!("apiVersion: v1\nkind: List\nitems:\n{}{}", item(first), item(second));
-    let told = lines(&list);
-    assert!(told.contains("Canary default/web: accepted") && told.contains("Service web: skipped"), "{told}");
+    let shown = lines(&list);
+    assert!(shown.contains("Canary default/web: accepted") && shown.contains("Service web: skipped"), "{shown}");
 }
 
 #[test]
@@ -319,6 +319,6 @@ fn what_no_worker_would_take_is_refused_at_the_door() {
     let rules: String = (0..70).map(|n| format!("\n    - headers: {{ x-user: {{ exact: u{n} }} }}")).collect();
     let text = EXAMPLE.replacen("  analysis:\n", &format!("  analysis:\n    match:{rules}\n"), 1);
     let refused = read("f.yaml", &text).documents.remove(0).result.unwrap_err();
-    let told = refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    assert!(told.contains("spec.analysis.match") && told.contains("64"), "{told}");
+    let shown = refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(shown.contains("spec.analysis.match") && shown.contains("64"), "{shown}");
 }

@@ -149,7 +149,7 @@ fn values_out_of_their_rules_are_named_with_line_and_rule() {
         (
             "web.example.com",
             "web.example.com:80",
-            "f.yaml:5:21: spec.service.hosts[0]: \"web.example.com:80\" is not a host; write a name or address without port or scheme, *.suffix, or * for any",
+            "f.yaml:5:21: spec.service.hosts[0]: \"web.example.com:80\" is not a valid host; write a name or address without port or scheme, *.suffix, or * for any",
         ),
         (
             "name: web,",
@@ -164,12 +164,12 @@ fn values_out_of_their_rules_are_named_with_line_and_rule() {
         (
             "service: {",
             "promotion: {mode: swop}\n  service: {",
-            "f.yaml:5:21: spec.promotion.mode: \"swop\" is not known here; use copy, swap; did you mean swap?",
+            "f.yaml:5:21: spec.promotion.mode: \"swop\" is not supported; use copy, swap; did you mean swap?",
         ),
         (
             "service: {",
             "promotion: {mode: swap, hook: {url: \"http://a/\"}}\n  service: {",
-            "f.yaml:5:27: spec.promotion.hook: has no use when promotion is swap: the roles change and nothing is deployed; remove one",
+            "f.yaml:5:27: spec.promotion.hook: has no effect when promotion is swap: the roles change and nothing is deployed; remove one",
         ),
         (
             "service: {",
@@ -198,7 +198,7 @@ fn unknown_and_missing_fields_are_named_with_the_likely_one() {
         (
             "threshold: 3",
             "threshold: 3\n    threshold: 4",
-            "f.yaml:9:5: spec.analysis.threshold: stands twice, first in line 8; remove one",
+            "f.yaml:9:5: spec.analysis.threshold: is given twice, first on line 8; remove one",
         ),
         (
             "    stepWeights: [10, 20, 30]\n",
@@ -208,18 +208,18 @@ fn unknown_and_missing_fields_are_named_with_the_likely_one() {
         (
             "threshold: 3",
             "threshold: 3\n    iterations: 3",
-            "f.yaml:9:17: spec.analysis.iterations: 3 stands beside stepWeights; keep only one of stepWeight, stepWeights, steps and iterations",
+            "f.yaml:9:17: spec.analysis.iterations: 3 is given beside stepWeights; keep only one of stepWeight, stepWeights, steps and iterations",
         ),
         ("metadata: {name: web,", "metadata: {", "f.yaml:3:1: metadata.name: is missing; it is required"),
         (
             "kind: Canary",
             "kind: Canery",
-            "f.yaml:2:7: kind: \"Canery\" is not a kind of serin.dev/v1alpha1 that is read here; did you mean Canary?",
+            "f.yaml:2:7: kind: \"Canery\" is not a supported kind of serin.dev/v1alpha1; did you mean Canary?",
         ),
         (
             "serin.dev/v1alpha1",
             "serin.dev/v2",
-            "f.yaml:1:13: apiVersion: \"serin.dev/v2\" has no Canary that is read here; use flagger.app/v1beta1 or serin.dev/v1alpha1",
+            "f.yaml:1:13: apiVersion: \"serin.dev/v2\" has no Canary that is supported; use flagger.app/v1beta1 or serin.dev/v1alpha1",
         ),
         (
             "metadata: {",
@@ -293,17 +293,17 @@ fn flagger_manifests_are_told_where_our_fields_go() {
         (
             "metadata: {",
             "metadata: {annotations: {serin.dev/sticky: cookies}, ",
-            "f.yaml:3:44: metadata.annotations[\"serin.dev/sticky\"]: \"cookies\" is no sticky key; write header:NAME, cookie:NAME or clientAddress",
+            "f.yaml:3:44: metadata.annotations[\"serin.dev/sticky\"]: \"cookies\" is not a valid sticky key; write header:NAME, cookie:NAME or clientAddress",
         ),
         (
             "metadata: {",
             "metadata: {annotations: {serin.dev/promotion-hook: ftp://a}, ",
-            "f.yaml:3:52: metadata.annotations[\"serin.dev/promotion-hook\"]: \"ftp://a\" is not a web address; write http://host/path or https://host/path",
+            "f.yaml:3:52: metadata.annotations[\"serin.dev/promotion-hook\"]: \"ftp://a\" is not a valid URL; write http://host/path or https://host/path",
         ),
         (
             "metrics:",
             "webhooks: [{name: a, url: \"http://a/\", type: pre-rolout}]\n    metrics:",
-            "f.yaml:12:50: spec.analysis.webhooks[0].type: \"pre-rolout\" is not known here; use confirm-rollout, pre-rollout, rollout, confirm-traffic-increase, confirm-promotion, post-rollout, rollback, event; did you mean pre-rollout?",
+            "f.yaml:12:50: spec.analysis.webhooks[0].type: \"pre-rolout\" is not supported; use confirm-rollout, pre-rollout, rollout, confirm-traffic-increase, confirm-promotion, post-rollout, rollback, event; did you mean pre-rollout?",
         ),
     ] {
         check(FLAGGER, from, to, expected);

@@ -7,16 +7,16 @@ fn problems(base: &str, from: &str, to: &str) -> Vec<String> {
     assert!(base.contains(from), "the base has no {from:?}");
     let documents = read("f.yaml", &base.replacen(from, to, 1)).documents;
     let refused = documents.into_iter().filter_map(|document| document.result.err()).flatten();
-    refused.map(|problem| problem.to_string().split_once(": ").map(|(_, told)| told.to_owned()).unwrap()).collect()
+    refused.map(|problem| problem.to_string().split_once(": ").map(|(_, shown)| shown.to_owned()).unwrap()).collect()
 }
 
-/// What a wrong MetricTemplate or AlertProvider means for the Canary that names it is told too.
+/// What a wrong MetricTemplate or AlertProvider means for the Canary that names it is reported too.
 fn check(base: &str, cases: &[(&str, &str, &str)]) {
     for (from, to, expected) in cases {
         let found = problems(base, from, to);
-        let is_told = found.iter().any(|told| told.starts_with(expected));
+        let is_told = found.iter().any(|shown| shown.starts_with(expected));
         let others =
-            found.iter().filter(|told| !told.starts_with(expected) && !told.contains("which is refused itself"));
+            found.iter().filter(|shown| !shown.starts_with(expected) && !shown.contains("which is itself refused"));
         assert!(is_told && others.count() == 0, "{from:?} -> {to:?}: {expected:?} is not {found:#?}");
     }
 }
@@ -26,11 +26,11 @@ fn what_stands_beside_the_proxies_is_validated_too() {
     check(
         FULL,
         &[
-            ("provider: gatewayapi:v1", "provider: istia", "spec.provider: \"istia\" is not known here"),
+            ("provider: gatewayapi:v1", "provider: istia", "spec.provider: \"istia\" is not supported"),
             (
                 "metricsServer: http",
                 "metricsServer: ftp",
-                "spec.metricsServer: \"ftp://prometheus.monitoring:9090\" is not a web address",
+                "spec.metricsServer: \"ftp://prometheus.monitoring:9090\" is not a valid URL",
             ),
             (
                 "progressDeadlineSeconds: 60",
@@ -46,7 +46,7 @@ fn what_stands_beside_the_proxies_is_validated_too() {
             (
                 "kind: Deployment, name: book-app",
                 "kind: Job, name: book-app",
-                "spec.targetRef.kind: \"Job\" is not known here",
+                "spec.targetRef.kind: \"Job\" is not supported",
             ),
             ("kind: ScaledObject", "kind: Scaler", "spec.autoscalerRef.kind: \"Scaler\""),
             (
@@ -120,14 +120,14 @@ fn hooks_metrics_and_alerts_of_flagger() {
             (
                 "name: more, type: confirm-traffic-increase",
                 "name: more, type: promotion",
-                "spec.analysis.webhooks[3].type: \"promotion\" is no type of webhook",
+                "spec.analysis.webhooks[3].type: \"promotion\" is not a type of webhook",
             ),
             ("name: more, ", "", "spec.analysis.webhooks[3].name: is missing"),
             ("name: more, ", "name: \"\", ", "spec.analysis.webhooks[3].name: \"\" is empty"),
             (
                 "url: \"http://gate.shop/more\"",
                 "url: gate.shop",
-                "spec.analysis.webhooks[3].url: \"gate.shop\" is not a web address",
+                "spec.analysis.webhooks[3].url: \"gate.shop\" is not a valid URL",
             ),
             (
                 "type: cmd }",
@@ -137,7 +137,7 @@ fn hooks_metrics_and_alerts_of_flagger() {
             (
                 "severity: error",
                 "severity: fatal",
-                "spec.analysis.alerts[0].severity: \"fatal\" is not known here; use info, warn, error",
+                "spec.analysis.alerts[0].severity: \"fatal\" is not supported; use info, warn, error",
             ),
             (
                 ", providerRef: { name: on-call, namespace: observability }",
@@ -157,7 +157,7 @@ fn hooks_metrics_and_alerts_of_flagger() {
             (
                 "templateVariables: { direction: inbound }",
                 "templateVariables: { dir: inbound }",
-                "spec.analysis.metrics[2].templateRef: the query of the MetricTemplate observability/error-rate cannot be filled in: line 2",
+                "spec.analysis.metrics[2].templateRef: the query of the MetricTemplate observability/error-rate cannot be rendered: line 2",
             ),
             ("interval: 2m", "interval: 25h", "spec.analysis.metrics[2].interval: \"25h\" must be from 1s to 24h"),
             ("interval: 2m", "interval: soon", "spec.analysis.metrics[2].interval: \"soon\" is not a time span"),
@@ -182,7 +182,7 @@ fn templates_and_providers() {
                 "type: cloudwatch",
                 "spec.provider.region: is missing; cloudwatch needs it",
             ),
-            ("type: cloudwatch", "type: http", "spec.provider.type: \"http\" is not known here"),
+            ("type: cloudwatch", "type: http", "spec.provider.type: \"http\" is not supported"),
             (
                 "insecureSkipVerify: true",
                 "insecureSkipVerify: 1",
@@ -198,8 +198,8 @@ fn templates_and_providers() {
                 "secretRef: { name: prometheus, namespace: a }",
                 "spec.provider.secretRef.namespace: cannot be chosen",
             ),
-            ("type: slack", "type: webhook", "spec.type: \"webhook\" is not known here"),
-            ("proxy: http://proxy.shop:3128", "proxy: proxy.shop", "spec.proxy: \"proxy.shop\" is not a web address"),
+            ("type: slack", "type: webhook", "spec.type: \"webhook\" is not supported"),
+            ("proxy: http://proxy.shop:3128", "proxy: proxy.shop", "spec.proxy: \"proxy.shop\" is not a valid URL"),
             (
                 "type: msteams, address: \"https://teams.example.com/1\"",
                 "type: msteams",
@@ -225,7 +225,7 @@ fn what_only_our_own_kind_has() {
             ("bakeTime: 10m", "bakeTime: 0s", "spec.analysis.bakeTime: 0s must be from 1s to 24h"),
             ("waiting: 24h", "waiting: 25h", "spec.analysis.deadlines.waiting: 90000s must be from 1s to 24h"),
             ("waiting: 24h", "finalising: 1h", "spec.analysis.deadlines.finalising: is not a field"),
-            ("bakeTime: 10m", "stepWeight: 10", "spec.analysis.steps: stands beside stepWeight"),
+            ("bakeTime: 10m", "stepWeight: 10", "spec.analysis.steps: is given beside stepWeight"),
             (
                 "metricsBlindLimit: 6",
                 "metricsBlindLimit: -1",
@@ -241,7 +241,7 @@ fn what_only_our_own_kind_has() {
             (
                 "type: rollback, gate: true",
                 "type: rollback, gate: true, url: \"http://a/\"",
-                "spec.analysis.webhooks[1].url: \"http://a/\" has no use beside gate: true",
+                "spec.analysis.webhooks[1].url: \"http://a/\" has no effect beside gate: true",
             ),
             (
                 "name: red-button",
@@ -252,8 +252,8 @@ fn what_only_our_own_kind_has() {
             ("thresholdRange: { min: 0, max: 100 }", "thresholdRange: {}", "spec.analysis.metrics[1]: has no bounds"),
             ("        thresholdRange: { min: 0, max: 100 }\n", "", "spec.analysis.metrics[1]: has no bounds"),
             ("url: https://deploy.example.com/till", "timeout: 5s", "spec.promotion.hook.url: is missing"),
-            ("type: webhook", "type: pager", "spec.type: \"pager\" is not known here"),
-            ("type: http", "type: https", "spec.provider.type: \"https\" is not known here"),
+            ("type: webhook", "type: pager", "spec.type: \"pager\" is not supported"),
+            ("type: http", "type: https", "spec.provider.type: \"https\" is not supported"),
             ("address: \"http://stats.shop\"", "region: a", "spec.provider.address: is missing"),
         ],
     );
@@ -264,7 +264,10 @@ fn names_that_stand_twice_are_told() {
     let twice = FULL
         .replace("name: again", "name: load")
         .replace("name: saturation\n        temp", "name: error-rate\n        temp");
-    let told = warnings(&twice).join("\n");
-    assert!(told.contains("spec.analysis.webhooks[8]: has the name \"load\", which a hook above it has too"), "{told}");
-    assert!(told.contains("spec.analysis.metrics[4]: has the name of a metric above it"), "{told}");
+    let shown = warnings(&twice).join("\n");
+    assert!(
+        shown.contains("spec.analysis.webhooks[8]: has the name \"load\", which a hook above it has too"),
+        "{shown}"
+    );
+    assert!(shown.contains("spec.analysis.metrics[4]: has the name of a metric above it"), "{shown}");
 }

@@ -1,12 +1,16 @@
 //! The published JSON Schemas are the generated ones, and agree with the reader: on every fixture, and on every fixture
 //! with one place changed.
 
+use std::collections::BTreeSet;
+
 use jsonschema::Validator;
 use serde_json::{Value as Json, json};
 
 use super::super::schema;
-use super::super::tree::{Documents, Node, Value};
 use super::*;
+use crate::kinds::FLAGGER;
+use crate::reader::KNOWN;
+use crate::yaml::tree::{Documents, Node, Value};
 
 fn published(flavour: Flavour) -> (&'static str, Json) {
     let name = match flavour {
@@ -16,7 +20,7 @@ fn published(flavour: Flavour) -> (&'static str, Json) {
     (name, serde_json::from_str(&schema(flavour)).unwrap())
 }
 
-/// `UPDATE=1 cargo test -p agent schema` writes them after a change that is meant.
+/// `UPDATE=1 cargo test -p manifest schema` writes them after a change that is meant.
 #[test]
 fn the_published_schemas_are_the_generated_ones() {
     for flavour in [Flavour::Flagger, Flavour::Serin] {
@@ -28,7 +32,7 @@ fn the_published_schemas_are_the_generated_ones() {
         }
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         let found: Json = serde_json::from_str(&text).unwrap_or_default();
-        assert_eq!(found, generated, "docs/schema/{name} is old; UPDATE=1 cargo test -p agent schema writes it");
+        assert_eq!(found, generated, "docs/schema/{name} is old; UPDATE=1 cargo test -p manifest schema writes it");
     }
 }
 
@@ -134,7 +138,7 @@ const MEANING: &[&str] = &[
     "must be greater than 0",
     "items; there must be 1 to 256",
     "has no bounds",
-    "is not a host",
+    "is not a valid host",
     "must be from 1s to 24h",
     "must be from 0 to 100",
     "must be from 0 to 86400000",
@@ -143,9 +147,9 @@ const MEANING: &[&str] = &[
     "is empty and would match every value",
     "must have exactly one of exact",
     "cannot be the name of a header",
-    "is not a web address",
+    "is not a valid URL",
     "cannot be a gate",
-    "has no use beside gate: true",
+    "has no effect beside gate: true",
     "a gate is opened by its name",
     "is also cookieName",
     "belongs to request-duration alone",
@@ -153,21 +157,21 @@ const MEANING: &[&str] = &[
     "must be from 1 to 100 times",
     "counts intervals",
     "has nothing to certify",
-    "has no use when promotion is swap",
-    "has no use without versions",
+    "has no effect when promotion is swap",
+    "has no effect without versions",
     "is more than 50 %, an equal part",
-    "is no version's name",
+    "is not a valid version name",
     "twice; each needs its own",
     "the same match",
     "is also the primary",
     "must begin with /",
-    "is no sticky key",
+    "is not a valid sticky key",
     "must be a number between 0 and 1",
     "needs more than 256 steps",
     "has more than four decimals",
     "is missing; cloudwatch needs it",
-    "is missing; this type has no address",
-    "cannot be filled in",
+    "is missing; this type has no default address",
+    "cannot be rendered",
     "must be from 1 to 1000",
     "must be from 1ms to 24h",
     "are too many",
@@ -181,7 +185,7 @@ fn the_schema_and_the_reader_agree_on_every_change() {
     for document in documents() {
         let mut found = Vec::new();
         places(&document, "", &mut found);
-        // A document of another kind is somebody else's.
+        // A document of another kind is not read.
         for place in found.iter().filter(|place| !["", "/apiVersion", "/kind"].contains(&place.as_str())) {
             for changed in changes(&document, place) {
                 tried += 1;
@@ -198,4 +202,46 @@ fn the_schema_and_the_reader_agree_on_every_change() {
     }
     assert!(wrong.is_empty(), "{} disagreements:\n{}", wrong.len(), wrong.join("\n"));
     assert!(tried > 3_000 && refused > tried / 2, "{refused} of {tried}");
+}
+
+/// A schema and its alternatives.
+fn either(schema: &Json) -> impl Iterator<Item = &Json> {
+    std::iter::once(schema).chain(schema["anyOf"].as_array().into_iter().flatten())
+}
+
+/// The schemas of the value at a path of a document of this kind.
+fn schemas_at<'a>(kinds: &'a Json, kind: &str, path: &str) -> Vec<&'a Json> {
+    let of_kind = |schema: &&Json| schema["properties"]["kind"]["const"] == kind;
+    let mut found: Vec<&Json> = kinds["oneOf"].as_array().unwrap().iter().filter(of_kind).collect();
+    for part in path.split(['.', '[']).filter(|part| !part.is_empty()) {
+        let below = |schema: &'a Json| match part.strip_suffix(']') {
+            Some(number) if number.parse::<usize>().is_ok() => &schema["items"],
+            None if schema["properties"][part].is_object() => &schema["properties"][part],
+            _ => &schema["additionalProperties"],
+        };
+        found = found.into_iter().flat_map(either).map(below).filter(|schema| schema.is_object()).collect();
+    }
+    found.into_iter().flat_map(either).collect()
+}
+
+#[test]
+fn the_schema_has_the_fields_that_the_reader_asks_for() {
+    let mut compared = BTreeSet::new();
+    for document in documents() {
+        let kind = document["kind"].as_str().unwrap();
+        let flavour = if document["apiVersion"] == FLAGGER { Flavour::Flagger } else { Flavour::Serin };
+        let (name, schema) = published(flavour);
+        KNOWN.take();
+        assert!(problems(&document).is_empty());
+        for (path, asked) in KNOWN.take() {
+            let asked: BTreeSet<&str> = asked.into_iter().collect();
+            let fields =
+                schemas_at(&schema, kind, &path).into_iter().filter_map(|schema| schema["properties"].as_object());
+            let fields: BTreeSet<&str> = fields.flat_map(|fields| fields.keys().map(String::as_str)).collect();
+            let differ: Vec<&&str> = asked.symmetric_difference(&fields).collect();
+            assert!(differ.is_empty(), "{name}: {kind}: {path:?}: only the reader or only the schema has {differ:?}");
+            compared.insert((name, path.split('[').next().unwrap_or_default().to_owned()));
+        }
+    }
+    assert!(compared.len() > 30, "{compared:?}");
 }

@@ -59,8 +59,8 @@ fn what_is_missing_is_refused_naming_what_there_is() {
     assert_eq!(
         problems(&together(&[CANARY, &near])),
         [
-            "0.yaml:12:19: spec.analysis.metrics[0].templateRef: names the MetricTemplate prod/errors, which is not there; there are prod/error; did you mean prod/error?",
-            "0.yaml:14:19: spec.analysis.alerts[0].providerRef: names the AlertProvider ops/chat, which is not there; there is none at all",
+            "0.yaml:12:19: spec.analysis.metrics[0].templateRef: names the MetricTemplate prod/errors, which does not exist; there are prod/error; did you mean prod/error?",
+            "0.yaml:14:19: spec.analysis.alerts[0].providerRef: names the AlertProvider ops/chat, which does not exist; there are none",
         ]
     );
 }
@@ -71,21 +71,21 @@ fn a_file_by_itself_may_name_what_is_elsewhere() {
     let plan = loaded.documents[0].plan().expect("a plan");
     let held: Vec<_> = plan.unsupported.iter().map(|unsupported| unsupported.field.as_str()).collect();
     assert_eq!((held, plan.outside.alerts.len()), (vec!["spec.analysis.metrics[0].templateRef"], 0));
-    let told = warnings(CANARY).join("\n");
+    let shown = warnings(CANARY).join("\n");
     assert!(
-        told.contains(
+        shown.contains(
             "the metric \"m\" needs the MetricTemplate prod/errors, which is not in this file; a release holds"
         ),
-        "{told}"
+        "{shown}"
     );
-    assert!(told.contains("names the AlertProvider ops/chat, which is not in this file"), "{told}");
+    assert!(shown.contains("names the AlertProvider ops/chat, which is not in this file"), "{shown}");
 }
 
 #[test]
 fn what_is_refused_or_defined_twice_is_not_used() {
     let wrong = TEMPLATE.replace("type: prometheus", "type: prometeus");
     let found = problems(&together(&[CANARY, &wrong, CHAT])).join("\n");
-    assert!(found.contains("names the MetricTemplate prod/errors, which is refused itself: 1.yaml:1"), "{found}");
+    assert!(found.contains("names the MetricTemplate prod/errors, which is itself refused: 1.yaml:1"), "{found}");
     assert!(found.contains("did you mean prometheus?"), "{found}");
     let found = problems(&together(&[CANARY, TEMPLATE, TEMPLATE, CHAT]));
     assert_eq!(
@@ -103,7 +103,7 @@ fn a_query_that_cannot_be_filled_in_is_refused() {
     let unknown = TEMPLATE.replace("query: up", "query: \"up{ {{ pod }} }\"");
     let found = problems(&together(&[CANARY, &unknown, CHAT])).join("\n");
     assert!(
-        found.contains("templateRef: the query of the MetricTemplate prod/errors cannot be filled in: line 1, column 5: {{ pod }} is not known"),
+        found.contains("templateRef: the query of the MetricTemplate prod/errors cannot be rendered: line 1, column 5: {{ pod }} is not known"),
         "{found}"
     );
 }
@@ -113,7 +113,7 @@ fn servers_that_nobody_can_ask_hold_the_release() {
     for kind in ["keptn", "externalmetrics"] {
         let loaded = together(&[CANARY, &TEMPLATE.replace("type: prometheus", &format!("type: {kind}")), CHAT]);
         let plan = loaded[0].documents[0].plan().expect("a plan");
-        assert!(plan.unsupported[0].what.contains(&format!("asked of a {kind} server")), "{:?}", plan.unsupported);
+        assert!(plan.unsupported[0].what.contains(&format!("needs a {kind} server")), "{:?}", plan.unsupported);
     }
 }
 
@@ -130,7 +130,7 @@ fn a_template_that_changes_changes_the_plan() {
     assert_eq!(scan.changed[0].outside.metrics[0].query, "down");
     put("b.yaml", CHAT);
     let scan = directory.scan();
-    assert!(scan.problems[0].rule.contains("which is not there"), "{:?}", scan.problems);
+    assert!(scan.problems[0].rule.contains("which does not exist"), "{:?}", scan.problems);
     assert_eq!(
         (scan.changed.len(), scan.removed.len(), directory.plans().count()),
         (0, 0, 1),

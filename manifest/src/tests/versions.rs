@@ -3,7 +3,7 @@
 use rollout::release::integrations::HookKind;
 use rollout::routing::table::WeightPpm;
 
-use super::directory::{put, start, told};
+use super::directory::{put, start, summary};
 use super::*;
 
 fn plans(text: &str) -> Vec<Plan> {
@@ -60,7 +60,7 @@ fn the_first_that_is_proven_wins_where_the_manifest_says_so() {
 
 #[test]
 fn what_several_versions_cannot_have_is_refused_where_it_stands() {
-    for (from, to, told) in [
+    for (from, to, summary) in [
         (
             "[5, 20, 40]",
             "[5, 20, 60]",
@@ -80,12 +80,16 @@ fn what_several_versions_cannot_have_is_refused_where_it_stands() {
         (
             "primary: web-primary",
             "primary: web-primary\n    canary: web-x",
-            "f.yaml:10:13: spec.upstreams.canary: \"web-x\" stands beside versions",
+            "f.yaml:10:13: spec.upstreams.canary: \"web-x\" is given beside versions",
         ),
-        ("  analysis:", "  analysis:\n    match: [{path: {exact: /}}]", "spec.analysis.match: stands beside versions"),
+        (
+            "  analysis:",
+            "  analysis:\n    match: [{path: {exact: /}}]",
+            "spec.analysis.match: is given beside versions",
+        ),
         ("- name: blue", "- name: green", "f.yaml:12:7: spec.versions[1].name: green is the name of one above it"),
-        ("- name: blue", "- name: a.b", "spec.versions[0].name: \"a.b\" is no version's name; give 1 to 63"),
-        ("- name: blue", "- name: primary", "spec.versions[0].name: \"primary\" is no version's name"),
+        ("- name: blue", "- name: a.b", "spec.versions[0].name: \"a.b\" is not a valid version name; give 1 to 63"),
+        ("- name: blue", "- name: primary", "spec.versions[0].name: \"primary\" is not a valid version name"),
         ("- name: blue", "- upstream: web-v3\n      name: blue", "spec.versions: name the upstream web-v3 twice"),
         ("- name: blue", "- upstream: web-primary\n      name: blue", "is also the primary"),
         ("- name: blue\n    ", "", "spec.versions: has 1 items; there must be 2 to 8"),
@@ -94,7 +98,7 @@ fn what_several_versions_cannot_have_is_refused_where_it_stands() {
             "- name: blue\n      match: [{ headers: { x-version: { exact: green } } }]",
             "spec.versions: give web.blue and web.green the same match; web.green would never get a request",
         ),
-        ("winner: gate", "winner: best", "f.yaml:18:11: spec.winner: \"best\" is not known here; use gate, first"),
+        ("winner: gate", "winner: best", "f.yaml:18:11: spec.winner: \"best\" is not supported; use gate, first"),
         ("name: told", "name: winner", "spec.versions: makes a stored gate \"winner\" for each version"),
         (
             "upstream: web-v3",
@@ -103,12 +107,12 @@ fn what_several_versions_cannot_have_is_refused_where_it_stands() {
         ),
     ] {
         let problems = refused(from, to);
-        assert!(problems.contains(told), "{told}\nis not in\n{problems}");
+        assert!(problems.contains(summary), "{summary}\nis not in\n{problems}");
         assert_eq!(problems.lines().count(), 1, "{problems}");
     }
     let alone = OWN.replacen("spec:", "spec:\n  winner: first", 1);
     let loaded = read("f.yaml", &alone);
-    assert!(format!("{:?}", loaded.documents[0].result).contains("has no use without versions"));
+    assert!(format!("{:?}", loaded.documents[0].result).contains("has no effect without versions"));
 }
 
 #[test]
@@ -125,10 +129,10 @@ fn two_documents_of_one_name_or_scope_are_refused_also_among_versions() {
         format!("{VERSIONS}---\n{}", other.replace("name: blue", "name: red").replace("name: green", "name: pink"));
     assert!(report(&[read("f.yaml", &twice)], true).to_string().contains("prod/web is also defined in f.yaml"));
     let clash = format!("{VERSIONS}---\n{}", OWN.replace("{ name: pay }", "{ name: web.blue, namespace: prod }"));
-    let told = report(&[read("f.yaml", &clash)], true).to_string();
-    assert!(told.contains("prod/web.blue is also defined in f.yaml"), "{told}");
-    let told = report(&[read("f.yaml", VERSIONS)], true).to_string();
-    assert!(told.ends_with("2 accepted, 0 accepted with warnings, 0 refused, 0 skipped\n"), "{told}");
+    let summary = report(&[read("f.yaml", &clash)], true).to_string();
+    assert!(summary.contains("prod/web.blue is also defined in f.yaml"), "{summary}");
+    let summary = report(&[read("f.yaml", VERSIONS)], true).to_string();
+    assert!(summary.ends_with("2 accepted, 0 accepted with warnings, 0 refused, 0 skipped\n"), "{summary}");
 }
 
 #[test]
@@ -136,7 +140,7 @@ fn a_directory_keeps_the_versions_of_a_document_that_is_wrong_and_lets_those_go_
     let (folder, mut directory) = start();
     let mut scan = |text: &str| {
         put(folder.path(), "web.yaml", text);
-        [told(&directory.scan()), told(&directory.scan()), told(&directory.scan())]
+        [summary(&directory.scan()), summary(&directory.scan()), summary(&directory.scan())]
     };
     assert_eq!(scan(VERSIONS), ["+web.blue +web.green", "", ""]);
     assert_eq!(scan(&VERSIONS.replace("winner: gate", "winner: zzz")), ["!", "!", "!"]);

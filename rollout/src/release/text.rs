@@ -18,22 +18,22 @@ pub fn note(note: &Note) -> String {
         Note::Declared => "manifest read".into(),
         Note::Changed { at_once: true } => "manifest changed".into(),
         Note::Changed { at_once: false } => {
-            "manifest changed; the release in progress keeps its plan, the next one takes the new".into()
+            "manifest changed; the release in progress keeps its plan, the next one uses the new one".into()
         }
         Note::Started { revision, actor, reason } => {
-            format!("release of {revision} begun by {actor}{}", because(reason))
+            format!("release of {revision} started by {actor}{}", because(reason))
         }
         Note::Superseded { revision } => {
-            format!("release of {revision} gave way to a newer revision")
+            format!("release of {revision} superseded by a newer revision")
         }
         Note::Accepted { actor, items } => {
             let items = counted(*items as u64, "check, hook or setting", "checks, hooks or settings");
             format!("{actor} accepted {items} that this build cannot honour")
         }
-        Note::Waiting { refused } => format!("waits for the approval to begin: {}", objections(refused)),
+        Note::Waiting { refused } => format!("waits for approval to start: {}", objections(refused)),
         Note::Approved { purpose } => format!("{} approved", purpose.kind().name()),
         Note::AnalysisSkipped => "the manifest says to promote without analysis".into(),
-        Note::Skipped { actor, reason } => format!("{actor} skipped what it waits for{}", because(reason)),
+        Note::Skipped { actor, reason } => format!("{actor} skipped the wait{}", because(reason)),
         Note::Stepped { from, to, proof } => {
             let unproven = if *from == WeightPpm::ZERO { "first step" } else { "without proof" };
             let why = proof.as_ref().map_or_else(|| unproven.into(), self::proof);
@@ -46,28 +46,28 @@ pub fn note(note: &Note) -> String {
             format!("weight {} -> {} % by {actor}, paused there{}", from.percent(), to.percent(), because(reason))
         }
         Note::Objected { failed, threshold, refused } => {
-            format!("check failed ({failed} of {threshold} that roll back): {}", objections(refused))
+            format!("failed check {failed}/{threshold}: {}", objections(refused))
         }
         Note::MetricError { checks, limit, refused } => {
-            format!("check without a value ({checks}; more than {limit} roll back): {}", objections(refused))
+            format!("check {checks} without a metric value (limit {limit}): {}", objections(refused))
         }
         Note::CheckFailed { failed, threshold, verdict } => {
-            format!("check failed ({failed} of {threshold} that roll back): {}", self::verdict(verdict))
+            format!("failed check {failed}/{threshold}: {}", self::verdict(verdict))
         }
-        Note::Tripped(verdict) => format!("guard tripped: {}", guards(verdict)),
+        Note::Tripped(verdict) => format!("tripped: {}", guards(verdict)),
         Note::FuseTripped { node, test, events, trials } => {
             let what = match test {
                 FuseTest::Failed => "failed",
                 FuseTest::Slow => "failed, took or are taking too long",
             };
-            format!("fuse of proxy {node} tripped, its requests all go to primary: {events} of {trials} {what}")
+            format!("fuse of proxy {node} tripped and sends every request to the primary: {events} of {trials} {what}")
         }
-        Note::Rearmed => "tripped fuses armed again, since the guards did not cut the canary".into(),
+        Note::Rearmed => "tripped fuses rearmed: the guards did not abort the canary".into(),
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
         Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
         Note::Resumed { actor, reason } => format!("resumed by {actor}{}", because(reason)),
         Note::WaitingPromotion { refused } => {
-            format!("proven; waits for the approval to promote: {}", objections(refused))
+            format!("proven; waits for approval to promote: {}", objections(refused))
         }
         Note::GateOpened { gate, revision, expires_after, actor, reason } => {
             let whose = revision.as_ref().map_or_else(|| "the next revision".into(), ToString::to_string);
@@ -96,7 +96,7 @@ pub fn note(note: &Note) -> String {
             format!("{actor} confirmed that the primary runs the new version{}", because(reason))
         }
         Note::Confirmed { actor: None, .. } => "promotion hook confirmed that the primary runs the new version".into(),
-        Note::Swapped { primary } => format!("roles exchanged: {primary} is primary now"),
+        Note::Swapped { primary } => format!("roles swapped: {primary} is the primary now"),
         Note::Succeeded { unheard: 0 } => "promoted; every live worker routes all traffic to the primary".into(),
         Note::Succeeded { unheard } => {
             format!("promoted; {} had not confirmed by the deadline", counted(*unheard as u64, "worker", "workers"))
@@ -110,26 +110,26 @@ pub fn hold(hold: &Hold) -> String {
     match hold {
         Hold::NoTraffic => "no canary traffic, so there is nothing to judge".into(),
         Hold::Undecided => {
-            "this step's requests have not proven it yet; `serin explain` shows how far they have come".into()
+            "this step's requests do not prove the thresholds yet; `serin explain` shows the progress".into()
         }
         Hold::Approval { purpose, refused } if refused.is_empty() => {
-            format!("{} is given; good requests are awaited", purpose.kind().name())
+            format!("{} approved; waiting for good requests", purpose.kind().name())
         }
         Hold::Approval { purpose, refused } => {
-            format!("{} is awaited: {}", purpose.kind().name(), objections(refused))
+            format!("waiting for {}: {}", purpose.kind().name(), objections(refused))
         }
-        Hold::Stop => "the plan stops at this step; `serin resume` goes on".into(),
+        Hold::Stop => "the plan stops at this step; `serin resume` continues".into(),
         Hold::Suspended => "the manifest says suspend: true".into(),
         Hold::Unsupported => {
             "the manifest asks for checks, hooks or settings that this build cannot honour (`serin describe` lists them); \
-             go on without them: `serin release … --accept-unsupported`"
+             continue without them: `serin release … --accept-unsupported`"
                 .into()
         }
         Hold::DefaultUpstream { node, upstream } => {
             format!("proxy {node} sends requests to {upstream} by default, so it would serve unproven code without an agent")
         }
         Hold::Fuse { node } => {
-            format!("the fuse of proxy {node} has tripped and is armed again after a while, unless the guards cut the canary")
+            format!("the fuse of proxy {node} has tripped; it is rearmed after a delay unless the guards abort the canary")
         }
     }
 }
@@ -152,36 +152,35 @@ pub fn awaiting(awaiting: &Awaiting) -> String {
 pub fn cause(cause: &Cause) -> String {
     match cause {
         Cause::Checks { failed, verdict } => {
-            format!("failed check number {failed} was the last allowed: {}", self::verdict(verdict))
+            format!("failed checks reached the threshold ({failed}): {}", self::verdict(verdict))
         }
         Cause::Guards(verdict) => guards(verdict),
         Cause::Undecided { after, verdict } => {
-            format!("nothing was proven within {}: {}", span(*after), certificate(verdict))
+            format!("nothing proven within {}: {}", span(*after), certificate(verdict))
         }
         Cause::Objections { failed, refused } => {
-            format!("failed check number {failed} was the last allowed: {}", objections(refused))
+            format!("failed checks reached the threshold ({failed}): {}", objections(refused))
         }
         Cause::MetricError { checks, refused } => {
-            format!(
-                "{} without a value are too many: {}",
-                counted(u64::from(*checks), "check", "checks"),
-                objections(refused)
-            )
+            // The first check over the limit aborts, so the limit is one less.
+            let limit = checks.saturating_sub(1);
+            let checks = counted(u64::from(*checks), "check", "checks");
+            format!("{checks} without a metric value (limit {limit}): {}", objections(refused))
         }
-        Cause::Rollback { name } => format!("{name} asked to roll back"),
-        Cause::Deadline { phase, after } => format!("{phase} lasted longer than its deadline, {}", span(*after)),
-        Cause::Reverted { actor } => format!("{actor} released what the primary runs already"),
-        Cause::Requested { actor, reason } => format!("asked for by {actor}{}", because(reason)),
+        Cause::Rollback { name } => format!("{name} requested a rollback"),
+        Cause::Deadline { phase, after } => format!("{phase} exceeded its deadline of {}", span(*after)),
+        Cause::Reverted { actor } => format!("{actor} released the revision that the primary already runs"),
+        Cause::Requested { actor, reason } => format!("requested by {actor}{}", because(reason)),
         Cause::LostAbort { node } => format!(
-            "proxy {node} has a later table than this agent's journal; only a cut leaves before it is stored, so the agent \
-             stopped between cutting this release and recording it"
+            "proxy {node} has a later table than this agent's journal; only an abort leaves before it is stored, so \
+             the agent stopped between aborting this release and recording it"
         ),
         Cause::NotChosen { version, revision } => format!("{version} is promoted instead, with {revision}"),
         Cause::Withdrawn => "its manifest was removed".into(),
     }
 }
 
-/// What hooks, gates and metric servers said against it.
+/// What hooks, gates and metric servers object.
 pub fn objections(refused: &[Objection]) -> String {
     refused.iter().map(objection).collect::<Vec<_>>().join("; ")
 }
@@ -190,15 +189,15 @@ fn objection(Objection { name, why }: &Objection) -> String {
     match why {
         Reason::Closed => format!("gate {name} is closed (`serin gate open` opens it)"),
         Reason::Refused(said) => format!("hook {name}: {said}"),
-        Reason::MetricError(MetricError::NoValue) => format!("metric {name} has no value"),
-        Reason::MetricError(MetricError::Failed(said)) => format!("metric {name} could not be had: {said}"),
+        Reason::MetricError(MetricError::NoValue) => format!("metric {name}: no value"),
+        Reason::MetricError(MetricError::Failed(said)) => format!("metric {name}: query failed: {said}"),
         Reason::OutOfRange { value, range } => {
-            let (word, limit) = match (range.min, range.max) {
-                (Some(min), _) if *value < min => ("below min", min),
-                (_, max) => ("above max", max.unwrap_or(f64::INFINITY)),
+            let (end, limit) = match (range.min, range.max) {
+                (Some(min), _) if *value < min => ("< min", min),
+                (_, max) => ("> max", max.unwrap_or(f64::INFINITY)),
             };
             let [shown, by] = distance(*value, limit);
-            format!("metric {name} {shown} is {by} {word} {}", number(limit))
+            format!("metric {name} {shown} {end} {} (by {by})", number(limit))
         }
     }
 }
@@ -239,7 +238,7 @@ pub fn guards(verdict: &GuardsVerdict) -> String {
         format!("{events} of {trials} ({} %)", number(percent))
     };
     format!(
-        "guard {}, {}: canary {}, primary {}; odds of so much under the limit at most 1 in {}",
+        "guard {} ({}): canary {}, primary {}; less than a 1-in-{} chance for a canary within the limit",
         guard.rule.name().name(),
         rule(&guard.rule),
         share(*canary),
@@ -251,8 +250,9 @@ pub fn guards(verdict: &GuardsVerdict) -> String {
 /// The canary's share, when it is not what the weight says.
 fn sample_ratio(ratio: &RatioFinding) -> String {
     format!(
-        "guard sampleRatio: the canary got {} of {} requests where the weight means {}; odds of so much at most 1 in {}. \
-         The evidence is suspect, not the canary: look for proxies or routes that place requests by other rules",
+        "guard sampleRatio: the canary got {} of {} requests, the weight means {}; less than a 1-in-{} chance where requests \
+         follow the weight. This puts the evidence in doubt, not the canary: look for proxies or routes that place requests \
+         by other rules",
         ratio.canary,
         ratio.all,
         number(ratio.expected.round()),
@@ -303,11 +303,11 @@ pub fn finding(finding: &CheckFinding) -> String {
     match (finding.answer, range.min, range.max) {
         (CheckResult::Fail, Some(min), _) if value < min => {
             let [shown, by] = distance(value, min);
-            format!("{name} {shown} {unit} is {by} below {} ({from})", limit("min", min))
+            format!("{name} {shown} {unit} < {} (by {by}; {from})", limit("min", min))
         }
         (CheckResult::Fail, _, Some(max)) => {
             let [shown, by] = distance(value, max);
-            format!("{name} {shown} {unit} is {by} above {} ({from})", limit("max", max))
+            format!("{name} {shown} {unit} > {} (by {by}; {from})", limit("max", max))
         }
         (_, min, max) => {
             let limits: Vec<String> =

@@ -1,4 +1,4 @@
-//! The agent's end of the fleet: what it hears, what it wants done, and the people who ask it for something.
+//! The agent's end of the fleet: the events that reach it, the commands it returns, and the people who make requests.
 
 use rollout::base::time::{Micros, Millis};
 use rollout::controller::fleet::Conn;
@@ -36,7 +36,7 @@ impl Fleet<'_> {
         }
     }
 
-    /// One event for the agent; one that is down hears nothing.
+    /// One event for the agent; an agent that is down gets none.
     pub(super) fn agent_hears(&mut self, event: Event) {
         if !self.agent.is_up() {
             return;
@@ -83,7 +83,7 @@ impl Fleet<'_> {
                     self.stream_breaks(conn);
                 }
                 Command::CallHook { canary, call, hook, .. } => {
-                    // Everybody outside agrees, and nobody asks to roll back: the simulation is about the traffic.
+                    // Every hook agrees, and none requests a rollback: the simulation is about the traffic.
                     let reply = match hook.kind {
                         HookKind::Rollback => Reply::Hook(Err("no reason to".into())),
                         _ => Reply::Hook(Ok(())),
@@ -95,14 +95,14 @@ impl Fleet<'_> {
                     let reply = Reply::Metric(Ok(value));
                     self.outside_answers(Event::Reply { canary, call, reply }, false);
                 }
-                // Whoever was asked answers in any case: an answer that comes too late must change nothing either.
+                // A callee answers in any case: an answer that comes too late must change nothing either.
                 Command::EndCalls { .. } | Command::NotifyHook { .. } | Command::Alert { .. } => {}
                 Command::Announce(_, event) => self.announced(&event),
             }
         }
     }
 
-    /// A promotion takes the time it takes; all else a moment.
+    /// A promotion takes its configured time; every other call a moment.
     fn outside_answers(&mut self, answer: Event, is_promotion: bool) {
         let takes = if is_promotion { self.scenario.promotion_takes } else { ANSWERED_WITHIN };
         let at = Micros(self.now.0 + takes.0 * 1000);
@@ -129,8 +129,8 @@ impl Fleet<'_> {
         }
     }
 
-    /// Asks for the release that has not begun, or confirms the one that waits. Whoever reaches no agent tries again, and
-    /// looks again after a crash: what was not stored may have been forgotten.
+    /// Requests the release that has not begun, or confirms the one that waits. Without an agent the person tries again, and
+    /// looks again after a crash: the agent may have forgotten what was not stored.
     pub(super) fn person_acts(&mut self) {
         if !self.agent.is_up() {
             let again = Micros(self.now.0 + TRY_AGAIN.0 * 1000);

@@ -85,7 +85,13 @@ impl Worker {
         Self::open_on(channel, token, first, stay).await
     }
 
-    async fn open_on(channel: Channel, token: Option<&str>, first: Vec<Vec<u8>>, stay: bool) -> Result<Self, Status> {
+    /// The same on a connection that is there already.
+    pub(crate) async fn open_on(
+        channel: Channel,
+        token: Option<&str>,
+        first: Vec<Vec<u8>>,
+        stay: bool,
+    ) -> Result<Self, Status> {
         let (frames, outgoing) = mpsc::channel(4096);
         for frame in first {
             frames.try_send(frame).unwrap();

@@ -99,7 +99,7 @@ pub enum Cause {
 
 /// What happened to a canary, for history, audit and time line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Note {
     /// Its manifest was read for the first time.
     Declared,
