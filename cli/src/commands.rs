@@ -52,6 +52,9 @@ versions only.
 Next: `serin describe web` tells what happened before; `serin promote web` or
 `serin abort web --reason TEXT` decide.";
 
+/// The hidden command that completion scripts ask.
+pub(crate) const COMPLETE_CANARIES: &str = "complete-canaries";
+
 /// Canary releases decided inside the proxy: start the agent, begin releases, watch and abort them.
 #[derive(Debug, Parser)]
 #[command(name = "serin", version, after_help = OVERVIEW, disable_help_subcommand = true)]
@@ -264,6 +267,6 @@ Examples:
     /// Print the version of this program and of its proxy protocol
     Version(crate::args::OutputArgs),
     /// What the completion scripts ask.
-    #[command(name = crate::completion::NAMES, hide = true)]
+    #[command(name = COMPLETE_CANARIES, hide = true)]
     CompleteCanaries,
 }

@@ -9,12 +9,10 @@ use tokio::time::timeout;
 
 use crate::args::AgentArgs;
 use crate::client::{Client, Listing};
-use crate::commands::Cli;
+use crate::commands::{COMPLETE_CANARIES, Cli};
 use crate::failure::Failure;
 use crate::output;
 
-/// The hidden command that the scripts ask.
-pub(crate) const NAMES: &str = "complete-canaries";
 /// A person who pressed TAB waits no longer.
 const DEADLINE: Duration = Duration::from_millis(800);
 /// Commands whose first argument is a canary.
@@ -86,7 +84,7 @@ _serin_with_canaries() {{
         gate) case "${{COMP_WORDS[2]}}" in {gate}) at=3 ;; esac ;;
     esac
     if [[ $at -gt 0 && $COMP_CWORD -eq $at && "$cur" != -* ]]; then
-        COMPREPLY=( $(compgen -W "$(serin {NAMES} 2>/dev/null)" -- "$cur") )
+        COMPREPLY=( $(compgen -W "$(serin {COMPLETE_CANARIES} 2>/dev/null)" -- "$cur") )
     fi
 }}
 complete -F _serin_with_canaries -o nosort -o bashdefault -o default serin
@@ -97,7 +95,7 @@ complete -F _serin_with_canaries -o nosort -o bashdefault -o default serin
 /// The generated script completes a canary as a file; here it asks.
 fn zsh(script: &str) -> String {
     let function = format!(
-        "_serin_canaries() {{\n    local -a names\n    names=(${{(f)\"$(serin {NAMES} 2>/dev/null)\"}})\n    compadd -a names\n}}\n\n"
+        "_serin_canaries() {{\n    local -a names\n    names=(${{(f)\"$(serin {COMPLETE_CANARIES} 2>/dev/null)\"}})\n    compadd -a names\n}}\n\n"
     );
     let lines = script.lines().map(|line| {
         let is_canary = line.trim_start().trim_start_matches("'::").trim_start_matches("':").starts_with("canary ");
@@ -108,8 +106,9 @@ fn zsh(script: &str) -> String {
 }
 
 fn fish() -> String {
-    let offer =
-        |condition: &str| format!("complete -c serin -n \"{condition}\" -f -a \"(serin {NAMES} 2>/dev/null)\"\n");
+    let offer = |condition: &str| {
+        format!("complete -c serin -n \"{condition}\" -f -a \"(serin {COMPLETE_CANARIES} 2>/dev/null)\"\n")
+    };
     let commands = offer(&format!("__fish_seen_subcommand_from {}", WITH_CANARY.join(" ")));
     let gate =
         format!("__fish_seen_subcommand_from gate; and __fish_seen_subcommand_from {}", GATE_WITH_CANARY.join(" "));

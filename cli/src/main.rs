@@ -1,42 +1,76 @@
 //! The one binary, `serin`: reads the command line, runs one command, turns what comes of it into an exit code.
 
-mod actions;
-mod agent_cmd;
 mod args;
-mod canary_table;
-mod checks_table;
-mod client;
+
 mod columns;
-mod commands;
-mod completion;
-mod convert;
-mod describe;
-mod explain;
+
 mod failure;
+
+mod log;
+
+mod agent_cmd;
+
+mod loadtester_cmd;
+
+mod sse;
+
+mod text;
+
+mod checks_table;
+
+mod client;
+
+mod output;
+
+mod manual;
+
+mod record;
+
+mod target;
+
+mod actions;
+
+mod gate;
+
+mod validate;
+
+mod convert;
+
+mod init;
+
+mod simulate;
+
+mod wait;
+
+mod table;
+
+mod canary_table;
+
+mod describe;
+
+mod explain;
+
+mod printer;
+
+mod get;
+
+mod release;
+
+mod replayed;
+
+mod replay;
+
+mod commands;
+
+mod completion;
+
+mod help;
+
 #[cfg(test)]
 mod fixture;
-mod gate;
-mod get;
-mod help;
-mod init;
-mod loadtester_cmd;
-mod log;
-mod manual;
-mod output;
-mod printer;
-mod record;
-mod release;
-mod replay;
-mod replayed;
+
 #[cfg(test)]
 mod screens;
-mod simulate;
-mod sse;
-mod table;
-mod target;
-mod text;
-mod validate;
-mod wait;
 
 use std::process::ExitCode;
 

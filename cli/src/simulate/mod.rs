@@ -1,10 +1,14 @@
 //! `serin simulate`: what would a release under this manifest do to its users, here and under other tools' rules?
 
 mod options;
-mod page;
-mod parallel;
+
 mod situation;
+
+mod parallel;
+
 mod summary;
+
+mod page;
 
 use manifest::{self, Document};
 use rollout::release::plan::Plan;
