@@ -192,7 +192,7 @@ fn play(world: &mut World, op: &Op) {
             world.now = world.now.max(due);
             world.happen(Event::Timer);
             let next = world.controller.deadline();
-            assert!(next.is_none_or(|next| next > world.now), "a deadline that was met is due for ever");
+            assert!(next.is_none_or(|next| next > world.now), "a deadline that was met stays due");
         }
         Op::Store => world.store(),
         Op::Crash => world.crash(),

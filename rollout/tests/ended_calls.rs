@@ -1,4 +1,4 @@
-//! Nobody is called any more for what is over: whoever is asked and not waited for any longer is left alone, at once.
+//! Calls for what is over are ended at once: nothing is asked whose answer nobody awaits.
 
 #![cfg(test)]
 
