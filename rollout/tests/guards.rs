@@ -137,7 +137,7 @@ fn false_aborts_stay_below_alpha_at_the_boundary_under_peeking() {
 
 #[test]
 fn shared_incidents_and_drift_abort_no_canary_that_is_as_good_as_the_primary() {
-    let regression = GuardRule::Regression { margin: 1.0, floor: 0.000_001 };
+    let regression = GuardRule::Regression { margin: 1.0, floor_rate: 0.000_001 };
     let incident = |slot: u32| if slot % 300 < 60 { 0.2 } else { 0.002 + f64::from(slot) * 1e-5 };
     let share = false_aborts(regression, RUNS, 0, |slot| (incident(slot), incident(slot)));
     assert!(share <= TOLERATED, "{share}");
@@ -145,7 +145,7 @@ fn shared_incidents_and_drift_abort_no_canary_that_is_as_good_as_the_primary() {
 
 #[test]
 fn a_canary_that_fails_fast_while_the_primary_times_out_is_not_aborted() {
-    let regression = GuardRule::Regression { margin: 1.0, floor: 0.000_001 };
+    let regression = GuardRule::Regression { margin: 1.0, floor_rate: 0.000_001 };
     let incident = |slot: u32| if slot % 200 < 60 { 0.1 } else { 0.001 };
     let share = false_aborts(regression, RUNS, 20, |slot| (incident(slot), incident(slot)));
     assert!(share <= TOLERATED, "{share}");
@@ -154,7 +154,7 @@ fn a_canary_that_fails_fast_while_the_primary_times_out_is_not_aborted() {
 #[test]
 fn the_same_simulation_finds_what_is_really_worse() {
     // The test of the tests above: a simulation in which nothing ever trips would pass them too.
-    let regression = GuardRule::Regression { margin: 1.0, floor: 0.000_001 };
+    let regression = GuardRule::Regression { margin: 1.0, floor_rate: 0.000_001 };
     assert!(false_aborts(regression, 40, 20, |_| (0.05, 0.01)) > 0.9);
     let slo = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
     assert!(false_aborts(slo, 40, 0, |_| (0.03, 0.03)) > 0.9);

@@ -10,7 +10,7 @@
 use rollout::base::names::CanaryId;
 use rollout::base::time::Millis;
 use rollout::judgement::evidence::Evidence;
-use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
+use rollout::judgement::guards::{EventCount, Guard, GuardAction, GuardRule, Guards};
 use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::plan::{Check, Metric, ThresholdRange};
 use rollout::routing::route::Placement;
@@ -168,7 +168,7 @@ const fn slo(limit: f64) -> GuardRule {
 }
 
 /// As bad as the primary is allowed, however little both fail.
-const REGRESSION: GuardRule = GuardRule::Regression { margin: 1.0, floor: 0.000_001 };
+const REGRESSION: GuardRule = GuardRule::Regression { margin: 1.0, floor_rate: 0.000_001 };
 
 /// The one place that knows what guards are made of.
 fn guards(rule: GuardRule, max_cluster: u32) -> Guards {
@@ -212,7 +212,7 @@ fn is_aborted(guards: &Guards, traffic: Traffic, mistake: Mistake, draws: &mut D
             evidence.watermark(Incarnation(worker as u64), &watermark, at(now));
         }
         let verdict = evidence.look(guards, at(now)).unwrap();
-        let (events, trials) = verdict.findings[0].canary;
+        let EventCount { events, trials } = verdict.findings[0].canary;
         let is_aborted = match mistake {
             Mistake::OneLookTest => at_least(events, trials, (traffic.rate)(now)) <= ALPHA,
             _ => verdict.tripped.is_some(),

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rollout::base::time::Millis;
 use rollout::controller::canary::Canary;
 use rollout::judgement::certificate::{CertificateFinding, CertificateVerdict, Otherwise};
-use rollout::judgement::guards::{GuardAction, GuardName, GuardRule, GuardsVerdict};
+use rollout::judgement::guards::{EventCount, GuardAction, GuardName, GuardRule, GuardsVerdict};
 use rollout::release::approvals::Approvals;
 use rollout::release::inquiry::Reply;
 use rollout::release::integrations::{HookKind, MetricError};
@@ -61,8 +61,8 @@ fn otherwise() -> impl Strategy<Value = Otherwise> {
 /// So much of what a certificate needs, on so many requests.
 fn certificate(ln_e: f64, requests: u64) -> CertificateVerdict {
     let rule = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
-    let findings = vec![CertificateFinding { rule, ln_e, canary: (0, requests), pending: 0 }];
-    CertificateVerdict { findings, needed: 3.0, dwell: Millis::from_secs(10) }
+    let findings = vec![CertificateFinding { rule, ln_e, canary: EventCount { events: 0, trials: requests }, pending: 0 }];
+    CertificateVerdict { findings, ln_needed: 3.0, dwell: Millis::from_secs(10) }
 }
 
 /// Whatever may happen to a release.
@@ -95,7 +95,7 @@ fn context<'a>(plan: &'a Plan, hold: Option<&'a Hold>) -> Context<'a> {
 }
 
 fn tripped(action: GuardAction) -> GuardsVerdict {
-    GuardsVerdict { findings: Vec::new(), needed: 4.6, ratio: None, tripped: Some((action, GuardName::Slo)) }
+    GuardsVerdict { findings: Vec::new(), ln_needed: 4.6, ratio: None, tripped: Some((action, GuardName::Slo)) }
 }
 
 fn verdict(answer: CheckResult) -> ChecksVerdict {

@@ -151,7 +151,7 @@ fn trips(rule: GuardRule, placement: Placement) -> bool {
 fn copies_speak_in_absolute_guards_and_checks_and_never_in_comparisons() {
     let slo = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
     // Of the two tests of this guard the absolute one alone could not trip it.
-    let regression = GuardRule::Regression { margin: 1.5, floor: 0.005 };
+    let regression = GuardRule::Regression { margin: 1.5, floor_rate: 0.005 };
     assert_eq!([Placement::Drawn, Placement::Mirrored].map(|placement| trips(slo, placement)), [true, true]);
     assert_eq!([Placement::Drawn, Placement::Mirrored].map(|placement| trips(regression, placement)), [true, false]);
 }

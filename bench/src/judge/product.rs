@@ -39,7 +39,7 @@ pub enum Which {
 #[must_use]
 pub fn guards(which: Which) -> Guards {
     let slo = GuardRule::Slo { limit: LIMIT, unless_primary_also: false };
-    let regression = GuardRule::Regression { margin: MARGIN, floor: FLOOR };
+    let regression = GuardRule::Regression { margin: MARGIN, floor_rate: FLOOR };
     let rules = match which {
         Which::Slo => vec![slo],
         Which::Regression => vec![regression],

@@ -89,7 +89,7 @@ fn slo(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
 }
 
 fn regression(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
-    let (margin, floor) = (&mut settings.margin, &mut settings.floor);
+    let (margin, floor) = (&mut settings.margin, &mut settings.floor_rate);
     guard(each, "regression", &mut settings.regression, log, |fields, log| {
         if let Some(times) = fields.take("margin", log).and_then(|item| item.number(log)) {
             *margin = times;
@@ -99,7 +99,7 @@ fn regression(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
 }
 
 fn latency_regression(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
-    let (margin, floor) = (&mut settings.latency_margin, &mut settings.latency_floor);
+    let (margin, floor) = (&mut settings.latency_margin, &mut settings.floor_latency);
     guard(each, "latencyRegression", &mut settings.latency_regression, log, |fields, log| {
         if let Some(times) = fields.take("margin", log).and_then(|item| item.number(log)) {
             *margin = times;

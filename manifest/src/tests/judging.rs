@@ -61,9 +61,11 @@ fn each_guard_can_be_set() {
     assert_eq!(actions(&guards), expected);
     assert_eq!((guards.alpha, guards.max_cluster), (0.001, 4));
     assert!(matches!(guards.guards[0].rule, GuardRule::Slo { unless_primary_also: true, .. }));
-    assert!(matches!(guards.guards[1].rule, GuardRule::Regression { margin: 2.0, floor: 0.002 }));
-    let GuardRule::LatencyRegression { margin, floor, .. } = guards.guards[2].rule else { panic!("{guards:?}") };
-    assert_eq!((margin, floor), (1.3, Micros(100_000)));
+    assert!(matches!(guards.guards[1].rule, GuardRule::Regression { margin: 2.0, floor_rate: 0.002 }));
+    let GuardRule::LatencyRegression { margin, floor_latency, .. } = guards.guards[2].rule else {
+        panic!("{guards:?}")
+    };
+    assert_eq!((margin, floor_latency), (1.3, Micros(100_000)));
     let ratio = guards.sample_ratio.unwrap();
     assert_eq!((ratio.tolerance, ratio.alpha, ratio.action), (0.1, 0.01, GuardAction::Notify));
 }

@@ -40,8 +40,8 @@ fn the_second_says_every_default() {
 fn spec_of(text: &str) -> Spec {
     let mut spec = Spec::from(plan_of(text));
     for guard in &mut spec.guards.guards {
-        if let GuardRule::Regression { floor, .. } = &mut guard.rule {
-            *floor = (*floor * 1e9).round() / 1e9;
+        if let GuardRule::Regression { floor_rate, .. } = &mut guard.rule {
+            *floor_rate = (*floor_rate * 1e9).round() / 1e9;
         }
     }
     spec

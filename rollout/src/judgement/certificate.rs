@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
-use crate::judgement::guards::{GuardAction, GuardRule, Guards};
+use crate::judgement::guards::{EventCount, GuardAction, GuardRule, Guards};
 use crate::statistics::boundary::{Trials, certify};
 use crate::worker::tally::Counts;
 
@@ -56,7 +56,7 @@ pub struct CertificateFinding {
     /// ln e-value for the canary being within the limit.
     pub ln_e: f64,
     /// This step's canary requests that speak against it, and all that could.
-    pub canary: (u64, u64),
+    pub canary: EventCount,
     /// Those of them that have not ended.
     #[serde(default)]
     pub pending: u64,
@@ -69,7 +69,7 @@ pub struct CertificateVerdict {
     /// Each guard that must be certified.
     pub findings: Vec<CertificateFinding>,
     /// ln of what each must reach: ln(1/alpha).
-    pub needed: f64,
+    pub ln_needed: f64,
     /// The least time on this step.
     pub dwell: Millis,
 }
@@ -93,7 +93,7 @@ impl Certificate {
         let p99 = step.latency.quantile(0.99).unwrap_or_default().to_millis();
         CertificateVerdict {
             findings: certified.collect(),
-            needed: -libm::log(self.alpha),
+            ln_needed: -libm::log(self.alpha),
             dwell: self.min_dwell.max(Millis(p99.0.saturating_mul(3))),
         }
     }
@@ -120,11 +120,11 @@ const MOST_TO_GO: u64 = 1 << 40;
 impl CertificateFinding {
     /// Good answers that would complete this certificate if nothing bad came with them, those to what is in flight now
     /// among them; 0 when it is complete.
-    pub fn requests_to_go(&self, needed: f64, max_cluster: u32) -> u64 {
-        let Some(limit) = self.rule.limit().filter(|_| self.ln_e < needed) else { return 0 };
+    pub fn requests_to_go(&self, ln_needed: f64, max_cluster: u32) -> u64 {
+        let Some(limit) = self.rule.limit().filter(|_| self.ln_e < ln_needed) else { return 0 };
         let is_enough = |more: u64| {
-            let trials = Trials { started: self.ended().saturating_add(more), events: self.canary.0, pending: 0 };
-            certify(trials, limit, max_cluster) >= needed
+            let trials = Trials { started: self.ended().saturating_add(more), events: self.canary.events, pending: 0 };
+            certify(trials, limit, max_cluster) >= ln_needed
         };
         let (mut low, mut high) = (0, 1);
         while !is_enough(high) && high < MOST_TO_GO {
@@ -139,38 +139,38 @@ impl CertificateFinding {
 
     /// How far it has come, 0 to 1: the requests that have ended, of these and those still to go. For people, so what is in
     /// flight says nothing; in the verdict it counts as unproven, and ln_e leaps with every request that comes.
-    pub fn progress(&self, needed: f64, max_cluster: u32) -> f64 {
-        match self.requests_to_go(needed, max_cluster) {
+    pub fn progress(&self, ln_needed: f64, max_cluster: u32) -> f64 {
+        match self.requests_to_go(ln_needed, max_cluster) {
             0 => 1.0,
             to_go => self.ended() as f64 / (self.ended() as f64 + to_go as f64),
         }
     }
 
     fn ended(&self) -> u64 {
-        self.canary.1.saturating_sub(self.pending)
+        self.canary.trials.saturating_sub(self.pending)
     }
 }
 
 impl CertificateVerdict {
     /// Whether all guards are certified.
     pub fn is_certified(&self) -> bool {
-        !self.findings.is_empty() && self.findings.iter().all(|finding| finding.ln_e >= self.needed)
+        !self.findings.is_empty() && self.findings.iter().all(|finding| finding.ln_e >= self.ln_needed)
     }
 
     /// As [`CertificateFinding::requests_to_go`], of the slowest guard; 0 when all are certified.
     pub fn requests_to_go(&self, max_cluster: u32) -> u64 {
-        let each = self.findings.iter().map(|finding| finding.requests_to_go(self.needed, max_cluster));
+        let each = self.findings.iter().map(|finding| finding.requests_to_go(self.ln_needed, max_cluster));
         each.max().unwrap_or(0)
     }
 
     /// Canary requests of this step.
     pub fn requests(&self) -> u64 {
-        self.findings.iter().map(|finding| finding.canary.1).max().unwrap_or(0)
+        self.findings.iter().map(|finding| finding.canary.trials).max().unwrap_or(0)
     }
 
     /// As [`CertificateFinding::progress`], of the slowest guard; 0 where nothing is to be certified.
     pub fn progress(&self, max_cluster: u32) -> f64 {
-        let each = self.findings.iter().map(|finding| finding.progress(self.needed, max_cluster));
+        let each = self.findings.iter().map(|finding| finding.progress(self.ln_needed, max_cluster));
         each.reduce(f64::min).unwrap_or(0.0)
     }
 }
@@ -221,9 +221,9 @@ mod tests {
     fn what_is_still_to_go_is_what_it_then_takes() {
         let verdict = certificate().certify(&guards([GuardAction::Abort; 2]), &counts(100, 0, 0, 0));
         let slo = &verdict.findings[0];
-        assert_eq!(slo.requests_to_go(verdict.needed, 1), 272);
+        assert_eq!(slo.requests_to_go(verdict.ln_needed, 1), 272);
         let done = certificate().certify(&guards([GuardAction::Abort; 2]), &counts(372, 0, 0, 0));
-        assert_eq!(done.findings[0].requests_to_go(done.needed, 1), 0);
+        assert_eq!(done.findings[0].requests_to_go(done.ln_needed, 1), 0);
     }
 
     #[test]

@@ -75,12 +75,12 @@ pub enum GuardRule {
         /// Whether a shared outage is forgiven.
         unless_primary_also: bool,
     },
-    /// Failure rate more than `margin` times the primary's, and above `floor`.
+    /// Failure rate more than `margin` times the primary's, and above `floor_rate`.
     Regression {
         /// 1 or more.
         margin: f64,
         /// 0 to 1.
-        floor: f64,
+        floor_rate: f64,
     },
     /// More than `share` (0 to 1) of the requests fail or take longer than `limit`.
     Latency {
@@ -90,15 +90,31 @@ pub enum GuardRule {
         share: f64,
     },
     /// Slower than `margin` times the primary somewhere among the tracked quantiles, and more than `share` of the requests
-    /// take longer than `floor`: a canary that is slower, but fast enough by far, is no worse for its users.
+    /// take longer than `floor_latency`: a canary that is slower, but fast enough by far, is no worse for its users.
     LatencyRegression {
         /// 1 or more.
         margin: f64,
         /// Differences below it do not matter.
-        floor: Micros,
+        floor_latency: Micros,
         /// 0.05 for a p95.
         share: f64,
     },
+}
+
+/// Requests that count against a version, and all that could.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventCount {
+    /// Those that count against it.
+    pub events: u64,
+    /// All that could.
+    pub trials: u64,
+}
+
+impl EventCount {
+    /// The events in percent of the trials; none without trials.
+    pub fn percent(self) -> Option<f64> {
+        (self.trials > 0).then(|| self.events as f64 * 100.0 / self.trials as f64)
+    }
 }
 
 impl GuardRule {
@@ -112,14 +128,14 @@ impl GuardRule {
         }
     }
 
-    /// Events and trials among some requests, as people count them.
-    pub fn of(&self, counts: &Counts) -> (u64, u64) {
+    /// The events among the trials that some requests are for this rule.
+    pub fn of(&self, counts: &Counts) -> EventCount {
         let events = match self {
             Self::Slo { .. } | Self::Regression { .. } => counts.failed.total(),
             Self::Latency { .. } => counts.slow,
-            Self::LatencyRegression { floor, .. } => counts.latency.count_above(Bucket::of(*floor)),
+            Self::LatencyRegression { floor_latency, .. } => counts.latency.count_above(Bucket::of(*floor_latency)),
         };
-        (events, counts.started.saturating_sub(counts.void))
+        EventCount { events, trials: counts.started.saturating_sub(counts.void) }
     }
 
     /// The greatest good share of events, 0 to 1, where the canary alone decides.
@@ -160,8 +176,8 @@ impl GuardRule {
             Self::Slo { limit, unless_primary_also: true } => {
                 vec![failed(Boundary::Absolute(limit)), failed(Boundary::Relative(1.0))]
             }
-            Self::Regression { margin, floor } => {
-                vec![failed(Boundary::Relative(margin)), failed(Boundary::Absolute(floor))]
+            Self::Regression { margin, floor_rate } => {
+                vec![failed(Boundary::Relative(margin)), failed(Boundary::Absolute(floor_rate))]
             }
             Self::Latency { share, .. } => {
                 vec![Test { signal: Signal::Slow, boundary: Boundary::Absolute(share) }]

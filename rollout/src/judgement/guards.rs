@@ -13,7 +13,7 @@ use crate::judgement::sequential::Sequential;
 use crate::statistics::boundary::any_of;
 use crate::worker::tally::PerVersion;
 
-pub use crate::judgement::guard_rule::{GuardAction, GuardName, GuardRule};
+pub use crate::judgement::guard_rule::{EventCount, GuardAction, GuardName, GuardRule};
 
 /// A rule with what follows when it is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,9 +47,9 @@ pub struct GuardFinding {
     /// ln e-value against the canary.
     pub ln_e: f64,
     /// The canary's requests in this release that speak against it, and all that could.
-    pub canary: (u64, u64),
+    pub canary: EventCount,
     /// The primary's, for comparison.
-    pub primary: (u64, u64),
+    pub primary: EventCount,
 }
 
 /// What all guards say.
@@ -59,7 +59,7 @@ pub struct GuardsVerdict {
     /// Each guard.
     pub findings: Vec<GuardFinding>,
     /// ln of what the sum of shares must reach: ln(1/alpha).
-    pub needed: f64,
+    pub ln_needed: f64,
     /// The canary's share of what the weight placed, if that is judged.
     pub ratio: Option<RatioFinding>,
     /// The gravest action whose guards together reached it, and the guard that contributed most.
@@ -83,7 +83,7 @@ impl Guards {
     /// What must be measured of each slot's latencies besides the limit.
     pub fn tracking(&self) -> Option<Tracking> {
         self.guards.iter().find_map(|guard| match guard.rule {
-            GuardRule::LatencyRegression { margin, floor, .. } => Some(Tracking { margin, floor }),
+            GuardRule::LatencyRegression { margin, floor_latency, .. } => Some(Tracking { margin, floor_latency }),
             GuardRule::Slo { .. } | GuardRule::Regression { .. } | GuardRule::Latency { .. } => None,
         })
     }
@@ -106,14 +106,14 @@ impl Guards {
                 GuardFinding { guard: *guard, ln_e: guard.rule.combine(&of_guard), canary, primary }
             })
             .collect();
-        let needed = -libm::log(self.alpha);
+        let ln_needed = -libm::log(self.alpha);
         let ratio = self.sample_ratio.as_ref().map(|rule| ratio.check_sample_ratio(rule));
         let suspect = |action| ratio.as_ref().is_some_and(|found| found.is_tripped() && found.action == action);
         let tripped = [GuardAction::Abort, GuardAction::Pause, GuardAction::Notify].into_iter().find_map(|action| {
-            let guard = tripped(&findings, action, needed);
+            let guard = tripped(&findings, action, ln_needed);
             Some((action, guard.or_else(|| suspect(action).then_some(GuardName::SampleRatio))?))
         });
-        GuardsVerdict { findings, needed, ratio, tripped }
+        GuardsVerdict { findings, ln_needed, ratio, tripped }
     }
 }
 
@@ -124,17 +124,17 @@ impl GuardsVerdict {
         let cutting = self.findings.iter().filter(|finding| finding.guard.action == GuardAction::Abort);
         let weighted: Vec<(f64, f64)> = cutting.map(|finding| (share, finding.ln_e)).collect();
         // With nothing seen the mean of the e-values is below 1 when some guards do not abort.
-        (any_of(&weighted) / self.needed).clamp(0.0, 1.0)
+        (any_of(&weighted) / self.ln_needed).clamp(0.0, 1.0)
     }
 }
 
 /// The guard that contributed most, if those with this action together reach what is needed. Each guard has an equal share
 /// of alpha, whatever its action.
-fn tripped(findings: &[GuardFinding], action: GuardAction, needed: f64) -> Option<GuardName> {
+fn tripped(findings: &[GuardFinding], action: GuardAction, ln_needed: f64) -> Option<GuardName> {
     let share = 1.0 / findings.len() as f64;
     let of_action: Vec<&GuardFinding> = findings.iter().filter(|finding| finding.guard.action == action).collect();
     let weighted: Vec<(f64, f64)> = of_action.iter().map(|finding| (share, finding.ln_e)).collect();
-    if weighted.is_empty() || any_of(&weighted) < needed {
+    if weighted.is_empty() || any_of(&weighted) < ln_needed {
         return None;
     }
     of_action.into_iter().max_by(|a, b| a.ln_e.total_cmp(&b.ln_e)).map(|finding| finding.guard.rule.name())
@@ -152,7 +152,7 @@ mod tests {
         Guards {
             guards: vec![
                 guard(GuardRule::Slo { limit: 0.01, unless_primary_also: false }),
-                guard(GuardRule::Regression { margin: 1.5, floor: 0.005 }),
+                guard(GuardRule::Regression { margin: 1.5, floor_rate: 0.005 }),
                 guard(GuardRule::Latency { limit: Micros(500_000), share: 0.05 }),
             ],
             alpha: 0.01,

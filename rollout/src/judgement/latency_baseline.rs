@@ -23,14 +23,14 @@ pub struct Tracking {
     /// How many times slower than the primary is too slow.
     pub margin: f64,
     /// A canary request above it counts as slow in absolute terms.
-    pub floor: Micros,
+    pub floor_latency: Micros,
 }
 
 /// The thresholds of one slot, fixed before it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tracked {
     quantiles: [Thresholds; TRACKED.len()],
-    floor: Bucket,
+    floor_bucket: Bucket,
 }
 
 /// How many of some requests were above each threshold, and above the floor.
@@ -39,14 +39,14 @@ pub struct Above {
     /// By tracked quantile.
     pub tracked: [u64; TRACKED.len()],
     /// Above the floor.
-    pub floor: u64,
+    pub above_floor: u64,
 }
 
 impl Above {
     /// Adds what another report of the same slot says.
     pub fn add(&mut self, more: &Self) {
         self.tracked.iter_mut().zip(more.tracked).for_each(|(sum, more)| *sum = sum.saturating_add(more));
-        self.floor = self.floor.saturating_add(more.floor);
+        self.above_floor = self.above_floor.saturating_add(more.above_floor);
     }
 }
 
@@ -58,7 +58,7 @@ impl Tracked {
             Version::Canary => thresholds.canary,
         };
         let tracked = self.quantiles.map(|thresholds| latency.count_above(limit(thresholds)));
-        Above { tracked, floor: latency.count_above(self.floor) }
+        Above { tracked, above_floor: latency.count_above(self.floor_bucket) }
     }
 }
 
@@ -94,6 +94,6 @@ impl Past {
         }
         let [median, p90, p95, p99] =
             TRACKED.map(|quantile| latency_thresholds::of_latency(&past, quantile, tracking.margin - 1.0));
-        Some(Tracked { quantiles: [median?, p90?, p95?, p99?], floor: Bucket::of(tracking.floor) })
+        Some(Tracked { quantiles: [median?, p90?, p95?, p99?], floor_bucket: Bucket::of(tracking.floor_latency) })
     }
 }

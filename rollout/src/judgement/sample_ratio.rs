@@ -47,7 +47,7 @@ pub struct RatioFinding {
     /// ln e-value that the share is further off than the tolerance.
     pub ln_e: f64,
     /// ln of what it must reach: ln(1/alpha).
-    pub needed: f64,
+    pub ln_needed: f64,
     /// What follows.
     pub action: GuardAction,
 }
@@ -55,7 +55,7 @@ pub struct RatioFinding {
 impl RatioFinding {
     /// Whether the share is wrong.
     pub fn is_tripped(&self) -> bool {
-        self.ln_e >= self.needed
+        self.ln_e >= self.ln_needed
     }
 }
 
@@ -87,7 +87,7 @@ impl Ratio {
             expected: self.0.values().map(|placed| share(placed) * placed.all as f64).sum(),
             all: self.0.values().map(|placed| placed.all).sum(),
             ln_e: sample_ratio(epochs, rule.tolerance),
-            needed: -libm::log(rule.alpha),
+            ln_needed: -libm::log(rule.alpha),
             action: rule.action,
         }
     }

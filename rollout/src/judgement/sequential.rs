@@ -65,7 +65,7 @@ impl Observed {
             (Signal::Failed, _) => self.failed,
             (Signal::Slow, _) => self.slow,
             (Signal::Above(n), Some(above)) => above.tracked.get(n).copied().unwrap_or(0),
-            (Signal::OverFloor, Some(above)) => above.floor,
+            (Signal::OverFloor, Some(above)) => above.above_floor,
             (Signal::Above(_) | Signal::OverFloor, None) => return Trials::default(),
         };
         Trials { started: self.started, events, pending: self.pending.min(self.started.saturating_sub(events)) }

@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn guards() -> Guards {
-        let rule = GuardRule::Regression { margin: 1.5, floor: 0.005 };
+        let rule = GuardRule::Regression { margin: 1.5, floor_rate: 0.005 };
         Guards {
             guards: vec![Guard { rule, action: GuardAction::Abort }],
             alpha: 0.01,

@@ -40,7 +40,7 @@ pub struct GuardSettings {
     /// How many times the primary's failure rate is too much.
     pub margin: f64,
     /// The failure rate, 0 to 1, below which that does not matter; `None` is half the SLO's.
-    pub floor: Option<f64>,
+    pub floor_rate: Option<f64>,
     /// What the latency guard does.
     pub latency: Option<GuardAction>,
     /// What the latency regression guard does.
@@ -48,7 +48,7 @@ pub struct GuardSettings {
     /// How many times slower than the primary is too slow.
     pub latency_margin: f64,
     /// The latency below which that does not matter; `None` is half the limit.
-    pub latency_floor: Option<Micros>,
+    pub floor_latency: Option<Micros>,
     /// What is asked of the canary's share.
     pub sample_ratio: Option<SampleRatio>,
 }
@@ -65,11 +65,11 @@ impl GuardSettings {
             unless_primary_also: false,
             regression: action,
             margin: REGRESSION_MARGIN,
-            floor: None,
+            floor_rate: None,
             latency: action,
             latency_regression: action.map(capped),
             latency_margin: LATENCY_MARGIN,
-            latency_floor: None,
+            floor_latency: None,
             sample_ratio: action.map(|action| SampleRatio {
                 tolerance: RATIO_TOLERANCE,
                 alpha: RATIO_ALPHA,
@@ -93,15 +93,16 @@ pub fn guards_of(checks: &[Check], is_sticky: bool, settings: &GuardSettings) ->
             (Metric::SuccessRate, ThresholdRange { min: Some(min), .. }) => {
                 let limit = (1.0 - min / 100.0).clamp(LEAST_FAILURE_RATE, 1.0 - LEAST_FAILURE_RATE);
                 put(GuardRule::Slo { limit, unless_primary_also: settings.unless_primary_also }, settings.slo);
-                let floor = settings.floor.unwrap_or(limit / 2.0);
-                put(GuardRule::Regression { margin: settings.margin, floor }, settings.regression);
+                let floor_rate = settings.floor_rate.unwrap_or(limit / 2.0);
+                put(GuardRule::Regression { margin: settings.margin, floor_rate }, settings.regression);
             }
             (Metric::Duration { quantile }, ThresholdRange { max: Some(max), .. }) => {
                 has_duration = true;
                 let (limit, share) = (Micros((max * 1000.0) as u64), 1.0 - quantile);
                 put(GuardRule::Latency { limit, share }, settings.latency);
-                let (margin, floor) = (settings.latency_margin, settings.latency_floor.unwrap_or(Micros(limit.0 / 2)));
-                put(GuardRule::LatencyRegression { margin, floor, share }, settings.latency_regression);
+                let margin = settings.latency_margin;
+                let floor_latency = settings.floor_latency.unwrap_or(Micros(limit.0 / 2));
+                put(GuardRule::LatencyRegression { margin, floor_latency, share }, settings.latency_regression);
             }
             _ => {}
         }
@@ -137,10 +138,12 @@ mod tests {
         let guards = guards_of(&checks, false, &all(Some(GuardAction::Abort)));
         let [slo, regression, latency, slower] = guards.guards[..] else { panic!("{guards:?}") };
         assert!(matches!(slo.rule, GuardRule::Slo { limit, .. } if (limit - 0.01).abs() < 1e-12));
-        assert!(matches!(regression.rule, GuardRule::Regression { floor, .. } if (floor - 0.005).abs() < 1e-12));
+        assert!(
+            matches!(regression.rule, GuardRule::Regression { floor_rate, .. } if (floor_rate - 0.005).abs() < 1e-12)
+        );
         let GuardRule::Latency { limit, share } = latency.rule else { panic!("{latency:?}") };
         assert!(limit == Micros(500_000) && (share - 0.05).abs() < 1e-12);
-        assert!(matches!(slower.rule, GuardRule::LatencyRegression { floor: Micros(250_000), .. }));
+        assert!(matches!(slower.rule, GuardRule::LatencyRegression { floor_latency: Micros(250_000), .. }));
         assert_eq!([slo, regression, latency].map(|guard| guard.action), [GuardAction::Abort; 3]);
         assert_eq!(slower.action, GuardAction::Pause, "slower than the primary but within the limit: a person looks");
         assert_eq!(guards.sample_ratio.map(|ratio| ratio.action), Some(GuardAction::Pause));

@@ -2,7 +2,7 @@
 
 use crate::base::time::Millis;
 use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
-use crate::judgement::guards::{GuardFinding, GuardName, GuardRule, GuardsVerdict};
+use crate::judgement::guards::{EventCount, GuardFinding, GuardName, GuardRule, GuardsVerdict};
 use crate::judgement::sample_ratio::RatioFinding;
 use crate::release::inquiry::{Objection, Reason};
 use crate::release::integrations::MetricError;
@@ -216,8 +216,8 @@ pub fn certificate(verdict: &CertificateVerdict) -> String {
         return "no canary request on this step".into();
     }
     let of = |finding: &CertificateFinding| {
-        let (events, trials) = finding.canary;
-        let is_certified = finding.ln_e >= verdict.needed;
+        let EventCount { events, trials } = finding.canary;
+        let is_certified = finding.ln_e >= verdict.ln_needed;
         let what = if is_certified { "certified" } else { "not certified" };
         format!("{} {what}: {} ({events} of {trials})", finding.rule.name().name(), rule(&finding.rule))
     };
@@ -233,9 +233,9 @@ pub fn guards(verdict: &GuardsVerdict) -> String {
     let finding = verdict.findings.iter().find(|finding| Some(finding.guard.rule.name()) == forcing);
     let Some(finding) = finding else { return "no guard has tripped".into() };
     let GuardFinding { guard, ln_e, canary, primary } = finding;
-    let share = |(events, trials): (u64, u64)| {
-        let percent = if trials == 0 { 0.0 } else { events as f64 * 100.0 / trials as f64 };
-        format!("{events} of {trials} ({} %)", number(percent))
+    let share = |count: EventCount| {
+        let EventCount { events, trials } = count;
+        format!("{events} of {trials} ({} %)", number(count.percent().unwrap_or_default()))
     };
     format!(
         "guard {} ({}): canary {}, primary {}; less than a 1-in-{} chance for a canary within the limit",
@@ -267,11 +267,11 @@ pub fn rule(rule: &GuardRule) -> String {
             let unless = if *unless_primary_also { ", unless the primary does too" } else { "" };
             format!("at most {} % may fail{unless}", number(limit * 100.0))
         }
-        GuardRule::Regression { margin, floor } => {
-            format!("at most {} times the primary's failures, above {} %", number(*margin), number(floor * 100.0))
+        GuardRule::Regression { margin, floor_rate } => {
+            format!("at most {} times the primary's failures, above {} %", number(*margin), number(floor_rate * 100.0))
         }
-        GuardRule::LatencyRegression { margin, floor, share } => {
-            let (margin, floor) = (number(*margin), number(floor.0 as f64 / 1000.0));
+        GuardRule::LatencyRegression { margin, floor_latency, share } => {
+            let (margin, floor) = (number(*margin), number(floor_latency.0 as f64 / 1000.0));
             format!(
                 "at most {margin} times the primary's latencies, where over {} % take over {floor} ms",
                 number(share * 100.0)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
-use crate::judgement::guards::{GuardFinding, GuardsVerdict};
+use crate::judgement::guards::{EventCount, GuardFinding, GuardsVerdict};
 use crate::judgement::sample_ratio::Ratio;
 use crate::release::text;
 use crate::statistics::confidence::confidence_sequence;
@@ -244,7 +244,7 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
             all: found.all,
             expected: found.expected,
             e_value: e_value(found.ln_e),
-            e_needed: e_value(found.needed),
+            e_needed: e_value(found.ln_needed),
         }),
         certificate: step.zip(canary.certificate.as_ref()).map(|(step, verdict)| CertificateExplanation {
             progress: verdict.progress(guards.max_cluster),
@@ -291,36 +291,36 @@ fn explained(verdict: &GuardsVerdict) -> Vec<GuardExplanation> {
             difference: difference(finding.canary, finding.primary),
             limit_percent,
             e_value: e_value(finding.ln_e),
-            e_needed: e_value(verdict.needed) * count,
+            e_needed: e_value(verdict.ln_needed) * count,
             // As `serin replay` has it: the logarithms of what it has and of what it needs alone.
-            toward_action: (finding.ln_e / (verdict.needed + libm::log(count))).clamp(0.0, 1.0),
+            toward_action: (finding.ln_e / (verdict.ln_needed + libm::log(count))).clamp(0.0, 1.0),
         }
     };
     verdict.findings.iter().map(one).collect()
 }
 
-fn share((events, trials): (u64, u64), alpha: f64) -> Share {
+fn share(count: EventCount, alpha: f64) -> Share {
+    let EventCount { events, trials } = count;
     let (low, high) = confidence_sequence(events, trials, alpha);
-    let percent = (trials > 0).then(|| events as f64 * 100.0 / trials as f64);
-    Share { events, trials, percent, low_percent: low * 100.0, high_percent: high * 100.0 }
+    Share { events, trials, percent: count.percent(), low_percent: low * 100.0, high_percent: high * 100.0 }
 }
 
 /// Both intervals at half the alpha hold together, so their difference holds at the whole.
-fn difference(canary: (u64, u64), primary: (u64, u64)) -> [f64; 3] {
+fn difference(canary: EventCount, primary: EventCount) -> [f64; 3] {
     let [canary, primary] = [canary, primary].map(|counts| share(counts, INTERVAL_ALPHA / 2.0));
     let estimate = canary.percent.unwrap_or_default() - primary.percent.unwrap_or_default();
     [canary.low_percent - primary.high_percent, estimate, canary.high_percent - primary.low_percent]
 }
 
 fn certified(finding: &CertificateFinding, verdict: &CertificateVerdict, max_cluster: u32) -> CertificateGuard {
-    let (events, trials) = finding.canary;
+    let EventCount { events, trials } = finding.canary;
     CertificateGuard {
         guard: finding.rule.name().name().into(),
         rule: text::rule(&finding.rule),
         events,
         trials,
-        progress: finding.progress(verdict.needed, max_cluster),
-        requests_to_go: finding.requests_to_go(verdict.needed, max_cluster),
+        progress: finding.progress(verdict.ln_needed, max_cluster),
+        requests_to_go: finding.requests_to_go(verdict.ln_needed, max_cluster),
     }
 }
 
@@ -357,11 +357,12 @@ mod tests {
 
     #[test]
     fn a_difference_is_wider_than_its_parts_and_holds_its_estimate() {
-        let [low, estimate, high] = difference((10, 200), (5, 1_000));
+        let count = |events, trials| EventCount { events, trials };
+        let [low, estimate, high] = difference(count(10, 200), count(5, 1_000));
         assert!((estimate - 4.5).abs() < 1e-9 && low < estimate && estimate < high);
-        let alone = share((10, 200), INTERVAL_ALPHA);
+        let alone = share(count(10, 200), INTERVAL_ALPHA);
         assert!(high - low > alone.high_percent - alone.low_percent);
-        assert_eq!(difference((0, 0), (0, 0)), [-100.0, 0.0, 100.0], "nothing is known of nothing");
+        assert_eq!(difference(count(0, 0), count(0, 0)), [-100.0, 0.0, 100.0], "nothing is known of nothing");
     }
 
     #[test]

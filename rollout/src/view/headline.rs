@@ -5,7 +5,7 @@
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::judgement::certificate::CertificateVerdict;
-use crate::judgement::guards::{GuardAction, GuardRule, GuardsVerdict};
+use crate::judgement::guards::{EventCount, GuardAction, GuardRule, GuardsVerdict};
 use crate::release::phase::{Cause, Hold, Phase, StepState};
 use crate::release::plan::Advance;
 use crate::release::text::{self, number};
@@ -107,8 +107,8 @@ fn guard(verdict: &GuardsVerdict) -> String {
     let forcing = verdict.tripped.map(|(_, name)| name);
     let finding = verdict.findings.iter().find(|finding| Some(finding.guard.rule.name()) == forcing);
     let Some(finding) = finding else { return text::guards(verdict) };
-    let (events, trials) = finding.canary;
-    let percent = |(events, trials): (u64, u64)| number(events as f64 * 100.0 / trials.max(1) as f64);
+    let EventCount { events, trials } = finding.canary;
+    let percent = |count: EventCount| number(count.percent().unwrap_or_default());
     let said = match finding.guard.rule {
         GuardRule::Slo { limit, .. } => {
             format!("{events} of {trials} requests failed (limit {} %)", number(limit * 100.0))
@@ -124,10 +124,10 @@ fn guard(verdict: &GuardsVerdict) -> String {
             number(limit.0 as f64 / 1000.0),
             number(share * 100.0),
         ),
-        GuardRule::LatencyRegression { margin, floor, .. } => format!(
+        GuardRule::LatencyRegression { margin, floor_latency, .. } => format!(
             "slower than {} times the primary; {events} of {trials} requests took over {} ms",
             number(margin),
-            number(floor.0 as f64 / 1000.0),
+            number(floor_latency.0 as f64 / 1000.0),
         ),
     };
     format!("guard {}: {said}", finding.guard.rule.name().name())

@@ -328,12 +328,12 @@ fn guards(verdict: &GuardsVerdict) -> Vec<GuardStatus> {
         guard: finding.guard.rule.name().name().into(),
         rule: text::rule(&finding.guard.rule),
         action: finding.guard.action.name().into(),
-        canary_events: finding.canary.0,
-        canary_trials: finding.canary.1,
-        primary_events: finding.primary.0,
-        primary_trials: finding.primary.1,
+        canary_events: finding.canary.events,
+        canary_trials: finding.canary.trials,
+        primary_events: finding.primary.events,
+        primary_trials: finding.primary.trials,
         ln_e: finding.ln_e,
-        ln_needed: verdict.needed,
+        ln_needed: verdict.ln_needed,
     };
     verdict.findings.iter().map(status).collect()
 }

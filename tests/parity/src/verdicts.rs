@@ -17,9 +17,9 @@ fn all_guards() -> Guards {
     let rules = [
         GuardRule::Slo { limit: 0.01, unless_primary_also: false },
         GuardRule::Slo { limit: 0.02, unless_primary_also: true },
-        GuardRule::Regression { margin: 1.5, floor: 0.005 },
+        GuardRule::Regression { margin: 1.5, floor_rate: 0.005 },
         GuardRule::Latency { limit: Micros(500_000), share: 0.05 },
-        GuardRule::LatencyRegression { margin: 1.1, floor: Micros(20_000), share: 0.05 },
+        GuardRule::LatencyRegression { margin: 1.1, floor_latency: Micros(20_000), share: 0.05 },
     ];
     let guard = |rule| Guard { rule, action: GuardAction::Abort };
     let sample_ratio = Some(SampleRatio { tolerance: 0.05, alpha: 0.001, action: GuardAction::Pause });

@@ -164,9 +164,9 @@ impl Rules {
             let field = format!("{FIELD}.{}", guard.rule.name().name());
             match guard.rule {
                 GuardRule::Slo { limit, .. } => self.share(&field, limit),
-                GuardRule::Regression { margin, floor } => {
+                GuardRule::Regression { margin, floor_rate } => {
                     self.margin(&field, margin);
-                    self.share(&format!("{field}.floor"), floor);
+                    self.share(&format!("{field}.floor"), floor_rate);
                 }
                 GuardRule::Latency { share, .. } => self.share(&field, share),
                 GuardRule::LatencyRegression { margin, share, .. } => {
