@@ -8,6 +8,7 @@
 mod advance;
 mod affinity;
 mod alerts;
+mod alike;
 mod analysis;
 mod around;
 mod canary;
@@ -43,6 +44,7 @@ use rollout::names::CanaryId;
 use rollout::outside::Receiver;
 use rollout::plan::{Flavour, Plan};
 
+pub use alike::alike;
 pub use catalogue::Template;
 pub use convert::{ConvertError, convert};
 pub use directory::{Directory, Scan};
