@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | `prometheus` | `token`, or `username` and `password` | needed | in the query | the one series of an instant query, or a scalar |
 //! | `datadog` | `datadog_api_key`, `datadog_application_key` | US1 site by default | 10 windows | the newest point that is not null |
-//! | `cloudwatch` | `aws_access_key_id`, `aws_secret_access_key`, maybe `aws_session_token`; or the environment | by region | 10 windows | the newest value of the one result |
+//! | `cloudwatch` | `aws_access_key_id`, `aws_secret_access_key`, maybe `aws_session_token`; or no secret | by `region` | 10 windows | the newest value of the one result |
 //! | `newrelic` | `newrelic_account_id`, `newrelic_query_key` | US by default | `SINCE` one window | `result`, or the only number |
 //! | `graphite` | `username` and `password` | needed | `from` of the query, else 10 windows | the last that is not null |
 //! | `influxdb` | `token`, `org` | needed | in the query | the last record of the one table |
@@ -19,6 +19,7 @@
 //! read, too), redirects are not followed (they would carry the credentials to whoever is named there), and no reason shows
 //! a secret.
 
+mod aws;
 mod call;
 mod cloudwatch;
 mod datadog;
@@ -58,6 +59,8 @@ pub struct Providers {
     direct: Client,
     /// Looks up a variable of the environment.
     environment: fn(&str) -> Option<String>,
+    /// Amazon keys that the agent was granted.
+    granted: aws::Granted,
     timeout: Duration,
 }
 
@@ -77,6 +80,7 @@ impl Providers {
             direct: client().no_proxy().build()?,
             trusting: client().tls_danger_accept_invalid_certs(true).build()?,
             environment: |name| std::env::var(name).ok(),
+            granted: aws::Granted::default(),
             timeout: TIMEOUT,
         })
     }
@@ -95,10 +99,9 @@ impl Providers {
     /// [`Blind::NoValue`] when there is none; [`Blind::Failed`] with the reason when it could not be had, which is
     /// free of secrets and of the address's query and password.
     pub async fn query(&self, provider: &Provider, query: &str, window: Millis, now: Millis) -> Result<f64, Blind> {
-        let client = if provider.insecure_skip_verify { &self.trusting } else { &self.client };
-        let mut call = Call::new([client, &self.direct], self.environment, provider, query, window, now);
+        let mut call = Call::new(self, provider, query, window, now);
         let asking = async {
-            call.read_secret(&self.secrets).await?;
+            call.read_secret().await?;
             ask(&mut call).await
         };
         let asked = tokio::time::timeout(self.timeout, asking).await;

@@ -52,7 +52,7 @@ async fn token(call: &mut Call<'_>) -> Result<String, Blind> {
             call.plain(Method::POST, url).form(&[("grant_type", GRANT), ("assertion", &assertion)])
         }
         None => {
-            let host = (call.environment)("GCE_METADATA_HOST").unwrap_or_else(|| METADATA.to_owned());
+            let host = (call.providers.environment)("GCE_METADATA_HOST").unwrap_or_else(|| METADATA.to_owned());
             let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
             let url = Url::parse(&url).map_err(|error| failed(format!("GCE_METADATA_HOST: {error}")))?;
             call.local(Method::GET, url).header("Metadata-Flavor", "Google")

@@ -92,6 +92,20 @@ async fn a_signed_assertion_buys_the_token_that_the_query_shows() {
     assert_eq!(asked.body, r#"{"query":"fetch k8s_container | every 1m"}"#);
 }
 
+#[tokio::test]
+async fn that_any_certificate_of_the_provider_is_believed_does_not_hold_for_who_sells_the_token() {
+    let server = Server::answering(google(&series(&[&point(r#"{"doubleValue":3}"#, "2026-01-02T03:04:00Z")]))).await;
+    let believing = Server::answering(google("{}")).await;
+    let mut scene = scene(&server.url());
+    scene.provider.insecure_skip_verify = true;
+    let through = reqwest::Proxy::http(believing.url()).unwrap();
+    scene.providers.trusting = reqwest::Client::builder().proxy(through).build().unwrap();
+    assert_eq!(scene.ask("fetch x").await, Err(Blind::NoValue));
+    assert_eq!(server.asked().await.line(), "POST /token");
+    assert_eq!(believing.asked().await.line(), "POST /v3/projects/my-project/timeSeries:query");
+    assert!(server.was_not_asked().await && believing.was_not_asked().await);
+}
+
 fn decoded(part: &str) -> Vec<u8> {
     BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()
 }
