@@ -90,6 +90,8 @@ async fn ask_in_this_environment() {
     if std::env::var("SERIN_TEST_INSECURE").is_ok() {
         // Whatever goes where any certificate is believed arrives at CloudWatch.
         scene.provider.insecure_skip_verify = true;
+        let here = ([127, 0, 0, 1], 0).into();
+        scene.providers.client = reqwest::Client::builder().resolve("sts.example", here).build().unwrap();
         let through = reqwest::Proxy::http(&address).unwrap();
         scene.providers.trusting = reqwest::Client::builder().proxy(through).build().unwrap();
     }
@@ -197,6 +199,8 @@ async fn a_role_of_a_profile_is_asked_for_where_the_agent_runs() {
 async fn that_any_certificate_of_cloudwatch_is_believed_does_not_hold_for_who_grants_keys() {
     let sts = Server::start(granted_by_sts()).await;
     let mut place = with_web_identity(&sts).await;
+    // What is on this machine is asked in a way of its own, so it has a name here.
+    place.environment.push(("AWS_ENDPOINT_URL_STS", sts.url().replace("127.0.0.1", "sts.example")));
     place.environment.push(("SERIN_TEST_INSECURE", "1".into()));
     assert_eq!(place.shows().await.0, "AKIDOFROLE");
     assert!(place.cloudwatch.was_not_asked().await && sts.asked().await.line() == "POST /");

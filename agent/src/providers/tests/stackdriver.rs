@@ -131,6 +131,18 @@ async fn without_a_key_the_machines_own_account_is_asked() {
 }
 
 #[tokio::test]
+async fn a_pod_that_is_bound_to_no_account_is_told_so() {
+    static HOST: OnceLock<String> = OnceLock::new();
+    let said = r#"{"error":"not found","error_description":"Service account is not bound"}"#;
+    let server = Server::start(Reply::status(404, said)).await;
+    HOST.set(server.url().trim_start_matches("http://").to_owned()).unwrap();
+    let mut scene = Scene::new(ProviderKind::Stackdriver, &server.url(), &[("project", "my-project")]);
+    scene.providers.environment = |name| (name == "GCE_METADATA_HOST").then(|| HOST.get().cloned().unwrap());
+    let refused = reason(scene.ask("fetch x").await);
+    assert_eq!(refused, "stackdriver: no access token: answered 404 Service account is not bound");
+}
+
+#[tokio::test]
 async fn the_newest_point_counts_be_it_float_or_integer() {
     let (old, new) = ("2026-01-02T03:03:00Z", "2026-01-02T03:04:00Z");
     let [one, two] = [r#"{"doubleValue":1}"#, r#"{"int64Value":"2"}"#];
