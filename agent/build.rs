@@ -8,7 +8,7 @@ fn main() {
         .name("connect")
         .route_name("Connect")
         .input_type("crate::codec::Incoming")
-        .output_type("rollout::report::ToWorker")
+        .output_type("rollout::worker::messages::ToWorker")
         .codec_path("crate::codec::FleetCodec")
         .client_streaming()
         .server_streaming()

@@ -1,25 +1,34 @@
-//! Tells people: alerts to chats and webhooks, in the background, in order, with patience; whoever sends never waits.
-//!
-//! - `queue`: a queue for each receiver, its patience. `delivery`: one message to one receiver.
-//! - `attachments` (Slack, Discord, Rocket.Chat), `teams`, `gchat`, `webhook`: what each receiver reads.
+//! Alerts to chats and webhooks: in the background, in order, with repetitions; the sender never waits.
 
+/// What Slack, Discord and Rocket.Chat read.
 mod attachments;
-mod delivery;
+
+/// What Google Chat reads.
 mod gchat;
-mod queue;
+
+/// What Microsoft Teams reads.
 mod teams;
+
+/// What any other receiver reads.
+mod webhook;
+
+/// One message to one receiver.
+mod delivery;
+
+/// A queue for each receiver, and how long it tries.
+mod queue;
+
 #[cfg(test)]
 mod tests;
-mod webhook;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
-use rollout::names::CanaryId;
-use rollout::outside::{Alert, Receiver, ReceiverKind, Severity};
-use rollout::time::Millis;
+use rollout::base::names::CanaryId;
+use rollout::base::time::Millis;
+use rollout::release::integrations::{Alert, Receiver, ReceiverKind, Severity};
 
 use crate::secrets::Secrets;
 use queue::Queues;
@@ -31,12 +40,12 @@ const MAX_FIELD_CHARS: usize = 500;
 /// Most fields; Discord takes 25.
 const MAX_FIELDS: usize = 20;
 
-/// What is told.
+/// One alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     /// Of which canary.
     pub canary: CanaryId,
-    /// How grave.
+    /// How severe.
     pub severity: Severity,
     /// What happened, in one sentence.
     pub text: String,
@@ -48,7 +57,7 @@ pub(crate) struct Message {
 
 /// What became of messages.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub(crate) struct AlertCounters {
     /// Accepted by their receivers.
     pub sent: AtomicU64,
     /// Refused, or given up after all attempts.
@@ -84,9 +93,14 @@ impl Alerts {
         self.queues.idle().await;
     }
 
+    /// How many are not yet sent or given up.
+    pub(crate) fn pending(&self) -> usize {
+        self.queues.pending()
+    }
+
     /// For the metrics page.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let Counters { sent, failed, dropped } = self.counters();
+        let AlertCounters { sent, failed, dropped } = self.counters();
         let counts = [
             ("agent_alerts_sent", "Alerts that their receivers accepted", sent),
             ("agent_alerts_failed", "Alerts that were refused, or given up after all attempts", failed),
@@ -97,19 +111,19 @@ impl Alerts {
         }
     }
 
-    fn counters(&self) -> &Counters {
+    fn counters(&self) -> &AlertCounters {
         &self.queues.counters
     }
 }
 
 impl Message {
-    /// Cut to what every receiver takes: one that is too long would be refused as a whole.
+    /// Truncated to what every receiver takes: a longer message would be refused as a whole.
     fn fitted(mut self) -> Self {
-        cut(&mut self.text, MAX_TEXT_CHARS);
+        truncate(&mut self.text, MAX_TEXT_CHARS);
         self.fields.truncate(MAX_FIELDS);
         for (name, value) in &mut self.fields {
-            cut(name, MAX_FIELD_CHARS);
-            cut(value, MAX_FIELD_CHARS);
+            truncate(name, MAX_FIELD_CHARS);
+            truncate(value, MAX_FIELD_CHARS);
         }
         self
     }
@@ -120,7 +134,7 @@ impl Message {
     }
 }
 
-fn cut(text: &mut String, most: usize) {
+fn truncate(text: &mut String, most: usize) {
     if let Some((at, _)) = text.char_indices().nth(most) {
         text.truncate(at);
         text.push('…');

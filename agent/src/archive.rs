@@ -1,8 +1,8 @@
 //! The records of releases, beside the journal: what `serin replay` reads after the journal has been shortened.
 //!
-//! A thread of its own compresses and writes, so nothing waits for it but the journal's shortening: events are dropped
-//! there only when they are here. It is told of an event only once that is on disk in the journal, and is told again what
-//! the journal still has when the agent starts; so after a crash at any moment a record has each event once.
+//! A thread of its own compresses and writes, so nothing waits for it but the journal's snapshots: the journal drops events
+//! only when they are here. The thread gets an event once it is on disk in the journal, and gets what the journal still
+//! has again when the agent starts; so after a crash at any moment a record has each event once.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -10,26 +10,33 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rollout::names::CanaryId;
+use rollout::base::names::CanaryId;
 use rollout::record::Addition;
-use rollout::release::ReleaseId;
+use rollout::release::phase::ReleaseId;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+/// Events that the thread could not take.
 mod gap;
+
+/// The files.
 mod store;
 
+/// Refuses files of another format.
+mod format;
+
+use crate::stored_format::FormatError;
 use gap::Gap;
 use store::Store;
 pub(crate) use store::{Info, Limits};
 
-/// Additions that may wait for the thread; should it hang longer than that, records are cut short.
+/// Additions that may wait for the thread; beyond it, records are truncated.
 const MAX_WAITING: usize = 4096;
 /// Longest wait for the thread when the agent stops.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
-/// What the thread is told.
-enum Job {
+/// Work for the thread.
+enum ArchiveTask {
     Resume { first: u64, last: u64 },
     Add { number: u64, addition: Box<Addition> },
     Through { number: u64, then: Box<dyn FnOnce() + Send> },
@@ -51,19 +58,27 @@ pub(crate) struct Record {
 #[derive(Clone, Debug)]
 pub(crate) struct Archive {
     /// None where nothing is recorded.
-    jobs: Option<mpsc::SyncSender<Job>>,
+    tasks: Option<mpsc::SyncSender<ArchiveTask>>,
     /// What could not be taken.
     gap: Arc<Gap>,
     ended: watch::Receiver<()>,
 }
 
 impl Archive {
-    /// Opens or makes the archive in a folder. One that cannot be used is told in the log and does without: records are
+    /// Opens or makes the archive in a folder. If it cannot be used, the log says so and nothing is recorded: records are
     /// worth less than a running agent.
-    pub(crate) fn open(folder: PathBuf, limits: Limits) -> Self {
+    ///
+    /// # Errors
+    /// When a record is of another format; then nothing was written or removed.
+    pub(crate) fn open(folder: PathBuf, limits: Limits) -> Result<Self, FormatError> {
+        format::check(&folder)?;
+        Ok(Self::start(folder, limits))
+    }
+
+    fn start(folder: PathBuf, limits: Limits) -> Self {
         let gap = Arc::new(Gap::default());
         let (end, ended) = watch::channel(());
-        let (jobs, inbox) = mpsc::sync_channel(MAX_WAITING);
+        let (tasks, inbox) = mpsc::sync_channel(MAX_WAITING);
         let shown = folder.display().to_string();
         let store = match Store::open(folder, limits) {
             Ok(store) => store,
@@ -84,48 +99,48 @@ impl Archive {
             tracing::error!(%error, "releases are not recorded");
             return Self::off();
         }
-        Self { jobs: Some(jobs), gap, ended }
+        Self { tasks: Some(tasks), gap, ended }
     }
 
     /// One that keeps nothing.
     pub(crate) fn off() -> Self {
-        Self { jobs: None, gap: Arc::default(), ended: watch::channel(()).1 }
+        Self { tasks: None, gap: Arc::default(), ended: watch::channel(()).1 }
     }
 
     /// The agent starts: what follows are the events of the journal after its snapshot's number, up to its last.
     pub(crate) fn resume(&self, first: u64, last: u64) {
-        self.wait_and_send(Job::Resume { first, last });
+        self.wait_and_send(ArchiveTask::Resume { first, last });
     }
 
     /// An event that the journal still had at the start adds this.
     pub(crate) fn add_again(&self, number: u64, addition: Addition) {
-        self.wait_and_send(Job::Add { number, addition: Box::new(addition) });
+        self.wait_and_send(ArchiveTask::Add { number, addition: Box::new(addition) });
     }
 
     /// A stored event of this number adds this. Never waits.
     pub(crate) fn add(&self, number: u64, addition: Addition) {
-        if let Some(jobs) = &self.jobs
-            && jobs.try_send(Job::Add { number, addition: Box::new(addition) }).is_err()
+        if let Some(tasks) = &self.tasks
+            && tasks.try_send(ArchiveTask::Add { number, addition: Box::new(addition) }).is_err()
         {
             self.gap.note(number, number);
         }
     }
 
-    /// What these events add is not told: the records that they belong to are cut short.
+    /// What these events add is lost: the records that they belong to are truncated.
     pub(crate) fn lacks(&self, from: u64, to: u64) {
         self.gap.note(from, to);
     }
 
     /// Does `then` when all that was added up to this number is on disk, or given up. Never waits.
     pub(crate) fn through(&self, number: u64, then: impl FnOnce() + Send + 'static) {
-        let job = Job::Through { number, then: Box::new(then) };
-        let refused = match &self.jobs {
-            Some(jobs) => jobs.try_send(job).err().map(|error| match error {
-                mpsc::TrySendError::Full(job) | mpsc::TrySendError::Disconnected(job) => job,
+        let task = ArchiveTask::Through { number, then: Box::new(then) };
+        let refused = match &self.tasks {
+            Some(tasks) => tasks.try_send(task).err().map(|error| match error {
+                mpsc::TrySendError::Full(task) | mpsc::TrySendError::Disconnected(task) => task,
             }),
-            None => Some(job),
+            None => Some(task),
         };
-        if let Some(Job::Through { then, .. }) = refused {
+        if let Some(ArchiveTask::Through { then, .. }) = refused {
             // The journal must not grow because records cannot be written.
             self.gap.note(number, number);
             then();
@@ -135,7 +150,7 @@ impl Archive {
     /// A canary's recorded releases, oldest first.
     pub(crate) async fn list(&self, canary: CanaryId) -> Vec<Info> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Job::List { canary, answer }).await;
+        self.ask(ArchiveTask::List { canary, answer }).await;
         answered.await.unwrap_or_default()
     }
 
@@ -145,56 +160,58 @@ impl Archive {
     /// When its file cannot be used.
     pub(crate) async fn read(&self, canary: CanaryId, release: ReleaseId) -> std::io::Result<Option<Record>> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Job::Read { canary, release, answer }).await;
+        self.ask(ArchiveTask::Read { canary, release, answer }).await;
         answered.await.unwrap_or(Ok(None))
     }
 
-    /// Ends the thread after what it was told.
+    /// Ends the thread after its queued work.
     pub(crate) async fn close(&self) {
-        self.ask(Job::Stop).await;
+        self.ask(ArchiveTask::Stop).await;
         let mut ended = self.ended.clone();
         let all = async { while ended.changed().await.is_ok() {} };
         if timeout(CLOSE_WITHIN, all).await.is_err() {
-            tracing::error!("the disk hangs: records may lack what the journal still has, until the next start");
+            tracing::error!(
+                "record write timed out: records may lack events that the journal still has, until the next start"
+            );
         }
     }
 
-    fn wait_and_send(&self, job: Job) {
-        if let Some(jobs) = &self.jobs {
-            let _ = jobs.send(job);
+    fn wait_and_send(&self, task: ArchiveTask) {
+        if let Some(tasks) = &self.tasks {
+            let _ = tasks.send(task);
         }
     }
 
-    /// A thread that is busy is waited for elsewhere than on the runtime.
-    async fn ask(&self, job: Job) {
-        if let Some(jobs) = self.jobs.clone() {
-            let _ = tokio::task::spawn_blocking(move || jobs.send(job)).await;
+    /// A full queue would block, so the wait happens outside the runtime's workers.
+    async fn ask(&self, task: ArchiveTask) {
+        if let Some(tasks) = self.tasks.clone() {
+            let _ = tokio::task::spawn_blocking(move || tasks.send(task)).await;
         }
     }
 }
 
-fn work(mut store: Store, inbox: &mpsc::Receiver<Job>, gap: &Gap) {
-    while let Ok(job) = inbox.recv() {
-        let reached = match &job {
+fn work(mut store: Store, inbox: &mpsc::Receiver<ArchiveTask>, gap: &Gap) {
+    while let Ok(task) = inbox.recv() {
+        let reached = match &task {
             // Several additions may have one number; those before it are all there.
-            Job::Add { number, .. } => gap.reaches(*number),
+            ArchiveTask::Add { number, .. } => gap.reaches(*number),
             // All with its number are.
-            Job::Through { number, .. } => gap.reaches(number + 1),
+            ArchiveTask::Through { number, .. } => gap.reaches(number + 1),
             _ => false,
         };
         if reached {
             store.cut_short("the disk is too slow");
         }
-        match job {
-            Job::Resume { first, last } => store.resume(first, last),
-            Job::Add { number, addition } => store.add(number, *addition),
-            Job::Through { number, then } => {
+        match task {
+            ArchiveTask::Resume { first, last } => store.resume(first, last),
+            ArchiveTask::Add { number, addition } => store.add(number, *addition),
+            ArchiveTask::Through { number, then } => {
                 store.sync(number);
                 then();
             }
-            Job::List { canary, answer } => drop(answer.send(store.list(&canary))),
-            Job::Read { canary, release, answer } => drop(answer.send(store.read(&canary, release))),
-            Job::Stop => break,
+            ArchiveTask::List { canary, answer } => drop(answer.send(store.list(&canary))),
+            ArchiveTask::Read { canary, release, answer } => drop(answer.send(store.read(&canary, release))),
+            ArchiveTask::Stop => break,
         }
     }
 }

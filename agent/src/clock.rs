@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rollout::time::Millis;
+use rollout::base::time::Millis;
 use tokio::time::Instant as Deadline;
 
 /// Where time comes from.

@@ -3,7 +3,7 @@
 use bytes::{Buf, BufMut};
 use proto::WireError;
 use proto::wire::{decode_from_worker, encode_to_worker};
-use rollout::report::{ToAgent, ToWorker};
+use rollout::worker::messages::{ToAgent, ToWorker};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 

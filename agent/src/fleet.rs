@@ -1,23 +1,24 @@
-//! The fleet's gRPC server: one task a stream, which decodes, bounds and hands on; it decides nothing.
+//! The fleet's gRPC server: one task for each stream, which decodes, checks limits and forwards; it decides nothing.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::Stream;
 use proto::limits::MAX_FROM_WORKER_BYTES;
 use rollout::controller::Event;
-use rollout::fleet::Conn;
-use rollout::report::{Hello, PROTOCOL, ToAgent, ToWorker};
+use rollout::controller::fleet::Conn;
+use rollout::worker::messages::{Hello, PROTOCOL, ToAgent, ToWorker};
+use serving::Token;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::codec::Incoming;
-use crate::engine::{Cut, Handle, MAX_OUTBOX, Outbox, Stopped};
-use crate::token::Token;
+use crate::counters::{CountedStream, StreamCounters};
+use crate::handle::{Handle, MAX_OUTBOX, Outbox, Stopped, StreamEnd};
 
 /// Most streams at once: two workers on each of ten thousand proxies.
 const MAX_STREAMS: usize = 20_000;
@@ -36,57 +37,48 @@ mod generated {
 
 pub(crate) use generated::fleet_server::FleetServer;
 
-/// What the streams count.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// Streams open now, welcomed or not.
-    pub(crate) streams: AtomicUsize,
-    /// Frames that broke a rule, since the start.
-    pub(crate) malformed: AtomicU64,
-    /// Streams refused: no token, wrong protocol, no Hello, too many.
-    pub(crate) refused: AtomicU64,
-}
-
 /// The service.
 #[derive(Debug)]
-pub(crate) struct Fleet {
+pub(crate) struct FleetService {
     handle: Handle,
     token: Option<Token>,
-    counters: Arc<Counters>,
+    counters: Arc<StreamCounters>,
     next_conn: Arc<AtomicU64>,
 }
 
-impl Fleet {
+impl FleetService {
     /// A server for the fleet; with a token, streams must carry it.
-    pub(crate) fn new(handle: Handle, token: Option<Token>, counters: Arc<Counters>) -> FleetServer<Self> {
+    pub(crate) fn new(handle: Handle, token: Option<Token>, counters: Arc<StreamCounters>) -> FleetServer<Self> {
         let next_conn = Arc::new(AtomicU64::new(1));
         let fleet = Self { handle, token, counters, next_conn };
         FleetServer::new(fleet).max_decoding_message_size(MAX_FROM_WORKER_BYTES)
     }
 
     fn refuse(&self, status: Status) -> Status {
-        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        self.counters.count_refused();
         tracing::warn!(code = ?status.code(), "stream refused: {}", status.message());
         status
     }
 }
 
 #[tonic::async_trait]
-impl generated::fleet_server::Fleet for Fleet {
+impl generated::fleet_server::Fleet for FleetService {
     type ConnectStream = Pin<Box<dyn Stream<Item = Result<ToWorker, Status>> + Send>>;
 
     async fn connect(&self, request: Request<Streaming<Incoming>>) -> Result<Response<Self::ConnectStream>, Status> {
         let authorization = request.metadata().get("authorization").map(tonic::metadata::MetadataValue::as_bytes);
         if self.token.as_ref().is_some_and(|token| !token.fits(authorization)) {
-            return Err(self.refuse(Status::unauthenticated("the stream's bearer token is missing or wrong")));
+            return Err(
+                self.refuse(Status::unauthenticated("authentication failed: the bearer token is missing or wrong"))
+            );
         }
-        let open = Open::count(&self.counters);
-        if self.counters.streams.load(Ordering::Relaxed) > MAX_STREAMS {
+        let counted = CountedStream::open(&self.counters);
+        if self.counters.open() > MAX_STREAMS {
             return Err(self.refuse(Status::resource_exhausted(format!("this agent serves {MAX_STREAMS} streams"))));
         }
         let mut incoming = request.into_inner();
         let hello = hello(&mut incoming).await.map_err(|status| match status.code() {
-            // It went away: a worker that gave up waiting while this agent was starting, for one.
+            // The worker left, for example because it waited too long while this agent was starting.
             Code::Cancelled => {
                 tracing::debug!("stream given up: {}", status.message());
                 status
@@ -95,12 +87,14 @@ impl generated::fleet_server::Fleet for Fleet {
         })?;
         PROTOCOL.agree(hello.protocol).map_err(|error| self.refuse(Status::failed_precondition(error.to_string())))?;
         let conn = Conn(self.next_conn.fetch_add(1, Ordering::Relaxed));
+        let node = hello.node.clone();
+        tracing::info!(conn = conn.0, ?node, cluster = ?hello.cluster, version = ?hello.filter_version, "proxy connected");
         let (messages, outgoing) = mpsc::channel(MAX_OUTBOX);
-        let (cut, is_cut) = oneshot::channel();
-        let (end, ended) = oneshot::channel();
-        self.handle.connected(conn, hello, Outbox { messages, cut }).await.map_err(stopping)?;
-        let stream = LiveStream { conn, handle: self.handle.clone(), open, malformed: 0 };
-        tokio::spawn(stream.serve(incoming, is_cut, end));
+        let (end, ended_by_us) = oneshot::channel();
+        let (status, ended) = oneshot::channel();
+        self.handle.connected(conn, hello, Outbox { messages, end }).await.map_err(stopping)?;
+        let stream = LiveStream { conn, node, handle: self.handle.clone(), counted, malformed: 0 };
+        tokio::spawn(stream.serve(incoming, ended_by_us, status));
         Ok(Response::new(Box::pin(until_end(outgoing, ended))))
     }
 }
@@ -109,7 +103,7 @@ fn stopping(_: Stopped) -> Status {
     Status::unavailable("the agent is shutting down")
 }
 
-/// What waits for the worker, up to the stream's end; then nothing more, only why.
+/// The messages for the worker, up to the stream's end; then only the reason.
 fn until_end(
     outgoing: mpsc::Receiver<ToWorker>,
     ended: oneshot::Receiver<Status>,
@@ -140,46 +134,40 @@ async fn hello(incoming: &mut Streaming<Incoming>) -> Result<Hello, Status> {
     }
 }
 
-/// One open stream, counted while it lives.
-struct Open(Arc<Counters>);
-
-impl Open {
-    fn count(counters: &Arc<Counters>) -> Self {
-        counters.streams.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(counters))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// One welcomed stream.
 struct LiveStream {
     conn: Conn,
+    /// The proxy's name for itself.
+    node: String,
     handle: Handle,
-    open: Open,
+    counted: CountedStream,
     malformed: u32,
 }
 
 impl LiveStream {
-    /// Reads until either side ends it, and tells the worker why if it was us.
+    /// Reads until either side ends it; the worker gets the reason if it was the agent.
     async fn serve(
         mut self,
         mut incoming: Streaming<Incoming>,
-        is_cut: oneshot::Receiver<Cut>,
-        end: oneshot::Sender<Status>,
+        ended_by_us: oneshot::Receiver<StreamEnd>,
+        status: oneshot::Sender<Status>,
     ) {
         let why = tokio::select! {
             why = self.read(&mut incoming) => why,
-            cut = is_cut => Some(cut.map_or_else(|_| stopping(Stopped), |cut| Status::aborted(cut.to_string()))),
+            end = ended_by_us => Some(end.map_or_else(|_| stopping(Stopped), |end| Status::aborted(end.to_string()))),
         };
-        if let Some(why) = why {
-            tracing::warn!(conn = self.conn.0, code = ?why.code(), "stream closed: {}", why.message());
-            // The worker may be gone already.
-            let _ = end.send(why);
+        let (conn, node) = (self.conn.0, &self.node);
+        match why {
+            Some(why) => {
+                let reason = why.message();
+                match why.code() {
+                    Code::Unavailable => tracing::info!(conn, ?node, reason, "proxy disconnected"),
+                    code => tracing::warn!(conn, ?node, ?code, reason, "proxy disconnected by the agent"),
+                }
+                // The worker may be gone already.
+                let _ = status.send(why);
+            }
+            None => tracing::info!(conn, ?node, "proxy disconnected"),
         }
         let _ = self.handle.event(Event::Disconnected(self.conn)).await;
     }
@@ -189,7 +177,7 @@ impl LiveStream {
         loop {
             let message = match timeout(SILENCE, incoming.next()).await {
                 Err(_) => {
-                    return Some(Status::deadline_exceeded(format!("nothing was heard for {} s", SILENCE.as_secs())));
+                    return Some(Status::deadline_exceeded(format!("no message for {} s", SILENCE.as_secs())));
                 }
                 Ok(None) => return None,
                 // Longer than any message may be; what follows in the stream cannot be trusted.
@@ -224,7 +212,7 @@ impl LiveStream {
     }
 
     fn count_malformed(&mut self) {
-        self.open.0.malformed.fetch_add(1, Ordering::Relaxed);
+        self.counted.count_malformed();
         self.malformed += 1;
     }
 }

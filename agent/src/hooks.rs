@@ -1,11 +1,17 @@
-//! Calls hooks: a POST in the shape that Flagger's webhooks have, any 2xx is a yes.
-//!
-//! [`Caller`] calls any hook and says what came of it. [`Payload`] is what is sent.
+//! Calls hooks: a POST in the shape that Flagger's webhooks have; any 2xx approves.
 
-mod caller;
+/// The body that is sent.
 mod payload;
-mod places;
+
+/// Headers from secrets, and the signature.
 mod request;
+
+/// How many calls may be in progress.
+mod concurrency_limits;
+
+/// Calls a hook, with repetitions, and reports its answer.
+mod caller;
+
 #[cfg(test)]
 mod tests;
 

@@ -1,4 +1,4 @@
-//! The journal: every event in order, on disk before anything but a cut follows from it.
+//! The journal: every event in order, on disk before anything but an abort's entry follows from it.
 //!
 //! One thread owns the database (redb: one file, atomic commits) and commits whatever has queued up in one go, so a burst
 //! of reports costs one sync. A snapshot of the controller is a shorter journal: with it the events before it go. While
@@ -12,32 +12,40 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableHandle};
+use rollout::base::time::Millis;
 use rollout::controller::{Controller, Event};
 use rollout::record::Recorder;
-use rollout::time::Millis;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::archive::{Archive, Limits};
+use crate::stored_format::{FormatError, UNNUMBERED};
 
+/// The thread that owns the database.
 mod writer;
 
 use writer::Writer;
 
-/// Events by number: JSON of [`Record`].
+/// The form of what the other tables hold; raise it whenever a serialised name or meaning changes.
+const FORMAT: u64 = 2;
+/// One row: [`FORMAT`].
+const FORMATS: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
+/// The key of that row.
+const FORMAT_KEY: &str = "journal";
+/// Events by number: JSON of [`StoredEvent`].
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 /// At most one row: the number of the last event that it contains, and JSON of [`Snapshot`].
 const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
 /// Longest wait for the last commit when the agent stops; a disk that hangs must not hang the process.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
-/// What the thread has not taken yet.
+/// Tasks that the thread has not taken yet.
 type Inbox = Arc<Mutex<mpsc::Receiver<Task>>>;
 /// How the database is opened, the first time and after each error.
-type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
+type OpenDatabase = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
 /// The journal cannot be used.
 #[derive(Debug, Error)]
@@ -64,7 +72,10 @@ pub enum JournalError {
         /// Why.
         source: Box<redb::Error>,
     },
-    /// A record is not understood.
+    /// The journal or a record is of another version.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// An event or snapshot is not understood.
     #[error("journal {path}: record {number} cannot be read: {source}; move the file aside to start without history")]
     Record {
         /// Which file.
@@ -81,7 +92,7 @@ pub enum JournalError {
 
 /// An event with the time at which it was handled.
 #[derive(Debug, Serialize, Deserialize)]
-struct Record<E> {
+struct StoredEvent<E> {
     at: Millis,
     event: E,
 }
@@ -108,7 +119,7 @@ pub(crate) struct Recovered {
     pub(crate) archive: Archive,
 }
 
-/// What the journal thread is told.
+/// Work for the journal's thread.
 #[derive(Debug)]
 enum Task {
     Append { number: u64, bytes: Vec<u8> },
@@ -117,7 +128,7 @@ enum Task {
 
 /// How much waits in memory to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Behind {
+pub(crate) struct Backlog {
     /// Events that are not stored.
     pub(crate) events: u64,
     /// Bytes of those that the thread has not taken.
@@ -143,13 +154,13 @@ impl Task {
 
 /// A snapshot that is made but not yet stored: the events before it can still be read.
 #[derive(Debug)]
-pub(crate) struct Shortening {
+pub(crate) struct PendingSnapshot {
     tasks: mpsc::Sender<Task>,
     through: u64,
     bytes: Vec<u8>,
 }
 
-impl Shortening {
+impl PendingSnapshot {
     /// Queues it; with it what lies before it is dropped.
     pub(crate) fn queue(self) {
         let Self { tasks, through, bytes } = self;
@@ -172,9 +183,9 @@ pub(crate) struct Journal {
     tasks: mpsc::Sender<Task>,
     /// The thread's end of it.
     inbox: Inbox,
-    /// What comes up to this number is in a snapshot that is to be stored.
-    abridged: u64,
-    /// See [`Behind::bytes`].
+    /// Events up to this number are in a snapshot that waits to be stored.
+    collapsed_through: u64,
+    /// See [`Backlog::bytes`].
     queued_bytes: Arc<AtomicU64>,
     stored: watch::Receiver<Stored>,
     closing: Arc<AtomicBool>,
@@ -198,19 +209,25 @@ impl Journal {
             Err(TryLockError::Error(error)) => return Err(in_directory(error)),
         }
         let path = directory.join("journal.redb");
-        let archive = Archive::open(directory.join("records"), records);
+        let archive = || Archive::open(directory.join("records"), records);
         Self::on(&path.clone(), Box::new(move || Database::create(&path)), archive, lock)
     }
 
-    /// A journal on whatever `open` opens; `lock` is held until its thread has ended.
+    /// A journal on whatever `open` opens; `archive` is opened only beside a journal of this form, and `lock` is held until
+    /// the journal's thread has ended.
     fn on(
         path: &Path,
-        open: Open,
-        archive: Archive,
+        open: OpenDatabase,
+        archive: impl FnOnce() -> Result<Archive, FormatError>,
         lock: impl Send + 'static,
     ) -> Result<(Self, Recovered), JournalError> {
         let in_database = |source| JournalError::Database { path: path.into(), source: Box::new(source) };
         let database = open().map_err(|error| in_database(error.into()))?;
+        let found = format(&database).map_err(in_database)?;
+        if let Some(found) = found.filter(|found| *found != FORMAT) {
+            return Err(FormatError { path: path.into(), found, known: FORMAT }.into());
+        }
+        let archive = archive()?;
         let stored = read(&database).map_err(in_database)?;
         let (last_number, recovered) = replay(path, stored, archive)?;
         let (tasks, inbox) = mpsc::channel();
@@ -231,8 +248,17 @@ impl Journal {
             })
             .map_err(JournalError::Thread)?;
         let (last_at, since_snapshot) = (recovered.last_at, recovered.replayed);
-        let journal =
-            Self { tasks, inbox, abridged: 0, queued_bytes, stored, closing, last_number, last_at, since_snapshot };
+        let journal = Self {
+            tasks,
+            inbox,
+            collapsed_through: 0,
+            queued_bytes,
+            stored,
+            closing,
+            last_number,
+            last_at,
+            since_snapshot,
+        };
         Ok((journal, recovered))
     }
 
@@ -241,7 +267,7 @@ impl Journal {
     /// # Errors
     /// When the event cannot be written as JSON, which no event of ours can.
     pub(crate) fn append(&mut self, at: Millis, event: &Event) -> Result<u64, serde_json::Error> {
-        let bytes = serde_json::to_vec(&Record { at, event })?;
+        let bytes = serde_json::to_vec(&StoredEvent { at, event })?;
         self.last_number += 1;
         self.last_at = at;
         self.since_snapshot += 1;
@@ -256,33 +282,33 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::append`].
-    pub(crate) fn snapshot(&mut self, controller: &Controller) -> Result<Shortening, serde_json::Error> {
+    pub(crate) fn snapshot(&mut self, controller: &Controller) -> Result<PendingSnapshot, serde_json::Error> {
         let bytes = serde_json::to_vec(&Snapshot { at: self.last_at, controller })?;
         self.since_snapshot = 0;
-        Ok(Shortening { tasks: self.tasks.clone(), through: self.last_number, bytes })
+        Ok(PendingSnapshot { tasks: self.tasks.clone(), through: self.last_number, bytes })
     }
 
-    /// Puts a snapshot in the place of the events that still wait to be written, which the memory of an agent whose disk
-    /// refuses would have no room for. `false` where the thread is about to write them.
+    /// Replaces the events that still wait to be written by one snapshot: while the disk refuses, they would fill the
+    /// memory. `false` where the thread is about to write them.
     ///
     /// # Errors
     /// As [`Journal::append`].
-    pub(crate) fn abridge(&mut self, controller: &Controller) -> Result<bool, serde_json::Error> {
+    pub(crate) fn collapse(&mut self, controller: &Controller) -> Result<bool, serde_json::Error> {
         let inbox = Arc::clone(&self.inbox);
         // Held only by a thread that waits for events, or takes them.
         let Ok(inbox) = inbox.try_lock() else { return Ok(false) };
-        let shortening = self.snapshot(controller)?;
+        let snapshot = self.snapshot(controller)?;
         let dropped: u64 = inbox.try_iter().map(|task| task.bytes()).sum();
         self.queued_bytes.fetch_sub(dropped, Ordering::Relaxed);
-        shortening.queue();
-        self.abridged = self.last_number;
+        snapshot.queue();
+        self.collapsed_through = self.last_number;
         Ok(true)
     }
 
-    /// What was appended and is not stored; of what is in a snapshot that is to be stored, nothing.
-    pub(crate) fn behind(&self) -> Behind {
-        let events = self.last_number - self.stored.borrow().through.max(self.abridged);
-        Behind { events, bytes: self.queued_bytes.load(Ordering::Relaxed) }
+    /// What was appended and is not stored, without what a waiting snapshot contains.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let events = self.last_number - self.stored.borrow().through.max(self.collapsed_through);
+        Backlog { events, bytes: self.queued_bytes.load(Ordering::Relaxed) }
     }
 
     /// The number of the last appended event.
@@ -302,7 +328,7 @@ impl Journal {
         self.tasks = mpsc::channel().0;
         let ended = async { while self.stored.changed().await.is_ok() {} };
         if timeout(CLOSE_WITHIN, ended).await.is_err() {
-            tracing::error!("the disk hangs: what was not stored before the stop is lost");
+            tracing::error!("journal write timed out: events not stored before the stop are lost");
         }
     }
 
@@ -312,16 +338,30 @@ impl Journal {
     }
 }
 
-struct Read {
+struct StoredRows {
     snapshot: Option<(u64, Vec<u8>)>,
     events: Vec<(u64, Vec<u8>)>,
 }
 
-fn read(database: &Database) -> Result<Read, redb::Error> {
-    let begun = database.begin_write()?;
-    begun.open_table(EVENTS)?;
-    begun.open_table(SNAPSHOT)?;
-    begun.commit()?;
+/// The number of the form that a database holds; none where it is new. Writes nothing.
+fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
+    let reading = database.begin_read()?;
+    let names: Vec<String> = reading.list_tables()?.map(|table| table.name().to_owned()).collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    if !names.iter().any(|name| name == FORMATS.name()) {
+        return Ok(Some(UNNUMBERED));
+    }
+    Ok(Some(reading.open_table(FORMATS)?.get(FORMAT_KEY)?.map_or(UNNUMBERED, |number| number.value())))
+}
+
+fn read(database: &Database) -> Result<StoredRows, redb::Error> {
+    let preparing = database.begin_write()?;
+    preparing.open_table(FORMATS)?.insert(FORMAT_KEY, FORMAT)?;
+    preparing.open_table(EVENTS)?;
+    preparing.open_table(SNAPSHOT)?;
+    preparing.commit()?;
     let reading = database.begin_read()?;
     let snapshot =
         reading.open_table(SNAPSHOT)?.last()?.map(|(number, bytes)| (number.value(), bytes.value().to_vec()));
@@ -330,11 +370,11 @@ fn read(database: &Database) -> Result<Read, redb::Error> {
         let (number, bytes) = row?;
         events.push((number.value(), bytes.value().to_vec()));
     }
-    Ok(Read { snapshot, events })
+    Ok(StoredRows { snapshot, events })
 }
 
-/// State = fold of the journal. What it still has may be missing from the records.
-fn replay(path: &Path, stored: Read, archive: Archive) -> Result<(u64, Recovered), JournalError> {
+/// State = fold of the journal. Its events may be missing from the records, so they are added again.
+fn replay(path: &Path, stored: StoredRows, archive: Archive) -> Result<(u64, Recovered), JournalError> {
     let unreadable = |number, source| JournalError::Record { path: path.into(), number, source };
     let (mut last_number, snapshot) = match stored.snapshot {
         Some((number, bytes)) => (number, serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?),
@@ -346,7 +386,7 @@ fn replay(path: &Path, stored: Read, archive: Archive) -> Result<(u64, Recovered
     let mut replayed = 0;
     // A snapshot removes the events that it contains in the same commit, so all that is left comes after it.
     for (number, bytes) in stored.events {
-        let Record { at, event } = serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?;
+        let StoredEvent { at, event } = serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?;
         let (_, additions) = recorder.handle(&mut controller, event, at);
         additions.into_iter().for_each(|addition| archive.add_again(number, addition));
         last_at = at;

@@ -1,39 +1,78 @@
-//! The agent: streams, API, journal and hooks round `rollout`'s Controller, which does all the thinking.
+//! The agent: streams, API, journal and hooks round `rollout`'s Controller, which decides everything.
 //!
-//! - `engine`: the one loop; only it touches the controller.
-//! - `journal`: what makes the loop's past survive. `archive`: the records of releases that outlive it.
-//! - `fleet`, `codec`: proxies' streams. `api`, `metrics`: people's and programs' way in.
-//! - [`manifest`], `manifests`: Canary YAML. `outside`: `hooks`, `alerts` (both by `post` and `queues`) and
-//!   [`providers`].
+//! The modules stand in reading order, and each uses only those above it (`tests/structure.rs` checks that): first what
+//! talks to others, then what is stored, then the loop, then the servers in front of it.
 
-mod alerts;
-mod api;
-mod archive;
+/// Time that never steps back.
 mod clock;
-mod codec;
-mod engine;
-mod fleet;
-mod hooks;
-mod journal;
-pub mod manifest;
-mod manifests;
-mod metrics;
-mod options;
-mod outside;
-mod post;
-pub mod providers;
-mod queues;
+
+/// Values of secrets, read from files at each use.
 mod secrets;
+
+/// One HTTP request to somebody else's server: bounded, repeated, and without secrets in its errors.
+mod http_delivery;
+
+/// A queue and a task for each receiver, so that a dead one delays no other.
+mod queues;
+
+/// Calls hooks.
+mod hooks;
+
+/// Sends alerts.
+mod alerts;
+
+/// Queries metric servers.
+pub mod providers;
+
+/// The numbers of stored forms, and the refusal of others.
+mod stored_format;
+
+/// Records of releases, which outlive the journal's snapshots.
+mod archive;
+
+/// Every event on disk, in order; the state at a start is what it replays.
+mod journal;
+
+/// What the operator typed, and what it means.
+mod options;
+
+/// PEM files of the fleet server, tried at the start.
 mod tls;
-mod token;
+
+/// The way to the event loop.
+mod handle;
+
+/// What the fleet's streams count.
+mod counters;
+
+/// The page for Prometheus.
+mod metrics;
+
+/// Performs the controller's commands to hooks, metric servers and receivers of alerts.
+mod dispatcher;
+
+/// The one loop, and the only owner of the controller.
+mod event_loop;
+
+/// Frames of a stream to domain types.
+mod codec;
+
+/// The proxies' streams.
+mod fleet;
+
+/// The directory of Canary manifests.
+mod manifests;
+
+/// The HTTP API for people and programs.
+mod api;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use rollout::canary::Canary;
-use rollout::plan::Plan;
+use rollout::controller::canary::Canary;
+use rollout::release::plan::Plan;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -42,12 +81,14 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 pub use journal::JournalError;
-pub use options::{Options, OptionsError, TlsFiles, http_token};
+pub use options::{Options, OptionsError, TlsFiles};
+pub use stored_format::FormatError;
 pub use tls::TlsFileError;
-pub use token::{Token, TokenError};
 
-/// How often a connection of the fleet is asked whether it lives; a dead one is found within twice this and 10 s.
+/// How often a connection of the fleet gets a ping.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How long the answer may take; so a dead connection is closed within 30 s.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long open streams and requests may take to end when the agent stops.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -61,7 +102,7 @@ pub enum AgentError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// An address cannot be bound.
-    #[error("{flag} {address}: {source}{}", another(source, "agent", flag))]
+    #[error("{flag} {address}: {source}{}", serving::address_hint(source, "agent", flag))]
     Bind {
         /// Which flag.
         flag: &'static str,
@@ -84,15 +125,6 @@ pub enum AgentError {
     Server(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What to do where an address is taken.
-#[must_use]
-pub fn another(error: &std::io::Error, what: &str, flag: &str) -> String {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => format!("; is another {what} running? Choose another address with {flag}"),
-        _ => String::new(),
-    }
-}
-
 /// Runs the agent until SIGINT or SIGTERM. Prints one line with the bound addresses once it serves.
 ///
 /// # Errors
@@ -101,7 +133,7 @@ pub async fn run(options: Options) -> Result<(), AgentError> {
     let mut agent = start(options).await?;
     println!("listening grpc={} http={}", agent.grpc, agent.http);
     let ended = tokio::select! {
-        () = signalled() => Ok(()),
+        () = serving::shutdown_signal() => Ok(()),
         ended = agent.servers.join_next() => server_ended(ended),
     };
     agent.stop().await;
@@ -122,28 +154,29 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     let clock = clock::Clock::start(recovered.last_at);
     let known: Vec<Plan> = recovered.controller.canaries().map(Canary::latest_plan).cloned().collect();
     let secrets = secrets::Secrets::new(config.secrets.clone());
-    let outside = outside::Outside::new(secrets).map_err(AgentError::Client)?;
+    let dispatcher = dispatcher::Dispatcher::new(secrets).map_err(AgentError::Client)?;
     let archive = recovered.archive.clone();
-    let counters = Arc::new(fleet::Counters::default());
+    let counters = Arc::new(counters::StreamCounters::default());
     let metrics = metrics::Sources {
-        counters: Arc::clone(&counters),
-        alerts: outside.alerts().clone(),
-        calls: outside.calls().clone(),
-        ledger: metrics::Ledger::default(),
+        streams: Arc::clone(&counters),
+        alerts: dispatcher.alerts().clone(),
+        calls: dispatcher.calls().clone(),
+        events: metrics::EventCounts::default(),
         flagger: config.flagger_metrics,
     };
-    let begun = metrics::begun(&recovered.controller);
-    let (engine, handle) = engine::Engine::new(recovered, journal, clock, outside);
-    let counting = metrics.ledger.clone().follow(handle.watch(), begun, handle.clone());
+    let begun = metrics::started_releases(&recovered.controller);
+    let (event_loop, handle) = event_loop::EventLoop::new(recovered, journal, clock, dispatcher);
+    let counting = metrics.events.clone().follow(handle.watch(), begun, handle.clone());
 
     let (grpc, grpc_address) = bind("--grpc", config.grpc).await?;
     let (http, http_address) = bind("--http", config.http).await?;
-    let mut server = Server::builder().http2_keepalive_interval(Some(KEEPALIVE));
+    let mut server =
+        Server::builder().http2_keepalive_interval(Some(KEEPALIVE)).http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
     if let Some(tls) = tls {
         server = server.tls_config(tls).map_err(AgentError::Tls)?;
     }
     let (stop, stopped) = watch::channel(false);
-    let engine = tokio::spawn(engine.run(stopped.clone()));
+    let event_loop = tokio::spawn(event_loop.run(stopped.clone()));
     let counting = tokio::spawn(counting);
 
     let manifests = manifests::Manifests::default();
@@ -157,12 +190,12 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     let http = http.tap_io(|stream| drop(stream.set_nodelay(true)));
     let grpc = TcpIncoming::from(grpc).with_nodelay(Some(true));
     let serving = axum::serve(http, api::router(api)).with_graceful_shutdown(until(stopped.clone()));
-    let service = fleet::Fleet::new(handle, config.grpc_token, counters);
+    let service = fleet::FleetService::new(handle, config.grpc_token, counters);
     let streams = server.add_service(service).serve_with_incoming_shutdown(grpc, until(stopped));
     let mut servers = JoinSet::new();
     servers.spawn(async { serving.await.map_err(|error| AgentError::Server(error.into())) });
     servers.spawn(async { streams.await.map_err(|error| AgentError::Server(error.into())) });
-    Ok(Agent { grpc: grpc_address, http: http_address, stop, engine, counting, watching, servers })
+    Ok(Agent { grpc: grpc_address, http: http_address, stop, event_loop, counting, watching, servers })
 }
 
 /// A running agent. Dropped without [`Agent::stop`], it goes on until its runtime ends.
@@ -171,9 +204,9 @@ pub struct Agent {
     grpc: SocketAddr,
     http: SocketAddr,
     stop: watch::Sender<bool>,
-    engine: JoinHandle<()>,
+    event_loop: JoinHandle<()>,
     counting: JoinHandle<()>,
-    watching: JoinHandle<Result<(), engine::Stopped>>,
+    watching: JoinHandle<Result<(), handle::Stopped>>,
     servers: JoinSet<Result<(), AgentError>>,
 }
 
@@ -195,7 +228,7 @@ impl Agent {
         self.watching.abort();
         self.counting.abort();
         let _ = self.stop.send(true);
-        let _ = self.engine.await;
+        let _ = self.event_loop.await;
         // With the loop gone, streams and watches end by themselves; one that does not is no reason to wait.
         let all_ended = async { while self.servers.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(GRACE, all_ended).await;
@@ -216,15 +249,4 @@ fn server_ended(ended: Option<Result<Result<(), AgentError>, JoinError>>) -> Res
 
 async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-/// Returns once SIGINT or SIGTERM asks this process to end.
-pub async fn signalled() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    tracing::info!("stopping");
 }

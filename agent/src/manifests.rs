@@ -1,16 +1,16 @@
-//! Watches the directory of manifests and tells the engine what changed; what is wrong is logged once and shown.
+//! Watches the directory of manifests and sends changes to the event loop; problems are logged once and shown.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use manifest::Directory;
 use rollout::controller::Event;
-use rollout::plan::Plan;
+use rollout::release::plan::Plan;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::engine::{Handle, Stopped};
-use crate::manifest::Directory;
+use crate::handle::{Handle, Stopped};
 
 /// How often the directory is read. By content and by polling: notifications miss the symlinks that Kubernetes swaps.
 const EVERY: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ impl Manifests {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Logs what is new to the list, not what is said again.
+    /// Logs problems when the list changes, not at each reading.
     fn set(&self, problems: Vec<String>) {
         if self.problems() == problems {
             return;
@@ -71,7 +71,7 @@ impl Watcher {
         Ok(self)
     }
 
-    /// Reads it again and again.
+    /// Reads it again at intervals.
     pub(crate) async fn watch(mut self) -> Result<(), Stopped> {
         loop {
             sleep(EVERY).await;

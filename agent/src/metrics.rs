@@ -4,15 +4,23 @@
 //! Labels come from configuration only (names of canaries, gates, hooks, metrics, and words of this program), never from
 //! requests, answers or revisions.
 
+/// The state of canaries.
 mod canaries;
+
+/// Counts of what was announced.
 mod events;
+
+/// The same under Flagger's names.
 mod flagger;
-mod outside;
+
+/// Counts of calls and queries.
+mod integrations;
+
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -20,13 +28,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use rollout::base::time::Millis;
 use rollout::controller::Controller;
-use rollout::time::Millis;
 
 use crate::alerts::Alerts;
-use crate::fleet::Counters;
-pub(crate) use events::{Ledger, begun};
-pub(crate) use outside::Calls;
+use crate::counters::StreamCounters;
+pub(crate) use events::{EventCounts, started_releases};
+pub(crate) use integrations::Calls;
 
 /// Labels in this order: names and values.
 type Labels<const N: usize> = [(&'static str, String); N];
@@ -43,13 +51,13 @@ type Times<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 #[derive(Clone, Debug)]
 pub(crate) struct Sources {
     /// Of the streams.
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) streams: Arc<StreamCounters>,
     /// Of the receivers.
     pub(crate) alerts: Alerts,
     /// Of hooks and metric servers.
     pub(crate) calls: Calls,
     /// Of what was announced.
-    pub(crate) ledger: Ledger,
+    pub(crate) events: EventCounts,
     /// Whether Flagger's names stand beside our own.
     pub(crate) flagger: bool,
 }
@@ -70,9 +78,9 @@ pub(crate) fn render(controller: &Controller, sources: &Sources, moment: Moment)
     let mut registry = Registry::default();
     let own = registry.sub_registry_with_prefix("serin");
     canaries::register(own, controller, moment.now);
-    fleet(own, controller, &sources.counters);
+    fleet(own, controller, &sources.streams);
     sources.calls.register(own, controller);
-    sources.ledger.register(own, controller);
+    sources.events.register(own, controller);
     sources.alerts.register(own);
     let journal = ConstGauge::new(u64::from(!moment.is_journal_failing));
     own.register("journal_writable", "1 while events can be stored; at 0 the agent only reduces", journal);
@@ -90,12 +98,12 @@ pub(crate) fn render(controller: &Controller, sources: &Sources, moment: Moment)
     page
 }
 
-fn fleet(registry: &mut Registry, controller: &Controller, counters: &Counters) {
-    let streams = ConstGauge::new(counters.streams.load(Ordering::Relaxed) as u64);
-    registry.register("agent_streams", "Streams of workers open now", streams);
-    let refused = ConstCounter::new(counters.refused.load(Ordering::Relaxed));
+fn fleet(registry: &mut Registry, controller: &Controller, streams: &StreamCounters) {
+    let open = ConstGauge::new(streams.open() as u64);
+    registry.register("agent_streams", "Streams of workers open now", open);
+    let refused = ConstCounter::new(streams.refused());
     registry.register("agent_refused_streams", "Streams refused: token, protocol, no Hello, too many", refused);
-    let malformed = ConstCounter::new(counters.malformed.load(Ordering::Relaxed));
+    let malformed = ConstCounter::new(streams.malformed());
     registry.register("agent_malformed_messages", "Messages of workers that broke a rule", malformed);
     let missing: u64 = controller.fleet().workers().map(|(_, peer)| peer.received.missing()).sum();
     registry.register("agent_missing_reports", "Reports known to be missing", ConstGauge::new(missing));

@@ -1,12 +1,12 @@
-//! What the operator typed, and what it means: addresses are guarded here, once.
+//! What the operator typed, and what it means: open addresses and missing directories are refused here, once.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use serving::{AccessError, Token};
 use thiserror::Error;
 
 use crate::archive::Limits;
-use crate::token::{Token, TokenError};
 
 /// What was typed.
 #[derive(Clone, Debug)]
@@ -72,30 +72,29 @@ pub enum OptionsError {
          --grpc-token-file, or --insecure if the network is trusted"
     )]
     OpenGrpc(SocketAddr),
-    /// Anybody on the network could release and abort, or start load.
-    #[error(
-        "--http {0} is outside loopback and open to anybody: give --http-token-file, or --insecure if the network is \
-         trusted"
-    )]
-    OpenHttp(SocketAddr),
-    /// A token that cannot be used.
-    #[error("{flag}: {source}")]
-    Token {
-        /// Which flag.
-        flag: &'static str,
-        /// Why.
-        source: TokenError,
+    /// No directory of manifests: a typing error would look like an agent without canaries.
+    #[error("--canaries {path}: {source}; create the directory, or name the one that holds the Canary manifests")]
+    Canaries {
+        /// Which directory.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: std::io::Error,
     },
+    /// The address of --http is open to anybody, or a token cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 impl Options {
     pub(crate) fn meant(self) -> Result<Config, OptionsError> {
-        let grpc_token =
-            self.grpc_token_file.as_deref().map(|file| read_token("--grpc-token-file", file)).transpose()?;
-        if is_open(self.grpc, self.insecure) && self.grpc_tls.is_none() && grpc_token.is_none() {
+        let grpc_token = serving::bearer_token("--grpc-token-file", self.grpc_token_file.as_deref())?;
+        if serving::is_open(self.grpc, self.insecure) && self.grpc_tls.is_none() && grpc_token.is_none() {
             return Err(OptionsError::OpenGrpc(self.grpc));
         }
-        let http_token = http_token(self.http, self.http_token_file.as_deref(), self.insecure)?;
+        let http_token = serving::http_token(self.http, self.http_token_file.as_deref(), self.insecure)?;
+        if let Err(source) = std::fs::read_dir(&self.canaries) {
+            return Err(OptionsError::Canaries { path: self.canaries, source });
+        }
         let records = Limits { bytes: self.records_mib.saturating_mul(1 << 20), per_canary: self.records_per_canary };
         Ok(Config {
             records,
@@ -112,34 +111,13 @@ impl Options {
     }
 }
 
-/// The token that users of an HTTP server at `address` must show; none if whoever reaches it may use it.
-///
-/// # Errors
-/// When the address is outside loopback and neither a token guards it nor `insecure` accepts that, or when the token
-/// cannot be used.
-pub fn http_token(address: SocketAddr, file: Option<&Path>, insecure: bool) -> Result<Option<Token>, OptionsError> {
-    let token = file.map(|file| read_token("--http-token-file", file)).transpose()?;
-    if is_open(address, insecure) && token.is_none() {
-        return Err(OptionsError::OpenHttp(address));
-    }
-    Ok(token)
-}
-
-fn read_token(flag: &'static str, file: &Path) -> Result<Token, OptionsError> {
-    Token::from_file(file).map_err(|source| OptionsError::Token { flag, source })
-}
-
-fn is_open(address: SocketAddr, insecure: bool) -> bool {
-    !address.ip().is_loopback() && !insecure
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn options(grpc: &str, http: &str) -> Options {
         Options {
-            canaries: "canaries".into(),
+            canaries: env!("CARGO_MANIFEST_DIR").into(),
             data: "data".into(),
             secrets: None,
             grpc: grpc.parse().unwrap(),
@@ -159,11 +137,25 @@ mod tests {
         assert!(options("127.0.0.1:1", "[::1]:2").meant().is_ok());
         let refused = options("0.0.0.0:7070", "127.0.0.1:2").meant().unwrap_err().to_string();
         assert!(refused.contains("--grpc 0.0.0.0:7070") && refused.contains("--insecure"), "{refused}");
-        assert!(matches!(options("127.0.0.1:1", "10.0.0.1:2").meant(), Err(OptionsError::OpenHttp(_))));
+        assert!(matches!(
+            options("127.0.0.1:1", "10.0.0.1:2").meant(),
+            Err(OptionsError::Access(AccessError::OpenHttp(_)))
+        ));
         let tls = TlsFiles { cert: "c".into(), key: "k".into(), client_ca: None };
         assert!(Options { grpc_tls: Some(tls), ..options("0.0.0.0:1", "127.0.0.1:2") }.meant().is_ok());
         assert!(Options { insecure: true, ..options("0.0.0.0:1", "0.0.0.0:2") }.meant().is_ok());
         let missing = Options { http_token_file: Some("/nowhere".into()), ..options("127.0.0.1:1", "127.0.0.1:2") };
         assert!(missing.meant().unwrap_err().to_string().starts_with("--http-token-file: token file /nowhere"));
+    }
+
+    #[test]
+    fn a_directory_of_manifests_that_cannot_be_read_is_named_with_what_to_do() {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        for (path, reason) in [("/nowhere".into(), "No such file"), (file, "Not a directory")] {
+            let wrong = Options { canaries: path.clone(), ..options("127.0.0.1:1", "127.0.0.1:2") };
+            let refused = wrong.meant().unwrap_err().to_string();
+            let words = ["--canaries", path.to_str().unwrap(), reason, "create the directory"];
+            assert!(words.iter().all(|word| refused.contains(word)), "{refused}");
+        }
     }
 }

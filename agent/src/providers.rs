@@ -19,8 +19,9 @@
 //! read, too), redirects are not followed (they would carry the credentials to whoever is named there), and no reason shows
 //! a secret.
 
-mod aws;
 mod call;
+// Uses `call`, and `cloudwatch` uses it.
+mod aws;
 mod cloudwatch;
 mod datadog;
 mod dynatrace;
@@ -39,8 +40,8 @@ use std::time::Duration;
 
 use reqwest::Client;
 use reqwest::redirect::Policy;
-use rollout::outside::{Blind, Provider, ProviderKind};
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::integrations::{MetricError, Provider, ProviderKind};
 
 use crate::secrets::Secrets;
 use call::{Call, failed};
@@ -96,9 +97,15 @@ impl Providers {
     /// Asks for one number. `query` is the template rendered; `window` the metric's interval; `now` Unix time.
     ///
     /// # Errors
-    /// [`Blind::NoValue`] when there is none; [`Blind::Failed`] with the reason when it could not be had, which is
+    /// [`MetricError::NoValue`] when there is none; [`MetricError::Failed`] with the reason when it could not be had, which is
     /// free of secrets and of the address's query and password.
-    pub async fn query(&self, provider: &Provider, query: &str, window: Millis, now: Millis) -> Result<f64, Blind> {
+    pub async fn query(
+        &self,
+        provider: &Provider,
+        query: &str,
+        window: Millis,
+        now: Millis,
+    ) -> Result<f64, MetricError> {
         let mut call = Call::new(self, provider, query, window, now);
         let asking = async {
             call.read_secret().await?;
@@ -107,16 +114,18 @@ impl Providers {
         let asked = tokio::time::timeout(self.timeout, asking).await;
         let value = asked.unwrap_or_else(|_| Err(failed(format!("no answer within {} s", self.timeout.as_secs_f32()))));
         match value {
-            Ok(value) if value.is_nan() => Err(Blind::NoValue),
+            Ok(value) if value.is_nan() => Err(MetricError::NoValue),
             Ok(value) => Ok(value.clamp(f64::MIN, f64::MAX)),
-            Err(Blind::NoValue) => Err(Blind::NoValue),
+            Err(MetricError::NoValue) => Err(MetricError::NoValue),
             // Whatever a server said and whoever repeats it: here it becomes fit to be journalled and told to people.
-            Err(Blind::Failed(reason)) => Err(failed(format!("{}: {}", name(provider.kind), call.clean(&reason)))),
+            Err(MetricError::Failed(reason)) => {
+                Err(failed(format!("{}: {}", name(provider.kind), call.clean(&reason))))
+            }
         }
     }
 }
 
-async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     match call.provider.kind {
         ProviderKind::Prometheus => prometheus::ask(call).await,
         ProviderKind::Datadog => datadog::ask(call).await,

@@ -1,4 +1,4 @@
-//! One queue and one task for each receiver of something: order is kept, and one that is dead delays no other.
+//! One queue and one task for each receiver: order is kept, and a dead receiver delays no other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,13 +15,13 @@ pub(crate) struct Queues<K, T> {
 }
 
 impl<K: Ord + Clone + Send + 'static, T: Send + 'static> Queues<K, T> {
-    /// With room for so many that wait for one receiver; a further one pushes out the oldest.
+    /// With `room` for each receiver; a further item pushes out the oldest.
     pub(crate) fn new(room: usize) -> Self {
         Self { room, waiting: Mutex::default(), busy: watch::Sender::new(0) }
     }
 
-    /// Queues something; the first for a receiver starts its task, which delivers one after the other. Returns what had to
-    /// give way. Needs a tokio runtime.
+    /// Queues an item; the first for a receiver starts its task, which delivers one after the other. Returns the item that
+    /// was pushed out. Needs a tokio runtime.
     pub(crate) fn push<F: Future<Output = ()> + Send>(
         queues: &Arc<Self>,
         receiver: K,
@@ -49,6 +49,12 @@ impl<K: Ord + Clone + Send + 'static, T: Send + 'static> Queues<K, T> {
     pub(crate) async fn idle(&self) {
         // The sender is this very struct's.
         let _ = self.busy.subscribe().wait_for(|busy| *busy == 0).await;
+    }
+
+    /// Items that wait, and those that are being delivered.
+    pub(crate) fn pending(&self) -> usize {
+        // Under the lock a receiver has a queue exactly as long as its task runs, with one item in the task's hands.
+        self.waiting().values().map(|queue| queue.len() + 1).sum()
     }
 
     /// The oldest; none ends the task, under the lock, so that the next item starts another one.

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rollout::outside::SecretRef;
+use rollout::release::integrations::SecretRef;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 

@@ -43,7 +43,9 @@ pub(crate) fn server(files: &TlsFiles) -> Result<ServerTlsConfig, TlsFileError> 
     let authority = File::read("--grpc-tls-client-ca", path)?;
     let mut roots = RootCertStore::empty();
     for certificate in authority.certificates()? {
-        roots.add(certificate).map_err(|error| authority.refuse(format!("is no authority: {error}")))?;
+        roots
+            .add(certificate)
+            .map_err(|error| authority.refuse(format!("is not a valid certificate authority: {error}")))?;
     }
     Ok(config.client_ca_root(Certificate::from_pem(&authority.pem)))
 }
@@ -64,7 +66,7 @@ impl File {
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.pem).collect();
         // As above: a key may stand in the same file.
-        let found = found.map_err(|_| self.refuse("is no PEM file; its line breaks may be lost".into()))?;
+        let found = found.map_err(|_| self.refuse("is not a valid PEM file; its line breaks may be lost".into()))?;
         if found.is_empty() {
             return Err(self.refuse("holds no certificate in PEM form".into()));
         }

@@ -1,7 +1,7 @@
 //! The listeners that are compared, side by side in one Envoy with one worker thread: same process, same connections to
 //! the upstreams, so that only the filter chain and the routes differ.
 //!
-//! All are cut from the shipped standalone configuration. The last one, with the filter and a real agent, is that
+//! All are built from the shipped standalone configuration. The last one, with the filter and a real agent, is that
 //! configuration verbatim; the others stand beside it in the same file.
 
 use std::net::SocketAddr;

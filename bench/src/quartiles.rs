@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-/// Three points that cut sorted samples into four parts.
+/// Three points that divide sorted samples into four parts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Quartiles {
     /// A quarter of the samples lies below.

@@ -10,7 +10,7 @@ use crate::quartiles::Quartiles;
 
 /// One variant's figures. All come from the lower quartile over the rounds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
+pub struct FilterRow {
     /// The variant.
     pub name: &'static str,
     /// CPU time of the whole Envoy process for one request, in microseconds.
@@ -25,9 +25,9 @@ pub struct Row {
 
 /// Everything that one run found.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct FilterReport {
     /// One for each variant.
-    pub rows: Vec<Row>,
+    pub rows: Vec<FilterRow>,
     /// How often each variant was measured.
     pub rounds: u32,
     /// Requests of one variant in one round.
@@ -48,7 +48,7 @@ pub struct Report {
 ///
 /// # Errors
 /// When `plain` or `noop` is not among them, or one has no sample.
-pub fn rows(samples: &[(&'static str, Vec<f64>)], plain: &str, noop: &str) -> Result<Vec<Row>> {
+pub fn rows(samples: &[(&'static str, Vec<f64>)], plain: &str, noop: &str) -> Result<Vec<FilterRow>> {
     let quartiles = |name: &str| {
         let found = samples.iter().find(|(other, _)| *other == name);
         found.and_then(|(_, samples)| Quartiles::of(samples)).with_context(|| format!("{name:?} was not measured"))
@@ -59,12 +59,12 @@ pub fn rows(samples: &[(&'static str, Vec<f64>)], plain: &str, noop: &str) -> Re
         let quartiles_us = quartiles(name)?;
         let over_plain_us = quartiles_us.lower - plain_us;
         let times_noop = over_plain_us / noop_us;
-        Ok(Row { name, cpu_us_per_request: quartiles_us.lower, over_plain_us, times_noop, quartiles_us })
+        Ok(FilterRow { name, cpu_us_per_request: quartiles_us.lower, over_plain_us, times_noop, quartiles_us })
     };
     samples.iter().map(row).collect()
 }
 
-impl Report {
+impl FilterReport {
     /// The table, and under it what a reader needs to judge it.
     #[must_use]
     pub fn text(&self) -> String {
@@ -73,7 +73,7 @@ impl Report {
             "{:width$}  {:>10}  {:>10}  {:>7}  quartiles over the rounds\n{:width$}  {:>10}  {:>10}  {:>7}  µs\n",
             "", "µs CPU per", "over plain", "times", "", "request", "µs", "no-op"
         );
-        for Row { name, cpu_us_per_request, over_plain_us, times_noop, quartiles_us } in &self.rows {
+        for FilterRow { name, cpu_us_per_request, over_plain_us, times_noop, quartiles_us } in &self.rows {
             let Quartiles { lower, median, upper } = quartiles_us;
             // Writing to a String cannot fail.
             let _ = writeln!(
@@ -109,7 +109,7 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn three_rows() -> Vec<Row> {
+    fn three_rows() -> Vec<FilterRow> {
         let samples = [("plain", vec![20.0, 20.0]), ("noop", vec![22.0, 22.0]), ("ours", vec![25.0, 25.0])];
         rows(&samples, "plain", "noop").unwrap()
     }
@@ -127,7 +127,7 @@ mod tests {
     fn table_and_json_say_the_same() {
         let machine = Machine { cpu: "Some CPU".to_owned(), cpus: 2, kernel: "6.1".to_owned() };
         let versions = Versions { envoy: "1.40.0/Clean".to_owned(), serin: "0.1.0", module_bytes: 2048 };
-        let report = Report {
+        let report = FilterReport {
             rows: three_rows(),
             rounds: 2,
             requests: 10,

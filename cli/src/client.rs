@@ -4,8 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use reqwest::{Certificate, RequestBuilder, Response, StatusCode, Url};
-use rollout::names::CanaryId;
-use rollout::status::CanaryStatus;
+use rollout::base::names::CanaryId;
+use rollout::view::status::CanaryStatus;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -87,7 +87,7 @@ pub(crate) struct Recorded {
     /// Its size on the agent's disk.
     pub(crate) bytes: u64,
     /// Why the record ends before the release, if it does.
-    pub(crate) cut_short: Option<String>,
+    pub(crate) truncated: Option<String>,
 }
 
 /// A watch: server-sent events of one canary.

@@ -3,11 +3,12 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::agent_cmd::ServeArgs;
 use crate::args::{DescribeArgs, ExplainArgs, GetArgs, ProxiesArgs, ReasonArgs, ReleaseArgs, ReplayArgs, ValidateArgs};
-use crate::serve::ServeArgs;
 
 const OVERVIEW: &str = "\
 A first session:
+  serin init shop --primary HOST:PORT --canary HOST:PORT    a folder for your own service
   serin validate canaries/                              are the manifests right?
   serin agent --canaries canaries --data state          start the agent
   serin get                                             what it manages
@@ -31,11 +32,11 @@ Examples:
 
 How to read it, from the top:
   The first line is the answer. The table below it sets the versions side by side; its last rows
-  are the gates.
+  are the guards.
   DIFFERENCE is canary minus primary in percentage points. Its interval holds with 95 % at every
   moment at once, so looking often does not make it wrong.
   E-VALUE is the evidence against the canary: so much would be seen of a healthy one with odds of
-  at most 1 in that. A gate trips alone at NEEDS; THERE is how far it has come. What speaks for
+  at most 1 in that. A guard trips alone at NEEDS; THERE is how far it has come. What speaks for
   the canary makes it fall.
   A certificate is the same the other way round: evidence, from this step's requests alone, that
   the canary is within its limits. GOOD ONES TO GO is how many more good answers it takes if none
@@ -66,11 +67,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the agent: judges the canaries of a directory, and steers the proxies that connect
-    #[command(after_help = crate::serve::EXAMPLES)]
+    #[command(after_help = crate::agent_cmd::EXAMPLES)]
     Agent(ServeArgs),
     /// Run load tools for webhooks, so that a canary has traffic to be judged by
-    #[command(after_help = crate::load::EXAMPLES)]
-    Loadtester(crate::load::LoadArgs),
+    #[command(after_help = crate::loadtester_cmd::EXAMPLES)]
+    Loadtester(crate::loadtester_cmd::LoadArgs),
     /// Begin a release: bring a revision through a canary, step by step
     #[command(after_help = "\
 Examples:
@@ -152,7 +153,7 @@ Examples:
   serin skip web --reason 'the change board said yes on the phone'
 
 What is skipped: in Waiting the approval to begin, at a step its proof and dwell, in
-WaitingPromotion the approval to promote. Gates go on judging: a bad canary is still cut.
+WaitingPromotion the approval to promote. Guards go on judging: a bad canary is still cut.
 
 Next: `serin get web -w` follows it.")]
     Skip(ReasonArgs),
@@ -164,7 +165,7 @@ Example:
 The release is paused at that weight and still judged.
 
 Next: `serin resume web` goes on to the first step above that weight.")]
-    SetWeight(crate::verbs::WeightArgs),
+    SetWeight(crate::actions::WeightArgs),
     /// Begin the release that ended last once more, with the same revision
     #[command(after_help = "\
 Example, after what failed it was mended elsewhere:
@@ -179,6 +180,9 @@ Next: `serin get web -w` follows it.")]
         #[command(subcommand)]
         what: crate::gate::What,
     },
+    /// Write a folder for your own service: Envoy's configuration, a Canary, a script that starts both
+    #[command(after_help = crate::init::EXAMPLES)]
+    Init(crate::init::InitArgs),
     /// Check Canary manifests here, without an agent
     #[command(after_help = "\
 Examples:
@@ -224,7 +228,7 @@ Examples:
 
 An example: release 3 failed 0.8 % of its requests and was promoted at a limit of 1 %. Copy its
 manifest, write `min: 99.5` under request-success-rate, and
-`serin replay web --release 3 -f copy.yaml` tells whether gates and checks with that limit would
+`serin replay web --release 3 -f copy.yaml` tells whether guards and checks with that limit would
 have cut it, after how many requests, and how near they came if not.
 
 What is judged again is the evidence that was recorded, event by event, by the code that judges a
@@ -241,11 +245,15 @@ Next: put the settings that you like into the manifest; the next release takes t
     #[command(after_help = "\
 Examples:
   serin completion bash > /etc/bash_completion.d/serin
-  serin completion zsh > \"${fpath[1]}/_serin\"")]
+  serin completion zsh > \"${fpath[1]}/_serin\"
+  serin completion fish > ~/.config/fish/completions/serin.fish")]
     Completion {
         /// For which shell.
         shell: Shell,
     },
+    /// Write manual pages, one for each command
+    #[command(after_help = crate::manual::EXAMPLES)]
+    Man(crate::manual::ManArgs),
     /// Print the version of this program and of the protocol it speaks with proxies
     Version,
 }

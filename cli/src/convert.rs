@@ -4,10 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use agent::manifest;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use rollout::plan::Flavour;
+use manifest;
+use rollout::release::plan::Flavour;
 
 use crate::failure::{self, Failure};
 use crate::{output, text, validate};

@@ -1,12 +1,12 @@
 //! `serin describe`: one canary's whole story on one screen.
 
-use rollout::status::CanaryStatus;
+use rollout::view::status::CanaryStatus;
 
 use crate::args::DescribeArgs;
 use crate::client::{Client, Items};
 use crate::failure::Failure;
-use crate::story::Event;
 use crate::text::{self, or_dash, percent, span};
+use crate::wait::Event;
 use crate::{output, table, target};
 
 /// `serin describe`.

@@ -2,11 +2,11 @@
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, Color};
-use rollout::explain::number;
-use rollout::explanation::{
-    CertificateExplanation, Explanation, GateExplanation, RatioExplanation, Share, StratumExplanation,
+use rollout::release::text::number;
+use rollout::view::explanation::{
+    CertificateExplanation, Explanation, GuardExplanation, RatioExplanation, Share, StratumExplanation,
 };
-use rollout::status::VersionStatus;
+use rollout::view::status::VersionStatus;
 use serde_json::Value;
 
 use crate::args::{ExplainArgs, ExplainFormat};
@@ -36,8 +36,8 @@ fn page(told: &Explanation) -> String {
     let style = headline_style(told);
     let mut page = format!("{style}{}{style:#}\n", told.summary);
     page += &format!("\n{}", comparison(told));
-    if !told.gates.is_empty() {
-        page += &format!("\n{}", gates(told));
+    if !told.guards.is_empty() {
+        page += &format!("\n{}", guards(told));
     }
     if let Some(certificate) = &told.certificate {
         page += &format!("\n{}", self::certificate(told.step, certificate));
@@ -54,12 +54,12 @@ fn page(told: &Explanation) -> String {
 
 /// A stopped release is as worth a look as a cut one.
 fn headline_style(told: &Explanation) -> Style {
-    let is_bad = told.gates.iter().any(|gate| gate.verdict == "bad" && gate.action != "notify");
+    let is_bad = told.guards.iter().any(|guard| guard.verdict == "bad" && guard.action != "notify");
     let style = if is_bad { AnsiColor::Red.on_default() } else { phase_style(&told.phase) };
     style.bold()
 }
 
-/// Versions side by side: what was counted, then what each gate makes of it.
+/// Versions side by side: what was counted, then what each guard makes of it.
 fn comparison(told: &Explanation) -> String {
     let side = |name: &str, show: &dyn Fn(&VersionStatus) -> String| {
         let found = told.versions.iter().find(|version| version.version == name);
@@ -79,64 +79,64 @@ fn comparison(told: &Explanation) -> String {
         counted("p95", &|version| or_dash(version.p95_ms, millis)),
         counted("p99", &|version| or_dash(version.p99_ms, millis)),
     ];
-    rows.extend(told.gates.iter().map(compared));
+    rows.extend(told.guards.iter().map(compared));
     render(&["", "PRIMARY", "CANARY", "DIFFERENCE (95 %)", "VERDICT", "LIMIT"], rows)
 }
 
-fn compared(gate: &GateExplanation) -> Vec<Cell> {
+fn compared(guard: &GuardExplanation) -> Vec<Cell> {
     let share = |share: &Share| match share.percent {
         Some(of) => format!("{} of {}  {}", count(share.events), count(share.trials), percent(of)),
         None => "-".into(),
     };
-    let [low, estimate, high] = gate.difference.map(|points| format!("{points:+.1}"));
-    let is_seen = gate.canary.trials > 0 && gate.primary.trials > 0;
+    let [low, estimate, high] = guard.difference.map(|points| format!("{points:+.1}"));
+    let is_seen = guard.canary.trials > 0 && guard.primary.trials > 0;
     let difference = if is_seen { format!("{estimate} ({low} to {high})") } else { "-".into() };
-    let verdict = match gate.verdict.as_str() {
+    let verdict = match guard.verdict.as_str() {
         "bad" => Cell::new("bad").fg(Color::DarkRed),
         "good" => Cell::new("good").fg(Color::DarkGreen),
         other => Cell::new(other),
     };
     vec![
-        Cell::new(&gate.gate),
-        number_cell(share(&gate.primary)),
-        number_cell(share(&gate.canary)),
+        Cell::new(&guard.guard),
+        number_cell(share(&guard.primary)),
+        number_cell(share(&guard.canary)),
         number_cell(difference),
         verdict,
-        number_cell(or_dash(gate.limit_percent, percent)),
+        number_cell(or_dash(guard.limit_percent, percent)),
     ]
 }
 
-/// What each gate allows, and how far its evidence has come.
-fn gates(told: &Explanation) -> String {
-    let rows = told.gates.iter().map(|gate| {
+/// What each guard allows, and how far its evidence has come.
+fn guards(told: &Explanation) -> String {
+    let rows = told.guards.iter().map(|guard| {
         vec![
-            Cell::new(&gate.gate),
-            Cell::new(&gate.action),
-            number_cell(odds(gate.e_value)),
-            number_cell(odds(gate.e_needed)),
-            number_cell(progress(gate.toward_action)),
-            Cell::new(&gate.rule),
+            Cell::new(&guard.guard),
+            Cell::new(&guard.action),
+            number_cell(odds(guard.e_value)),
+            number_cell(odds(guard.e_needed)),
+            number_cell(progress(guard.toward_action)),
+            Cell::new(&guard.rule),
         ]
     });
-    let table = render(&["GATE", "DOES", "E-VALUE", "NEEDS", "THERE", "RULE"], rows);
+    let table = render(&["GUARD", "DOES", "E-VALUE", "NEEDS", "THERE", "RULE"], rows);
     let (toward, alpha) = (progress(told.toward_abort), percent(told.alpha * 100.0));
     format!(
-        "Gates: {toward} of the way to a cut together; healthy releases that they cut: {alpha} at the most\n{table}"
+        "Guards: {toward} of the way to a cut together; healthy releases that they cut: {alpha} at the most\n{table}"
     )
 }
 
 fn certificate(step: usize, certificate: &CertificateExplanation) -> String {
-    let rows = certificate.gates.iter().map(|gate| {
+    let rows = certificate.guards.iter().map(|guard| {
         vec![
-            Cell::new(&gate.gate),
-            number_cell(count(gate.events)),
-            number_cell(count(gate.trials)),
-            number_cell(progress(gate.progress)),
-            number_cell(count(gate.requests_to_go)),
-            Cell::new(&gate.rule),
+            Cell::new(&guard.guard),
+            number_cell(count(guard.events)),
+            number_cell(count(guard.trials)),
+            number_cell(progress(guard.progress)),
+            number_cell(count(guard.requests_to_go)),
+            Cell::new(&guard.rule),
         ]
     });
-    let table = render(&["GATE", "BAD", "REQUESTS", "PROVEN", "GOOD ONES TO GO", "RULE"], rows);
+    let table = render(&["GUARD", "BAD", "REQUESTS", "PROVEN", "GOOD ONES TO GO", "RULE"], rows);
     let [on_step, dwell] =
         [certificate.on_step_ms, certificate.dwell_ms].map(|ms| span(std::time::Duration::from_millis(ms)));
     let proven = progress(certificate.progress);
@@ -220,13 +220,13 @@ p99                             -                    -
 slo            10 of 8,750  0.11%   19 of 1,240  1.53%   +1.4 (+0.3 to +3.0)   undecided      1%
 regression     10 of 8,750  0.11%   19 of 1,240  1.53%   +1.4 (+0.3 to +3.0)   undecided       -
 
-Gates: 41% of the way to a cut together; healthy releases that they cut: 1% at the most
-GATE         DOES    E-VALUE   NEEDS   THERE   RULE
+Guards: 41% of the way to a cut together; healthy releases that they cut: 1% at the most
+GUARD         DOES    E-VALUE   NEEDS   THERE   RULE
 slo          abort     12.35     200     39%   at most 1 % may fail
 regression   abort     12.35     200     12%   at most 1.5 times the primary's failures, above 0.5 %
 
 Certificate of step 2: 62% proven by this step's requests; 12s on it, at least 10s
-GATE   BAD   REQUESTS   PROVEN   GOOD ONES TO GO   RULE
+GUARD   BAD   REQUESTS   PROVEN   GOOD ONES TO GO   RULE
 slo      0        231      62%               140   at most 1 % may fail
 
 Share: 1,240 of 9,990 requests that the weights placed (12.41%), about 1,249 meant; e-value 0.2, needs 1,000
@@ -247,10 +247,10 @@ EPOCH   WEIGHT   VERSION   PLACED   REQUESTS   FAILED   PENDING
         let mut told = fixture::explanation("prod", "web");
         told.summary = "web: no release yet; `serin release` begins one".into();
         (told.certificate, told.sample_ratio) = (None, None);
-        told.gates.clear();
+        told.guards.clear();
         told.strata.clear();
         let page = plain(&told);
-        assert!(page.starts_with("web: no release yet") && !page.contains("Gates:"), "{page}");
+        assert!(page.starts_with("web: no release yet") && !page.contains("Guards:"), "{page}");
         assert!(page.ends_with("as an event of its own\n"), "{page}");
     }
 
@@ -269,9 +269,9 @@ EPOCH   WEIGHT   VERSION   PLACED   REQUESTS   FAILED   PENDING
         let mut told = fixture::explanation("prod", "web");
         told.phase = "Paused".into();
         assert_eq!(headline_style(&told), AnsiColor::Yellow.on_default().bold());
-        told.gates[0].verdict = "bad".into();
+        told.guards[0].verdict = "bad".into();
         assert_eq!(headline_style(&told), AnsiColor::Red.on_default().bold());
-        told.gates[0].action = "notify".into();
+        told.guards[0].action = "notify".into();
         assert_eq!(headline_style(&told), AnsiColor::Yellow.on_default().bold());
     }
 

@@ -1,9 +1,10 @@
 //! Canned statuses for this program's unit tests.
 
-use rollout::explanation::{
-    CertificateExplanation, CertificateGate, Explanation, GateExplanation, RatioExplanation, Share, StratumExplanation,
+use rollout::view::explanation::{
+    CertificateExplanation, CertificateGuard, Explanation, GuardExplanation, RatioExplanation, Share,
+    StratumExplanation,
 };
-use rollout::status::{CanaryStatus, VersionStatus, WorkerStatus};
+use rollout::view::status::{CanaryStatus, VersionStatus, WorkerStatus};
 
 /// A canary in mid-release.
 pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
@@ -65,7 +66,7 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
         advance: "interval".into(),
         toward_abort: 0.0,
         toward_step: None,
-        gates: vec![],
+        guards: vec![],
         unsupported: Vec::new(),
     }
 }
@@ -80,8 +81,8 @@ pub(crate) fn explanation(namespace: &str, name: &str) -> Explanation {
         low_percent: percent / 2.0,
         high_percent: percent * 2.0,
     };
-    let gate = |gate: &str, rule: &str, limit_percent, toward_action| GateExplanation {
-        gate: gate.into(),
+    let guard = |guard: &str, rule: &str, limit_percent, toward_action| GuardExplanation {
+        guard: guard.into(),
         rule: rule.into(),
         action: "abort".into(),
         verdict: "undecided".into(),
@@ -115,9 +116,9 @@ pub(crate) fn explanation(namespace: &str, name: &str) -> Explanation {
         step: 2,
         steps: 5,
         versions: canary.versions,
-        gates: vec![
-            gate("slo", slo, Some(1.0), 0.394),
-            gate("regression", "at most 1.5 times the primary's failures, above 0.5 %", None, 0.12),
+        guards: vec![
+            guard("slo", slo, Some(1.0), 0.394),
+            guard("regression", "at most 1.5 times the primary's failures, above 0.5 %", None, 0.12),
         ],
         toward_abort: 0.41,
         alpha: 0.01,
@@ -135,8 +136,8 @@ pub(crate) fn explanation(namespace: &str, name: &str) -> Explanation {
             progress: 0.62,
             on_step_ms: 12_000,
             dwell_ms: 10_000,
-            gates: vec![CertificateGate {
-                gate: "slo".into(),
+            guards: vec![CertificateGuard {
+                guard: "slo".into(),
                 rule: slo.into(),
                 events: 0,
                 trials: 231,

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use comfy_table::Cell;
-use rollout::status::StoredGateStatus;
+use rollout::view::status::GateStatus;
 
 use crate::args::{AgentArgs, CanaryArgs, ReasonArgs};
 use crate::client::{Client, Items};
 use crate::failure::Failure;
-use crate::{output, table, target, text, verbs};
+use crate::{actions, output, table, target, text};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -90,7 +90,7 @@ pub(crate) async fn run(what: What) -> Result<(), Failure> {
 }
 
 async fn ask(args: &GateArgs, verb: &str, more: &[(&str, serde_json::Value)]) -> Result<(), Failure> {
-    let said = verbs::ask(&args.reason, &["gates", &args.gate, verb], more).await?;
+    let said = actions::ask(&args.reason, &["gates", &args.gate, verb], more).await?;
     let gate = text::clean(&args.gate);
     let done = if verb == "open" { "opened" } else { "closed" };
     said.tell(&format!("gate {gate} is {done}; `serin gate list` shows all"))
@@ -104,7 +104,7 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
         let exact: serde_json::Value = body.exact()?;
         return output::print(&format!("{exact:#}\n"));
     }
-    let gates: Items<StoredGateStatus> = body.shown()?;
+    let gates: Items<GateStatus> = body.shown()?;
     if gates.items.is_empty() {
         return output::print(&format!("{id} has no stored gates; `serin gate --help` shows how to write one\n"));
     }
@@ -120,7 +120,7 @@ fn open_for(given: &str) -> Result<Duration, String> {
     if is_meant { Ok(after) } else { Err(RULE.into()) }
 }
 
-fn row(gate: &StoredGateStatus) -> Vec<Cell> {
+fn row(gate: &GateStatus) -> Vec<Cell> {
     let or_dash = |text: &Option<String>| text.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| "-".into());
     let state = match (gate.open, &gate.actor) {
         (true, _) => "open",

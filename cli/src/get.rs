@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rollout::names::CanaryId;
-use rollout::status::{CanaryStatus, WorkerStatus};
+use rollout::base::names::CanaryId;
+use rollout::view::status::{CanaryStatus, WorkerStatus};
 use tokio::time::sleep;
 
 use crate::args::{CanaryArgs, Format, GetArgs, ProxiesArgs};

@@ -1,5 +1,7 @@
 //! The one binary, `serin`: reads the command line, runs one command, turns what comes of it into an exit code.
 
+mod actions;
+mod agent_cmd;
 mod args;
 mod client;
 mod commands;
@@ -11,23 +13,24 @@ mod failure;
 mod fixture;
 mod gate;
 mod get;
-mod load;
+mod init;
+mod loadtester_cmd;
+mod log;
+mod manual;
 mod output;
 mod printer;
 mod record;
 mod release;
 mod replay;
 mod replayed;
-mod row;
-mod serve;
+mod row_text;
 mod simulate;
 mod sse;
-mod story;
 mod table;
 mod target;
 mod text;
 mod validate;
-mod verbs;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -59,11 +62,13 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Simulate(args) => return simulate::run(&args),
+        Command::Init(args) => return init::run(&args),
         Command::Validate(args) => return validate::run(&args),
         Command::Convert(args) => return convert::run(&args),
         Command::Schema(args) => return convert::schema(&args),
         Command::Version => return version(),
         Command::Completion { shell } => return completion(shell),
+        Command::Man(args) => return manual::run(&args, Cli::command()),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -72,35 +77,37 @@ fn run(command: Command) -> Result<u8, Failure> {
 
 async fn run_async(command: Command) -> Result<u8, Failure> {
     match command {
-        Command::Agent(args) => serve::run(args).await?,
-        Command::Loadtester(args) => load::run(args).await?,
+        Command::Agent(args) => agent_cmd::run(args).await?,
+        Command::Loadtester(args) => loadtester_cmd::run(args).await?,
         Command::Release(args) => return release::run(args).await,
         Command::Get(args) => get::get(args).await?,
         Command::Describe(args) => describe::run(args).await?,
         Command::Explain(args) => explain::run(args).await?,
-        Command::Abort(args) => verbs::run(verbs::ABORT, args).await?,
-        Command::Promote(args) => verbs::run(verbs::PROMOTE, args).await?,
-        Command::Confirm(args) => verbs::run(verbs::CONFIRM, args).await?,
-        Command::Pause(args) => verbs::run(verbs::PAUSE, args).await?,
-        Command::Resume(args) => verbs::run(verbs::RESUME, args).await?,
-        Command::Retry(args) => verbs::run(verbs::RETRY, args).await?,
-        Command::Skip(args) => verbs::run(verbs::SKIP, args).await?,
-        Command::SetWeight(args) => verbs::set_weight(args).await?,
+        Command::Abort(args) => actions::run(actions::ABORT, args).await?,
+        Command::Promote(args) => actions::run(actions::PROMOTE, args).await?,
+        Command::Confirm(args) => actions::run(actions::CONFIRM, args).await?,
+        Command::Pause(args) => actions::run(actions::PAUSE, args).await?,
+        Command::Resume(args) => actions::run(actions::RESUME, args).await?,
+        Command::Retry(args) => actions::run(actions::RETRY, args).await?,
+        Command::Skip(args) => actions::run(actions::SKIP, args).await?,
+        Command::SetWeight(args) => actions::set_weight(args).await?,
         Command::Gate { what } => gate::run(what).await?,
         Command::Proxies(args) => get::proxies(args).await?,
         Command::Replay(args) => replay::run(args).await?,
         Command::Simulate(args) => return simulate::run(&args),
+        Command::Init(args) => return init::run(&args),
         Command::Validate(args) => return validate::run(&args),
         Command::Convert(args) => return convert::run(&args),
         Command::Schema(args) => return convert::schema(&args),
         Command::Version => return version(),
         Command::Completion { shell } => return completion(shell),
+        Command::Man(args) => return manual::run(&args, Cli::command()),
     }
     Ok(failure::OK)
 }
 
 fn version() -> Result<u8, Failure> {
-    let protocol = rollout::report::PROTOCOL;
+    let protocol = rollout::worker::messages::PROTOCOL;
     let version = env!("CARGO_PKG_VERSION");
     output::print(&format!("serin {version} (protocol {protocol})\n"))?;
     Ok(failure::OK)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
-use rollout::status::CanaryStatus;
+use rollout::view::status::CanaryStatus;
 
 use crate::args::Format;
 use crate::client::Listing;

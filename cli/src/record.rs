@@ -1,8 +1,8 @@
 //! A record as it comes, from a file or from the agent: bytes to lines to a replay, each fault told with its line.
 
-use rollout::plan::Plan;
+use rollout::record::replay::{Replay, ReplayError, Replayed};
 use rollout::record::{FORMAT, KIND, Line, Opening};
-use rollout::replay::{Replay, ReplayError, Replayed};
+use rollout::release::plan::Plan;
 use serde::Deserialize;
 
 use crate::failure::Failure;

@@ -3,17 +3,17 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use rollout::names::{CanaryId, Revision};
-use rollout::status::CanaryStatus;
+use rollout::base::names::{CanaryId, Revision};
+use rollout::view::status::CanaryStatus;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::args::ReleaseArgs;
 use crate::client::{Client, Items};
 use crate::failure::{self, Failure};
-use crate::story::{End, Event, Story};
 use crate::text::{self, percent, span};
-use crate::{output, target, verbs};
+use crate::wait::{End, Event, Story};
+use crate::{actions, output, target};
 
 /// Pause before an agent that went away is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: ReleaseArgs) -> Result<u8, Failure> {
         let given = text::quoted(&args.revision);
         Failure::Usage(format!("--revision {given}: the revision {error}"))
     })?;
-    let actor = verbs::actor(args.by.verb.actor.as_deref())?;
+    let actor = actions::actor(args.by.verb.actor.as_deref())?;
     let client = Client::new(&args.by.verb.agent)?;
     let id = target::resolve(&client, &args.by.verb.canary).await?;
     let body = json!({

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use agent::manifest::Document;
 use anyhow::Context;
-use rollout::names::CanaryId;
-use rollout::plan::Plan;
-use rollout::replay::Replayed;
+use manifest::Document;
+use rollout::base::names::CanaryId;
+use rollout::record::replay::Replayed;
+use rollout::release::plan::Plan;
 
 use crate::args::{CanaryArgs, ReplayArgs, ReplayFormat};
 use crate::client::{Client, Items, Recorded};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use rollout::explain::number;
-use rollout::record::Outcome;
-use rollout::rejudge::{Abort, Certified, Judged, Reached};
-use rollout::replay::{Replayed, StepTaken};
+use rollout::record::ReleaseOutcome;
+use rollout::record::rejudge::{Abort, Certified, Judged, Reached};
+use rollout::record::replay::{Replayed, StepTaken};
+use rollout::release::text::number;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -51,7 +51,7 @@ fn would(replayed: &Replayed, name: &str, judged: &Judged) -> String {
         return format!("Under {name}: never cut, as far as the record goes\n");
     };
     let Abort { since_ms, canary_requests, canary_failed, .. } = *abort;
-    let is_cut = replayed.ended.as_ref().is_some_and(|ended| ended.outcome == Outcome::Aborted);
+    let is_cut = replayed.ended.as_ref().is_some_and(|ended| ended.outcome == ReleaseOutcome::Aborted);
     let sooner = match replayed.until_ms.saturating_sub(since_ms) {
         0 if is_cut => " (at the same moment)".into(),
         ms if is_cut => format!(" ({} earlier)", since(ms)),
@@ -67,10 +67,10 @@ fn rows(replayed: &Replayed, columns: &[&Judged]) -> Vec<Row> {
     let each = |show: &dyn Fn(&Judged) -> String| columns.iter().map(|judged| show(judged)).collect::<Vec<String>>();
     let mut cut = each(&|judged| judged.abort.as_ref().map_or_else(|| "never".into(), cut));
     if let (Some(first), Some(end)) = (cut.first_mut(), &replayed.ended)
-        && end.outcome == Outcome::Aborted
+        && end.outcome == ReleaseOutcome::Aborted
         && replayed.recorded.abort.is_none()
     {
-        *first = format!("{}, not by gates or checks", since(replayed.until_ms));
+        *first = format!("{}, not by guards or checks", since(replayed.until_ms));
     }
     let mut rows = vec![
         ("cut".into(), cut),
@@ -81,17 +81,17 @@ fn rows(replayed: &Replayed, columns: &[&Judged]) -> Vec<Row> {
         ("  failed by then".into(), each(&|judged| or_dash(judged.abort.as_ref(), |a| count(a.canary_failed)))),
     ];
     let mut names: Vec<&'static str> = Vec::new();
-    for gate in columns.iter().flat_map(|judged| &judged.gates) {
-        if !names.contains(&gate.gate.name()) {
-            names.push(gate.gate.name());
+    for guard in columns.iter().flat_map(|judged| &judged.guards) {
+        if !names.contains(&guard.guard.name()) {
+            names.push(guard.guard.name());
         }
     }
     for name in names {
         let of = |judged: &Judged, show: &dyn Fn(&Reached) -> String| {
-            or_dash(judged.gates.iter().find(|gate| gate.gate.name() == name), show)
+            or_dash(judged.guards.iter().find(|guard| guard.guard.name() == name), show)
         };
-        rows.push((format!("gate {name}"), each(&|judged| of(judged, &|gate| gate.rule.clone()))));
-        rows.push(("  came to".into(), each(&|judged| of(judged, &|gate| came_to(gate, judged)))));
+        rows.push((format!("guard {name}"), each(&|judged| of(judged, &|guard| guard.rule.clone()))));
+        rows.push(("  came to".into(), each(&|judged| of(judged, &|guard| came_to(guard, judged)))));
     }
     rows.push(("checks".into(), each(&checks)));
     rows.push(("  first failed".into(), each(&first_failed)));
@@ -113,15 +113,15 @@ fn cut(abort: &Abort) -> String {
 }
 
 fn by(abort: &Abort) -> String {
-    abort.gate.map_or_else(|| "checks".into(), |gate| format!("gate {}", gate.name()))
+    abort.guard.map_or_else(|| "checks".into(), |guard| format!("guard {}", guard.name()))
 }
 
-fn came_to(gate: &Reached, judged: &Judged) -> String {
-    let trip = judged.trips.iter().find(|trip| trip.gate == gate.gate && trip.action == gate.action);
+fn came_to(guard: &Reached, judged: &Judged) -> String {
+    let trip = judged.trips.iter().find(|trip| trip.guard == guard.guard && trip.action == guard.action);
     match trip {
-        Some(trip) => format!("tripped at {}: {}", since(trip.since_ms), gate.action.name()),
-        None if gate.ln_e <= 0.0 => "0 % of a trip".into(),
-        None => format!("{} % of a trip at {}", number(gate.percent()), since(gate.since_ms)),
+        Some(trip) => format!("tripped at {}: {}", since(trip.since_ms), guard.action.name()),
+        None if guard.ln_e <= 0.0 => "0 % of a trip".into(),
+        None => format!("{} % of a trip at {}", number(guard.percent()), since(guard.since_ms)),
     }
 }
 

@@ -4,14 +4,14 @@
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, CellAlignment, Color, Table, presets};
-use rollout::explain::number;
-use rollout::status::{CanaryStatus, VersionStatus, WorkerStatus};
-use rollout::table::Version;
+use rollout::release::text::number;
+use rollout::routing::table::Version;
+use rollout::view::status::{CanaryStatus, VersionStatus, WorkerStatus};
 
 use crate::client::Recorded;
-use crate::row::{news, to_cut};
-use crate::story::Event;
+use crate::row_text::{news, to_cut};
 use crate::text::{ago, count, millis, or_dash, percent, progress, span, utc};
+use crate::wait::Event;
 
 const GAP: u16 = 3;
 /// From here on, of 1, the way to a cut is coloured.
@@ -152,7 +152,7 @@ pub(crate) fn releases(items: &[Recorded], now_ms: u64) -> String {
             Cell::new(item.outcome.as_deref().unwrap_or("in progress")),
             number_cell(count(item.lines)),
             number_cell(count(item.bytes)),
-            Cell::new(item.cut_short.as_ref().or(item.message.as_ref()).map_or("-", String::as_str)),
+            Cell::new(item.truncated.as_ref().or(item.message.as_ref()).map_or("-", String::as_str)),
         ]
     });
     render(&["RELEASE", "REVISION", "BEGAN", "TOOK", "OUTCOME", "EVENTS", "BYTES", "WHY"], rows)
@@ -249,7 +249,7 @@ pub(crate) fn render(header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>)
 
 #[cfg(test)]
 mod tests {
-    use rollout::status::WorkerCanary;
+    use rollout::view::status::WorkerCanary;
 
     use super::*;
     use crate::fixture;

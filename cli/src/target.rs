@@ -1,8 +1,8 @@
 //! Which canary is meant: what was typed becomes an id, and a name that nobody knows a suggestion.
 
-use agent::manifest::alike;
-use rollout::names::CanaryId;
-use rollout::status::CanaryStatus;
+use manifest::alike;
+use rollout::base::names::CanaryId;
+use rollout::view::status::CanaryStatus;
 
 use crate::args::CanaryArgs;
 use crate::client::{Client, Listing};

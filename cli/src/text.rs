@@ -92,7 +92,7 @@ pub(crate) fn now_ms() -> u64 {
 
 /// A percentage with at most two decimals.
 pub(crate) fn percent(percent: f64) -> String {
-    format!("{}%", rollout::explain::number(percent))
+    format!("{}%", rollout::release::text::number(percent))
 }
 
 /// How far something has come, from 0 to 1, in whole percent: 100% only when it is there.
@@ -107,7 +107,7 @@ pub(crate) fn or_dash<T>(value: Option<T>, show: impl Fn(T) -> String) -> String
 
 /// A latency in milliseconds.
 pub(crate) fn millis(ms: f64) -> String {
-    format!("{}ms", rollout::explain::number(ms))
+    format!("{}ms", rollout::release::text::number(ms))
 }
 
 /// A count with its digits in groups of three.

@@ -3,9 +3,9 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use agent::manifest::{self, Loaded, MAX_FILE_BYTES};
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
+use manifest::{self, Loaded, MAX_FILE_BYTES};
 
 use crate::args::ValidateArgs;
 use crate::failure::{self, Failure};

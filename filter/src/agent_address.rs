@@ -1,4 +1,4 @@
-//! How the proxy is told where the agent is: a serialized `envoy.config.core.v3.GrpcService`.
+//! How the proxy learns where the agent is: a serialized `envoy.config.core.v3.GrpcService`.
 //!
 //! With `google_grpc` an address is enough, no cluster need exist. Only the fields that we set are declared; names and
 //! numbers are those of api/envoy/config/core/v3/grpc_service.proto and base.proto. Also a cluster's name travels in this

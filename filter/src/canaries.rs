@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use proto::wire::check_routing;
-use rollout::matching::{MatchRule, Pattern, StringMatch};
-use rollout::names::{CanaryId, Upstream};
-use rollout::table::{Entry, Epoch, MAX_CANARIES, Routing, Scope, Split, StickyKey, WeightPpm};
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::routing::request::{MatchRule, Pattern, StringMatch};
+use rollout::routing::table::{Entry, Epoch, MAX_CANARIES, Routing, Scope, Split, StickyKey, WeightPpm};
 use rollout::worker::IDLE_EVERY;
 use serde::Deserialize;
 
-use crate::config::{ConfigError, bounded};
+use crate::config_error::{ConfigError, bounded};
 use crate::cookie::{RawCookie, parse_cookie};
 use crate::fuse::{RawFuse, parse_fuse};
 
@@ -110,14 +110,14 @@ fn fixed_entry(at: &str, raw: RawCanary) -> Result<Entry, ConfigError> {
         rules: rules.collect::<Result<_, _>>()?,
         sticky,
         salt: raw.salt.unwrap_or_else(|| canary.to_string()),
-        // Without an agent nobody compares slots.
+        // Slots are compared by an agent, and here is none.
         slot: IDLE_EVERY,
         latency_limit: fuse.as_ref().and_then(|(_, limit)| *limit),
         fuse: fuse.map(|(plan, _)| plan),
     };
     let hosts = raw.hosts.map(|hosts| hosts.iter().map(|host| host.to_ascii_lowercase()).collect());
     let routing = Routing {
-        // Several versions at once are the agent's business: their lanes must fit each other.
+        // Only an agent runs several versions at once: their lanes must fit each other.
         scope: Scope {
             hosts: hosts.unwrap_or(scope.hosts),
             path_prefix: raw.path_prefix.unwrap_or(scope.path_prefix),

@@ -1,20 +1,20 @@
-//! The plugin's JSON, parsed into what is meant; an invalid one never becomes a [`Config`].
+//! The plugin's JSON, parsed into settings; invalid JSON never becomes a [`Config`].
 
 use std::collections::BTreeMap;
 
-use rollout::names::{CanaryId, Upstream};
-use rollout::time::Millis;
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::base::time::Millis;
 use rollout::worker::Settings;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use thiserror::Error;
 
 use crate::canaries::{RawCanary, fixed_entries};
+use crate::config_error::{ConfigError, bounded};
 
 /// Longest configuration read, in bytes.
 pub(crate) const MAX_CONFIG_BYTES: usize = 1 << 20;
-/// Longest lease, in seconds: a day. Whoever wants none names the canary in the filter's own configuration.
+/// Longest lease, in seconds: a day. A canary that needs no lease belongs in the filter's own configuration.
 const MAX_LEASE_SECONDS: f64 = 86_400.0;
 /// Most strata counted apart; each holds at most some 25 KiB.
 const MAX_STRATA: u64 = 1_024;
@@ -23,7 +23,7 @@ const MAX_TEXT_BYTES: usize = 4_096;
 const DEFAULT_HEADER: &str = "x-serin-upstream";
 const DEFAULT_MIRROR_HEADER: &str = "x-serin-mirror";
 
-/// What the operator wants. Not printable: it may hold a token.
+/// What the operator configured. Not printable: it may hold a token.
 pub(crate) struct Config {
     /// Where the agent is, if there is one.
     pub(crate) agent: Option<Agent>,
@@ -46,7 +46,7 @@ pub(crate) enum Agent {
     Address {
         /// `host:port`.
         address: String,
-        /// In clear without.
+        /// Without it the connection is in clear.
         tls: Option<Tls>,
         /// Sent as `authorization: Bearer`.
         token: Option<String>,
@@ -82,7 +82,8 @@ impl Agent {
 #[derive(Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Tls {
-    /// Who may have signed the agent's certificate: a PEM file that the proxy reads; the system's roots without.
+    /// The authorities that may have signed the agent's certificate: a PEM file that the proxy reads; without it, the
+    /// system's roots.
     pub(crate) ca_file: Option<String>,
     /// The same as PEM text, which no missing file can break.
     pub(crate) ca: Option<String>,
@@ -90,20 +91,6 @@ pub(crate) struct Tls {
     pub(crate) cert_file: Option<String>,
     /// Our key.
     pub(crate) key_file: Option<String>,
-}
-
-/// A configuration was refused: field, value, rule.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{field}: {rule}")]
-pub(crate) struct ConfigError {
-    field: String,
-    rule: String,
-}
-
-impl ConfigError {
-    pub(crate) fn new(field: impl Into<String>, rule: impl Into<String>) -> Self {
-        Self { field: field.into(), rule: rule.into() }
-    }
 }
 
 #[derive(Deserialize)]
@@ -177,7 +164,7 @@ impl Plugin {
 }
 
 impl Config {
-    /// What holds while nothing valid is known: every request to primary.
+    /// The settings while no valid configuration is known: every request goes to the primary.
     pub(crate) fn safe() -> Self {
         let settings = Settings {
             has_agent: false,
@@ -209,21 +196,13 @@ impl Config {
             max_strata: usize::try_from(raw.limits.strata).unwrap_or(64),
         };
         if settings.mirror_header == settings.decision_header {
-            return Err(ConfigError::new("mirrorHeader", "is also decisionHeader; the two say different things"));
+            return Err(ConfigError::new(
+                "mirrorHeader",
+                "is also decisionHeader; the two carry different values, so they need different names",
+            ));
         }
         Ok(Self { agent, settings })
     }
-}
-
-/// A number within its range, both ends included.
-///
-/// # Errors
-/// When it lies outside, or is none.
-pub(crate) fn bounded(field: &str, value: f64, min: f64, max: f64) -> Result<f64, ConfigError> {
-    if !(min..=max).contains(&value) {
-        return Err(ConfigError::new(field, format!("{value} is outside {min} to {max}")));
-    }
-    Ok(value)
 }
 
 fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {
@@ -253,7 +232,7 @@ fn parse_agent(value: Value) -> Result<Agent, ConfigError> {
         (None, Some(cluster), None) => Ok(Agent::Cluster { cluster: parse_text("agent.cluster", cluster)?, token }),
         (None, Some(_), Some(_)) => Err(ConfigError::new(
             "agent.tls",
-            "is set beside a cluster; TLS is then the cluster's own matter, so leave it out",
+            "is set beside a cluster; the cluster configures its own TLS, so leave it out",
         )),
         _ => Err(ConfigError::new("agent", "needs exactly one of address and cluster")),
     }
@@ -288,7 +267,7 @@ fn parse_tls(tls: Tls) -> Result<Tls, ConfigError> {
         name.map(|name| parse_text(&format!("agent.tls.{field}"), name)).transpose()
     };
     if tls.ca.is_some() && tls.ca_file.is_some() {
-        return Err(ConfigError::new("agent.tls", "ca and caFile say the same thing: give one"));
+        return Err(ConfigError::new("agent.tls", "ca and caFile are alternatives: give one"));
     }
     if tls.ca.as_ref().is_some_and(|pem| !pem.trim_start().starts_with("-----BEGIN CERTIFICATE-----")) {
         return Err(ConfigError::new("agent.tls.ca", "is not PEM text that begins with a certificate"));
@@ -311,17 +290,17 @@ fn parse_text(field: &str, text: String) -> Result<String, ConfigError> {
 }
 
 fn parse_header(field: &str, name: String) -> Result<String, ConfigError> {
-    // A token of RFC 9110 in lower case, as HTTP/2 wants it; pseudo headers are not ours to set.
+    // A token of RFC 9110 in lower case, as HTTP/2 requires; a filter does not set pseudo headers.
     let is_token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b);
     if !(1..=128).contains(&name.len()) || !name.bytes().all(is_token) {
-        let rule = format!("{name:?} is no header's name in lower case of 1 to 128 characters");
+        let rule = format!("{name:?} is not a valid header name: give 1 to 128 characters in lower case");
         return Err(ConfigError::new(field, rule));
     }
     Ok(name)
 }
 
 fn parse_defaults(raw: BTreeMap<String, String>) -> Result<BTreeMap<CanaryId, Upstream>, ConfigError> {
-    let limit = rollout::table::MAX_CANARIES;
+    let limit = rollout::routing::table::MAX_CANARIES;
     if raw.len() > limit {
         let rule = format!("names {} canaries; at most {limit} are allowed", raw.len());
         return Err(ConfigError::new("defaultUpstreams", rule));

@@ -1,9 +1,9 @@
 //! A static canary's cookie for users without a key; Flagger's names for its attributes.
 
-use rollout::cookie::{CookieSpec, DEFAULT_MAX_AGE_S, IssuedCookie, SameSite};
+use rollout::routing::cookie::{CookieSpec, DEFAULT_MAX_AGE_S, IssuedCookie, SameSite};
 use serde::Deserialize;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 
 /// The cookie as written.
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ enum RawSameSite {
     None,
 }
 
-/// What is meant.
+/// The cookie to issue.
 ///
 /// # Errors
 /// When a part cannot stand in a header.

@@ -1,14 +1,14 @@
 //! A copy of a request, from the moment it reaches the canary's cluster to its end: measured here, because no filter of a
-//! listener ever sees what a copy is answered. The counts go to the engine that routes: both plugins live in one VM.
+//! listener ever sees the answer to a copy. The counts go to the engine that routes: both plugins live in one VM.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
-use rollout::exchange::Ticket;
-use rollout::names::Upstream;
+use rollout::base::names::Upstream;
 use rollout::worker::CopyEnd;
+use rollout::worker::in_flight::InFlight;
 
 use crate::host;
 use crate::http::pairs;
@@ -19,7 +19,7 @@ thread_local! {
     static ROUTERS: RefCell<Vec<Weak<RefCell<Shell>>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes a routing plugin's engine known to those that measure copies.
+/// Makes a routing plugin's engine known to the plugins that measure copies.
 pub(crate) fn announce(shell: &Rc<RefCell<Shell>>) {
     ROUTERS.with_borrow_mut(|routers| {
         routers.retain(|router| router.strong_count() > 0);
@@ -32,10 +32,10 @@ fn routers() -> Vec<Rc<RefCell<Shell>>> {
     ROUTERS.with_borrow(|routers| routers.iter().rev().filter_map(Weak::upgrade).collect())
 }
 
-/// The state of one request in a cluster; of those that are no copies nothing is kept.
+/// The state of one request in a cluster; a request that is not a copy has none.
 pub(crate) struct Copy {
     upstream: Upstream,
-    open: Option<(Rc<RefCell<Shell>>, Ticket)>,
+    open: Option<(Rc<RefCell<Shell>>, InFlight)>,
     /// Whether the user's request has come to its end, and whether its answer has.
     is_sent: bool,
     is_answered: bool,
@@ -53,8 +53,8 @@ impl HttpContext for Copy {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         self.is_sent = end_of_stream;
         self.open = routers().into_iter().find_map(|router| {
-            let ticket = start(&mut *router.try_borrow_mut().ok()?, &self.upstream)?;
-            Some((router, ticket))
+            let in_flight = start(&mut *router.try_borrow_mut().ok()?, &self.upstream)?;
+            Some((router, in_flight))
         });
         Action::Continue
     }
@@ -71,14 +71,14 @@ impl HttpContext for Copy {
 
     fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         self.is_answered = end_of_stream;
-        let Some((router, ticket)) = &mut self.open else { return Action::Continue };
+        let Some((router, in_flight)) = &mut self.open else { return Action::Continue };
         let read = host::headers(MapType::HttpResponseHeaders);
-        match pairs(&read).map(|headers| ticket.response_headers(&headers)) {
+        match pairs(&read).map(|headers| in_flight.response_headers(&headers)) {
             Ok(false) => {}
             Ok(true) => {
                 if let Ok(mut shell) = router.try_borrow_mut() {
                     let now = shell.now();
-                    shell.worker.stream_answered(ticket, now);
+                    shell.worker.stream_answered(in_flight, now);
                 }
             }
             Err(_) => self.is_answer_unreadable = true,
@@ -93,10 +93,10 @@ impl HttpContext for Copy {
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
         self.is_answered = true;
-        if let Some((_, ticket)) = self.open.as_mut().filter(|(_, ticket)| ticket.is_grpc()) {
+        if let Some((_, in_flight)) = self.open.as_mut().filter(|(_, in_flight)| in_flight.is_grpc()) {
             let read = host::headers(MapType::HttpResponseTrailers);
             match pairs(&read) {
-                Ok(trailers) => ticket.response_trailers(&trailers),
+                Ok(trailers) => in_flight.response_trailers(&trailers),
                 Err(_) => self.is_answer_unreadable = true,
             }
         }
@@ -112,18 +112,18 @@ impl Context for Copy {
             (false, true) => CopyEnd::Broken,
             (false, false) => CopyEnd::Unsent,
         };
-        if let Some((router, ticket)) = self.open.take()
+        if let Some((router, in_flight)) = self.open.take()
             && let Ok(mut shell) = router.try_borrow_mut()
         {
             let end = (!self.is_answer_unreadable).then_some(end);
-            finish(&mut shell, &ticket, end);
+            finish(&mut shell, &in_flight, end);
         }
         true
     }
 }
 
 /// A copy is known by the header that made it: it names this cluster, and users' own requests to it never carry it.
-fn start(shell: &mut Shell, upstream: &Upstream) -> Option<Ticket> {
+fn start(shell: &mut Shell, upstream: &Upstream) -> Option<InFlight> {
     if !shell.worker.is_mirroring() {
         return None;
     }
@@ -140,13 +140,13 @@ fn start(shell: &mut Shell, upstream: &Upstream) -> Option<Ticket> {
 }
 
 /// How it ended, or `None` when its answer could not be read.
-fn finish(shell: &mut Shell, ticket: &Ticket, end: Option<CopyEnd>) {
+fn finish(shell: &mut Shell, in_flight: &InFlight, end: Option<CopyEnd>) {
     let now = shell.now();
     let Some(end) = end else {
-        return shell.worker.lose(ticket, now);
+        return shell.worker.lose(in_flight, now);
     };
-    let finished = shell.worker.finish_copy(ticket, end, now);
+    let finished = shell.worker.finish_copy(in_flight, end, now);
     let canary = shell.worker.canary(finished.canary);
     shell.stats.finished(&finished, canary);
-    shell.press(now);
+    shell.flush(now);
 }

@@ -1,4 +1,4 @@
-//! The fuse of a static canary: what a worker may cut by that no agent looks after.
+//! The fuse of a static canary: the limits at which a worker stops the canary's traffic by itself, with no agent to ask.
 //!
 //! Under `fuse` in an item of `canaries`:
 //!
@@ -10,19 +10,19 @@
 //!
 //! At least one of the first two. Without `maxLatencyMs` a request is slow when it fails or is open for 15 s. A tripped
 //! fuse stays so until this item changes, or an agent sends an entry for the canary. The probability that a fuse of any of
-//! 64 workers ever trips while the canary keeps these limits is at most 1 %: how many there are cannot be known here.
+//! 64 workers ever trips while the canary keeps these limits is at most 1 %: their real number cannot be known here.
 
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::fuse::FusePlan;
-use rollout::gates::Action;
-use rollout::plan::{Check, Metric, ThresholdRange};
-use rollout::rearm::fuse_plan;
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::rearm::fuse_plan;
+use rollout::judgement::guards::GuardAction;
+use rollout::release::default_guards::{GuardSettings, guards_of};
+use rollout::release::plan::{Check, Metric, ThresholdRange};
+use rollout::worker::fuse::FusePlan;
 use serde::Deserialize;
 
-use crate::config::{ConfigError, bounded};
+use crate::config_error::{ConfigError, bounded};
 
-/// Workers among which alpha is shared, since nobody tells how many there are.
+/// Workers among which alpha is shared, since their real number is not known here.
 const ASSUMED_WORKERS: u32 = 64;
 /// Longest latency limit, in milliseconds: an hour.
 const MAX_LATENCY_MS: f64 = 3_600_000.0;
@@ -56,8 +56,8 @@ pub(crate) fn parse_fuse(at: &str, raw: &RawFuse, is_sticky: bool) -> Result<(Fu
     .into_iter()
     .flatten()
     .collect();
-    let gates = gates_of(&checks, is_sticky, &GateSettings::all(Some(Action::Abort), Action::Notify));
-    let plan = fuse_plan(&gates, ASSUMED_WORKERS);
+    let guards = guards_of(&checks, is_sticky, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Notify));
+    let plan = fuse_plan(&guards, ASSUMED_WORKERS);
     let plan = plan.ok_or_else(|| ConfigError::new(at, "sets no limit; give minSuccessRate, maxLatencyMs or both"))?;
-    Ok((plan, gates.latency_limit()))
+    Ok((plan, guards.latency_limit()))
 }

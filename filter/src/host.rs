@@ -10,7 +10,7 @@
 mod abi;
 
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
-use rollout::time::Micros;
+use rollout::base::time::Micros;
 use thiserror::Error;
 
 /// The host refused a call.
@@ -23,7 +23,7 @@ pub(crate) enum HostError {
     #[error("status {0}")]
     Status(u32),
     /// The answer does not hold what it announces.
-    #[error("a malformed answer")]
+    #[error("malformed answer")]
     Malformed,
 }
 
@@ -113,8 +113,8 @@ pub(crate) fn open_stream(
     method: &str,
     metadata: &[(&str, &str)],
 ) -> Result<u32, HostError> {
-    // Asked first and given up at once: the SDK's own call panics on most statuses, for instance on the one that is
-    // the answer while a certificate file is missing. What the host has just accepted it accepts again.
+    // Opened and cancelled first as a probe: the SDK's own call panics on most statuses, for instance on the one that is
+    // the answer while a certificate file is missing. What the host has just accepted, it accepts again.
     let serialized = serialize_pairs(metadata);
     let probe = answer(abi::open_unheard_stream(upstream, service, method, &serialized))?;
     cancel_stream(probe)?;
@@ -142,7 +142,7 @@ pub(crate) fn cancel_stream(token: u32) -> Result<(), HostError> {
     check(abi::cancel_stream(token))
 }
 
-/// Writes one line to the proxy's log. That the host will not log is no reason to do anything else.
+/// Writes one line to the proxy's log. There is nothing useful to do when the host refuses.
 pub(crate) fn log(level: LogLevel, line: &str) {
     let _ = abi::log(level as u32, line);
 }

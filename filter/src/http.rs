@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
-use rollout::exchange::Ticket;
-use rollout::matching::Request;
+use rollout::routing::request::Request;
 use rollout::worker::HeaderEdit;
+use rollout::worker::in_flight::InFlight;
 
 use crate::host::{self, Headers, HostError, Pair};
 use crate::shell::Shell;
@@ -18,7 +18,7 @@ const TEST_TRAP: bool = option_env!("SERIN_TEST_TRAP").is_some();
 /// The state of one request.
 pub(crate) struct Http {
     shell: Option<Rc<RefCell<Shell>>>,
-    ticket: Option<Ticket>,
+    in_flight: Option<InFlight>,
     /// Waits for the answer's headers.
     set_cookie: Option<String>,
     is_answer_unreadable: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Http {
 impl Http {
     /// A request that begins; `shell` is its plugin's.
     pub(crate) const fn new(shell: Option<Rc<RefCell<Shell>>>) -> Self {
-        Self { shell, ticket: None, set_cookie: None, is_answer_unreadable: false }
+        Self { shell, in_flight: None, set_cookie: None, is_answer_unreadable: false }
     }
 
     /// Runs one event on the plugin's shell; events do not nest, so it is free.
@@ -39,8 +39,8 @@ impl Http {
 
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        if let Some((ticket, set_cookie)) = self.with_shell(start).flatten() {
-            (self.ticket, self.set_cookie) = (Some(ticket), set_cookie);
+        if let Some((in_flight, set_cookie)) = self.with_shell(start).flatten() {
+            (self.in_flight, self.set_cookie) = (Some(in_flight), set_cookie);
         }
         Action::Continue
     }
@@ -51,29 +51,29 @@ impl HttpContext for Http {
         {
             self.with_shell(|shell| shell.stats.host_fault());
         }
-        let Some(mut ticket) = self.ticket.take() else {
+        let Some(mut in_flight) = self.in_flight.take() else {
             return Action::Continue;
         };
         let read = host::headers(MapType::HttpResponseHeaders);
-        match pairs(&read).map(|headers| ticket.response_headers(&headers)) {
+        match pairs(&read).map(|headers| in_flight.response_headers(&headers)) {
             Ok(false) => {}
             Ok(true) => {
                 self.with_shell(|shell| {
                     let now = shell.now();
-                    shell.worker.stream_answered(&mut ticket, now);
+                    shell.worker.stream_answered(&mut in_flight, now);
                 });
             }
             Err(_) => self.is_answer_unreadable = true,
         }
-        self.ticket = Some(ticket);
+        self.in_flight = Some(in_flight);
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        if let Some(ticket) = self.ticket.as_mut().filter(|ticket| ticket.is_grpc()) {
+        if let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.is_grpc()) {
             let read = host::headers(MapType::HttpResponseTrailers);
             match pairs(&read) {
-                Ok(trailers) => ticket.response_trailers(&trailers),
+                Ok(trailers) => in_flight.response_trailers(&trailers),
                 Err(_) => self.is_answer_unreadable = true,
             }
         }
@@ -81,18 +81,18 @@ impl HttpContext for Http {
     }
 
     fn on_log(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
+        if let Some(in_flight) = self.in_flight.take() {
             let is_readable = !self.is_answer_unreadable;
-            self.with_shell(|shell| finish(shell, &ticket, is_readable));
+            self.with_shell(|shell| finish(shell, &in_flight, is_readable));
         }
     }
 }
 
 impl Context for Http {}
 
-/// request -> route -> header edit, and the cookie for the answer. `None` when the request is none of ours, or could not
-/// be placed.
-fn start(shell: &mut Shell) -> Option<(Ticket, Option<String>)> {
+/// request -> route -> header edit, and the cookie for the answer. `None` when the request is outside every scope, or
+/// could not be placed.
+fn start(shell: &mut Shell) -> Option<(InFlight, Option<String>)> {
     let now = shell.now();
     let read = host::headers(MapType::HttpRequestHeaders);
     let Ok(headers) = pairs(&read) else {
@@ -114,8 +114,8 @@ fn start(shell: &mut Shell) -> Option<(Ticket, Option<String>)> {
         shell.stats.host_fault();
         let _ = host::remove_request_header(&shell.mirror_header);
     }
-    let ticket = shell.worker.start(&decision, is_applied, now)?;
-    Some((ticket, decision.set_cookie))
+    let in_flight = shell.worker.start(&decision, is_applied, now)?;
+    Some((in_flight, decision.set_cookie))
 }
 
 fn client_address(shell: &mut Shell) -> Option<Vec<u8>> {
@@ -140,18 +140,18 @@ fn edit(edit: &HeaderEdit, name: &str) -> Result<(), HostError> {
 }
 
 /// outcome -> tally, and Envoy's own statistics.
-fn finish(shell: &mut Shell, ticket: &Ticket, is_readable: bool) {
+fn finish(shell: &mut Shell, in_flight: &InFlight, is_readable: bool) {
     let now = shell.now();
     let flags = host::number_property("response\0flags");
     let attempts = host::number_property("upstream\0request_attempt_count");
     match (flags, attempts) {
         (Ok(flags), Ok(attempts)) if is_readable => {
-            let finished = shell.worker.finish(ticket, flags.unwrap_or(0), attempts, now);
+            let finished = shell.worker.finish(in_flight, flags.unwrap_or(0), attempts, now);
             let canary = shell.worker.canary(finished.canary);
             shell.stats.finished(&finished, canary);
-            shell.press(now);
+            shell.flush(now);
         }
-        _ => shell.worker.lose(ticket, now),
+        _ => shell.worker.lose(in_flight, now),
     }
 }
 

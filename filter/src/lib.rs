@@ -1,26 +1,38 @@
 //! The filter: a thin shell around `rollout::worker::Worker`, in every Envoy worker thread.
 //!
-//! It gathers (headers, time, messages), calls the engine, and performs what comes back; what to do with a request is
-//! never decided here. It never blocks a request and never panics. Read in this order:
-//!
-//! - `host`: the only file that speaks the proxy's binary interface
-//! - `config`, `canaries`, `cookie`, `fuse`: the plugin's JSON to meant settings
-//! - `agent_address`: how the proxy is told where the agent is
-//! - `stats`: what Envoy's own statistics show
-//! - `shell`: the engine with its host: time, stream, statistics
-//! - `root`, `http`, `copies`: the proxy's events
+//! It gathers headers, time and messages, calls the engine, and performs what the engine returns; it never decides what to
+//! do with a request. It never blocks a request and never panics. Read the modules in this order; each uses only those
+//! above it.
 
-mod agent_address;
-mod canaries;
-mod config;
-mod cookie;
-mod copies;
-mod fuse;
+// The proxy: the only module that speaks its binary interface.
 mod host;
-mod http;
-mod root;
-mod shell;
+
+// The plugin's JSON, parsed into settings.
+mod config_error;
+
+mod cookie;
+
+mod fuse;
+
+mod canaries;
+
+mod config;
+
+// How the proxy learns where the agent is.
+mod agent_address;
+
+// What Envoy's own statistics show.
 mod stats;
+
+// The engine with its host: time, stream, statistics.
+mod shell;
+
+// The proxy's events: a request, a copy of one, and the plugin itself.
+mod http;
+
+mod copies;
+
+mod root;
 
 mod start {
     proxy_wasm::main! {{

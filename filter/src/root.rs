@@ -8,10 +8,11 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel};
-use rollout::names::Upstream;
+use rollout::base::names::Upstream;
 use rollout::worker::REPORT_EVERY;
 
-use crate::config::{Config, ConfigError, MAX_CONFIG_BYTES, Plugin};
+use crate::config::{Config, MAX_CONFIG_BYTES, Plugin};
+use crate::config_error::ConfigError;
 use crate::copies::{self, Copy};
 use crate::host;
 use crate::http::Http;
@@ -66,10 +67,10 @@ impl RootContext for Root {
             }
             Err(error) => {
                 let instead = if self.shell.is_some() {
-                    "the last good one stays"
+                    "keeping the last valid one"
                 } else {
                     self.take_config(Config::safe());
-                    "every request goes to primary"
+                    "every request goes to the primary"
                 };
                 let line = format!("serin: configuration refused, {instead}: {error}");
                 host::log(LogLevel::Error, &line);
@@ -78,7 +79,7 @@ impl RootContext for Root {
         self.with_shell(|shell| shell.stats.bad_config(is_bad));
         let period_ms = u32::try_from(REPORT_EVERY.0).unwrap_or(u32::MAX);
         if let Err(error) = host::tick_every(period_ms) {
-            let line = format!("serin: the proxy gives no heartbeat ({error}): the agent is not reached");
+            let line = format!("serin: cannot set the tick period ({error}): the filter runs without the agent");
             host::log(LogLevel::Error, &line);
         }
         true
@@ -124,6 +125,6 @@ fn read_config(size: usize) -> Result<Plugin, ConfigError> {
         return Plugin::parse(&[]);
     }
     let json = host::buffer(BufferType::PluginConfiguration, size)
-        .map_err(|error| ConfigError::new("configuration", format!("the proxy answers {error}")))?;
+        .map_err(|error| ConfigError::new("configuration", format!("cannot be read from the proxy: {error}")))?;
     Plugin::parse(&json)
 }

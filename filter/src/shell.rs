@@ -1,11 +1,11 @@
-//! The engine with its host: performs what the `Worker` asks for, and tells it what came of that.
+//! The engine with its host: performs what the `Worker` returns, and reports the results back to it.
 
 use proto::limits::{MAX_TEXT_BYTES, MAX_TO_WORKER_BYTES};
 use proto::wire::{decode_to_worker, encode_from_worker};
 use proxy_wasm::types::{BufferType, LogLevel};
-use rollout::report::{Incarnation, ToAgent, Trip};
-use rollout::time::Micros;
-use rollout::worker::{Action, Identity, Worker};
+use rollout::base::time::Micros;
+use rollout::worker::messages::{Incarnation, ToAgent, Trip};
+use rollout::worker::{Identity, Worker, WorkerAction};
 
 use crate::agent_address::grpc_service;
 use crate::config::{Agent, Config};
@@ -30,19 +30,19 @@ pub(crate) struct Shell {
     agent: Option<Agent>,
     stream: Option<u32>,
     last_now: Micros,
-    /// Said once, then not again until the agent was reached: it would repeat for as long as the agent is away.
-    is_failure_said: bool,
-    is_nonsense_said: bool,
+    /// Logged once, then not again until the agent was reached: it would repeat for as long as the agent is away.
+    is_failure_logged: bool,
+    is_malformed_logged: bool,
 }
 
 impl Shell {
     /// A new life: a new incarnation. Nothing is sent before the first tick.
     pub(crate) fn new(root: u32, mut config: Config) -> Self {
         let [incarnation, seed] = host::random().unwrap_or_else(|error| {
-            // Without a number of its own its reports could be taken for another worker's: better none.
+            // Without a number of its own, its reports could be taken for another worker's: better to send none.
             host::log(
                 LogLevel::Error,
-                &format!("serin: the proxy gives no random bytes ({error}): the agent is not used, all else works"),
+                &format!("serin: host random source unavailable ({error}): the filter runs without the agent"),
             );
             config.agent = None;
             config.settings.has_agent = false;
@@ -63,12 +63,12 @@ impl Shell {
             agent: config.agent,
             stream: None,
             last_now: Micros(0),
-            is_failure_said: false,
-            is_nonsense_said: false,
+            is_failure_logged: false,
+            is_malformed_logged: false,
         }
     }
 
-    /// New settings for the same life. A stream to another agent than the one now wanted is given up.
+    /// New settings for the same life. A stream to another agent than the configured one is given up.
     pub(crate) fn reconfigure(&mut self, config: Config) {
         if self.agent != config.agent {
             if self.stream.is_some() {
@@ -77,14 +77,14 @@ impl Shell {
                 self.worker.stream_lost(now);
             }
             self.agent = config.agent;
-            self.is_failure_said = false;
+            self.is_failure_logged = false;
         }
         self.decision_header = config.settings.decision_header.clone();
         self.mirror_header = config.settings.mirror_header.clone();
         self.worker.reconfigure(config.settings);
     }
 
-    /// The heartbeat.
+    /// The periodic tick.
     pub(crate) fn tick(&mut self) {
         let now = self.now();
         let actions = self.worker.tick(now.to_millis());
@@ -92,10 +92,11 @@ impl Shell {
         self.show(now);
     }
 
-    /// Says what may not wait for the next tick, from within a request's event. If the host does not let us, the tick does.
-    pub(crate) fn press(&mut self, now: Micros) {
-        if self.worker.is_pressing() && host::act_for(self.root).is_ok() {
-            let actions = self.worker.press(now.to_millis());
+    /// Sends what cannot wait for the next tick, from within a request's event. Where the host does not allow that, the tick
+    /// sends it.
+    pub(crate) fn flush(&mut self, now: Micros) {
+        if self.worker.must_flush() && host::act_for(self.root).is_ok() {
+            let actions = self.worker.flush(now.to_millis());
             self.perform(actions, now);
         }
     }
@@ -113,12 +114,11 @@ impl Shell {
             }
             Err(reason) => {
                 self.worker.malformed_message();
-                if !self.is_nonsense_said {
-                    self.is_nonsense_said = true;
+                if !self.is_malformed_logged {
+                    self.is_malformed_logged = true;
                     let agent = self.agent_name();
-                    let line = format!(
-                        "serin: agent {agent} said what this filter cannot accept, the table in force stays: {reason}"
-                    );
+                    let line =
+                        format!("serin: invalid message from the agent {agent}; keeping the current routing: {reason}");
                     host::log(LogLevel::Warn, &line);
                 }
             }
@@ -155,16 +155,16 @@ impl Shell {
         self.last_now
     }
 
-    fn perform(&mut self, actions: Vec<Action>, now: Micros) {
+    fn perform(&mut self, actions: Vec<WorkerAction>, now: Micros) {
         for action in actions {
             match action {
-                Action::OpenStream => self.open(now),
-                Action::Send(message) => self.send(&message, now),
-                Action::CloseStream => {
-                    self.say_failure("it was silent for too long");
+                WorkerAction::OpenStream => self.open(now),
+                WorkerAction::Send(message) => self.send(&message, now),
+                WorkerAction::CloseStream => {
+                    self.log_failure("it sent nothing for too long");
                     self.give_up();
                 }
-                Action::TickEvery(period) => {
+                WorkerAction::TickEvery(period) => {
                     let period_ms = u32::try_from(period.0).unwrap_or(u32::MAX);
                     if host::tick_every(period_ms).is_err() {
                         self.stats.host_fault();
@@ -183,7 +183,7 @@ impl Shell {
         match host::open_stream(&grpc_service(agent), SERVICE, METHOD, &metadata) {
             Ok(token) => {
                 self.stream = Some(token);
-                self.is_nonsense_said = false;
+                self.is_malformed_logged = false;
             }
             Err(error) => self.lost(
                 now,
@@ -211,15 +211,15 @@ impl Shell {
     }
 
     fn lost(&mut self, now: Micros, reason: &str) {
-        self.say_failure(reason);
+        self.log_failure(reason);
         self.worker.stream_lost(now.to_millis());
     }
 
-    fn say_failure(&mut self, reason: &str) {
-        if !std::mem::replace(&mut self.is_failure_said, true) {
+    fn log_failure(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.is_failure_logged, true) {
             let agent = self.agent_name();
             let line = format!(
-                "serin: no connection to agent {agent}: {reason}. Trying again; what is in force holds for its lease"
+                "serin: no connection to agent {agent}: {reason}; retrying, the current routing holds until its lease ends"
             );
             host::log(LogLevel::Warn, &line);
         }
@@ -228,7 +228,7 @@ impl Shell {
     fn show(&mut self, now: Micros) {
         let is_connected = self.worker.is_connected();
         if self.stats.connected(is_connected) && is_connected {
-            self.is_failure_said = false;
+            self.is_failure_logged = false;
             let line = format!("serin: connected to agent {}", self.agent_name());
             host::log(LogLevel::Info, &line);
         }
@@ -238,8 +238,8 @@ impl Shell {
         for trip in self.stats.tripped(self.worker.tripped()) {
             let Trip { canary, test, events, trials, .. } = trip;
             let line = format!(
-                "serin: the fuse of {canary} has tripped, this worker sends it nothing more until an agent or a changed \
-                 configuration says so: {events} of {trials} ({})",
+                "serin: the fuse of {canary} has tripped: {events} of {trials} ({}); this worker sends the canary no more \
+                 traffic until an agent rearms the fuse or the configuration changes",
                 test.name()
             );
             host::log(LogLevel::Warn, &line);
@@ -251,7 +251,7 @@ impl Shell {
     }
 }
 
-fn read_message(size: usize) -> Result<rollout::report::ToWorker, String> {
+fn read_message(size: usize) -> Result<rollout::worker::messages::ToWorker, String> {
     if size > MAX_TO_WORKER_BYTES {
         return Err(format!("frame: {size} bytes are too many; at most {MAX_TO_WORKER_BYTES} are allowed"));
     }

@@ -15,21 +15,21 @@
 //! | `serin.connected` | gauge | worker VMs of this proxy that an agent has welcomed |
 //! | `serin.bad_config` | gauge | 1 while the filter's configuration is refused |
 //!
-//! V is `primary`, `canary` or, for the copies that a canary got, `mirrored`. No name may hold a `;`, so labels are cut out by `stats_tags` such as
+//! V is `primary`, `canary` or, for the copies that a canary got, `mirrored`. No name may hold a `;`, so `stats_tags` extract the labels, for instance
 //! `{ tag_name: canary, regex: "(;canary=([^;]+))" }`, and the same for `version`, `class` and `kind`.
 
 use std::collections::BTreeMap;
 
 use proxy_wasm::types::MetricType;
-use rollout::names::CanaryId;
-use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::Trip;
-use rollout::table::WeightPpm;
+use rollout::base::names::CanaryId;
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::table::{CanaryIndex, WeightPpm};
+use rollout::worker::messages::Trip;
 use rollout::worker::{Faults, Finished};
 
 use crate::host::{self, HostError};
 
-/// Envoy's numbers for our names, asked for once each.
+/// Envoy's numbers for our names, looked up once each.
 #[derive(Default)]
 pub(crate) struct Stats {
     ids: BTreeMap<Name, u32>,
@@ -43,10 +43,10 @@ pub(crate) struct Stats {
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Name {
-    Requests(u16, Side),
-    Failures(u16, Side, FailureClass),
-    Void(u16, Side),
-    Latency(u16, Side),
+    Requests(CanaryIndex, Side),
+    Failures(CanaryIndex, Side, FailureClass),
+    Void(CanaryIndex, Side),
+    Latency(CanaryIndex, Side),
     Weight(CanaryId),
     Trips(CanaryId),
     Tripped(CanaryId),

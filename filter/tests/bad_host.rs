@@ -5,7 +5,7 @@
 mod host;
 
 use host::{Proxy, host, open_stream};
-use rollout::report::{PROTOCOL, ToWorker};
+use rollout::worker::messages::{PROTOCOL, ToWorker};
 
 const CONFIG: &str = r#"{"agent":"a:1","canaries":[
     {"namespace":"prod","name":"web","weight":50,"sticky":{"clientAddress":true},"match":[{"headers":{"x-beta":{"exact":"yes"}}}]}
@@ -123,5 +123,5 @@ fn without_random_bytes_the_agent_is_left_alone() {
     let proxy = Proxy::start_failing(CONFIG, &[("random", 8)]);
     proxy.tick_after(1_000);
     assert!(open_stream().is_none(), "an incarnation that is not unique would spoil another's counts");
-    assert_eq!(host(|host| host.logged("no random bytes")), 1);
+    assert_eq!(host(|host| host.logged("host random source unavailable")), 1);
 }

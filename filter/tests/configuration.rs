@@ -18,7 +18,7 @@ fn refusal(config: &str) -> String {
 #[track_caller]
 fn refused(config: &str, field: &str, rule: &str) {
     let line = refusal(config);
-    let expected = format!("serin: configuration refused, every request goes to primary: {field}: ");
+    let expected = format!("serin: configuration refused, every request goes to the primary: {field}: ");
     assert!(line.starts_with(&expected) && line.contains(rule), "{line:?} should name {field} and say {rule:?}");
 }
 
@@ -103,7 +103,7 @@ fn the_last_good_one_stays() {
     assert_eq!(proxy.decision(&[]), ["web-canary"]);
     proxy.configure(r#"{"leaseSeconds":"soon"}"#);
     assert_eq!(proxy.decision(&[]), ["web-canary"]);
-    assert_eq!(host(|host| host.logged("the last good one stays: configuration: invalid type")), 1);
+    assert_eq!(host(|host| host.logged("keeping the last valid one: configuration: invalid type")), 1);
     assert_eq!(host(|host| host.metric("serin.bad_config")), 1);
     proxy.configure(&canary(r#","weight":0"#));
     assert_eq!(proxy.decision(&[]), [""; 0]);

@@ -4,11 +4,11 @@
 mod host;
 
 use host::{Proxy, host, open_stream, sent};
-use rollout::fuse::{FusePlan, FuseTest, Ppb};
-use rollout::names::{CanaryId, Upstream};
-use rollout::report::{PROTOCOL, Report, ToAgent, ToWorker};
-use rollout::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
-use rollout::time::{Micros, Millis};
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::base::time::{Micros, Millis};
+use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
+use rollout::worker::fuse::{FusePlan, FuseTest, Ppb};
+use rollout::worker::messages::{PROTOCOL, Report, ToAgent, ToWorker};
 
 const TRIPPED: &str = "serin.tripped;canary=prod/web";
 const TRIPS: &str = "serin.trips;canary=prod/web";

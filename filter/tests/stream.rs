@@ -5,11 +5,11 @@ mod host;
 
 use host::{Proxy, host, open_stream, sent};
 use proto::limits::MAX_TO_WORKER_BYTES;
-use rollout::matching::{MatchRule, StringMatch};
-use rollout::names::{CanaryId, Upstream};
-use rollout::report::{PROTOCOL, Report, ToAgent, ToWorker};
-use rollout::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
-use rollout::time::Millis;
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::base::time::Millis;
+use rollout::routing::request::{MatchRule, StringMatch};
+use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
+use rollout::worker::messages::{PROTOCOL, Report, ToAgent, ToWorker};
 
 const AGENT: &str = r#"{"agent":"127.0.0.1:7070"}"#;
 
@@ -181,7 +181,7 @@ fn nonsense_is_counted_and_the_last_good_table_stays() {
         proxy.receive_bytes(token, bytes);
     }
     assert_eq!(host(|host| host.metric("serin.faults;kind=messages")), 4);
-    assert_eq!(host(|host| host.logged("cannot accept")), 1, "said once for a stream");
+    assert_eq!(host(|host| host.logged("invalid message from the agent")), 1, "logged once for a stream");
     assert_eq!(host(|host| host.called("message")), 2 + 3, "what is too long is not even read");
     assert_eq!(proxy.decision(&[("x-beta", "")]), ["web-canary"]);
 }

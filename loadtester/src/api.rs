@@ -1,31 +1,27 @@
-//! The way in: webhooks, and pages that tell what became of them. Answers to webhooks are text, for they end up in a
-//! release's events.
+//! The way in: webhooks, and pages that show what became of them. What a task came to is text, because it ends up in a
+//! release's events; whatever is refused is JSON, as everywhere.
 
 use std::sync::Arc;
 
-use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
+use http_errors::{Body, Deliberate, HttpError, MAX_BODY_BYTES, Segments, answer_errors, not_allowed};
 use serde_json::{Value, json};
 
-use agent::Token;
+use serving::Token;
 
 use crate::child::Ending;
 use crate::job::{Payload, Refusal, Rules};
 use crate::metrics;
 use crate::tasks::{Busy, Task, Tasks};
 
-/// Longest request body, in bytes.
-const MAX_BODY_BYTES: usize = 64 << 10;
-
-const GATES_MOVED: &str = "gates are not here: the agent keeps them, stored and behind its token, and answers the same \
-                           paths; `serin gate --help` says how\n";
-const HOW: &str = "POST a webhook here: {\"name\": \"web\", \"namespace\": \"prod\", \"metadata\": {\"cmd\": \"hey -z 1m \
-                   http://web.test/\"}}; GET /tasks tells what became of it\n";
+/// Where every request is described, as errors say it.
+const REFERENCE: &str = "POST a webhook, such as {\"name\": \"web\", \"namespace\": \"prod\", \"metadata\": {\"cmd\": \"hey -z 1m \
+                         http://web.test/\"}}, to any path; GET /tasks shows how each task ended";
 
 /// What the routes need.
 #[derive(Clone, Debug)]
@@ -37,76 +33,88 @@ pub(crate) struct Api {
 
 /// All routes. A webhook may use any path that is not taken, as with Flagger's load tester.
 pub(crate) fn router(api: Api) -> Router {
-    let guarded = Router::new()
+    let with_token = Router::new()
         .route("/tasks", get(list))
         .route("/tasks/{id}", get(one))
         .route("/metrics", get(scrape))
         .fallback(webhook)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn_with_state(api.clone(), guard));
+        .layer(from_fn_with_state(api.clone(), authenticate));
     let open = Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/gate/{*action}", any(async || (StatusCode::NOT_FOUND, GATES_MOVED)))
-        .route("/rollback/{*action}", any(async || (StatusCode::NOT_FOUND, GATES_MOVED)));
-    guarded.merge(open).with_state(api)
+        .route("/gate/{*action}", any(gates_elsewhere))
+        .route("/rollback/{*action}", any(gates_elsewhere));
+    answer_errors(with_token.merge(open).with_state(api), REFERENCE)
 }
 
-async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let shown = request.headers().get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes);
+async fn authenticate(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let sent = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     match &api.token {
-        Some(token) if !token.fits(shown) => {
-            let said = match shown {
-                Some(_) => "the token that was sent is not this load tester's\n",
-                None => "this load tester wants a bearer token: the header `authorization: Bearer TOKEN`\n",
-            };
-            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], said).into_response()
-        }
+        Some(token) if !token.fits(sent) => HttpError::unauthenticated(match sent {
+            None => "missing bearer token: send the header `authorization: Bearer TOKEN`",
+            Some(_) => {
+                "authentication failed: the header authorization does not carry this load tester's bearer token; send \
+                 the content of its --http-token-file"
+            }
+        })
+        .into_response(),
         _ => next.run(request).await,
     }
 }
 
-/// A status and one line that says why.
-type Answer = (StatusCode, String);
+async fn gates_elsewhere(uri: Uri) -> HttpError {
+    HttpError::not_found(format!(
+        "path {} does not exist here: the agent keeps the gates, stored and behind its token, and answers the same \
+         paths; point the script at the agent, or see `serin gate --help`",
+        uri.path()
+    ))
+}
 
-async fn webhook(State(api): State<Api>, method: Method, payload: Result<Json<Payload>, JsonRejection>) -> Answer {
+async fn webhook(
+    State(api): State<Api>,
+    method: Method,
+    uri: Uri,
+    payload: Result<Body<Payload>, HttpError>,
+) -> Result<Response, HttpError> {
     if method != Method::POST {
-        return (StatusCode::METHOD_NOT_ALLOWED, HOW.into());
+        let error = not_allowed(&method, uri.path(), "POST", REFERENCE);
+        let refused = HttpError::new(StatusCode::METHOD_NOT_ALLOWED, error);
+        return Ok(([(header::ALLOW, "POST")], refused).into_response());
     }
-    let job = match payload {
-        Ok(Json(payload)) => api.rules.job(&payload),
-        Err(rejection) => return refused(rejection.status(), &rejection.body_text()),
-    };
-    let job = match job {
-        Ok(job) => job,
-        Err(refusal) => return refused(status_of(&refusal), &refusal.to_string()),
-    };
+    let Body(payload) = payload.map_err(logged)?;
+    let job = api.rules.job(&payload).map_err(|refusal| refused(status_of(&refusal), &refusal.to_string()))?;
     let (is_blocking, return_output) = (job.is_blocking, job.return_output);
     match api.tasks.start(job) {
-        Ok((task, _)) if is_blocking => answer_when_ended(&task, return_output).await,
+        Ok((task, _)) if is_blocking => Ok(answer_when_ended(&task, return_output).await),
         Ok((task, is_new)) => {
             let what = if is_new { "started" } else { "is running already" };
-            (StatusCode::ACCEPTED, format!("task {} {what}; GET /tasks/{0} tells how it ends\n", task.id()))
+            let text = format!("task {} {what}; GET /tasks/{0} shows how it ends\n", task.id());
+            Ok((StatusCode::ACCEPTED, text).into_response())
         }
-        Err(busy @ Busy::Full(_)) => refused(StatusCode::TOO_MANY_REQUESTS, &busy.to_string()),
-        Err(busy @ Busy::Stopping) => refused(StatusCode::SERVICE_UNAVAILABLE, &busy.to_string()),
+        Err(busy @ Busy::Full(_)) => Err(refused(StatusCode::TOO_MANY_REQUESTS, &busy.to_string())),
+        Err(busy @ Busy::Stopping) => Err(refused(StatusCode::SERVICE_UNAVAILABLE, &busy.to_string())),
     }
 }
 
-async fn answer_when_ended(task: &Task, return_output: bool) -> Answer {
+/// A task's result, in words: the request itself was carried out, so a failed one is no [`HttpError`].
+async fn answer_when_ended(task: &Task, return_output: bool) -> Response {
     let ending = task.ending().await;
     let status = match &ending {
         Ending::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         ending if ending.is_success() => StatusCode::OK,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    let told = format!("task {} {ending}", task.id());
-    match (ending.is_success(), return_output) {
-        (true, true) => (status, task.output()),
-        (true, false) => (status, format!("{told}\n")),
+    let outcome = format!("task {} {ending}", task.id());
+    let text = match (ending.is_success(), return_output) {
+        (true, true) => task.output(),
+        (true, false) => format!("{outcome}\n"),
         // Why it failed is in what it printed.
-        (false, true) => (status, format!("{told}: {}", task.output())),
-        (false, false) => (status, format!("{told}: {}", task.short_output())),
-    }
+        (false, true) => format!("{outcome}: {}", task.output()),
+        (false, false) => format!("{outcome}: {}", task.short_output()),
+    };
+    let mut answer = (status, text).into_response();
+    answer.extensions_mut().insert(Deliberate);
+    answer
 }
 
 fn status_of(refusal: &Refusal) -> StatusCode {
@@ -117,9 +125,13 @@ fn status_of(refusal: &Refusal) -> StatusCode {
     }
 }
 
-fn refused(status: StatusCode, why: &str) -> Answer {
-    tracing::warn!(status = status.as_u16(), why, "webhook refused");
-    (status, format!("{why}\n"))
+fn refused(status: StatusCode, why: &str) -> HttpError {
+    logged(HttpError::new(status, why))
+}
+
+fn logged(error: HttpError) -> HttpError {
+    tracing::warn!(status = error.status().as_u16(), why = error.error(), "webhook refused");
+    error
 }
 
 async fn list(State(api): State<Api>) -> Json<Value> {
@@ -127,9 +139,14 @@ async fn list(State(api): State<Api>) -> Json<Value> {
     Json(json!({ "items": items }))
 }
 
-async fn one(State(api): State<Api>, id: Result<Path<u64>, PathRejection>) -> Result<Json<Value>, Answer> {
-    let task = id.ok().and_then(|Path(id)| api.tasks.find(id));
-    let unknown = || (StatusCode::NOT_FOUND, "no such task, or it ended long ago; GET /tasks lists them\n".into());
+async fn one(State(api): State<Api>, path: Segments) -> Result<Json<Value>, HttpError> {
+    let id = path.get("id");
+    let task = id.parse().ok().and_then(|id| api.tasks.find(id));
+    let unknown = || {
+        HttpError::not_found(format!(
+            "task {id:?}: no such task, or it ended long ago; GET /tasks lists those that are kept"
+        ))
+    };
     task.map(|task| Json(task.json(true))).ok_or_else(unknown)
 }
 

@@ -129,7 +129,7 @@ pub(crate) async fn run(
 struct Running {
     group: Option<Group>,
     child: Child,
-    /// Ends once the child is dead; it is not buried before `child.wait`.
+    /// Ends once the child is dead; it is not reaped before `child.wait`.
     death: JoinHandle<()>,
     reading: JoinHandle<()>,
 }
@@ -154,10 +154,10 @@ impl Running {
     }
 }
 
-/// Returns once a child is dead, and leaves it unburied. That takes a thread, but tokio would bury it at once, and then
+/// Returns once a child is dead, and leaves it unreaped. That takes a thread, but tokio would reap it at once, and then
 /// its number might be another's when the group is killed.
 fn await_death(pid: Pid) {
-    // An error says that there is nobody to wait for, which is as good.
+    // An error says that there is no child to wait for, which is as good.
     let _ = retry_on_intr(|| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
 }
 
@@ -168,13 +168,13 @@ async fn read(mut pipe: pipe::Receiver, tail: Tail) {
     }
 }
 
-/// A process group, killed when dropped: before its leader is buried, so that its number can belong to nobody else. (The
-/// crate process-wrap buries the leader first, and when dropped kills nobody but the leader.)
+/// A process group, killed when dropped: before its leader is reaped, so that its number can belong to nobody else. (The
+/// crate process-wrap reaps the leader first, and when dropped kills nobody but the leader.)
 struct Group(Pid);
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Nobody left to kill is as good.
+        // No process left to kill is as good.
         let _ = kill_process_group(self.0, Signal::KILL);
     }
 }

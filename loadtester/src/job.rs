@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use http_errors::{Fields, Form, HttpError};
 use regex::bytes::Regex;
-use rollout::names::CanaryId;
-use serde::Deserialize;
+use rollout::base::names::CanaryId;
 use thiserror::Error;
 
 use crate::child::Launch;
@@ -12,12 +12,23 @@ use crate::line::{self, LineError};
 use crate::programs::{ProgramError, Programs};
 
 /// What Flagger sends; what is not read here (phase, checksum, further metadata) may be anything.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Payload {
     name: String,
     namespace: String,
-    #[serde(default)]
     metadata: Option<BTreeMap<String, String>>,
+}
+
+impl Form for Payload {
+    const FIELDS: &'static [&'static str] = &[];
+    const EXAMPLE: &'static str =
+        r#"{"name": "web", "namespace": "prod", "metadata": {"cmd": "hey -z 1m http://web.test/"}}"#;
+
+    fn read(fields: &mut Fields) -> Result<Self, HttpError> {
+        let (name, namespace) = (fields.text("name")?, fields.text("namespace")?);
+        let metadata = fields.texts("metadata")?.map(|metadata| metadata.into_iter().collect());
+        Ok(Self { name, namespace, metadata })
+    }
 }
 
 /// What a webhook asks for, once it may have it.
@@ -43,13 +54,13 @@ pub(crate) struct Rules {
     pub(crate) namespaces: Option<Regex>,
 }
 
-/// Why a webhook gets nothing.
+/// Why nothing runs for a webhook.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
-    /// It can never be meant.
+    /// It is wrong on any load tester.
     #[error("{0}")]
     Invalid(String),
-    /// This load tester may not.
+    /// It is not allowed on this one.
     #[error("{0}")]
     Forbidden(String),
     /// It may, but something is not installed.
@@ -106,7 +117,7 @@ impl Rules {
         let (installed, missing): (Vec<_>, Vec<_>) = self.programs.allowed().iter().partition(is_there);
         tracing::info!(?installed, ?missing, "programs that may run");
         if self.allow_shell {
-            tracing::warn!("--allow-shell: whoever can send a webhook can run any command as this user");
+            tracing::warn!("--allow-shell: anybody who can send a webhook can run any command as this user");
         }
     }
 
@@ -131,7 +142,7 @@ impl Rules {
             Ok(Launch { program, args: args.to_vec() })
         };
         match direct() {
-            // Whoever may use a shell may run anything; the allow-list would only be in the way.
+            // A shell may run anything; the allow-list would only be in the way.
             Err(Refusal::Forbidden(_)) if self.allow_shell => self.shell("sh", command),
             decided => decided,
         }
@@ -166,10 +177,14 @@ mod tests {
         Rules { programs, allow_shell, namespaces: Some(Regex::new("^prod").unwrap()) }
     }
 
+    fn payload(body: &Value) -> Payload {
+        Payload::read(&mut Fields::parse(body.to_string().as_bytes(), Payload::EXAMPLE).unwrap()).unwrap()
+    }
+
     fn ask(rules: &Rules, metadata: Value) -> Result<Job, Refusal> {
         let mut body = json!({ "name": "web", "namespace": "prod", "phase": "Progressing", "checksum": "1", "new": 7 });
         body["metadata"] = metadata;
-        rules.job(&serde_json::from_value(body).unwrap())
+        rules.job(&payload(&body))
     }
 
     #[track_caller]
@@ -240,7 +255,7 @@ mod tests {
     fn whose_canaries_may_ask() {
         let ask = |namespace: &str, name: &str| {
             let body = json!({ "name": name, "namespace": namespace, "metadata": { "cmd": "true" } });
-            rules(false).job(&serde_json::from_value(body).unwrap())
+            rules(false).job(&payload(&body))
         };
         assert!(ask("prod-eu", "web").is_ok());
         refused(ask("test-prod", "web"), true, &["test-prod", "--namespace-regexp"]);

@@ -1,25 +1,40 @@
 //! The load tester: runs load tools for webhooks, so that a canary has traffic to be judged by.
 //!
 //! It speaks the webhook of Flagger's load tester and differs where that one is dangerous or silent: programs come from
-//! an allow-list and no shell is run, a token is required outside loopback, everything is bounded, and how a task ended
-//! is told.
+//! an allow-list and no shell is run, a token is required outside loopback, everything is bounded, and each task's result
+//! can be read.
 //!
-//! - `line`: a command line into words. `programs`: which may run, and where they lie. `job`: a webhook's payload into
-//!   what to run, or why not.
-//! - `child`, `strays`: one program from start to end, with all that it started. `tail`: what it printed.
-//! - `tasks`: all of them, and their results.
-//! - `api`, `metrics`: the way in and out.
+//! The modules stand in reading order, and each uses only those above it.
 
-mod api;
-mod child;
-mod job;
+/// A command line into words, or what only a shell could do.
 mod line;
-mod metrics;
-mod options;
+
+/// Which programs may run, and their files.
 mod programs;
-mod strays;
+
+/// The end of what a program printed.
 mod tail;
+
+/// Processes of a task that left its process group.
+mod strays;
+
+/// One program from its start to its end, with all that it started.
+mod child;
+
+/// A webhook's payload into what to run, or why not.
+mod job;
+
+/// All tasks and their results.
 mod tasks;
+
+/// What the operator typed, and what it means.
+mod options;
+
+/// The page for Prometheus.
+mod metrics;
+
+/// The HTTP interface.
+mod api;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,7 +57,7 @@ pub enum LoadTesterError {
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// The address cannot be bound.
-    #[error("--http {address}: {source}{}", agent::another(source, "load tester", "--http"))]
+    #[error("--http {address}: {source}{}", serving::address_hint(source, "load tester", "--http"))]
     Bind {
         /// Which address.
         address: SocketAddr,
@@ -62,7 +77,7 @@ pub async fn run(options: Options) -> Result<(), LoadTesterError> {
     let mut tester = start(options).await?;
     println!("listening http={}", tester.http);
     let ended = tokio::select! {
-        () = agent::signalled() => Ok(()),
+        () = serving::shutdown_signal() => Ok(()),
         ended = &mut tester.serving => ended.unwrap_or_else(|error| Err(std::io::Error::other(error))),
     };
     tester.stop().await;
@@ -108,7 +123,7 @@ impl LoadTester {
         self.tasks.stop().await;
         let _ = self.stop.send(true);
         if !self.serving.is_finished() {
-            // Those who waited for a task have been answered; a connection that stays open is no reason to wait.
+            // Callers that waited for a task have their answers; a connection that stays open must not delay the end.
             let _ = tokio::time::timeout(GRACE, &mut self.serving).await;
         }
         self.serving.abort();

@@ -11,7 +11,7 @@ pub(crate) enum LineError {
     /// No argument has any.
     #[error("metadata.cmd contains the control character {0:?}")]
     Control(char),
-    /// Where it ends is anyone's guess.
+    /// Where it was meant to end is unknown.
     #[error("metadata.cmd has a quote that is never closed")]
     Unclosed,
     /// Passed on as an argument, it would not do what its writer meant.
@@ -32,7 +32,7 @@ pub(crate) fn split(line: &str) -> Result<Vec<String>, LineError> {
     if let Some(control) = line.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
         return Err(LineError::Control(control));
     }
-    // A quote that is never closed comes first: until it is, nobody knows what is quoted.
+    // A quote that is never closed comes first: until it is, it is unknown what is quoted.
     let words = shell_words::split(line).map_err(|_| LineError::Unclosed)?;
     if let Some((what, at)) = find_shell_syntax(line) {
         return Err(LineError::Shell { what, at });

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent::Token;
 use regex::bytes::{Regex, RegexBuilder};
+use serving::Token;
 use thiserror::Error;
 
 use crate::child::Surroundings;
@@ -52,9 +52,9 @@ pub(crate) struct Config {
 /// Options that cannot be meant.
 #[derive(Debug, Error)]
 pub enum OptionsError {
-    /// The address is not guarded, or its token cannot be used.
+    /// The address is open to anybody, or its token cannot be used.
     #[error(transparent)]
-    Guard(#[from] agent::OptionsError),
+    Access(#[from] serving::AccessError),
     /// Not a program's name.
     #[error("--allow {0:?} is not a program's name: write names as they lie in PATH, such as hey,wrk")]
     Allow(String),
@@ -68,7 +68,7 @@ pub enum OptionsError {
 
 impl Options {
     pub(crate) fn meant(self) -> Result<Config, OptionsError> {
-        let token = agent::http_token(self.http, self.http_token_file.as_deref(), self.insecure)?;
+        let token = serving::http_token(self.http, self.http_token_file.as_deref(), self.insecure)?;
         let is_name = |name: &str| !name.is_empty() && !name.contains(|c: char| c == '/' || c.is_whitespace());
         if let Some(wrong) = self.allow.iter().find(|name| !is_name(name)) {
             return Err(OptionsError::Allow(wrong.clone()));

@@ -116,8 +116,20 @@ fn said(answer: &(u16, String), status: u16, words: &[&str]) {
     }
 }
 
+/// The same of a request that is refused, in the one form of error.
+#[track_caller]
+fn refused(answer: &(u16, String), status: u16, words: &[&str]) {
+    let body: Value = serde_json::from_str(&answer.1).unwrap_or_else(|_| panic!("no JSON: {answer:?}"));
+    assert_eq!(body["status"], status, "{body}");
+    let error = body["error"].as_str().unwrap().to_owned();
+    for word in ["deserialize", "expected", "EOF", "missing field", "length limit", "Method Not Allowed"] {
+        assert!(!error.contains(word), "{word:?} is the framework's: {error}");
+    }
+    said(&(answer.0, error), status, words);
+}
+
 #[tokio::test]
-async fn a_task_is_accepted_at_once_and_its_result_is_told() {
+async fn a_task_is_accepted_at_once_and_its_result_can_be_read() {
     let tester = Tester::start(options()).await;
     said(&tester.run("echo 'a  b' c").await, 202, &["task 1 started", "/tasks/1"]);
     let task = tester.ended(1).await;
@@ -143,7 +155,7 @@ async fn a_task_is_accepted_at_once_and_its_result_is_told() {
 }
 
 #[tokio::test]
-async fn whoever_waits_gets_the_result() {
+async fn a_caller_that_waits_gets_the_result() {
     let tester = Tester::start(options()).await;
     said(&tester.wait("echo hello").await, 200, &["hello\n"]);
     let quiet = tester.hook(json!({ "cmd": "echo hello", "wait": "true" })).await;
@@ -183,7 +195,7 @@ async fn the_same_command_of_a_canary_runs_once_at_a_time() {
     let other = || send(tester.request(Method::POST, "/").json(&other));
     said(&other().await, 202, &["task 2 started"]);
     until_running(&time, 2).await;
-    said(&tester.run("true").await, 429, &["2 tasks", "--max-tasks"]);
+    refused(&tester.run("true").await, 429, &["2 tasks", "--max-tasks"]);
     said(&other().await, 202, &["task 2 is running already"]);
     tester.tester.stop().await;
     assert_eq!(count_running(&time), 0);
@@ -201,8 +213,8 @@ async fn a_task_that_has_ended_may_run_again() {
     }
     let tasks = tester.tasks().await;
     assert_eq!((tasks.len(), &tasks[0]["id"]), (100, &json!(112)));
-    said(&tester.get("/tasks/1").await, 404, &["GET /tasks"]);
-    said(&tester.get("/tasks/x").await, 404, &["no such task"]);
+    refused(&tester.get("/tasks/1").await, 404, &["GET /tasks"]);
+    refused(&tester.get("/tasks/x").await, 404, &["no such task"]);
 }
 
 #[tokio::test]
@@ -218,7 +230,7 @@ async fn too_long_a_task_is_killed_with_all_that_it_started() {
         (&json!("timed out"), &Value::Null, &json!("both\n"))
     );
     assert_eq!(task["message"], "was killed after 2s, the --timeout");
-    // Their burial is for whoever inherited them.
+    // Reaping them is up to the process that inherited them.
     until_running(&time, 0).await;
 }
 
@@ -265,11 +277,11 @@ async fn the_token_is_wanted_for_all_that_tells_or_does_something() {
     let tester = Tester::start(Options { http_token_file: Some(file), ..options() }).await;
     let payload = json!({ "name": "web", "namespace": "prod", "metadata": { "cmd": "true" } });
     let post = || tester.request(Method::POST, "/").json(&payload);
-    said(&send(post()).await, 401, &["authorization: Bearer"]);
-    said(
+    refused(&send(post()).await, 401, &["authorization: Bearer"]);
+    refused(
         &send(post().header(header::AUTHORIZATION, "Bearer 0123456789abcdeg")).await,
         401,
-        &["is not this load tester's"],
+        &["authentication failed", "--http-token-file"],
     );
     for path in ["/tasks", "/tasks/1", "/metrics", "/any"] {
         assert_eq!(tester.get(path).await.0, 401, "{path}");
@@ -281,23 +293,33 @@ async fn the_token_is_wanted_for_all_that_tells_or_does_something() {
 #[tokio::test]
 async fn what_is_no_webhook_is_refused_with_its_reason() {
     let tester = Tester::start(Options { namespace_regexp: Some("^prod$".into()), ..options() }).await;
-    said(&tester.run("echo a | cat").await, 403, &["`|` at character 8", "--allow-shell"]);
-    said(&tester.run("curl http://x/").await, 403, &["\"curl\"", "--allow"]);
-    said(&tester.hook(json!({ "type": "helm", "cmd": "test web" })).await, 400, &["helm", "supported"]);
-    said(&tester.hook(json!({})).await, 400, &["metadata is empty"]);
+    refused(&tester.run("echo a | cat").await, 403, &["`|` at character 8", "--allow-shell"]);
+    refused(&tester.run("curl http://x/").await, 403, &["\"curl\"", "--allow"]);
+    refused(&tester.hook(json!({ "type": "helm", "cmd": "test web" })).await, 400, &["helm", "supported"]);
+    refused(&tester.hook(json!({})).await, 400, &["metadata is empty"]);
     let of_others = json!({ "name": "web", "namespace": "test", "metadata": { "cmd": "true" } });
-    said(&send(tester.request(Method::POST, "/").json(&of_others)).await, 403, &["--namespace-regexp"]);
+    refused(&send(tester.request(Method::POST, "/").json(&of_others)).await, 403, &["--namespace-regexp"]);
     let typed = |kind: &str, body: String| {
         send(tester.request(Method::POST, "/").header(header::CONTENT_TYPE, kind).body(body))
     };
-    said(&typed("application/json", "{".into()).await, 400, &["EOF"]);
-    said(&typed("application/json", r#"{"name":"web"}"#.into()).await, 422, &["namespace"]);
+    refused(&typed("application/json", "{".into()).await, 400, &["ends at line 1, column 1", "metadata"]);
+    refused(&typed("application/json", r#"{"name":"web"}"#.into()).await, 422, &["field namespace is missing"]);
     // What a web page could send from somebody's browser.
-    said(&typed("text/plain", r#"{"name":"web"}"#.into()).await, 415, &["application/json"]);
-    said(&typed("application/json", format!("\"{}\"", "x".repeat(65 << 10))).await, 413, &["limit"]);
+    refused(&typed("text/plain", r#"{"name":"web"}"#.into()).await, 415, &["application/json"]);
+    refused(&typed("application/json", format!("\"{}\"", "x".repeat(65 << 10))).await, 413, &["65536 bytes"]);
     for path in ["/gate/open", "/gate/check", "/rollback/open"] {
-        said(&send(tester.request(Method::POST, path).json(&of_others)).await, 404, &["serin gate --help"]);
+        refused(&send(tester.request(Method::POST, path).json(&of_others)).await, 404, &["serin gate --help"]);
     }
-    said(&tester.get("/").await, 405, &["POST a webhook"]);
+    let number = r#"{"name":"web","namespace":"prod","metadata":{"wait":true}}"#;
+    refused(&typed("application/json", number.into()).await, 422, &["field metadata.wait is true", "in quotes"]);
+    refused(&tester.get("/").await, 405, &["takes POST", "POST a webhook"]);
+    refused(&send(tester.request(Method::POST, "/tasks").json(&of_others)).await, 405, &["/tasks", "takes GET"]);
+    for (method, path, allowed) in [(Method::GET, "/any", "POST"), (Method::PUT, "/tasks/1", "GET,HEAD")] {
+        let answer = tester.request(method, path).send().await.unwrap();
+        assert_eq!(
+            (&answer.headers()[header::CONTENT_TYPE], &answer.headers()[header::ALLOW]),
+            (&"application/json".parse().unwrap(), &allowed.parse().unwrap())
+        );
+    }
     assert!(tester.tasks().await.is_empty());
 }

@@ -1,6 +1,6 @@
-//! The cookie that a worker issues: what no header may hold is refused by the core's own type.
+//! The cookie that a worker issues. The core's own type refuses what no header may hold.
 
-use rollout::cookie::{CookieSpec, IssuedCookie, SameSite};
+use rollout::routing::cookie::{CookieSpec, IssuedCookie, SameSite};
 
 use crate::error::WireError;
 use crate::v1;

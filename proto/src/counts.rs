@@ -18,13 +18,13 @@
 //! | | 100 | 205 | 242 | 158 |
 //! | | 10,000 | 1,668 | 1,705 | 572 |
 
-use rollout::histogram::{Latency, Packed, max_index};
-use rollout::names::CanaryId;
-use rollout::outcome::FailureClass;
-use rollout::report::{Position, Report};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Failures, Slot, Stratum};
+use rollout::base::histogram::{Latency, Packed, max_index};
+use rollout::base::names::CanaryId;
+use rollout::routing::outcome::FailureClass;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Report, Watermark};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 
 use crate::error::{WireError, at_most, each};
 use crate::fuse::{decode_trips, encode_trips};
@@ -37,31 +37,35 @@ pub(crate) fn encode_report(report: &Report) -> v1::Report {
     v1::Report {
         number: report.number,
         strata: strata.map(|(stratum, counts)| encode_stratum(stratum, counts)).collect(),
-        positions: report.positions.iter().map(encode_position).collect(),
+        watermarks: report.watermarks.iter().map(encode_watermark).collect(),
         trips: encode_trips(&report.trips),
     }
 }
 
 pub(crate) fn decode_report(report: v1::Report) -> Result<Report, WireError> {
     if report.number == 0 {
-        return Err(WireError::number("number", 0, "is no report's number; they count from 1"));
+        return Err(WireError::number("number", 0, "is not a valid report number; they count from 1"));
     }
     at_most("strata", report.strata.len(), MAX_STRATA)?;
-    at_most("positions", report.positions.len(), MAX_CANARIES)?;
+    at_most("watermarks", report.watermarks.len(), MAX_CANARIES)?;
     Ok(Report {
         number: report.number,
         strata: each("strata", report.strata, decode_stratum)?,
-        positions: each("positions", report.positions, |position| decode_position(&position))?,
+        watermarks: each("watermarks", report.watermarks, |watermark| decode_watermark(&watermark))?,
         trips: decode_trips(report.trips, MAX_TRIPS)?,
     })
 }
 
-fn encode_position(position: &Position) -> v1::Position {
-    v1::Position { canary: position.canary.as_str().into(), epoch: position.epoch.0, slot: position.slot.0 }
+fn encode_watermark(watermark: &Watermark) -> v1::Watermark {
+    v1::Watermark { canary: watermark.canary.as_str().into(), epoch: watermark.epoch.0, slot: watermark.slot.0 }
 }
 
-fn decode_position(position: &v1::Position) -> Result<Position, WireError> {
-    Ok(Position { canary: decode_canary(&position.canary)?, epoch: Epoch(position.epoch), slot: Slot(position.slot) })
+fn decode_watermark(watermark: &v1::Watermark) -> Result<Watermark, WireError> {
+    Ok(Watermark {
+        canary: decode_canary(&watermark.canary)?,
+        epoch: Epoch(watermark.epoch),
+        slot: Slot(watermark.slot),
+    })
 }
 
 fn encode_stratum(stratum: &Stratum<CanaryId>, counts: &Counts) -> v1::Stratum {
@@ -107,7 +111,7 @@ fn decode_stratum(stratum: v1::Stratum) -> Result<(Stratum<CanaryId>, Counts), W
 
 fn decode_count(field: &str, count: u64) -> Result<u64, WireError> {
     if count > MAX_COUNT {
-        return Err(WireError::number(field, count, "is no plausible count; at most 2^48 is allowed"));
+        return Err(WireError::number(field, count, "is not a plausible count; at most 2^48 is allowed"));
     }
     Ok(count)
 }
@@ -127,7 +131,7 @@ fn decode_failed(failed: &[v1::Failed]) -> Result<Failures, WireError> {
         }
         last = item.class;
         if item.count == 0 {
-            return Err(WireError::number("failed.count", 0, "is sent for nothing; leave the class out"));
+            return Err(WireError::number("failed.count", 0, "is an empty count; leave the class out"));
         }
         if let Some(held) = failures.0.get_mut(class as usize) {
             *held = decode_count("failed.count", item.count)?;
@@ -201,7 +205,8 @@ const fn encode_placement(placement: Placement) -> v1::Placement {
     match placement {
         Placement::Drawn => v1::Placement::Drawn,
         Placement::Sticky => v1::Placement::Sticky,
-        Placement::Forced => v1::Placement::Forced,
+        Placement::Matched => v1::Placement::Matched,
+        Placement::FailSafe => v1::Placement::FailSafe,
         Placement::Mirrored => v1::Placement::Mirrored,
     }
 }
@@ -210,7 +215,8 @@ fn decode_placement(placement: i32) -> Result<Placement, WireError> {
     match v1::Placement::try_from(placement) {
         Ok(v1::Placement::Drawn) => Ok(Placement::Drawn),
         Ok(v1::Placement::Sticky) => Ok(Placement::Sticky),
-        Ok(v1::Placement::Forced) => Ok(Placement::Forced),
+        Ok(v1::Placement::Matched) => Ok(Placement::Matched),
+        Ok(v1::Placement::FailSafe) => Ok(Placement::FailSafe),
         Ok(v1::Placement::Mirrored) => Ok(Placement::Mirrored),
         Ok(v1::Placement::Unspecified) | Err(_) => Err(unknown("placement", placement)),
     }

@@ -1,10 +1,10 @@
 //! Entries: how one canary's traffic is routed, with every rule that keeps a worker's time and memory bounded.
 
-use rollout::lane::Lane;
-use rollout::matching::{MatchRule, Pattern, StringMatch};
-use rollout::names::{CanaryId, MAX_NAME_BYTES};
-use rollout::table::{Entry, Routing, Scope, Split, StickyKey, WeightPpm};
-use rollout::time::{Micros, Millis};
+use rollout::base::names::{CanaryId, MAX_NAME_BYTES};
+use rollout::base::time::{Micros, Millis};
+use rollout::routing::lane::Lane;
+use rollout::routing::request::{MatchRule, Pattern, StringMatch};
+use rollout::routing::table::{Entry, Routing, Scope, Split, StickyKey, WeightPpm};
 
 use crate::cookie::{decode_cookie, encode_cookie};
 use crate::error::{WireError, at_most, bounded, each};
@@ -64,8 +64,7 @@ fn decode_scope(scope: v1::Scope) -> Result<Scope, WireError> {
         let fits = (1..=MAX_NAME_BYTES).contains(&host.len())
             && host.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase());
         if !fits {
-            let rule =
-                "is no host; give 1 to 253 printable characters in lower case, without port: a name, *.suffix, or *";
+            let rule = "is not a valid host; give 1 to 253 printable characters in lower case, without port: a name, *.suffix, or *";
             return Err(WireError::text("hosts", host, rule));
         }
     }
@@ -103,7 +102,7 @@ fn encode_split(split: &Split) -> v1::Split {
 
 fn decode_split(split: v1::Split) -> Result<Split, WireError> {
     at_most("rules", split.rules.len(), MAX_RULES)?;
-    // Counted before any is compiled: compiling is what they cost.
+    // Counted before any is compiled: compiling is the expensive part.
     at_most("rules.regex", split.rules.iter().map(regexes).sum(), MAX_REGEXES)?;
     Ok(Split {
         canary: decode_upstream("canary", &split.canary)?,
@@ -237,7 +236,11 @@ fn decode_header(field: &str, name: String) -> Result<String, WireError> {
 
 fn decode_name(field: &str, name: String) -> Result<String, WireError> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(WireError::text(field, &name, "is no name; give 1 to 253 printable characters without spaces"));
+        return Err(WireError::text(
+            field,
+            &name,
+            "is not a valid name; give 1 to 253 printable characters without spaces",
+        ));
     }
     bounded(field, name, MAX_NAME_BYTES)
 }

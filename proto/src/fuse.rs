@@ -1,7 +1,7 @@
-//! Fuses: what a worker may cut by, and that it did.
+//! Fuses: the limits at which a worker stops the canary's traffic by itself, and its report that it did.
 
-use rollout::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
-use rollout::report::Trip;
+use rollout::worker::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
+use rollout::worker::messages::Trip;
 
 use crate::error::{WireError, at_most, each};
 use crate::limits::MAX_COUNT;

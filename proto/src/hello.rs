@@ -1,8 +1,8 @@
 //! A worker's introduction, and the small messages that share its parts.
 
-use rollout::names::CanaryId;
-use rollout::report::{Hello, Incarnation, Protocol};
-use rollout::table::Epoch;
+use rollout::base::names::CanaryId;
+use rollout::routing::table::Epoch;
+use rollout::worker::messages::{Hello, Incarnation, Protocol};
 
 use crate::error::{WireError, at_most, bounded, each};
 use crate::fuse::{decode_trips, encode_trips};

@@ -1,18 +1,28 @@
 //! The messages between workers and agent: their generated types, and the one place where they become domain types.
 //!
-//! Whoever holds a `rollout` type may rely on it: every limit and rule is checked here, on the way in, once.
-//!
-//! - [`v1`]: the types of `serin/fleet/v1/fleet.proto`.
-//! - [`wire`]: frames to messages and back.
+//! Code that holds a `rollout` type may rely on it: every limit and rule is checked here, once, on the way in. Read the
+//! modules in this order; each uses only those above it.
+
+// What bounds a message, and the error that names what a message breaks.
+pub mod limits;
+
+mod error;
+
+// Parts that several messages share.
+mod names;
 
 mod cookie;
-mod counts;
-mod entry;
-mod error;
+
 mod fuse;
+
+// The messages: how traffic is routed, what workers counted, and how a worker introduces itself.
+mod entry;
+
+mod counts;
+
 mod hello;
-pub mod limits;
-mod names;
+
+// Frames to messages and back.
 pub mod wire;
 
 pub use error::WireError;

@@ -1,16 +1,16 @@
-//! Every limit of the wire, in one place. They bound what a broken or hostile peer can make us hold or compute.
+//! Every limit of the wire, in one place. They bound the memory and time that a broken or hostile peer can cost.
 
 /// Longest frame a worker may send, in bytes: the greatest report ([`MAX_STRATA`] strata with every bucket filled by
 /// counts of [`MAX_COUNT`]) fits. Also tonic's default, so an agent need not raise it.
 pub const MAX_FROM_WORKER_BYTES: usize = 4 << 20;
 /// Longest frame an agent may send, in bytes: one entry.
 pub const MAX_TO_WORKER_BYTES: usize = 256 << 10;
-/// Most strata in one report.
-pub use rollout::report::MAX_STRATA;
-/// Most trips in one report.
-pub use rollout::report::MAX_TRIPS;
 /// Most canaries a Hello may list.
-pub use rollout::table::MAX_CANARIES;
+pub use rollout::routing::table::MAX_CANARIES;
+/// Most strata in one report.
+pub use rollout::worker::messages::MAX_STRATA;
+/// Most trips in one report.
+pub use rollout::worker::messages::MAX_TRIPS;
 /// Greatest count: a worker at 10,000 requests a second reaches it in 890 years, and 2^15 such counts add up in 64 bits.
 pub const MAX_COUNT: u64 = 1 << 48;
 /// Longest node id, cluster name or filter version, in bytes.

@@ -1,7 +1,7 @@
-//! The names and numbers that stand in several messages.
+//! The names and numbers that several messages share.
 
-use rollout::names::{CanaryId, Upstream};
-use rollout::table::Epoch;
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::routing::table::Epoch;
 
 use crate::error::WireError;
 
@@ -16,7 +16,7 @@ pub(crate) fn decode_upstream(field: &str, text: &str) -> Result<Upstream, WireE
 /// An epoch that an agent issued; 0 stands for none.
 pub(crate) fn decode_epoch(epoch: u64) -> Result<Epoch, WireError> {
     if epoch == 0 {
-        return Err(WireError::number("epoch", epoch, "is no epoch; they count from 1"));
+        return Err(WireError::number("epoch", epoch, "is not a valid epoch; epochs count from 1"));
     }
     Ok(Epoch(epoch))
 }

@@ -4,9 +4,9 @@
 //! which field, which value and which rule. Fields that a newer minor version adds are ignored.
 
 use prost::Message;
-use rollout::names::CanaryId;
-use rollout::report::{ToAgent, ToWorker};
-use rollout::table::{Entry, Epoch, Routing};
+use rollout::base::names::CanaryId;
+use rollout::routing::table::{Entry, Epoch, Routing};
+use rollout::worker::messages::{ToAgent, ToWorker};
 
 use crate::counts::{decode_report, encode_report};
 use crate::entry::{decode_entry, encode_entry};
@@ -23,7 +23,7 @@ pub fn encode_from_worker(message: &ToAgent) -> Vec<u8> {
 /// A worker's message from one frame's bytes.
 ///
 /// # Errors
-/// When the frame is too long, is no protobuf, or breaks a rule of its message.
+/// When the frame is too long, is not protobuf, or breaks a rule of its message.
 pub fn decode_from_worker(frame: &[u8]) -> Result<ToAgent, WireError> {
     decode::<v1::FromWorker>(frame, MAX_FROM_WORKER_BYTES)?.try_into()
 }
@@ -36,13 +36,13 @@ pub fn encode_to_worker(message: &ToWorker) -> Vec<u8> {
 /// An agent's message from one frame's bytes.
 ///
 /// # Errors
-/// When the frame is too long, is no protobuf, or breaks a rule of its message.
+/// When the frame is too long, is not protobuf, or breaks a rule of its message.
 pub fn decode_to_worker(frame: &[u8]) -> Result<ToWorker, WireError> {
     decode::<v1::ToWorker>(frame, MAX_TO_WORKER_BYTES)?.try_into()
 }
 
-/// What a worker would say to this routing. An agent asks when it reads a plan, a filter when it reads its static
-/// canaries, so that neither holds what no worker accepts.
+/// Whether a worker accepts this routing. An agent checks when it reads a plan, a filter when it reads its static
+/// canaries, so that neither holds a routing that every worker refuses.
 ///
 /// # Errors
 /// The worker's refusal.
@@ -103,7 +103,7 @@ impl TryFrom<v1::ToWorker> for ToWorker {
                 decode_protocol(welcome.protocol).map(Self::Welcome).map_err(|error| error.within("welcome"))
             }
             Message::Ack(ack) if ack.number == 0 => {
-                Err(WireError::number("ack.number", 0, "is no report's number; they count from 1"))
+                Err(WireError::number("ack.number", 0, "is not a valid report number; they count from 1"))
             }
             Message::Ack(ack) => Ok(Self::Ack(ack.number)),
             Message::Entry(entry) => {
@@ -126,7 +126,7 @@ fn decode<M: Message + Default>(frame: &[u8], limit: usize) -> Result<M, WireErr
         WireError::number(
             "frame",
             format_args!("{} bytes", frame.len()),
-            format_args!("are no message of this protocol: {error}"),
+            format_args!("are not a message of this protocol: {error}"),
         )
     })
 }

@@ -8,7 +8,7 @@ use proto::v1::{self, string_match::Match, to_worker};
 use proto::wire::decode_to_worker;
 use refusal::{down, refusal, says};
 
-/// What is said to an entry that was edited.
+/// The refusal of an entry that was edited.
 fn entry(edit: impl FnOnce(&mut v1::Routing, &mut v1::Split)) -> String {
     let mut split = v1::Split { canary: "web-canary".into(), slot_ms: 100, ..v1::Split::default() };
     let mut routing = v1::Routing {
@@ -48,7 +48,7 @@ fn frames_are_bounded() {
     let too_long = vec![0; MAX_TO_WORKER_BYTES + 1];
     says(&refusal(decode_to_worker(&too_long)), "frame", "262144");
     let garbage = refusal(decode_to_worker(&[0xff; 9]));
-    says(&garbage, "frame", "no message of this protocol");
+    says(&garbage, "frame", "not a message of this protocol");
 }
 
 #[test]
@@ -137,9 +137,9 @@ fn rules_are_bounded_and_mean_something() {
     says(
         &rule(|r| r.without_headers = vec![condition("", exact())]),
         &format!("{at}.without_headers[0].name"),
-        "no name",
+        "not a valid name",
     );
-    says(&rule(|r| r.cookies = vec![condition("a b", exact())]), &format!("{at}.cookies[0].name"), "no name");
+    says(&rule(|r| r.cookies = vec![condition("a b", exact())]), &format!("{at}.cookies[0].name"), "not a valid name");
     says(&rule(|r| r.query = vec![condition(&"x".repeat(254), exact())]), &format!("{at}.query[0].name"), "254 bytes");
     says(
         &rule(|r| r.headers = vec![v1::Condition { name: "a".into(), value: None }]),
@@ -167,7 +167,7 @@ fn sticky_keys_have_names() {
     let sticky = |key| entry(|_, split| split.sticky = Some(v1::StickyKey { key }));
     says(&sticky(None), "entry.routing.split.sticky.key", "required");
     says(&sticky(Some(Key::Header("X".into()))), "entry.routing.split.sticky.header", "lower case");
-    says(&sticky(Some(Key::Cookie(String::new()))), "entry.routing.split.sticky.cookie", "no name");
+    says(&sticky(Some(Key::Cookie(String::new()))), "entry.routing.split.sticky.cookie", "not a valid name");
 }
 
 fn cookie(edit: impl FnOnce(&mut v1::IssuedCookie)) -> String {

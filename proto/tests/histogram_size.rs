@@ -6,12 +6,12 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer, V2Serializer};
 use prost::Message;
 use proto::v1;
-use rollout::histogram::Latency;
-use rollout::report::{Report, ToAgent};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::Micros;
+use rollout::base::histogram::Latency;
+use rollout::base::time::Micros;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Report, ToAgent};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 
 /// Quantiles of typical services, from which latencies are drawn: (name, (quantile, microseconds) ...).
 const SERVICES: [(&str, [(f64, f64); 4]); 3] = [
@@ -37,7 +37,7 @@ fn packed(latencies: &[u64]) -> usize {
     let mut latency = Latency::new();
     latencies.iter().for_each(|us| latency.record(Micros(*us)));
     let stratum = Stratum {
-        canary: rollout::names::CanaryId::new("prod", "web").unwrap(),
+        canary: rollout::base::names::CanaryId::new("prod", "web").unwrap(),
         epoch: Epoch(1),
         version: Version::Primary,
         placement: Placement::Drawn,
@@ -45,7 +45,7 @@ fn packed(latencies: &[u64]) -> usize {
     };
     let counts = Counts { latency, ..Counts::default() };
     let report =
-        ToAgent::Report(Report { number: 1, strata: vec![(stratum, counts)], positions: vec![], trips: vec![] });
+        ToAgent::Report(Report { number: 1, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] });
     match v1::FromWorker::from(&report).message {
         Some(v1::from_worker::Message::Report(report)) => report.strata[0].latency.as_ref().unwrap().encoded_len(),
         other => panic!("a report was encoded as {other:?}"),

@@ -7,16 +7,16 @@ use proto::limits::*;
 use proto::v1::{self, from_worker};
 use proto::wire::{decode_from_worker, encode_from_worker};
 use refusal::{refusal, says, up};
-use rollout::fuse::FuseTest;
-use rollout::histogram::{Latency, Packed, max_index};
-use rollout::names::CanaryId;
-use rollout::outcome::FailureClass;
-use rollout::report::{Position, Report, ToAgent, Trip};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Failures, Slot, Stratum};
+use rollout::base::histogram::{Latency, Packed, max_index};
+use rollout::base::names::CanaryId;
+use rollout::routing::outcome::FailureClass;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::fuse::FuseTest;
+use rollout::worker::messages::{Report, ToAgent, Trip, Watermark};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 
-/// What is said to a report whose one stratum was edited.
+/// The refusal of a report whose one stratum was edited.
 fn report(edit: impl FnOnce(&mut v1::Stratum)) -> String {
     let mut stratum = v1::Stratum { canary: "prod/web".into(), version: 1, placement: 1, ..v1::Stratum::default() };
     edit(&mut stratum);
@@ -62,14 +62,14 @@ fn the_greatest_report_fits_its_frame() {
         latency: Latency::unpack(&every_bucket),
     };
     let canary = CanaryId::new(&"n".repeat(253), &"c".repeat(253)).unwrap();
-    let position = Position { canary: canary.clone(), epoch: Epoch(u64::MAX), slot: Slot::MERGED };
+    let watermark = Watermark { canary: canary.clone(), epoch: Epoch(u64::MAX), slot: Slot::MERGED };
     let (test, events, trials) = (FuseTest::Slow, MAX_COUNT, MAX_COUNT);
     let trip = Trip { canary: canary.clone(), epoch: Epoch(u64::MAX), test, events, trials };
-    let (version, placement) = (Version::Canary, Placement::Forced);
+    let (version, placement) = (Version::Canary, Placement::Matched);
     let stratum = Stratum { canary, epoch: Epoch(u64::MAX), version, placement, slot: Slot::MERGED };
-    let (strata, positions) = (vec![(stratum, counts); MAX_STRATA], vec![position; MAX_CANARIES]);
+    let (strata, watermarks) = (vec![(stratum, counts); MAX_STRATA], vec![watermark; MAX_CANARIES]);
     let trips = vec![trip; MAX_TRIPS];
-    let report = ToAgent::Report(Report { number: u64::MAX, strata, positions, trips });
+    let report = ToAgent::Report(Report { number: u64::MAX, strata, watermarks, trips });
     let frame = encode_from_worker(&report);
     println!("the greatest report is {} bytes long", frame.len());
     assert!(decode_from_worker(&frame) == Ok(report), "it arrives unchanged");
@@ -135,7 +135,7 @@ fn counts_are_bounded() {
 
 #[test]
 fn unknown_values_of_enums_are_refused() {
-    for value in [0, -1, 5, 99] {
+    for value in [0, -1, 6, 99] {
         says(&report(|s| s.version = value), "report.strata[0].version", "not a value");
         says(&report(|s| s.placement = value), "report.strata[0].placement", "not a value");
     }

@@ -7,19 +7,19 @@
 
 mod fixture;
 
-use rollout::asking::Heard;
-use rollout::certificate::Otherwise;
+use rollout::base::time::Millis;
 use rollout::controller::Verb;
-use rollout::matching::{MatchRule, StringMatch};
-use rollout::outside::HookKind;
-use rollout::plan::{Deadlines, Plan, Promotion, Spec, Strategy};
-use rollout::status;
-use rollout::time::Millis;
+use rollout::judgement::certificate::Otherwise;
+use rollout::release::inquiry::Reply;
+use rollout::release::integrations::HookKind;
+use rollout::release::plan::{Deadlines, Plan, Promotion, Spec, Strategy};
+use rollout::routing::request::{MatchRule, StringMatch};
+use rollout::view::status;
 
 use fixture::walk::{BAD, GOOD, NONE, Walk, by, close, open};
 use fixture::{call, gate, id, on_certificate, percent, upstream, word};
 
-const YES: Heard = Heard::Hook(Ok(()));
+const YES: Reply = Reply::Hook(Ok(()));
 
 fn open_for(gate: &str, revision: Option<&str>) -> Verb {
     let (gate, revision) = (gate.into(), revision.map(word));
@@ -73,6 +73,7 @@ fn a_gate_that_moves_is_no_check() {
     walk.check(BAD);
     walk.ask("open board", open("board"));
     walk.check(GOOD);
+    walk.compare();
 }
 
 #[test]
@@ -91,10 +92,11 @@ fn whoever_waits_for_a_gate_goes_on_at_once() {
     walk.check(GOOD);
     walk.answers("load", YES);
     walk.check(GOOD);
-    walk.answers("load", Heard::Hook(Err("status 500".into())));
+    walk.answers("load", Reply::Hook(Err("status 500".into())));
     walk.ask("open more", open("more"));
     walk.check(GOOD);
     walk.answers("load", YES);
+    walk.compare();
 }
 
 #[test]
@@ -112,6 +114,7 @@ fn a_red_button_is_pressed_once_and_for_one_revision() {
     walk.release("v3");
     walk.ask("retry", retry());
     walk.check(GOOD);
+    walk.compare();
 }
 
 #[test]
@@ -133,6 +136,7 @@ fn a_question_outlives_the_agents_absence() {
     for _ in 0..7 {
         walk.timer();
     }
+    walk.compare();
 }
 
 #[test]
@@ -150,6 +154,7 @@ fn a_retry_is_held_to_what_a_release_is() {
     walk.check(GOOD);
     walk.worker_adopts();
     walk.ask("retry", retry());
+    walk.compare();
 }
 
 #[test]
@@ -171,6 +176,7 @@ fn the_first_traffic_is_held_back_whoever_allows_it() {
     walk.ask("skip", skip());
     walk.hello(|_| ());
     walk.timer();
+    walk.compare();
 }
 
 #[test]
@@ -187,6 +193,7 @@ fn iterations_go_on_after_a_share_that_a_person_set() {
     for _ in 0..2 {
         walk.check(GOOD);
     }
+    walk.compare();
 }
 
 #[test]
@@ -204,6 +211,7 @@ fn after_a_share_that_a_person_set_the_next_is_the_first_that_is_greater() {
     walk.ask("set weight 35", set(35));
     walk.ask("resume", resume());
     walk.check(GOOD);
+    walk.compare();
 }
 
 #[test]
@@ -219,6 +227,7 @@ fn a_share_of_nothing_proves_nothing() {
     for _ in 0..3 {
         walk.timer();
     }
+    walk.compare();
 }
 
 #[test]
@@ -230,7 +239,7 @@ fn all_traffic_is_given_only_with_the_approval_to_promote() {
     });
     walk.release("v2");
     walk.check(GOOD);
-    walk.answers("owner", Heard::Hook(Err("not before ten".into())));
+    walk.answers("owner", Reply::Hook(Err("not before ten".into())));
     walk.ask("set weight 100", set(100));
     walk.ask("resume", resume());
     walk.check(GOOD);
@@ -238,6 +247,7 @@ fn all_traffic_is_given_only_with_the_approval_to_promote() {
     for _ in 0..2 {
         walk.check(GOOD);
     }
+    walk.compare();
 }
 
 #[test]
@@ -255,6 +265,7 @@ fn a_deadline_of_progress_runs_from_the_first_traffic() {
     for _ in 0..3 {
         walk.check(NONE);
     }
+    walk.compare();
 }
 
 #[test]
@@ -272,6 +283,7 @@ fn a_gate_is_shown_open_if_the_next_release_would_find_it_so() {
     assert!(!shown(&walk), "it is bound to what has ended");
     walk.release("v3");
     assert!(!shown(&walk));
+    walk.compare();
 }
 
 #[test]
@@ -312,6 +324,7 @@ fn what_was_proven_waits_for_its_approval_though_it_is_unproven_for_a_moment() {
         walk.get();
         walk.report([4000, 0, 0]);
     }
+    walk.compare();
 }
 
 #[test]
@@ -330,4 +343,5 @@ fn a_slow_approval_does_not_end_what_the_check_agreed_to() {
         walk.report([300, 0, 0]);
     }
     walk.answers("more", YES);
+    walk.compare();
 }

@@ -6,12 +6,12 @@ mod fixture;
 
 use fixture::scene::Scene;
 use fixture::{id, on_certificate, word};
-use rollout::certificate::Otherwise;
+use rollout::base::time::Micros;
 use rollout::controller::{Event, Verb};
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::gates::{Action, GateName};
-use rollout::release::{Cause, Hold, Note, Phase, Proof};
-use rollout::time::Micros;
+use rollout::judgement::certificate::Otherwise;
+use rollout::judgement::guards::{GuardAction, GuardName};
+use rollout::release::default_guards::{GuardSettings, guards_of};
+use rollout::release::phase::{Cause, Hold, Note, Phase, Proof};
 
 const FAST: Micros = Micros(9_000);
 
@@ -21,7 +21,8 @@ fn scene() -> Scene {
 
 /// Reports of 100 ms until a step is left; so many came.
 fn until_left(scene: &mut Scene, served: [u64; 2], most: u32) -> Option<u32> {
-    let step = |scene: &Scene| scene.canary().phase.run().map(|run| (scene.canary().phase.name(), run.step));
+    let step =
+        |scene: &Scene| scene.canary().phase.run().map(|_| (scene.canary().phase.name(), scene.canary().phase.steps()));
     let before = step(scene);
     (1..=most).find(|_| {
         scene.serve(served, 0, FAST);
@@ -46,7 +47,7 @@ fn with_little_traffic_it_takes_as_many_requests_as_the_table_says_afresh_on_eac
     let mut scene = Scene::new(|spec| {
         on_certificate(spec, Otherwise::Hold, Otherwise::Hold);
         // The share stays at 10 % here whatever the weight.
-        spec.gates.sample_ratio = None;
+        spec.guards.sample_ratio = None;
     });
     for _ in 0..3 {
         let reports = until_left(&mut scene, [9, 1], 2_000).unwrap();
@@ -64,7 +65,7 @@ fn a_restart_forgets_no_proof() {
     assert_eq!(until_left(&mut scene, [9, 1], 2_000), Some(72));
 }
 
-/// One request in 50 fails: above the limit of 1 %, but far from the evidence that the gate is told to ask for.
+/// One request in 50 fails: above the limit of 1 %, but far from the evidence that the guard is told to ask for.
 #[test]
 fn what_is_not_proven_is_held_paused_or_failed_as_the_plan_says() {
     for (otherwise, phase) in
@@ -72,8 +73,8 @@ fn what_is_not_proven_is_held_paused_or_failed_as_the_plan_says() {
     {
         let mut scene = Scene::new(|spec| {
             on_certificate(spec, otherwise, Otherwise::Hold);
-            spec.gates.gates.retain(|gate| gate.rule.name() == GateName::Slo);
-            spec.gates.alpha = 1e-300;
+            spec.guards.guards.retain(|guard| guard.rule.name() == GuardName::Slo);
+            spec.guards.alpha = 1e-300;
         });
         for report in 0..6_100u64 {
             scene.serve([90, 10], u64::from(report % 5 == 0), FAST);
@@ -82,7 +83,7 @@ fn what_is_not_proven_is_held_paused_or_failed_as_the_plan_says() {
         assert_eq!(canary.phase.name(), phase);
         match &canary.phase {
             Phase::Failed(_, cause) => assert!(matches!(cause, Cause::Undecided { .. }), "{cause:?}"),
-            running => assert_eq!(running.run().unwrap().hold, Some(Hold::Undecided)),
+            running => assert_eq!(running.hold(), Some(&Hold::Undecided)),
         }
     }
 }
@@ -103,7 +104,7 @@ fn no_traffic_is_no_proof_and_has_a_deadline_of_its_own() {
         }
         assert_eq!(scene.canary().phase.name(), phase);
         if otherwise == Otherwise::Hold {
-            assert_eq!(scene.canary().phase.run().unwrap().hold, Some(Hold::NoTraffic));
+            assert_eq!(scene.canary().phase.hold(), Some(&Hold::NoTraffic));
         }
     }
 }
@@ -112,12 +113,12 @@ fn no_traffic_is_no_proof_and_has_a_deadline_of_its_own() {
 fn a_bad_canary_is_cut_long_before_it_is_proven_and_a_paused_one_stays_though_proven() {
     let mut scene = scene();
     (0..20).for_each(|_| drop(scene.report(3)));
-    assert!(matches!(scene.canary().phase, Phase::Failed(_, Cause::Gates(_))));
+    assert!(matches!(scene.canary().phase, Phase::Failed(_, Cause::Guards(_))));
 
     let mut scene = self::scene();
-    scene.happen(Event::Asked(id("web"), Verb::Pause { actor: word("ana"), reason: "lunch".into() }));
+    scene.happen(Event::Requested(id("web"), Verb::Pause { actor: word("ana"), reason: "lunch".into() }));
     assert_eq!(until_left(&mut scene, [90, 10], 300), None);
-    scene.happen(Event::Asked(id("web"), Verb::Resume { actor: word("ana"), reason: String::new() }));
+    scene.happen(Event::Requested(id("web"), Verb::Resume { actor: word("ana"), reason: String::new() }));
     assert_eq!(until_left(&mut scene, [90, 10], 300), Some(100), "the least time counts from there");
 }
 
@@ -129,23 +130,26 @@ fn a_wrong_share_pauses_the_release_and_says_that_the_evidence_is_suspect() {
         Note::Tripped(verdict) => verdict.tripped,
         _ => None,
     });
-    assert_eq!(told, Some((Action::Pause, GateName::SampleRatio)), "10 % was meant, 25 % came");
+    assert_eq!(told, Some((GuardAction::Pause, GuardName::SampleRatio)), "10 % was meant, 25 % came");
     assert_eq!(scene.canary().phase.name(), "Paused");
 }
 
 /// The primary answers in 300 ms, of which nobody complains; the canary takes 400.
 #[test]
-fn a_canary_slower_than_the_primary_trips_its_gate_although_it_is_within_the_limit() {
+fn a_canary_slower_than_the_primary_trips_its_guard_although_it_is_within_the_limit() {
     let slower = |margin: f64| {
         let mut scene = Scene::new(|spec| {
-            let all = GateSettings { latency_margin: margin, ..GateSettings::all(Some(Action::Abort), Action::Pause) };
-            spec.gates = gates_of(&spec.checks, false, &all);
+            let all = GuardSettings {
+                latency_margin: margin,
+                ..GuardSettings::all(Some(GuardAction::Abort), GuardAction::Pause)
+            };
+            spec.guards = guards_of(&spec.checks, false, &all);
         });
         for _ in 0..400 {
             scene.serve_each([(90, Micros(300_000)), (10, Micros(400_000))]);
         }
         scene.canary().verdict.clone().unwrap().tripped
     };
-    assert_eq!(slower(1.1), Some((Action::Pause, GateName::LatencyRegression)));
+    assert_eq!(slower(1.1), Some((GuardAction::Pause, GuardName::LatencyRegression)));
     assert_eq!(slower(1.5), None);
 }

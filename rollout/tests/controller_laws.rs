@@ -7,16 +7,16 @@ mod fixture;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use rollout::asking::{Callee, Heard};
-use rollout::certificate::Otherwise;
+use rollout::base::names::CanaryId;
+use rollout::base::time::Millis;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::names::CanaryId;
-use rollout::outside::{Blind, Hook, HookKind};
-use rollout::plan::{Plan, Promotion, Stop, Strategy as Shares};
-use rollout::report::{Incarnation, Report};
-use rollout::table::Epoch;
-use rollout::time::Millis;
+use rollout::judgement::certificate::Otherwise;
+use rollout::release::inquiry::{Callee, Reply};
+use rollout::release::integrations::{Hook, HookKind, MetricError};
+use rollout::release::plan::{Plan, Promotion, Stop, Strategy as Shares};
+use rollout::routing::table::Epoch;
+use rollout::worker::messages::{Incarnation, Report};
 
 use fixture::world::{World, replay, round_trip};
 use fixture::{
@@ -165,7 +165,7 @@ fn play(world: &mut World, op: &Op) {
             let canary = id(NAMES[canary]);
             let epoch = world.peers[peer].adopted.get(&canary).copied().unwrap_or_default();
             let trips = vec![trip(&canary, epoch)];
-            world.report(peer, |number| Report { number, strata: vec![], positions: vec![], trips });
+            world.report(peer, |number| Report { number, strata: vec![], watermarks: vec![], trips });
         }
         Op::Adopted(peer, canary) => {
             let (held, canary) = (&world.peers[peer], id(NAMES[canary]));
@@ -177,14 +177,14 @@ fn play(world: &mut World, op: &Op) {
         Op::Answer(call, what) => {
             let Some(call) = call.checked_rem(world.calls.len()) else { return };
             let (canary, call) = world.calls.swap_remove(call);
-            let heard = match (call.callee, what) {
-                (Callee::Metric(_), 0) => Heard::Metric(Err(Blind::NoValue)),
-                (Callee::Metric(_), 1) => Heard::Metric(Ok(11.0)),
-                (Callee::Metric(_), _) => Heard::Metric(Ok(9.0)),
-                (_, 0) => Heard::Hook(Err("status 500".into())),
-                (_, _) => Heard::Hook(Ok(())),
+            let reply = match (call.callee, what) {
+                (Callee::Metric(_), 0) => Reply::Metric(Err(MetricError::NoValue)),
+                (Callee::Metric(_), 1) => Reply::Metric(Ok(11.0)),
+                (Callee::Metric(_), _) => Reply::Metric(Ok(9.0)),
+                (_, 0) => Reply::Hook(Err("status 500".into())),
+                (_, _) => Reply::Hook(Ok(())),
             };
-            world.happen(Event::Heard { canary, call, heard });
+            world.happen(Event::Reply { canary, call, reply });
         }
         Op::Wait(ms) => world.now = world.now.plus(Millis(ms)),
         Op::Timer => {
@@ -312,13 +312,13 @@ fn memory_is_bounded_against_a_worker_that_invents_epochs_and_canaries() {
     controller.handle(Event::Declared(Box::new(variant(0, 0))), now);
     let unknown = (0..6000).map(|n| (id(&format!("c{n}")), Epoch(1))).collect();
     controller.handle(Event::Connected(conn, hello(1, unknown)), now);
-    controller.handle(Event::Asked(web.clone(), verb(0, 1)), now);
+    controller.handle(Event::Requested(web.clone(), verb(0, 1)), now);
     for epoch in 10..3000 {
         let odd = report(epoch, &web, Epoch(epoch), [counts(1, 0, 0), counts(1, 0, 0)]);
         controller.handle(Event::Reported(conn, odd), now);
     }
     for kind in [4, 5].repeat(1500) {
-        controller.handle(Event::Asked(web.clone(), verb(kind, 0)), now);
+        controller.handle(Event::Requested(web.clone(), verb(kind, 0)), now);
     }
     let state = serde_json::to_value(&controller).unwrap();
     let canary = &state["canaries"]["prod/web"];
@@ -344,9 +344,9 @@ fn hostile_numbers_cannot_stop_it() {
             world.peers[0].in_flight = Some(report(number, &web, Epoch(u64::MAX), sides));
             world.report(0, |_| unreachable!());
         }
-        rollout::status::workers(&world.controller, world.now);
+        rollout::view::status::workers(&world.controller, world.now);
         let canary = world.controller.canary(&web).unwrap();
-        rollout::status::canary(&world.controller, canary, world.now);
+        rollout::view::status::canary(&world.controller, canary, world.now);
         play(&mut world, &Op::Timer);
     }
 }

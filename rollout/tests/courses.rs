@@ -7,21 +7,21 @@
 
 mod fixture;
 
-use rollout::asking::Heard;
-use rollout::certificate::Otherwise;
+use rollout::base::time::Millis;
 use rollout::controller::{Event, Verb};
-use rollout::outside::{Alert, Blind, HookKind, Receiver, ReceiverKind, Severity};
-use rollout::plan::{Deadlines, Stop, Strategy};
-use rollout::release::Actor;
-use rollout::time::Millis;
+use rollout::judgement::certificate::Otherwise;
+use rollout::release::inquiry::Reply;
+use rollout::release::integrations::{Alert, HookKind, MetricError, Receiver, ReceiverKind, Severity};
+use rollout::release::phase::Actor;
+use rollout::release::plan::{Deadlines, Stop, Strategy};
 
 use fixture::walk::{BAD, GOOD, NONE, Walk, release};
 use fixture::{call, gate, hook, metric, on_certificate, percent, word};
 
-const YES: Heard = Heard::Hook(Ok(()));
+const YES: Reply = Reply::Hook(Ok(()));
 
-fn no(why: &str) -> Heard {
-    Heard::Hook(Err(why.into()))
+fn no(why: &str) -> Reply {
+    Reply::Hook(Err(why.into()))
 }
 
 fn ana() -> (Actor, String) {
@@ -48,10 +48,11 @@ fn every_hook_says_yes() {
     walk.check(GOOD);
     walk.answers("rollback", no("no need"));
     walk.answers("rollout", YES);
-    walk.answers("errors", Heard::Metric(Ok(10.0)));
+    walk.answers("errors", Reply::Metric(Ok(10.0)));
     walk.answers("confirm-promotion", YES);
     walk.answers("promote", YES);
     walk.worker_adopts();
+    walk.compare();
 }
 
 #[test]
@@ -83,6 +84,7 @@ fn each_hook_says_no_first() {
     walk.answers("rollout", YES);
     walk.answers("rollback", no("no need"));
     walk.answers("confirm-promotion", YES);
+    walk.compare();
 }
 
 #[test]
@@ -95,6 +97,7 @@ fn a_rollback_hook_cuts_at_once() {
     walk.check(GOOD);
     walk.answers("undo", YES);
     walk.answers("load", YES);
+    walk.compare();
 }
 
 fn alert(name: &str, severity: Severity) -> Alert {
@@ -124,6 +127,7 @@ fn a_slow_hook_delays_no_cut() {
     let asked_at = walk.now;
     walk.check(BAD);
     assert_eq!(walk.now.since(asked_at), Millis::from_secs(10), "an interval after it was asked");
+    walk.compare();
 }
 
 #[test]
@@ -133,6 +137,7 @@ fn a_silent_hook_counts_as_a_refusal() {
     for _ in 0..24 {
         walk.timer();
     }
+    walk.compare();
 }
 
 #[test]
@@ -158,6 +163,7 @@ fn stored_gates_are_closed_until_somebody_opens_them() {
     walk.release("v3");
     walk.ask("abort", Verb::Abort { actor: word("ana"), reason: String::new() });
     walk.release("v2");
+    walk.compare();
 }
 
 #[test]
@@ -169,11 +175,12 @@ fn blind_is_not_bad() {
     });
     walk.release("v2");
     walk.check(GOOD);
-    walk.answers("errors", Heard::Metric(Ok(11.5)));
+    walk.answers("errors", Reply::Metric(Ok(11.5)));
     walk.check(GOOD);
-    walk.answers("errors", Heard::Metric(Err(Blind::NoValue)));
+    walk.answers("errors", Reply::Metric(Err(MetricError::NoValue)));
     walk.check(GOOD);
-    walk.answers("errors", Heard::Metric(Err(Blind::Failed("connection refused".into()))));
+    walk.answers("errors", Reply::Metric(Err(MetricError::Failed("connection refused".into()))));
+    walk.compare();
 }
 
 #[test]
@@ -191,6 +198,7 @@ fn blue_green_with_a_mirrored_stage() {
     walk.ask("open owner", open("owner"));
     walk.check(GOOD);
     walk.answers("load", YES);
+    walk.compare();
 }
 
 #[test]
@@ -205,6 +213,7 @@ fn blue_green_without_any_traffic_is_judged_by_its_hooks() {
     walk.check(BAD);
     walk.check(BAD);
     walk.check(BAD);
+    walk.compare();
 }
 
 #[test]
@@ -213,6 +222,7 @@ fn mirrored_first_then_in_steps() {
     walk.release("v2");
     walk.check(GOOD);
     walk.check(GOOD);
+    walk.compare();
 }
 
 #[test]
@@ -232,6 +242,7 @@ fn traffic_returns_in_steps_after_it_has_baked() {
     walk.ask("abort", Verb::Abort { actor: word("ana"), reason: String::new() });
     walk.timer();
     walk.worker_adopts();
+    walk.compare();
 }
 
 #[test]
@@ -247,6 +258,7 @@ fn steps_with_dwell_and_stop() {
     let (actor, reason) = ana();
     walk.ask("resume", Verb::Resume { actor, reason });
     walk.check(GOOD);
+    walk.compare();
 }
 
 #[test]
@@ -270,6 +282,7 @@ fn driven_by_hand() {
     walk.ask("abort", verb(|actor, reason| Verb::Abort { actor, reason }));
     walk.ask("retry", Verb::Retry { actor: word("ana"), reason: String::new() });
     walk.ask("retry", Verb::Retry { actor: word("ana"), reason: String::new() });
+    walk.compare();
 }
 
 #[test]
@@ -282,6 +295,7 @@ fn analysis_is_skipped_when_the_manifest_says_so() {
     walk.ask("open board", open("board"));
     walk.timer();
     walk.ask("confirm", Verb::Confirm { actor: word("ana"), reason: String::new() });
+    walk.compare();
 }
 
 #[test]
@@ -295,6 +309,7 @@ fn a_suspended_canary_stands_still_and_is_still_cut() {
         walk.check(BAD);
     }
     walk.release("v3");
+    walk.compare();
 }
 
 #[test]
@@ -307,6 +322,7 @@ fn the_promoted_revision_ends_a_release() {
     walk.release("v2");
     walk.release("v1");
     walk.release("v1");
+    walk.compare();
 }
 
 #[test]
@@ -319,6 +335,7 @@ fn a_newer_revision_waits_for_its_own_approval() {
     walk.check(GOOD);
     walk.release("v3");
     walk.ask("open board", open("board"));
+    walk.compare();
 }
 
 #[test]
@@ -340,6 +357,7 @@ fn deadlines_end_what_nobody_ends() {
     for _ in 0..6 {
         walk.check(NONE);
     }
+    walk.compare();
 }
 
 #[test]
@@ -354,16 +372,17 @@ fn on_certificate_with_hooks_metrics_and_gates() {
     for _ in 0..11 {
         walk.report([300, 0, 0]);
     }
-    walk.answers("errors", Heard::Metric(Ok(1.0)));
+    walk.answers("errors", Reply::Metric(Ok(1.0)));
     walk.report([300, 0, 0]);
     let (actor, reason) = ana();
     walk.ask("close more", Verb::CloseGate { gate: "more".into(), actor, reason });
     for _ in 0..12 {
         walk.report([300, 0, 0]);
     }
-    walk.answers("errors", Heard::Metric(Ok(1.0)));
+    walk.answers("errors", Reply::Metric(Ok(1.0)));
     walk.report([300, 0, 0]);
     walk.ask("open more", open("more"));
+    walk.compare();
 }
 
 #[test]
@@ -377,4 +396,5 @@ fn on_certificate_a_closed_red_button_holds_nothing() {
         walk.report([300, 0, 0]);
     }
     walk.ask("open owner", open("owner"));
+    walk.compare();
 }

@@ -5,24 +5,24 @@
 
 mod fixture;
 
+use rollout::base::names::ReleaseId;
+use rollout::base::time::Millis;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::names::ReleaseId;
-use rollout::outside::HookKind;
-use rollout::record::{Added, Outcome, Recorder};
-use rollout::release::Phase;
-use rollout::replay::Replay;
-use rollout::status;
-use rollout::time::Millis;
+use rollout::record::replay::Replay;
+use rollout::record::{Added, Recorder, ReleaseOutcome};
+use rollout::release::integrations::HookKind;
+use rollout::release::phase::Phase;
+use rollout::view::status;
 
 use fixture::{gate, id, plan, released, word};
 
 fn open(gate: &str) -> Event {
     let (gate, actor, reason) = (gate.into(), word("ana"), String::new());
-    Event::Asked(id("web"), Verb::OpenGate { gate, revision: None, expires_after: None, actor, reason })
+    Event::Requested(id("web"), Verb::OpenGate { gate, revision: None, expires_after: None, actor, reason })
 }
 
 fn release(revision: &str) -> Event {
-    Event::Asked(id("web"), released(revision))
+    Event::Requested(id("web"), released(revision))
 }
 
 #[test]
@@ -51,6 +51,6 @@ fn a_release_that_a_red_button_keeps_from_beginning_counts_as_one() {
         }
     }
     let replayed = replay.unwrap().finish().unwrap();
-    assert_eq!(replayed.ended.unwrap().outcome, Outcome::Aborted);
-    assert_eq!((replayed.ended_otherwise, replayed.cut_by_gates), (None, false));
+    assert_eq!(replayed.ended.unwrap().outcome, ReleaseOutcome::Aborted);
+    assert_eq!((replayed.ended_otherwise, replayed.aborted_by_guards), (None, false));
 }

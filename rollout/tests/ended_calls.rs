@@ -4,11 +4,11 @@
 
 mod fixture;
 
-use rollout::asking::{CallId, Callee, Heard};
+use rollout::base::time::Millis;
 use rollout::controller::{Command, Controller, Event, Output, Verb};
-use rollout::outside::HookKind;
-use rollout::plan::Plan;
-use rollout::time::Millis;
+use rollout::release::inquiry::{CallId, Callee, Reply};
+use rollout::release::integrations::HookKind;
+use rollout::release::plan::Plan;
 
 use fixture::walk::release;
 use fixture::{call, hook, id, plan, word};
@@ -17,7 +17,7 @@ use fixture::{call, hook, id, plan, word};
 fn promoting() -> (Controller, CallId) {
     let (mut controller, _) = begun(plan("web", |spec| spec.promotion = hook()));
     let promote = Verb::Promote { actor: word("ana"), reason: String::new() };
-    let calls = called(&controller.handle(Event::Asked(id("web"), promote), Millis(2_000)));
+    let calls = called(&controller.handle(Event::Requested(id("web"), promote), Millis(2_000)));
     assert_eq!(calls.iter().map(|call| call.callee).collect::<Vec<_>>(), [Callee::Promotion]);
     (controller, calls[0])
 }
@@ -25,7 +25,7 @@ fn promoting() -> (Controller, CallId) {
 fn begun(plan: Plan) -> (Controller, Vec<CallId>) {
     let mut controller = Controller::default();
     controller.handle(Event::Declared(Box::new(plan)), Millis(0));
-    let output = controller.handle(Event::Asked(id("web"), release("v2", false)), Millis(1_000));
+    let output = controller.handle(Event::Requested(id("web"), release("v2", false)), Millis(1_000));
     (controller, called(&output))
 }
 
@@ -51,8 +51,8 @@ fn ended(output: &Output) -> Vec<CallId> {
 fn an_abort_a_confirmation_and_a_withdrawn_manifest_end_the_promotion_hook() {
     let (actor, reason) = (word("ana"), String::new());
     let events = [
-        Event::Asked(id("web"), Verb::Abort { actor: actor.clone(), reason: reason.clone() }),
-        Event::Asked(id("web"), Verb::Confirm { actor, reason }),
+        Event::Requested(id("web"), Verb::Abort { actor: actor.clone(), reason: reason.clone() }),
+        Event::Requested(id("web"), Verb::Confirm { actor, reason }),
         Event::Withdrawn(id("web")),
     ];
     for event in events {
@@ -66,7 +66,7 @@ fn an_abort_a_confirmation_and_a_withdrawn_manifest_end_the_promotion_hook() {
 fn the_table_leaves_before_a_call_is_ended() {
     let (mut controller, _) = promoting();
     let abort = Verb::Abort { actor: word("ana"), reason: String::new() };
-    let output = controller.handle(Event::Asked(id("web"), abort), Millis(3_000));
+    let output = controller.handle(Event::Requested(id("web"), abort), Millis(3_000));
     assert!(matches!(output.urgent[..], [Command::Push(_), Command::EndCalls { .. }]), "{:?}", output.urgent);
 }
 
@@ -75,7 +75,7 @@ fn an_answer_ends_nobodys_call_but_a_silence_does() {
     let hooks = ["a", "b"].map(|name| call(name, HookKind::ConfirmRollout)).to_vec();
     let (mut controller, calls) = begun(plan("web", |spec| spec.outside.hooks = hooks));
     assert_eq!(calls.len(), 2);
-    let answer = Event::Heard { canary: id("web"), call: calls[0], heard: Heard::Hook(Ok(())) };
+    let answer = Event::Reply { canary: id("web"), call: calls[0], reply: Reply::Hook(Ok(())) };
     assert_eq!(ended(&controller.handle(answer, Millis(2_000))), []);
     let due = controller.deadline().unwrap();
     assert_eq!(ended(&controller.handle(Event::Timer, due)), [calls[1]]);
@@ -85,7 +85,7 @@ fn an_answer_ends_nobodys_call_but_a_silence_does() {
 fn a_release_that_takes_anothers_place_ends_its_calls() {
     let hooks = vec![call("a", HookKind::ConfirmRollout)];
     let (mut controller, calls) = begun(plan("web", |spec| spec.outside.hooks = hooks));
-    let output = controller.handle(Event::Asked(id("web"), release("v3", false)), Millis(2_000));
+    let output = controller.handle(Event::Requested(id("web"), release("v3", false)), Millis(2_000));
     assert_eq!(ended(&output), calls);
     assert_eq!(called(&output).len(), 1, "and asks for itself");
 }

@@ -1,4 +1,4 @@
-//! What makes the gates trustworthy: the mean of every e-value is at most 1 where the null hypothesis is true.
+//! What makes the guards trustworthy: the mean of every e-value is at most 1 where the null hypothesis is true.
 //!
 //! By exact enumeration of all outcomes for small numbers of requests, restarts included; no simulation, no luck.
 
@@ -10,8 +10,8 @@
 )]
 
 use proptest::prelude::*;
-use rollout::gate::{Boundary, Pair, Trials, certify};
-use rollout::mixture::{G8, Wealth};
+use rollout::statistics::boundary::{Boundary, Pair, Trials, certify};
+use rollout::statistics::mixture::{G8, Wealth};
 
 const ROUNDING: f64 = 1e-9;
 
@@ -91,13 +91,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn absolute_gates_with_any_restarts(theta0 in 1e-4f64..0.99, below in 0.0f64..=1.0, forced: [bool; 8]) {
+    fn absolute_guards_with_any_restarts(theta0 in 1e-4f64..0.99, below in 0.0f64..=1.0, forced: [bool; 8]) {
         let mean = mean_absolute(8, theta0 * below, theta0, &forced);
         prop_assert!(mean <= 1.0 + ROUNDING, "{mean}");
     }
 
     #[test]
-    fn relative_gates_under_any_common_rates(
+    fn relative_guards_under_any_common_rates(
         sizes in prop::array::uniform2((0u64..6, 0u64..8)), rates in prop::array::uniform2(0.0f64..0.33), margin in 1.0f64..3.0,
     ) {
         let mean = mean_relative(sizes, rates, margin);

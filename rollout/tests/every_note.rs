@@ -8,21 +8,21 @@ mod notes;
 
 use std::collections::BTreeSet;
 
-use rollout::explain;
-use rollout::outside::Severity;
-use rollout::release::{Cause, Hold, Note};
-use rollout::telling;
+use rollout::controller::notify;
+use rollout::release::integrations::Severity;
+use rollout::release::phase::{Cause, Hold, Note};
+use rollout::release::text;
 
 #[test]
 fn every_note_cause_and_hold_has_its_words() {
     for (note, words) in notes::notes() {
-        assert_eq!(explain::note(&note), words, "{note:?}");
+        assert_eq!(text::note(&note), words, "{note:?}");
     }
     for (cause, words) in notes::causes() {
-        assert_eq!(explain::cause(&cause), words, "{cause:?}");
+        assert_eq!(text::cause(&cause), words, "{cause:?}");
     }
     for (hold, words) in notes::holds() {
-        assert_eq!(explain::hold(&hold), words, "{hold:?}");
+        assert_eq!(text::hold(&hold), words, "{hold:?}");
     }
 }
 
@@ -58,16 +58,16 @@ fn whoever_acts_can_say_why() {
 
 #[test]
 fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
-    // Told by what people read, so that a variant that moves to another severity is noticed here.
+    // Notification by what people read, so that a variant that moves to another severity is noticed here.
     let warnings = [
-        "check failed",
-        "check without a value",
+        "failed check",
+        "check 1 without a metric value",
         "fuse of proxy",
-        "gate tripped",
+        "tripped:",
         "holds:",
         "promotion hook failed",
-        "proven; waits for the approval to promote",
-        "waits for the approval to begin",
+        "proven; waits for approval to promote",
+        "waits for approval to start",
     ];
     for (note, words) in notes::notes() {
         let expected = if words.starts_with("aborted") {
@@ -77,7 +77,7 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
         } else {
             Severity::Info
         };
-        assert_eq!(telling::severity(&note), expected, "{words}");
+        assert_eq!(notify::severity(&note), expected, "{words}");
     }
 }
 
@@ -98,7 +98,7 @@ fn of_note(note: &Note) -> usize {
         Note::Skipped { .. } => 8,
         Note::WeightSet { .. } => 9,
         Note::Objected { .. } => 10,
-        Note::Blind { .. } => 11,
+        Note::MetricError { .. } => 11,
         Note::WaitingPromotion { .. } => 12,
         Note::GateOpened { .. } => 13,
         Note::GateClosed { .. } => 14,
@@ -123,15 +123,15 @@ fn of_note(note: &Note) -> usize {
 fn of_cause(cause: &Cause) -> usize {
     match cause {
         Cause::Checks { .. } => 0,
-        Cause::Gates(_) => 1,
+        Cause::Guards(_) => 1,
         Cause::Undecided { .. } => 2,
-        Cause::Asked { .. } => 3,
+        Cause::Requested { .. } => 3,
         Cause::Objections { .. } => 4,
-        Cause::Blind { .. } => 5,
+        Cause::MetricError { .. } => 5,
         Cause::Rollback { .. } => 6,
         Cause::Deadline { .. } => 7,
         Cause::Reverted { .. } => 8,
-        Cause::LostCut { .. } => 9,
+        Cause::LostAbort { .. } => 9,
         Cause::Withdrawn => 10,
         Cause::NotChosen { .. } => 11,
     }

@@ -5,11 +5,11 @@
 mod fixture;
 
 use proptest::prelude::*;
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Peer;
 use rollout::controller::{Event, Verb};
-use rollout::fleet::Peer;
-use rollout::table::{Entry, Epoch, Routing, Split};
-use rollout::time::{Micros, Millis};
-use rollout::worker::{Action, HeaderEdit, IDLE_EVERY, REPORT_EVERY};
+use rollout::routing::table::{Entry, Epoch, Routing, Split};
+use rollout::worker::{HeaderEdit, IDLE_EVERY, REPORT_EVERY, WorkerAction};
 
 use fixture::net::{LEASE, Net, worker};
 use fixture::{id, percent, plan, released, upstream, word};
@@ -65,7 +65,7 @@ fn ask(net: &mut Net, kind: u8) {
         2 => Verb::Abort { actor, reason },
         _ => Verb::Promote { actor, reason: String::new() },
     };
-    net.happen(Event::Asked(id("web"), verb));
+    net.happen(Event::Requested(id("web"), verb));
 }
 
 fn play(net: &mut Net, op: &Op) {
@@ -169,7 +169,7 @@ fn a_static_canary_has_no_lease() {
     for has_agent in [false, true] {
         let mut worker = worker(1, has_agent, vec![fixed.clone()]);
         let headers: [(&[u8], &[u8]); 1] = [(b":authority", b"web")];
-        let request = rollout::matching::Request { headers: &headers, client_address: None };
+        let request = rollout::routing::request::Request { headers: &headers, client_address: None };
         let decision = worker.route(request, Micros(LEASE.0 * 1000 * 10));
         assert_eq!(decision.header, HeaderEdit::Set(upstream("web-canary")));
     }
@@ -179,6 +179,6 @@ fn a_static_canary_has_no_lease() {
 fn only_a_worker_that_seeks_an_agent_ticks_fast_without_one() {
     for (has_agent, period) in [(false, IDLE_EVERY), (true, REPORT_EVERY)] {
         let actions = worker(1, has_agent, vec![]).tick(Millis(0));
-        assert!(actions.contains(&Action::TickEvery(period)), "{has_agent}: {actions:?}");
+        assert!(actions.contains(&WorkerAction::TickEvery(period)), "{has_agent}: {actions:?}");
     }
 }

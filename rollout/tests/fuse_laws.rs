@@ -6,13 +6,13 @@
 mod fixture;
 
 use proptest::prelude::*;
-use rollout::fuse::{FusePlan, FuseTest, Ppb};
-use rollout::matching::{MatchRule, Request, StringMatch};
-use rollout::report::{PROTOCOL, Report, ToAgent, ToWorker};
-use rollout::route::Placement;
-use rollout::table::{Entry, Epoch, Routing, Split, StickyKey};
-use rollout::time::{Micros, Millis};
-use rollout::worker::{Action, HeaderEdit, Worker};
+use rollout::base::time::{Micros, Millis};
+use rollout::routing::request::{MatchRule, Request, StringMatch};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Entry, Epoch, Routing, Split, StickyKey};
+use rollout::worker::fuse::{FusePlan, FuseTest, Ppb};
+use rollout::worker::messages::{PROTOCOL, Report, ToAgent, ToWorker};
+use rollout::worker::{HeaderEdit, Worker, WorkerAction};
 
 use fixture::net::{LEASE, worker};
 use fixture::{id, percent, upstream};
@@ -55,9 +55,9 @@ impl Alone {
         alone
     }
 
-    fn take(&mut self, actions: Vec<Action>) {
+    fn take(&mut self, actions: Vec<WorkerAction>) {
         let sent = actions.into_iter().filter_map(|action| match action {
-            Action::Send(message) => Some(message),
+            WorkerAction::Send(message) => Some(message),
             _ => None,
         });
         self.said.extend(sent);
@@ -88,7 +88,7 @@ impl Alone {
         if let Some(status) = status {
             let _ = ticket.response_headers(&[(b":status", status)]);
             self.worker.finish(&ticket, 0, Some(1), self.now);
-            let actions = self.worker.press(self.now.to_millis());
+            let actions = self.worker.flush(self.now.to_millis());
             self.take(actions);
         }
         to_canary
@@ -175,11 +175,11 @@ fn what_lease_or_fuse_send_to_primary_was_placed_by_nobody() {
     alone.adopt(entry(4, None));
     assert_eq!(placement(&mut alone), Some(Placement::Drawn));
     alone.break_it();
-    assert_eq!(placement(&mut alone), Some(Placement::Forced));
+    assert_eq!(placement(&mut alone), Some(Placement::FailSafe));
     alone.adopt(entry(6, None));
     assert_eq!(placement(&mut alone), Some(Placement::Drawn));
     alone.now.0 += LEASE.0 * 1000 + 1_000_000;
-    assert_eq!(placement(&mut alone), Some(Placement::Forced));
+    assert_eq!(placement(&mut alone), Some(Placement::FailSafe));
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn a_static_canarys_fuse_trips_without_an_agent_until_the_entry_changes() {
     };
     let mut alone = Alone { worker: worker(1, false, vec![fixed.clone()]), now: Micros(1_000_000), said: vec![] };
     let paces = alone.worker.tick(Millis(0));
-    assert!(paces.contains(&Action::TickEvery(Millis(100))), "hangs are seen soon: {paces:?}");
+    assert!(paces.contains(&WorkerAction::TickEvery(Millis(100))), "hangs are seen soon: {paces:?}");
     assert_eq!(alone.break_it(), 3);
     alone.now.0 += LEASE.0 * 10_000;
     alone.worker.reconfigure(settings(&fixed));

@@ -5,19 +5,19 @@
 
 mod fixture;
 
-use rollout::asking::Heard;
-use rollout::certificate::Otherwise;
+use rollout::base::time::Millis;
 use rollout::controller::{Event, Verb};
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::gates::Action;
-use rollout::outside::HookKind;
-use rollout::plan::{Deadlines, Spec, Stop, Strategy};
-use rollout::time::Millis;
+use rollout::judgement::certificate::Otherwise;
+use rollout::judgement::guards::GuardAction;
+use rollout::release::default_guards::{GuardSettings, guards_of};
+use rollout::release::inquiry::Reply;
+use rollout::release::integrations::HookKind;
+use rollout::release::plan::{Deadlines, Spec, Stop, Strategy};
 
 use fixture::walk::{BAD, GOOD, NONE, Walk, by, close, open};
 use fixture::{call, counts, gate, id, on_certificate, percent, report, trip, unsupported};
 
-const YES: Heard = Heard::Hook(Ok(()));
+const YES: Reply = Reply::Hook(Ok(()));
 
 fn wait(walk: &mut Walk, secs: u64) {
     walk.now = walk.now.plus(Millis::from_secs(secs));
@@ -51,13 +51,14 @@ fn a_step_at_the_share_in_force_is_proven_by_its_own_requests() {
         walk.report([700, 0, 0]);
         walk.timer();
     }
+    walk.compare();
 }
 
 #[test]
-fn a_gate_that_pauses_hides_no_other() {
+fn a_guard_that_pauses_hides_no_other() {
     let mut walk = Walk::new("paused_by_each", |spec| {
         on_certificate(spec, Otherwise::Hold, Otherwise::Hold);
-        spec.gates = gates_of(&spec.checks, false, &GateSettings::all(Some(Action::Pause), Action::Pause));
+        spec.guards = guards_of(&spec.checks, false, &GuardSettings::all(Some(GuardAction::Pause), GuardAction::Pause));
     });
     walk.release("v2");
     say(&mut walk, "report: 1500 and 500, all good", [1500, 500], false);
@@ -65,6 +66,7 @@ fn a_gate_that_pauses_hides_no_other() {
     walk.report([0, 1000, 0]);
     walk.ask("resume", by(|actor, reason| Verb::Resume { actor, reason }));
     walk.report([0, 1000, 0]);
+    walk.compare();
 }
 
 #[test]
@@ -81,6 +83,7 @@ fn a_gate_counts_as_it_stands_when_the_last_has_answered() {
     walk.check(GOOD);
     walk.ask("open owner", open("owner"));
     walk.answers("qa", YES);
+    walk.compare();
 }
 
 /// What was agreed to is not used yet, since a failure unproves the step: the gate is closed in time, and who said yes long
@@ -104,6 +107,7 @@ fn an_approval_is_taken_back_before_it_is_used() {
     walk.ask("open owner", open("owner"));
     wait(&mut walk, 3_600);
     walk.report([5000, 0, 0]);
+    walk.compare();
 }
 
 #[test]
@@ -116,6 +120,7 @@ fn a_red_button_that_was_pressed_before_lets_nothing_begin_on_certificate() {
     walk.release("v2");
     walk.release("v2");
     walk.report(GOOD);
+    walk.compare();
 }
 
 #[test]
@@ -133,6 +138,7 @@ fn deadlines_stand_still_while_suspended() {
     walk.declare(spec(false));
     walk.check(GOOD);
     (0..2).for_each(|_| walk.check(BAD));
+    walk.compare();
 }
 
 #[test]
@@ -143,6 +149,7 @@ fn an_approval_of_the_first_traffic_has_the_deadline_of_waiting() {
     });
     walk.release("v2");
     (0..6).for_each(|_| walk.timer());
+    walk.compare();
 }
 
 /// A request now and then: nobody is told of each quiet moment.
@@ -158,6 +165,7 @@ fn a_quiet_moment_is_no_news_to_who_waits_or_dwells() {
     walk.get();
     walk.ask("open owner", open("owner"));
     walk.check(GOOD);
+    walk.compare();
 }
 
 #[test]
@@ -174,17 +182,19 @@ fn a_fuse_holds_though_its_stream_is_lost_and_nothing_advances_with_no_worker() 
     walk.get();
     walk.hello(|_| ());
     walk.report([10, 0, 0]);
+    walk.compare();
 }
 
 #[test]
 fn a_mended_manifest_frees_the_release_that_it_kept_from_beginning() {
-    let mut walk = Walk::new("unsupported_and_mended", |spec| spec.unsupported.push(unsupported()));
+    let mut walk = Walk::new("unsupported_and_fixed", |spec| spec.unsupported.push(unsupported()));
     walk.release("v2");
     walk.release("v2");
     walk.declare(|_| ());
     walk.get();
     walk.release("v2");
     walk.check(GOOD);
+    walk.compare();
 }
 
 #[test]
@@ -204,4 +214,5 @@ fn a_pause_takes_no_proof_away() {
     wait(&mut walk, 700);
     walk.report([10, 0, 0]);
     walk.report([3000, 0, 0]);
+    walk.compare();
 }

@@ -4,29 +4,29 @@
 
 mod fixture;
 
+use rollout::base::time::Millis;
 use rollout::controller::Event;
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::gates::Action;
-use rollout::lane::Lane;
-use rollout::plan::{Plan, Strategy};
-use rollout::release::{Cause, Phase};
-use rollout::table::Scope;
-use rollout::time::Millis;
+use rollout::judgement::guards::GuardAction;
+use rollout::release::default_guards::{GuardSettings, guards_of};
+use rollout::release::phase::{Cause, Phase};
+use rollout::release::plan::{Plan, Strategy};
+use rollout::routing::lane::Lane;
+use rollout::routing::table::Scope;
 
 use fixture::net::Net;
 use fixture::{id, percent, plan, released, upstream};
 
 const NAMES: [&str; 3] = ["web.blue", "web.green", "web.red"];
 
-/// With every gate, the share of the requests among them.
+/// With every guard, the share of the requests among them.
 fn version(nth: usize) -> Plan {
     plan(NAMES[nth], |spec| {
         let lane = Some(Lane::equal(&id("web"), NAMES.len())[nth].clone());
         spec.scope = Scope { lane, ..Scope::of_service(&id("web")) };
         spec.primary = upstream("web-primary");
         spec.strategy = Strategy::Steps([20].map(percent).to_vec());
-        spec.gates = gates_of(&spec.checks, false, &GateSettings::all(Some(Action::Abort), Action::Abort));
-        // Nothing but a gate ends a release here.
+        spec.guards = guards_of(&spec.checks, false, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Abort));
+        // Nothing but a guard ends a release here.
         spec.interval = Millis::from_secs(3_600);
     })
 }
@@ -40,7 +40,7 @@ fn begin() -> Net {
 }
 
 fn release(net: &mut Net, name: &str) {
-    net.happen(Event::Asked(id(name), released("v2")));
+    net.happen(Event::Requested(id(name), released("v2")));
     net.store();
 }
 
@@ -68,7 +68,7 @@ fn a_bad_version_is_cut_the_good_ones_are_not_and_each_gets_its_share() {
     release(&mut net, "web.red");
     serve(&mut net, 15);
     let phase = |name: &str| net.controller.canary(&id(name)).unwrap().phase.clone();
-    assert!(matches!(phase("web.green"), Phase::Failed(_, Cause::Gates(_))), "{:?}", phase("web.green"));
+    assert!(matches!(phase("web.green"), Phase::Failed(_, Cause::Guards(_))), "{:?}", phase("web.green"));
     for name in ["web.blue", "web.red"] {
         assert!(phase(name).run().is_some(), "{name}: {:?}", phase(name));
         let canary = net.controller.canary(&id(name)).unwrap();

@@ -4,12 +4,12 @@
 
 mod fixture;
 
+use rollout::base::time::Millis;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Controller, Event, Output, Verb};
-use rollout::fleet::Conn;
-use rollout::plan::Plan;
-use rollout::report::ToWorker;
-use rollout::table::Epoch;
-use rollout::time::Millis;
+use rollout::release::plan::Plan;
+use rollout::routing::table::Epoch;
+use rollout::worker::messages::ToWorker;
 
 use fixture::{hello, id, plan, released, upstream, word};
 
@@ -39,7 +39,7 @@ fn verb(name: &str) -> Event {
         "promote" => Verb::Promote { actor, reason: String::new() },
         revision => released(revision),
     };
-    Event::Asked(id("web"), verb)
+    Event::Requested(id("web"), verb)
 }
 
 #[test]
@@ -69,9 +69,9 @@ fn an_old_cut_does_not_end_a_later_release() {
     let mut controller = declared();
     let abort = Verb::Abort { actor: word("ana"), reason: String::new() };
     controller.handle(verb("v1"), Millis(1));
-    controller.handle(Event::Asked(id("web"), abort), Millis(2));
+    controller.handle(Event::Requested(id("web"), abort), Millis(2));
     let cut = controller.canary(&id("web")).unwrap().epoch;
-    assert!(cut.is_cut());
+    assert!(cut.is_abort());
     controller.handle(verb("v2"), Millis(3));
     controller.handle(Event::Connected(Conn(1), hello(1, vec![(id("web"), cut)])), Millis(4));
     assert_eq!(controller.canary(&id("web")).unwrap().phase.name(), "Progressing");
@@ -112,7 +112,7 @@ fn a_default_upstream_is_remembered_until_its_proxy_says_otherwise() {
     assert!(!is_refused(&controller, 3_600_000 + 601_000), "not for ever");
     controller.handle(Event::Connected(Conn(2), hello(2, vec![])), Millis(3_600_100));
     assert!(is_refused(&controller, 3_600_200), "another proxy cannot speak for it");
-    let moved = rollout::report::Hello { default_upstreams: vec![], ..unproven(3, "envoy-a") };
+    let moved = rollout::worker::messages::Hello { default_upstreams: vec![], ..unproven(3, "envoy-a") };
     controller.handle(Event::Connected(Conn(3), moved), Millis(3_600_300));
     assert!(!is_refused(&controller, 3_600_400), "its proxy was restarted with another default route");
 }

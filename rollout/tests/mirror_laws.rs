@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use rollout::evidence::Evidence;
-use rollout::gates::{Action, Gate, Gates, Rule};
-use rollout::matching::Request;
-use rollout::names::{CanaryId, Upstream};
-use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::{Incarnation, ToWorker};
-use rollout::route::Placement;
-use rollout::table::{Entry, Epoch, Routing, Scope, Split, Version, WHOLE_PPM, WeightPpm};
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::{Micros, Millis};
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::base::time::{Micros, Millis};
+use rollout::judgement::evidence::Evidence;
+use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::request::Request;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, Version, WHOLE_PPM, WeightPpm};
+use rollout::worker::messages::{Incarnation, ToWorker};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 use rollout::worker::{CopyEnd, HeaderEdit, Identity, Settings, Worker};
 
 const HEADERS: &[(&[u8], &[u8])] = &[(b":authority", b"web"), (b":path", b"/")];
@@ -126,25 +126,32 @@ fn counts(succeeded: u64, failed: u64) -> Counts {
 }
 
 /// Whether a rule trips on a canary that fails each of 30 requests, placed so, beside a healthy primary.
-fn trips(rule: Rule, placement: Placement) -> bool {
-    let gates =
-        Gates { gates: vec![Gate { rule, action: Action::Abort }], alpha: 0.01, max_cluster: 1, sample_ratio: None };
+fn trips(rule: GuardRule, placement: Placement) -> bool {
+    let guards = Guards {
+        guards: vec![Guard { rule, action: GuardAction::Abort }],
+        alpha: 0.01,
+        max_cluster: 1,
+        sample_ratio: None,
+    };
     let mut evidence = Evidence::default();
-    evidence.begin_release(Epoch(2), Millis(10_000), &gates);
+    evidence.begin_release(Epoch(2), Millis(10_000), &guards);
     let at = |version, placement| Stratum { canary: (), epoch: Epoch(2), version, placement, slot: Slot(0) };
     evidence.fold(&at(PRIMARY, Placement::Drawn), &counts(1_000, 0), Millis(0));
     evidence.fold(&at(CANARY, placement), &counts(0, 30), Millis(0));
-    let position =
-        rollout::report::Position { canary: CanaryId::new("prod", "web").unwrap(), epoch: Epoch(2), slot: Slot(1) };
-    evidence.position(Incarnation(1), &position, Millis(0));
-    evidence.judge(&gates, Millis(0)).is_some_and(|verdict| verdict.tripped.is_some())
+    let watermark = rollout::worker::messages::Watermark {
+        canary: CanaryId::new("prod", "web").unwrap(),
+        epoch: Epoch(2),
+        slot: Slot(1),
+    };
+    evidence.watermark(Incarnation(1), &watermark, Millis(0));
+    evidence.look(&guards, Millis(0)).is_some_and(|verdict| verdict.tripped.is_some())
 }
 
 #[test]
-fn copies_speak_in_absolute_gates_and_checks_and_never_in_comparisons() {
-    let slo = Rule::Slo { limit: 0.01, unless_primary_also: false };
-    // Of the two tests of this gate the absolute one alone could not trip it.
-    let regression = Rule::Regression { margin: 1.5, floor: 0.005 };
+fn copies_speak_in_absolute_guards_and_checks_and_never_in_comparisons() {
+    let slo = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
+    // Of the two tests of this guard the absolute one alone could not trip it.
+    let regression = GuardRule::Regression { margin: 1.5, floor: 0.005 };
     assert_eq!([Placement::Drawn, Placement::Mirrored].map(|placement| trips(slo, placement)), [true, true]);
     assert_eq!([Placement::Drawn, Placement::Mirrored].map(|placement| trips(regression, placement)), [true, false]);
 }
@@ -152,8 +159,8 @@ fn copies_speak_in_absolute_gates_and_checks_and_never_in_comparisons() {
 #[test]
 fn copies_are_neither_users_requests_nor_part_of_the_split() {
     let mut evidence = Evidence::default();
-    let gates = Gates { gates: vec![], alpha: 0.01, max_cluster: 1, sample_ratio: None };
-    evidence.begin_release(Epoch(2), Millis(10_000), &gates);
+    let guards = Guards { guards: vec![], alpha: 0.01, max_cluster: 1, sample_ratio: None };
+    evidence.begin_release(Epoch(2), Millis(10_000), &guards);
     let at = Stratum { canary: (), epoch: Epoch(2), version: CANARY, placement: Placement::Mirrored, slot: Slot(0) };
     evidence.fold(&at, &counts(50, 0), Millis(0));
     assert_eq!(evidence.last(Millis(1_000), Millis(0)).canary.judged(), 50, "checks see them");

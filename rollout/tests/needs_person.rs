@@ -6,15 +6,15 @@ mod fixture;
 
 use fixture::scene::Scene;
 use fixture::{call, gate, id, on_certificate, percent, released, unsupported, upstream, word};
-use rollout::asking::{CallId, Callee, Heard};
-use rollout::certificate::Otherwise;
+use rollout::base::names::ReleaseId;
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::names::ReleaseId;
-use rollout::outside::HookKind;
-use rollout::plan::{Spec, Stop, Strategy};
-use rollout::status::{self, CanaryStatus};
-use rollout::time::{Micros, Millis};
+use rollout::judgement::certificate::Otherwise;
+use rollout::release::inquiry::{CallId, Callee, Reply};
+use rollout::release::integrations::HookKind;
+use rollout::release::plan::{Spec, Stop, Strategy};
+use rollout::view::status::{self, CanaryStatus};
 
 const FAST: Micros = Micros(9_000);
 
@@ -27,10 +27,10 @@ fn needs(scene: &Scene) -> Option<String> {
 }
 
 fn ask(scene: &mut Scene, verb: Verb) -> Option<bool> {
-    scene.happen(Event::Asked(id("web"), verb)).reply.map(|reply| reply.is_ok())
+    scene.happen(Event::Requested(id("web"), verb)).reply.map(|reply| reply.is_ok())
 }
 
-fn by() -> (rollout::release::Actor, String) {
+fn by() -> (rollout::release::phase::Actor, String) {
     (word("ana"), String::new())
 }
 
@@ -50,8 +50,8 @@ fn a_closed_gate_needs_a_person_and_a_hook_that_refuses_does_not() {
     let mut refused = scene(|spec| spec.outside.hooks.push(call("board", HookKind::ConfirmRollout)));
     assert_eq!(needs(&refused), None, "it has not answered yet");
     let call = CallId { release: ReleaseId(1), round: 1, callee: Callee::Hook(0) };
-    let heard = Heard::Hook(Err("not yet".into()));
-    refused.happen(Event::Heard { canary: id("web"), call, heard });
+    let reply = Reply::Hook(Err("not yet".into()));
+    refused.happen(Event::Reply { canary: id("web"), call, reply });
     assert!(status(&refused).message.contains("not yet"), "{}", status(&refused).message);
     assert_eq!(needs(&refused), None, "it may agree yet");
 }
@@ -62,7 +62,7 @@ fn who_has_opened_the_gate_is_not_told_to_open_it() {
         spec.outside.hooks = vec![gate("owner", HookKind::ConfirmRollout), call("board", HookKind::ConfirmRollout)];
     });
     let call = CallId { release: ReleaseId(1), round: 1, callee: Callee::Hook(1) };
-    scene.happen(Event::Heard { canary: id("web"), call, heard: Heard::Hook(Err("not yet".into())) });
+    scene.happen(Event::Reply { canary: id("web"), call, reply: Reply::Hook(Err("not yet".into())) });
     assert!(status(&scene).message.contains("gate owner is closed"), "{}", status(&scene).message);
     assert_eq!(needs(&scene).unwrap(), "`serin gate open prod/web owner` approves");
     let (actor, reason) = by();
@@ -79,7 +79,7 @@ fn a_stop_and_a_pause_need_a_person_and_say_once_how_to_go_on() {
         spec.course.stops = vec![Stop { pause: true, ..Stop::default() }];
     };
     let stopped = scene(stop);
-    assert_eq!(status(&stopped).message, "paused: the plan stops at this step; `serin resume` goes on");
+    assert_eq!(status(&stopped).message, "paused: the plan stops at this step; `serin resume` continues");
     assert_eq!(needs(&stopped).unwrap(), "`serin resume prod/web` lets it go on");
 
     let mut paused = scene(|_| ());

@@ -6,10 +6,10 @@ mod fixture;
 
 use std::collections::BTreeMap;
 
+use rollout::base::time::Millis;
 use rollout::controller::{Command, Controller, Event, Verb};
-use rollout::outside::{Hook, HookKind, HookTarget};
-use rollout::plan::Promotion;
-use rollout::time::Millis;
+use rollout::release::integrations::{Hook, HookKind, HookTarget};
+use rollout::release::plan::Promotion;
 
 use fixture::walk::release;
 use fixture::{call, id, plan, word};
@@ -35,14 +35,14 @@ fn a_promotion_is_told_what_to_deploy_and_an_event_what_happened() {
     let (actor, reason) = (word("ana"), String::new());
     let events = [
         Event::Declared(Box::new(plan)),
-        Event::Asked(id("web"), release("v2", false)),
-        Event::Asked(id("web"), Verb::Promote { actor: actor.clone(), reason: reason.clone() }),
-        Event::Asked(id("web"), Verb::Abort { actor, reason }),
+        Event::Requested(id("web"), release("v2", false)),
+        Event::Requested(id("web"), Verb::Promote { actor: actor.clone(), reason: reason.clone() }),
+        Event::Requested(id("web"), Verb::Abort { actor, reason }),
     ];
     let mut said: Vec<(String, BTreeMap<String, String>)> = Vec::new();
     for (n, event) in events.into_iter().enumerate() {
         for command in controller.handle(event, Millis(1_000 * n as u64)).stored {
-            if let Command::CallHook { hook, payload, .. } | Command::TellHook { hook, payload, .. } = command {
+            if let Command::CallHook { hook, payload, .. } | Command::NotifyHook { hook, payload, .. } = command {
                 said.push((hook.name, payload.metadata));
             }
         }

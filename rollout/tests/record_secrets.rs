@@ -4,13 +4,13 @@
 
 mod fixture;
 
+use rollout::base::time::Millis;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::outside::{Alert, HookKind, HookTarget, Receiver, ReceiverKind, Severity};
-use rollout::plan::{Plan, Promotion};
-use rollout::record::{Added, Outcome, Recorder};
-use rollout::replay::Replay;
-use rollout::time::Millis;
+use rollout::record::replay::Replay;
+use rollout::record::{Added, Recorder, ReleaseOutcome};
+use rollout::release::integrations::{Alert, HookKind, HookTarget, Receiver, ReceiverKind, Severity};
+use rollout::release::plan::{Plan, Promotion};
 
 use fixture::walk::release;
 use fixture::{call, hello, id, metric, plan, word};
@@ -55,13 +55,13 @@ fn no_record_holds_a_secret_and_its_replay_ends_as_the_release_did() {
         Event::Declared(Box::new(secretive(3))),
         Event::Connected(Conn(1), hello(7, vec![])),
         // Opens a record with a plan that waits for the next release.
-        Event::Asked(id("web"), release("v1", false)),
+        Event::Requested(id("web"), release("v1", false)),
         Event::Declared(Box::new(secretive(2))),
-        Event::Asked(id("web"), release("v2", false)),
+        Event::Requested(id("web"), release("v2", false)),
         Event::Declared(Box::new(secretive(2))),
         Event::Declared(Box::new(secretive(1))),
-        Event::Asked(id("web"), Verb::Promote { actor: actor.clone(), reason: reason.clone() }),
-        Event::Asked(id("web"), Verb::Confirm { actor, reason }),
+        Event::Requested(id("web"), Verb::Promote { actor: actor.clone(), reason: reason.clone() }),
+        Event::Requested(id("web"), Verb::Confirm { actor, reason }),
         Event::Timer,
     ];
     for (n, event) in events.into_iter().enumerate() {
@@ -85,7 +85,10 @@ fn no_record_holds_a_secret_and_its_replay_ends_as_the_release_did() {
         }
     }
     let replayed = replay.unwrap().finish().unwrap();
-    assert_eq!((replayed.ended.map(|end| end.outcome), replayed.ended_otherwise), (Some(Outcome::Promoted), None));
+    assert_eq!(
+        (replayed.ended.map(|end| end.outcome), replayed.ended_otherwise),
+        (Some(ReleaseOutcome::Promoted), None)
+    );
     let kept = &controller.canary(&id("web")).unwrap().plan;
     assert_eq!((kept.threshold, kept.outside.alerts.len()), (1, 1), "the agent's own plan is whole");
 }

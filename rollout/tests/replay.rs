@@ -5,39 +5,39 @@
 mod fixture;
 
 use proptest::prelude::*;
-use rollout::certificate::Certificate;
+use rollout::base::names::CanaryId;
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::fleet::Conn;
-use rollout::gates::{Action, GateName, Rule};
-use rollout::names::CanaryId;
-use rollout::outcome::{FailureClass, Outcome};
-use rollout::plan::{Advance, Plan, Spec};
-use rollout::record::{Added, Addition, KIND, Line, Opening, Outcome as End, Recorder};
-use rollout::release::{Cause, Note, Phase, ReleaseId};
-use rollout::replay::{Replay, ReplayError, Replayed};
-use rollout::report::{Position, Report};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::{Micros, Millis};
+use rollout::judgement::certificate::Certificate;
+use rollout::judgement::guards::{GuardAction, GuardName, GuardRule};
+use rollout::record::replay::{Replay, ReplayError, Replayed};
+use rollout::record::{Added, Addition, KIND, Line, Opening, Recorder, ReleaseOutcome as End};
+use rollout::release::default_guards::{GuardSettings, guards_of};
+use rollout::release::phase::{Cause, Note, Phase, ReleaseId};
+use rollout::release::plan::{Advance, Plan, Spec};
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Report, Watermark};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 
 use fixture::{cases, hello, id, in_lane, plan, released, word};
 
 const NAMES: [&str; 2] = ["web", "cart"];
 
-fn gated(name: &str, action: Option<Action>) -> Plan {
+fn guarded(name: &str, action: Option<GuardAction>) -> Plan {
     plan(name, |spec| {
-        spec.gates = gates_of(&spec.checks, false, &GateSettings::all(action, Action::Abort));
+        spec.guards = guards_of(&spec.checks, false, &GuardSettings::all(action, GuardAction::Abort));
         // The share stays what it is here, whatever the weight.
-        spec.gates.sample_ratio = None;
+        spec.guards.sample_ratio = None;
     })
 }
 
 fn with_slo(name: &str, limit: f64) -> Plan {
-    let mut plan = Spec::from(gated(name, Some(Action::Abort)));
-    plan.gates.gates.retain(|gate| matches!(gate.rule, Rule::Slo { .. }));
-    plan.gates.gates[0].rule = Rule::Slo { limit, unless_primary_also: false };
+    let mut plan = Spec::from(guarded(name, Some(GuardAction::Abort)));
+    plan.guards.guards.retain(|guard| matches!(guard.rule, GuardRule::Slo { .. }));
+    plan.guards.guards[0].rule = GuardRule::Slo { limit, unless_primary_also: false };
     Plan::new(plan).unwrap()
 }
 
@@ -66,7 +66,7 @@ impl Scene {
     }
 
     fn ask(&mut self, name: &str, verb: Verb) {
-        self.happen(Event::Asked(id(name), verb));
+        self.happen(Event::Requested(id(name), verb));
     }
 
     fn release(&mut self, name: &str, revision: &str) {
@@ -77,16 +77,16 @@ impl Scene {
     fn report(&mut self, about: &[(&str, u64)]) {
         self.number += 1;
         self.now = self.now.plus(Millis(100));
-        let (mut strata, mut positions) = (vec![], vec![]);
+        let (mut strata, mut watermarks) = (vec![], vec![]);
         for (name, failed) in about {
             let epoch = self.controller.canary(&id(name)).map_or(Epoch(0), |canary| canary.epoch);
             let slot = Slot(self.number as u32);
             let stratum = |version| Stratum { canary: id(name), epoch, version, placement: Placement::Drawn, slot };
             strata.push((stratum(Version::Primary), counts(90, 0)));
             strata.push((stratum(Version::Canary), counts(10, *failed)));
-            positions.push(Position { canary: id(name), epoch, slot: Slot(slot.0 + 1) });
+            watermarks.push(Watermark { canary: id(name), epoch, slot: Slot(slot.0 + 1) });
         }
-        self.happen(Event::Reported(Conn(1), Report { number: self.number, strata, positions, trips: vec![] }));
+        self.happen(Event::Reported(Conn(1), Report { number: self.number, strata, watermarks, trips: vec![] }));
     }
 
     fn wait(&mut self, span: Millis) {
@@ -146,55 +146,55 @@ fn goes_bad(plan: Plan) -> Scene {
 }
 
 #[test]
-fn the_same_settings_cut_at_the_same_report_by_the_same_gate() {
-    let scene = goes_bad(gated("web", Some(Action::Abort)));
-    let replayed = scene.replay("web", 1, Some(gated("web", Some(Action::Abort))));
+fn the_same_settings_cut_at_the_same_report_by_the_same_guard() {
+    let scene = goes_bad(guarded("web", Some(GuardAction::Abort)));
+    let replayed = scene.replay("web", 1, Some(guarded("web", Some(GuardAction::Abort))));
     let abort = replayed.recorded.abort.clone().expect("it was cut");
-    assert_eq!((abort.gate, abort.since_ms), (Some(GateName::Regression), scene.number * 100));
+    assert_eq!((abort.guard, abort.since_ms), (Some(GuardName::Regression), scene.number * 100));
     assert_eq!((abort.canary_requests, replayed.canary_requests), (scene.number * 10, scene.number * 10));
     assert_eq!(replayed.until_ms, abort.since_ms);
-    assert!(replayed.cut_by_gates && replayed.ended_otherwise.is_none());
+    assert!(replayed.aborted_by_guards && replayed.ended_otherwise.is_none());
     assert_eq!(replayed.ended.as_ref().unwrap().outcome, End::Aborted);
-    assert!(replayed.ended.unwrap().message.contains("gate regression"));
+    assert!(replayed.ended.unwrap().message.contains("guard regression"));
     assert_eq!(replayed.other, Some(replayed.recorded));
 }
 
 #[test]
-fn stricter_settings_trip_earlier_laxer_ones_later_or_never_and_gates_off_never() {
+fn stricter_settings_trip_earlier_laxer_ones_later_or_never_and_guards_off_never() {
     let scene = goes_bad(with_slo("web", 0.05));
     let abort = |plan| scene.replay("web", 1, Some(plan)).other.unwrap().abort.map(|abort| abort.since_ms);
     let recorded = scene.replay("web", 1, None).recorded.abort.unwrap().since_ms;
     assert_eq!(abort(with_slo("web", 0.05)), Some(recorded));
     assert!(abort(with_slo("web", 0.01)) < Some(recorded) && abort(with_slo("web", 0.01)).is_some());
     assert_eq!(abort(with_slo("web", 0.2)), None);
-    assert_eq!(abort(gated("web", None)), None);
-    let softer = scene.replay("web", 1, Some(gated("web", Some(Action::Notify)))).other.unwrap();
-    assert_eq!((softer.abort, softer.trips.len(), softer.trips[0].action), (None, 1, Action::Notify));
-    let progress = |limit| scene.replay("web", 1, Some(with_slo("web", limit))).other.unwrap().gates[0].percent();
+    assert_eq!(abort(guarded("web", None)), None);
+    let softer = scene.replay("web", 1, Some(guarded("web", Some(GuardAction::Notify)))).other.unwrap();
+    assert_eq!((softer.abort, softer.trips.len(), softer.trips[0].action), (None, 1, GuardAction::Notify));
+    let progress = |limit| scene.replay("web", 1, Some(with_slo("web", limit))).other.unwrap().guards[0].percent();
     assert!(progress(0.05) >= 100.0 && (1.0..100.0).contains(&progress(0.06)), "{}", progress(0.06));
 }
 
 #[test]
 fn another_latency_limit_is_judged_from_the_histograms_and_says_so() {
-    let mut scene = Scene::new([gated("web", Some(Action::Abort))]);
+    let mut scene = Scene::new([guarded("web", Some(GuardAction::Abort))]);
     scene.release("web", "v2");
     (0..20).for_each(|_| scene.report(&[("web", 0)]));
     // Every answer took 20 ms; the recorded limit is 500 ms.
     let other = plan("web", |spec| {
         spec.checks[1].range.max = Some(10.0);
-        spec.gates = gates_of(&spec.checks, false, &GateSettings::all(Some(Action::Abort), Action::Abort));
+        spec.guards = guards_of(&spec.checks, false, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Abort));
     });
     let replayed = scene.replay("web", 1, Some(other));
     assert!(!replayed.recorded.latency_estimated && replayed.recorded.abort.is_none());
     let judged = replayed.other.unwrap();
     assert!(judged.latency_estimated);
-    assert_eq!(judged.abort.unwrap().gate, Some(GateName::Latency));
+    assert_eq!(judged.abort.unwrap().guard, Some(GuardName::Latency));
     assert_eq!(replayed.ended, None, "it still runs");
 }
 
 #[test]
 fn steps_are_told_with_their_certificates() {
-    let mut scene = Scene::new([gated("web", Some(Action::Abort))]);
+    let mut scene = Scene::new([guarded("web", Some(GuardAction::Abort))]);
     scene.release("web", "v2");
     for _ in 0..4 {
         (0..99).for_each(|_| scene.report(&[("web", 0)]));
@@ -231,13 +231,13 @@ fn thresholds_of_other_settings_are_looked_at_on_their_own_ticks() {
     assert_eq!(recorded.checks.first_failed_ms, Some(10_000));
     assert_eq!((other.checks.looks, other.checks.failed, other.checks.first_failed_ms), (2, 2, Some(3_000)));
     let abort = other.abort.unwrap();
-    assert_eq!((abort.gate, abort.since_ms), (None, 6_000));
+    assert_eq!((abort.guard, abort.since_ms), (None, 6_000));
     assert!(other.checks.first_failed.unwrap().contains("request-success-rate"));
 }
 
 #[test]
 fn what_is_no_record_is_refused_by_name() {
-    let scene = goes_bad(gated("web", Some(Action::Abort)));
+    let scene = goes_bad(guarded("web", Some(GuardAction::Abort)));
     let (opening, lines) = scene.record("web", 1);
     let refused = |opening| Replay::new(opening, None).unwrap_err();
     let later = refused(Opening { format: 2, ..opening.clone() });
@@ -255,7 +255,7 @@ fn what_is_no_record_is_refused_by_name() {
 
 #[test]
 fn an_end_that_this_build_does_not_come_to_is_told() {
-    let scene = goes_bad(gated("web", Some(Action::Abort)));
+    let scene = goes_bad(guarded("web", Some(GuardAction::Abort)));
     let (opening, mut lines) = scene.record("web", 1);
     lines.last_mut().unwrap().ended.as_mut().unwrap().outcome = End::Promoted;
     let replayed = replay(opening, lines, None);
@@ -315,8 +315,8 @@ fn play(scene: &mut Scene, op: &Op) {
             scene.ask(NAMES[canary], verb);
         }
         Op::Declare(canary, variant) => {
-            let action = [Some(Action::Abort), Some(Action::Pause), None][usize::from(variant % 3)];
-            let mut spec = Spec::from(gated(NAMES[canary], action));
+            let action = [Some(GuardAction::Abort), Some(GuardAction::Pause), None][usize::from(variant % 3)];
+            let mut spec = Spec::from(guarded(NAMES[canary], action));
             if variant % 6 >= 3 && action.is_some() {
                 spec.advance = Advance::Certificate(Certificate::USUAL);
             }
@@ -328,7 +328,7 @@ fn play(scene: &mut Scene, op: &Op) {
         Op::Withdraw(canary) => scene.happen(Event::Withdrawn(id(NAMES[canary]))),
         Op::Reconnect(knows) => {
             let epoch =
-                |name: &str| scene.controller.canary(&id(name)).map_or(Epoch(0), |canary| canary.epoch.next_cut());
+                |name: &str| scene.controller.canary(&id(name)).map_or(Epoch(0), |canary| canary.epoch.next_abort());
             let adopted = knows.map(|canary| (id(NAMES[canary]), epoch(NAMES[canary])));
             scene.happen(Event::Disconnected(Conn(1)));
             scene.happen(Event::Connected(Conn(1), hello(7, adopted.into_iter().collect())));
@@ -340,7 +340,7 @@ fn play(scene: &mut Scene, op: &Op) {
     }
 }
 
-/// Each release with how it went: phase and gates' last words after each of its events.
+/// Each release with how it went: phase and guards' last words after each of its events.
 type Seen = Vec<(CanaryId, ReleaseId, Option<Phase>)>;
 
 proptest! {
@@ -373,9 +373,9 @@ proptest! {
             }
             let phase = replay.canary().map(|canary| canary.phase.clone());
             // After the manifest is removed, nobody is left to ask.
-            let told: Option<Vec<(Action, GateName)>> = replay.canary().map(|canary| {
+            let told: Option<Vec<(GuardAction, GuardName)>> = replay.canary().map(|canary| {
                 let tripped = canary.history.iter().filter_map(|event| match &event.note {
-                    Note::Tripped(verdict) | Note::Aborted(Cause::Gates(verdict)) => verdict.tripped,
+                    Note::Tripped(verdict) | Note::Aborted(Cause::Guards(verdict)) => verdict.tripped,
                     _ => None,
                 });
                 tripped.collect()
@@ -384,15 +384,15 @@ proptest! {
             prop_assert_eq!(replayed.ended.is_some(), has_ended);
             prop_assert_eq!(&replayed.ended_otherwise, &None);
             if let Some(told) = told {
-                let trips: Vec<(Action, GateName)> =
-                    replayed.recorded.trips.iter().map(|trip| (trip.action, trip.gate)).collect();
+                let trips: Vec<(GuardAction, GuardName)> =
+                    replayed.recorded.trips.iter().map(|trip| (trip.action, trip.guard)).collect();
                 prop_assert_eq!(trips, told);
             }
-            // The gates beside the fold say what the fold says: the same gate at the same event, or none.
-            let trip = replayed.recorded.trips.iter().find(|trip| trip.action == Action::Abort);
-            prop_assert_eq!(trip.is_some(), replayed.cut_by_gates);
-            if let (Some(trip), Some(Phase::Failed(_, Cause::Gates(verdict)))) = (trip, phase) {
-                prop_assert_eq!(Some((trip.action, trip.gate)), verdict.tripped);
+            // The guards beside the fold say what the fold says: the same guard at the same event, or none.
+            let trip = replayed.recorded.trips.iter().find(|trip| trip.action == GuardAction::Abort);
+            prop_assert_eq!(trip.is_some(), replayed.aborted_by_guards);
+            if let (Some(trip), Some(Phase::Failed(_, Cause::Guards(verdict)))) = (trip, phase) {
+                prop_assert_eq!(Some((trip.action, trip.guard)), verdict.tripped);
                 prop_assert_eq!(trip.since_ms, replayed.until_ms);
             }
         }

@@ -4,11 +4,11 @@
 
 mod fixture;
 
-use rollout::asking::{CallId, Heard, Why};
+use rollout::base::time::Millis;
 use rollout::controller::{Command, Controller, Event};
-use rollout::outside::HookKind;
-use rollout::release::{Hold, Note};
-use rollout::time::Millis;
+use rollout::release::inquiry::{CallId, Reason, Reply};
+use rollout::release::integrations::HookKind;
+use rollout::release::phase::{Hold, Note};
 
 use fixture::walk::release;
 use fixture::{call, id, plan};
@@ -28,7 +28,7 @@ impl Scene {
         let (controller, calls, notes) = Default::default();
         let mut scene = Self { controller, calls, notes, now: Millis(0) };
         scene.happen(Event::Declared(Box::new(plan)));
-        scene.happen(Event::Asked(id("web"), release("v2", false)));
+        scene.happen(Event::Requested(id("web"), release("v2", false)));
         scene
     }
 
@@ -48,8 +48,8 @@ impl Scene {
         let calls = std::mem::take(&mut self.calls);
         assert_eq!(calls.len(), 2, "both are asked");
         for (hook, answer) in answers {
-            let heard = Heard::Hook(answer.map_err(Into::into));
-            self.happen(Event::Heard { canary: id("web"), call: calls[hook], heard });
+            let reply = Reply::Hook(answer.map_err(Into::into));
+            self.happen(Event::Reply { canary: id("web"), call: calls[hook], reply });
         }
         self.now = self.controller.deadline().unwrap();
         self.happen(Event::Timer);
@@ -61,10 +61,10 @@ impl Scene {
     }
 
     fn words(&self) -> Vec<String> {
-        let run = self.controller.canary(&id("web")).unwrap().phase.run().unwrap();
-        let Some(Hold::Approval { refused, .. }) = &run.hold else { panic!("{:?}", run.hold) };
+        let hold = self.controller.canary(&id("web")).unwrap().phase.hold();
+        let Some(Hold::Approval { refused, .. }) = hold else { panic!("{hold:?}") };
         let words = refused.iter().map(|one| match &one.why {
-            Why::Refused(words) => words.clone(),
+            Reason::Refused(words) => words.clone(),
             why => panic!("{why:?}"),
         });
         words.collect()

@@ -4,14 +4,14 @@
 
 mod fixture;
 
-use rollout::asking::{CallId, Callee, Heard};
+use rollout::base::time::Millis;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::outside::HookKind;
-use rollout::plan::{Plan, Promotion, Spec, Strategy};
-use rollout::release::{Cause, Phase};
-use rollout::table::Epoch;
-use rollout::time::Millis;
+use rollout::release::inquiry::{CallId, Callee, Reply};
+use rollout::release::integrations::HookKind;
+use rollout::release::phase::{Cause, Phase};
+use rollout::release::plan::{Plan, Promotion, Spec, Strategy};
+use rollout::routing::table::Epoch;
 
 use fixture::shop::{Shop, version, version_of};
 use fixture::{call, counts, gate, hello, id, in_lane, percent, report, spec, upstream, word};
@@ -229,7 +229,10 @@ fn of_two_that_are_looked_at_by_one_event_each_has_a_record_that_tells_its_own_s
     shop.serve(&["web.blue"]);
     assert_eq!([shop.phase("web.blue").name(), shop.phase("web.green").name()], ["Promoting", "Failed"]);
     let told = shop.replays("web.green", 1).unwrap().unwrap();
-    assert!(told.contains("failed check number 1"), "its own check came before the other's news: {told}");
+    assert!(
+        told.contains("failed checks reached the threshold (1)"),
+        "its own check came before the other's news: {told}"
+    );
     assert_eq!(shop.replays("web.blue", 1).unwrap(), None);
 }
 
@@ -262,10 +265,10 @@ fn an_answer_for_one_looks_at_no_other_whose_record_would_not_know_of_it() {
     let good = report(shop.number, &id("cart"), epoch, [counts(90, 0, 0), counts(10, 0, 0)]);
     shop.happen(Event::Reported(Conn(1), good));
     shop.now = shop.now.plus(Millis(1_000));
-    let step = |shop: &Shop, name: &str| shop.phase(name).run().unwrap().step;
+    let step = |shop: &Shop, name: &str| shop.phase(name).steps();
     let run = shop.phase("web.blue").run().unwrap();
     let call = CallId { release: run.release, round: run.round, callee: Callee::Hook(0) };
-    shop.happen(Event::Heard { canary: id("web.blue"), call, heard: Heard::Hook(Ok(())) });
+    shop.happen(Event::Reply { canary: id("web.blue"), call, reply: Reply::Hook(Ok(())) });
     assert_eq!([step(&shop, "web.blue"), step(&shop, "cart")], [1, 1]);
     shop.happen(Event::Timer);
     assert_eq!([step(&shop, "web.blue"), step(&shop, "cart")], [1, 2]);
@@ -284,7 +287,7 @@ fn a_contest_goes_on_after_a_restart_anywhere() {
     shop.adopt("web.green");
     shop.release("web.blue", "b3").unwrap();
     let told = |controller: &Controller| -> Vec<String> {
-        let line = |canary: &rollout::canary::Canary| {
+        let line = |canary: &rollout::controller::canary::Canary| {
             let lane = canary.entry().routing.and_then(|routing| routing.scope.lane);
             format!("{} {} {:?} {:?} {lane:?}", canary.plan.id, canary.phase.name(), canary.weight(), canary.promoted)
         };

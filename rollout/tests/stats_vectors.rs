@@ -9,11 +9,13 @@
     reason = "a test that reads its reference values from files; the core itself does not"
 )]
 
-use rollout::bounds::{confidence_sequence, gate_bounds, ln_beta_mixture, sample_ratio, sample_ratio_exact};
-use rollout::gate::{Boundary, Pair, Trials, all_of, any_of, running_p};
-use rollout::histogram::Bucket;
-use rollout::mixture::{G8, PerAlternative, Wealth};
-use rollout::thresholds;
+use rollout::base::histogram::Bucket;
+use rollout::judgement::latency_thresholds;
+use rollout::statistics::boundary::{Boundary, Pair, Trials, all_of, any_of, running_p};
+use rollout::statistics::confidence::{
+    confidence_sequence, guard_bounds, ln_beta_mixture, sample_ratio, sample_ratio_exact,
+};
+use rollout::statistics::mixture::{G8, PerAlternative, Wealth};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -97,7 +99,7 @@ fn compute(method: &str, inputs: &Value) -> Option<Computed> {
             vec![("log_e", vec![G8.ln_e(f("trials") - f("failures"), f("trials"), 1.0 - f("p0"))])]
         }
         "g8_bounds" => {
-            let (lower, upper) = gate_bounds(n("failures"), n("trials"), f("alpha_each_side"));
+            let (lower, upper) = guard_bounds(n("failures"), n("trials"), f("alpha_each_side"));
             vec![("lower", vec![lower]), ("upper", vec![upper])]
         }
         "robbins_ci" => {
@@ -169,7 +171,7 @@ fn compute(method: &str, inputs: &Value) -> Option<Computed> {
             let past = (0..).map(Bucket).zip(numbers(&inputs["counts"])).collect::<Vec<_>>();
             let last = Bucket(edges.len() as u32 - 1);
             let edge = |bucket: Bucket| edges[bucket.0 as usize];
-            let found = thresholds::of_buckets(&past, edge, last, f("quantile"), f("margin_x"))?;
+            let found = latency_thresholds::of_buckets(&past, edge, last, f("quantile"), f("margin_x"))?;
             let index = |bucket: Bucket| vec![f64::from(bucket.0)];
             vec![("stable_index", index(found.primary)), ("canary_index", index(found.canary))]
         }
@@ -208,7 +210,7 @@ fn slots(rows: &Value) -> Vec<Pair> {
 
 /// With the weights as they were meant, not as they turned out. The product never does so: requests that really went to
 /// the canary are counted in every slot, slots are long enough for some, and a skewed router would void the bound on false
-/// aborts (gates_conditions.rs shows it). So the weight stands in for the realised share here.
+/// aborts (guards_conditions.rs shows it). So the weight stands in for the realised share here.
 fn by_design(epochs: &Value, rho: f64) -> f64 {
     let mut sum = [0.0; 8];
     for row in numbers(epochs).chunks_exact(3) {

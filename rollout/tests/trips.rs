@@ -4,25 +4,25 @@
 
 mod fixture;
 
+use rollout::base::time::Millis;
 use rollout::controller::Event;
-use rollout::gates::{Action, Gate, Gates, Rule};
-use rollout::release::{Hold, Note, Phase};
-use rollout::time::Millis;
+use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
+use rollout::release::phase::{Hold, Note, Phase};
 
 use fixture::net::Net;
 use fixture::{id, plan, released};
 
-/// A release on three workers; its gate may forgive an outage of both versions.
+/// A release on three workers; its guard may forgive an outage of both versions.
 fn begin(unless_primary_also: bool) -> Net {
     let mut net = Net::new(3);
-    let rule = Rule::Slo { limit: 0.01, unless_primary_also };
-    let gates = Gates { gates: vec![Gate { rule, action: Action::Abort }], ..fixture::spec("web").gates };
+    let rule = GuardRule::Slo { limit: 0.01, unless_primary_also };
+    let guards = Guards { guards: vec![Guard { rule, action: GuardAction::Abort }], ..fixture::spec("web").guards };
     net.happen(Event::Declared(Box::new(plan("web", |spec| {
-        spec.gates = gates;
+        spec.guards = guards;
         spec.threshold = 1_000;
     }))));
     net.calm(Millis(1_000));
-    net.happen(Event::Asked(id("web"), released("v2")));
+    net.happen(Event::Requested(id("web"), released("v2")));
     net.calm(Millis(1_000));
     net
 }
@@ -72,7 +72,7 @@ fn a_trip_that_comes_after_the_cut_is_told_too() {
 }
 
 #[test]
-fn a_trip_that_the_gates_forgive_holds_the_release_and_is_armed_again_ever_later() {
+fn a_trip_that_the_guards_forgive_holds_the_release_and_is_armed_again_ever_later() {
     let (mut net, web) = (begin(true), id("web"));
     let mut waits = Vec::new();
     for round in 0..8 {
@@ -80,10 +80,10 @@ fn a_trip_that_the_gates_forgive_holds_the_release_and_is_armed_again_ever_later
         net.route_bad(1, &web, 100, |_, _| true);
         net.calm(Millis(300));
         let canary = net.controller.canary(&web).unwrap().clone();
-        let (step, epoch, tripped_at) = (canary.phase.run().unwrap().step, canary.epoch, net.now);
+        let (step, epoch, tripped_at) = (canary.phase.steps(), canary.epoch, net.now);
         assert_eq!(net.route(1, &web, 300), 0, "round {round}");
         assert!(net.route_bad(0, &web, 300, |_, _| false) > 10, "the others go on");
-        let status = rollout::status::canary(&net.controller, &canary, net.now);
+        let status = rollout::view::status::canary(&net.controller, &canary, net.now);
         assert_eq!(status.workers_tripped, 1);
         while net.controller.canary(&web).unwrap().epoch == epoch {
             timers(&mut net, Millis(100));
@@ -91,10 +91,10 @@ fn a_trip_that_the_gates_forgive_holds_the_release_and_is_armed_again_ever_later
         }
         waits.push(net.now.since(tripped_at).0 / 1000);
         let canary = net.controller.canary(&web).unwrap();
-        let run = canary.phase.run().unwrap();
-        assert_eq!(run.step, step, "it did not advance");
-        assert!(waits[round] < 20 || matches!(run.hold, Some(Hold::Fuse { .. })), "{:?}", run.hold);
-        assert!(canary.epoch > epoch && !canary.epoch.is_cut());
+        let hold = canary.phase.hold();
+        assert_eq!(canary.phase.steps(), step, "it did not advance");
+        assert!(waits[round] < 20 || matches!(hold, Some(Hold::Fuse { .. })), "{hold:?}");
+        assert!(canary.epoch > epoch && !canary.epoch.is_abort());
         net.calm(Millis(300));
         assert!(net.route_bad(1, &web, 300, |_, _| false) > 10, "armed again");
     }

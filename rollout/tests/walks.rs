@@ -6,12 +6,12 @@
 
 mod fixture;
 
-use rollout::certificate::Otherwise;
+use rollout::base::time::Millis;
 use rollout::controller::{Event, Verb};
-use rollout::matching::{MatchRule, StringMatch};
-use rollout::plan::{Promotion, Spec, Stop, Strategy};
-use rollout::table::WeightPpm;
-use rollout::time::Millis;
+use rollout::judgement::certificate::Otherwise;
+use rollout::release::plan::{Promotion, Spec, Stop, Strategy};
+use rollout::routing::request::{MatchRule, StringMatch};
+use rollout::routing::table::WeightPpm;
 
 use fixture::walk::{BAD, GOOD, NONE, SLOW, Walk, release};
 use fixture::{hook, id, on_certificate, percent, unsupported, upstream, word};
@@ -35,6 +35,7 @@ fn good_by_copy_with_hook() {
     walk.hook_answers(Ok(()));
     walk.worker_adopts();
     walk.get();
+    walk.compare();
 }
 
 /// It lasts longer than the plan is patient with what nothing was proven on; the second step is such a one.
@@ -62,6 +63,7 @@ fn a_step_that_was_proven_is_not_given_up_when_a_failure_unproves_it() {
     walk.report([300, 0, 0]);
     walk.now = walk.now.plus(Millis::from_secs(700));
     walk.report([300, 0, 0]);
+    walk.compare();
 }
 
 /// As many good checks as there are iterations, on the requests that the rules place; nobody else comes there.
@@ -79,6 +81,7 @@ fn a_b_is_promoted_after_its_iterations_and_cut_by_its_failed_checks() {
     walk.release("v3");
     (0..3).for_each(|_| walk.check(BAD));
     walk.get();
+    walk.compare();
 }
 
 #[test]
@@ -91,6 +94,7 @@ fn good_by_copy_with_confirm_after_a_failed_hook() {
     walk.ask("confirm", Verb::Confirm { actor: word("ana"), reason: String::new() });
     walk.hook_answers(Ok(()));
     walk.timer();
+    walk.compare();
 }
 
 #[test]
@@ -112,6 +116,7 @@ fn proven_by_its_own_requests_step_by_step() {
     walk.timer();
     walk.get();
     walk.report([400, 0, 0]);
+    walk.compare();
 }
 
 #[test]
@@ -128,6 +133,7 @@ fn good_by_swap_and_the_next_release() {
     walk.declare(|spec| std::mem::swap(&mut spec.primary, &mut spec.canary));
     (0..3).for_each(|_| walk.check(BAD));
     walk.get();
+    walk.compare();
 }
 
 #[test]
@@ -137,6 +143,7 @@ fn an_abort_in_finalising_takes_a_swap_back() {
     (0..3).for_each(|_| walk.check(GOOD));
     walk.ask("abort", Verb::Abort { actor: word("bob"), reason: "checkout is broken".into() });
     walk.get();
+    walk.compare();
 }
 
 #[test]
@@ -145,6 +152,7 @@ fn the_third_failed_check_rolls_back() {
     walk.release("v2");
     [BAD, GOOD, SLOW, NONE, [80, 15, 5]].into_iter().for_each(|traffic| walk.check(traffic));
     walk.get();
+    walk.compare();
 }
 
 #[test]
@@ -156,6 +164,7 @@ fn no_traffic_holds_and_says_so() {
     walk.check(BAD);
     walk.get();
     walk.check(GOOD);
+    walk.compare();
 }
 
 #[test]
@@ -170,6 +179,7 @@ fn unsupported_holds_until_it_is_accepted() {
     walk.ask("resume", Verb::Resume { actor: word("bob"), reason: String::new() });
     walk.ask("release v2, accepted", release("v2", true));
     walk.check(GOOD);
+    walk.compare();
 }
 
 #[test]
@@ -184,6 +194,7 @@ fn a_paused_release_does_not_advance_but_a_bad_canary_is_still_cut() {
     walk.ask("pause", Verb::Pause { actor: word("bob"), reason: String::new() });
     [BAD, BAD].into_iter().for_each(|traffic| walk.check(traffic));
     walk.ask("resume", Verb::Resume { actor: word("bob"), reason: String::new() });
+    walk.compare();
 }
 
 #[test]
@@ -193,6 +204,7 @@ fn promoted_early_and_still_cut_while_it_waits() {
     walk.ask("promote", Verb::Promote { actor: word("bob"), reason: String::new() });
     walk.check(GOOD);
     walk.check(BAD);
+    walk.compare();
 }
 
 #[test]
@@ -212,7 +224,8 @@ fn each_verb_in_each_phase_where_it_makes_no_sense() {
     walk.release("v3");
     walk.worker_adopts();
     refuse(&mut walk, 5);
-    walk.happen("abort an unknown canary", Event::Asked(id("cart"), every_verb().remove(4).1));
+    walk.happen("abort an unknown canary", Event::Requested(id("cart"), every_verb().remove(4).1));
+    walk.compare();
 }
 
 #[test]
@@ -226,6 +239,7 @@ fn a_release_onto_what_a_proxy_serves_by_default_is_refused() {
     walk.hello(|said| said.default_upstreams.push((id("web"), upstream("web-canary"))));
     [GOOD, GOOD].into_iter().for_each(|traffic| walk.check(traffic));
     walk.get();
+    walk.compare();
 }
 
 #[test]
@@ -244,11 +258,12 @@ fn a_newer_revision_takes_over_and_follows_the_newer_manifest() {
     walk.release("v4");
     walk.check(BAD);
     walk.happen("manifest removed", Event::Withdrawn(id("web")));
+    walk.compare();
 }
 
 #[test]
 fn a_cut_that_was_lost_with_the_agent() {
-    let mut walk = Walk::new("lost_cut", |_| ());
+    let mut walk = Walk::new("lost_abort", |_| ());
     walk.release("v2");
     walk.adopt();
     let stored = walk.controller.clone();
@@ -257,4 +272,5 @@ fn a_cut_that_was_lost_with_the_agent() {
     walk.happen("agent restarts without the abort", walk.controller.restarted(walk.now));
     walk.hello(|_| ());
     walk.get();
+    walk.compare();
 }

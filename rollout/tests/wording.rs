@@ -4,22 +4,22 @@
 
 mod fixture;
 
+use rollout::base::time::Millis;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event};
-use rollout::explain;
-use rollout::fleet::Conn;
-use rollout::judge::{Answer, Finding, Verdict};
-use rollout::plan::{Metric, Promotion, ThresholdRange};
-use rollout::status;
-use rollout::table::Epoch;
-use rollout::time::Millis;
+use rollout::release::plan::{Metric, Promotion, ThresholdRange};
+use rollout::release::text;
+use rollout::release::threshold_checks::{CheckFinding, CheckResult, ChecksVerdict};
+use rollout::routing::table::Epoch;
+use rollout::view::status;
 
 use fixture::{counts, hello, id, plan, released, report, upstream};
 
 const P95: Metric = Metric::Duration { quantile: 0.95 };
 
-fn finding(metric: Metric, value: Option<f64>, range: [Option<f64>; 2], answer: Answer) -> Finding {
+fn finding(metric: Metric, value: Option<f64>, range: [Option<f64>; 2], answer: CheckResult) -> CheckFinding {
     let [min, max] = range;
-    Finding {
+    CheckFinding {
         check: if metric == Metric::SuccessRate { "request-success-rate".into() } else { "request-duration".into() },
         metric,
         value,
@@ -33,7 +33,7 @@ fn finding(metric: Metric, value: Option<f64>, range: [Option<f64>; 2], answer: 
 
 #[test]
 fn a_finding_says_by_how_much() {
-    use Answer::{Fail, Pass, Undecided};
+    use CheckResult::{Fail, Pass, Undecided};
     let rate = Metric::SuccessRate;
     let rows = [
         (
@@ -41,42 +41,42 @@ fn a_finding_says_by_how_much() {
             Some(97.5),
             [Some(99.0), None],
             Fail,
-            "request-success-rate 97.5 % is 1.5 below min 99 % (1400 requests in 60 s)",
+            "request-success-rate 97.5 % < min 99 % (by 1.5; 1400 requests in 60 s)",
         ),
         (
             rate,
             Some(98.9996),
             [Some(99.0), None],
             Fail,
-            "request-success-rate 98.9996 % is 0.0004 below min 99 % (1400 requests in 60 s)",
+            "request-success-rate 98.9996 % < min 99 % (by 0.0004; 1400 requests in 60 s)",
         ),
         (
             rate,
             Some(100.0),
             [None, Some(99.5)],
             Fail,
-            "request-success-rate 100 % is 0.5 above max 99.5 % (1400 requests in 60 s)",
+            "request-success-rate 100 % > max 99.5 % (by 0.5; 1400 requests in 60 s)",
         ),
         (
             P95,
             Some(511.999),
             [None, Some(500.0)],
             Fail,
-            "request-duration p95 512 ms is 12 above max 500 ms (1400 requests in 60 s)",
+            "request-duration p95 512 ms > max 500 ms (by 12; 1400 requests in 60 s)",
         ),
         (
             P95,
             Some(0.5),
             [Some(1.0), Some(500.0)],
             Fail,
-            "request-duration p95 0.5 ms is 0.5 below min 1 ms (1400 requests in 60 s)",
+            "request-duration p95 0.5 ms < min 1 ms (by 0.5; 1400 requests in 60 s)",
         ),
         (
             P95,
             Some(501.0),
             [Some(1.0), Some(500.0)],
             Fail,
-            "request-duration p95 501 ms is 1 above max 500 ms (1400 requests in 60 s)",
+            "request-duration p95 501 ms > max 500 ms (by 1; 1400 requests in 60 s)",
         ),
         (
             P95,
@@ -89,28 +89,28 @@ fn a_finding_says_by_how_much() {
         (P95, None, [None, Some(500.0)], Undecided, "request-duration p95: no requests in the last 60 s"),
     ];
     for (metric, value, range, answer, expected) in rows {
-        assert_eq!(explain::finding(&finding(metric, value, range, answer)), expected);
+        assert_eq!(text::finding(&finding(metric, value, range, answer)), expected);
     }
-    let one = Finding { requests: 1, ..finding(rate, Some(0.0), [Some(99.0), None], Fail) };
-    assert_eq!(explain::finding(&one), "request-success-rate 0 % is 99 below min 99 % (1 request in 60 s)");
+    let one = CheckFinding { requests: 1, ..finding(rate, Some(0.0), [Some(99.0), None], Fail) };
+    assert_eq!(text::finding(&one), "request-success-rate 0 % < min 99 % (by 99; 1 request in 60 s)");
 }
 
 #[test]
 fn a_verdict_names_what_forced_it() {
-    let good = finding(P95, Some(20.0), [None, Some(500.0)], Answer::Pass);
-    let bad = finding(Metric::SuccessRate, Some(80.0), [Some(99.0), None], Answer::Fail);
-    let verdict = |answer, findings| explain::verdict(&Verdict { answer, findings });
-    let failed = verdict(Answer::Fail, vec![good.clone(), bad]);
-    assert_eq!(failed, "request-success-rate 80 % is 19 below min 99 % (1400 requests in 60 s)");
-    let passed = verdict(Answer::Pass, vec![good.clone(), good]);
+    let good = finding(P95, Some(20.0), [None, Some(500.0)], CheckResult::Pass);
+    let bad = finding(Metric::SuccessRate, Some(80.0), [Some(99.0), None], CheckResult::Fail);
+    let verdict = |answer, findings| text::verdict(&ChecksVerdict { answer, findings });
+    let failed = verdict(CheckResult::Fail, vec![good.clone(), bad]);
+    assert_eq!(failed, "request-success-rate 80 % < min 99 % (by 19; 1400 requests in 60 s)");
+    let passed = verdict(CheckResult::Pass, vec![good.clone(), good]);
     assert_eq!(passed.matches("p95 20 ms").count(), 2, "all that passed: {passed}");
-    assert_eq!(verdict(Answer::Pass, vec![]), "no checks configured");
+    assert_eq!(verdict(CheckResult::Pass, vec![]), "no checks configured");
 }
 
 #[test]
 fn quantiles_and_spans_as_people_write_them() {
     for (quantile, expected) in [(0.5, "d p50"), (0.95, "d p95"), (0.999, "d p99.9"), (0.99999, "d p99.999")] {
-        assert_eq!(explain::label("d", Metric::Duration { quantile }), expected);
+        assert_eq!(text::label("d", Metric::Duration { quantile }), expected);
     }
     for (ms, expected) in [
         (0, "0 ms"),
@@ -121,7 +121,7 @@ fn quantiles_and_spans_as_people_write_them() {
         (130_000, "2 min 10 s"),
         (3_600_000, "60 min"),
     ] {
-        assert_eq!(explain::span(Millis(ms)), expected);
+        assert_eq!(text::span(Millis(ms)), expected);
     }
 }
 
@@ -133,7 +133,7 @@ fn after_release() -> Controller {
     let mut happen = |event, at| controller.handle(event, Millis(at));
     happen(Event::Declared(Box::new(swapping)), 0);
     happen(Event::Connected(conn, hello(1, vec![])), 0);
-    happen(Event::Asked(web.clone(), verb), 1_000);
+    happen(Event::Requested(web.clone(), verb), 1_000);
     let epoch = Epoch(4);
     happen(Event::Adopted(conn, web.clone(), epoch), 1_000);
     happen(Event::Reported(conn, report(1, &web, epoch, [counts(90, 0, 0), counts(8, 2, 0)])), 2_000);

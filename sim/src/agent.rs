@@ -1,14 +1,14 @@
 //! The agent's shell in virtual time: as agent/src/engine.rs, with a disk that takes a while and a process that may die.
 //!
-//! What is urgent leaves at once; the rest when its event is stored. After a crash the controller is what the stored
-//! events lead to.
+//! Urgent commands leave at once, all others when their event is stored. A crash takes the controller back to the stored
+//! events.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use rollout::canary::Canary;
+use rollout::base::time::Millis;
+use rollout::controller::canary::Canary;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Controller, Event};
-use rollout::fleet::Conn;
-use rollout::time::Millis;
 
 /// The agent and its disk.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Agent {
     /// Which life of the process this is.
     life: u64,
     is_up: bool,
-    /// Streams on which a worker said Hello.
+    /// Streams on which a worker has sent its Hello.
     greeted: BTreeSet<Conn>,
 }
 
@@ -36,9 +36,9 @@ struct Unstored {
 /// What follows from one event.
 #[derive(Debug)]
 pub(crate) struct Follows {
-    /// To be done now.
+    /// Commands to perform now.
     pub(crate) urgent: Vec<Command>,
-    /// In which life the event was handled, and its number: the disk will say when it has stored it.
+    /// The life in which the event was handled, and its number: the disk reports when it has stored it.
     pub(crate) life: u64,
     pub(crate) number: u64,
 }
@@ -99,12 +99,12 @@ impl Agent {
         Follows { urgent: output.urgent, life: self.life, number: self.events }
     }
 
-    /// What the last event's commands are that wait for the disk.
+    /// The last event's commands that wait for the disk.
     pub(crate) fn deferred(&self) -> impl Iterator<Item = &Command> {
         self.unstored.back().into_iter().flat_map(|last| last.commands.iter())
     }
 
-    /// The disk has caught up; what waited for it.
+    /// The disk has caught up: the commands that waited for it.
     pub(crate) fn stored(&mut self, life: u64, number: u64) -> Vec<Command> {
         let mut commands = Vec::new();
         while life == self.life && self.unstored.front().is_some_and(|first| first.number <= number) {

@@ -1,6 +1,6 @@
 //! How a version answers: how often it fails, how fast, and what a failure looks like.
 
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
 
 /// How long a proxy waits for an answer before it answers 504 itself: Envoy's default.
 pub(crate) const ROUTE_TIMEOUT: Millis = Millis(15_000);
@@ -14,7 +14,7 @@ pub struct Behaviour {
     pub failing: Failing,
     /// How long good answers take.
     pub latency: Latency,
-    /// From when on the median is another.
+    /// From this moment on, another median.
     pub slower: Option<(Millis, Millis)>,
 }
 
@@ -95,7 +95,7 @@ pub enum Failing {
     LikeSuccess,
     /// No answer; the proxy gives up after this long.
     TimesOut(Millis),
-    /// No answer, ever, and a proxy that waits for ever.
+    /// No answer, and a proxy that waits without a limit.
     Hangs,
 }
 
@@ -122,7 +122,7 @@ pub(crate) enum Fate {
 }
 
 impl Fate {
-    /// How long until the end is known; for a hang, until a proxy with the default timeout would know.
+    /// How long until the end is known; for a hang, until the default timeout of a proxy.
     pub(crate) const fn known_after(self) -> Micros {
         match self {
             Self::Good(after) | Self::Error(after) | Self::TimedOut(after) => after,
@@ -140,7 +140,7 @@ impl Behaviour {
     /// How a request ends that starts now. It fails when its `luck` (0 to 1) lies below the failure rate joined with
     /// `others`' share; `pace` is standard normal.
     pub(crate) fn fate(&self, now: Millis, others: f64, luck: f64, pace: f64) -> Fate {
-        if luck >= crate::scenario::either(self.failure_rate.at(now), others) {
+        if luck >= either(self.failure_rate.at(now), others) {
             return Fate::Good(self.duration(now, pace));
         }
         match self.failing {
@@ -157,6 +157,11 @@ impl Behaviour {
     }
 }
 
+/// The share of requests that meet at least one of two independent faults.
+pub(crate) fn either(a: f64, b: f64) -> f64 {
+    1.0 - (1.0 - a) * (1.0 - b)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn luck_decides_and_failures_look_as_they_are_told() {
+    fn luck_decides_and_failures_look_as_configured() {
         let behaviour = Behaviour { failure_rate: 0.5.into(), ..Behaviour::default() };
         assert_eq!(behaviour.fate(Millis(0), 0.0, 0.5, 0.0), Fate::Good(Micros(20_000)));
         assert_eq!(behaviour.fate(Millis(0), 0.0, 0.49, 0.0), Fate::Error(Micros(1000)));

@@ -1,12 +1,12 @@
 //! The rivals on the very traffic that a scenario's fleet gets: the same requests, with the same luck, at the same time.
 //!
-//! Only whom a rule sends to the canary differs, for its weight differs. An answer counts when it is known: nobody's
-//! metrics tell of a request that has not ended.
+//! The rules differ only in the requests that they send to the canary, because their weights differ. An answer counts
+//! when it is known: no metric shows a request that has not ended.
 
 use std::collections::VecDeque;
 
-use rollout::table::{Version, WeightPpm};
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
+use rollout::routing::table::{Version, WeightPpm};
 
 use crate::behaviour::Fate;
 use crate::draws::{Draws, Purpose, mix, unit};
@@ -19,8 +19,8 @@ use crate::users::fate;
 /// Most ticks after which an answer counts; one that takes longer counts then.
 const MAX_TICKS: usize = 600;
 
-/// Plays each rival until it has aborted or promoted, or was watched for long enough. The outcomes stand in the rivals'
-/// order; they have no history.
+/// Plays each rival until it has aborted or promoted, or the time is over. The outcomes are in the rivals' order and
+/// have no history.
 pub fn contest(scenario: &Scenario, seed: u64, rivals: Vec<Rival>) -> Vec<Outcome> {
     let latency_limit = scenario.latency_limit();
     let sides = rivals.into_iter().enumerate().map(|(n, rival)| Side::new(rival, n, seed, latency_limit));
@@ -138,19 +138,19 @@ mod tests {
     use super::*;
     use crate::behaviour::{Behaviour, Failing};
     use crate::fixture;
-    use crate::rivals::{ARGO_INTERVAL, FailedChecks, Limits, Rule, Steps};
+    use crate::rivals::{ARGO_INTERVAL, FailedChecks, Limits, RivalRule, Steps};
 
     const LIMITS: Limits = Limits { failed: 0.01, slow: 0.05 };
 
-    fn play(edit: impl FnOnce(&mut Scenario), rule: Rule) -> Outcome {
+    fn play(edit: impl FnOnce(&mut Scenario), rule: RivalRule) -> Outcome {
         let mut scenario = Scenario::healthy(fixture::plan());
         edit(&mut scenario);
         let steps = Steps::constant(WeightPpm::new(100_000).unwrap());
         contest(&scenario, 3, vec![Rival::new("", rule, LIMITS, steps)]).remove(0)
     }
 
-    fn flagger() -> Rule {
-        Rule::Flagger { interval: Millis(10_000), threshold: 2, failed_checks: FailedChecks::Consecutive }
+    fn flagger() -> RivalRule {
+        RivalRule::Flagger { interval: Millis(10_000), threshold: 2, failed_checks: FailedChecks::Consecutive }
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn nobody_sees_a_hang_before_the_proxy_gives_up() {
         let hang = Behaviour { failure_rate: 1.0.into(), failing: Failing::Hangs, ..Behaviour::default() };
-        let argo = Rule::Argo { interval: ARGO_INTERVAL, failure_limit: 0 };
+        let argo = RivalRule::Argo { interval: ARGO_INTERVAL, failure_limit: 0 };
         let outcome = play(|scenario| scenario.canary = hang, argo);
         assert_eq!(outcome.aborted().unwrap().0, Millis(30_000));
         let outcome = play(|scenario| scenario.canary = hang, flagger());

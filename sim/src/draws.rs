@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 /// others: the same seed gives the same traffic whatever the network does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// When requests come, whose they are, and their luck.
+    /// When requests come, from which user, and their luck.
     Traffic,
     /// Delays, repeats and broken streams.
     Network,

@@ -1,11 +1,11 @@
 //! The plan that this crate's unit tests begin with.
 
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::gates::Action;
-use rollout::names::{CanaryId, Upstream};
-use rollout::plan::{Advance, Check, Flavour, Metric, Plan, Promotion, Spec, Strategy, ThresholdRange};
-use rollout::table::{Scope, WeightPpm};
-use rollout::time::Millis;
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::base::time::Millis;
+use rollout::judgement::guards::GuardAction;
+use rollout::release::default_guards::{GuardSettings, guards_of};
+use rollout::release::plan::{Advance, Check, Flavour, Metric, Plan, Promotion, Spec, Strategy, ThresholdRange};
+use rollout::routing::table::{Scope, WeightPpm};
 
 /// 10 and 50 %, a check every 10 s, the second failed one rolls back; at least 99 % good, p95 at most 500 ms.
 pub(crate) fn plan() -> Plan {
@@ -26,12 +26,12 @@ pub(crate) fn plan() -> Plan {
         strategy: Strategy::Steps([10, 50].map(|percent| WeightPpm::new(percent * 10_000).unwrap()).to_vec()),
         interval: Millis(10_000),
         threshold: 2,
-        gates: gates_of(&checks, false, &GateSettings::all(Some(Action::Abort), Action::Pause)),
+        guards: guards_of(&checks, false, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Pause)),
         advance: Advance::Interval,
         checks,
         promotion: Promotion::Copy { hook: None },
-        course: rollout::plan::Course::default(),
-        outside: rollout::plan::Outside::default(),
+        course: rollout::release::plan::Course::default(),
+        outside: rollout::release::plan::Outside::default(),
         unsupported: vec![],
     };
     Plan::new(spec).unwrap()

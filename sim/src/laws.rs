@@ -1,21 +1,21 @@
-//! What must hold after every event of every run, whatever breaks. Kept apart from the engines: it believes only what was
-//! seen to travel.
+//! What must hold after every event of every run, whatever breaks. Separate from the engines: the laws look only at the
+//! messages and requests that were seen to travel.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rollout::canary::Canary;
+use rollout::base::names::{Revision, Upstream};
+use rollout::base::time::Millis;
+use rollout::controller::canary::Canary;
 use rollout::controller::{Command, Controller};
-use rollout::names::{Revision, Upstream};
-use rollout::release::{Phase, ReleaseId};
-use rollout::report::{Incarnation, Report, ToWorker};
-use rollout::route::Placement;
-use rollout::table::{Entry, Epoch, Routing};
-use rollout::time::Millis;
+use rollout::release::phase::{Phase, ReleaseId};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Entry, Epoch, Routing};
+use rollout::worker::messages::{Incarnation, Report, ToWorker};
 use thiserror::Error;
 
 use crate::proxy::LEASE;
 
-/// A law was broken: a bug of ours.
+/// A law was broken: a bug in the product.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{at_ms} ms after the release began: {law}: {detail}", at_ms = at.0)]
 pub struct Broken {
@@ -27,26 +27,28 @@ pub struct Broken {
     pub detail: String,
 }
 
-const CUT: &str = "no request goes to the canary through a worker that has adopted its cut";
+const ABORT: &str = "no request goes to the canary through a worker that has adopted its abort";
 const SILENCE: &str = "no request goes to the canary through a worker whose lease is over";
-const FUSE: &str = "no request goes to the canary through a worker that said its fuse had tripped, until a later entry";
-const COUNTS: &str = "the agent folds what the workers counted: nothing twice, nothing lost but what died unreported";
+const FUSE: &str =
+    "no request goes to the canary through a worker that has reported its fuse tripped, until a later entry";
+const COUNTS: &str =
+    "the agent folds what the workers counted: nothing twice, and nothing lost but what died unreported";
 const EPOCHS: &str = "an epoch never means two things";
 const URGENT: &str = "nothing that gives traffic leaves before it is stored";
 const RESUMED: &str = "an aborted release never resumes";
-const AGREED: &str = "when all is calm every worker routes by the agent's newest entry";
+const AGREED: &str = "when nothing breaks any more, every worker routes by the agent's newest entry";
 
-/// One attempt, told apart also from one of the same number that a crash made the agent forget.
+/// One attempt, distinct also from one of the same number that a crash made the agent forget.
 type Attempt = (ReleaseId, Revision, Millis);
 
 /// What one life of a worker was seen to do.
 #[derive(Debug, Default)]
 struct Seen {
     held: Option<(Epoch, Option<Routing>)>,
-    heard_at: Millis,
-    /// Attempts of which it got the cut.
-    cuts: BTreeSet<Attempt>,
-    /// The last entry under which it said that its fuse had tripped.
+    last_message_at: Millis,
+    /// Attempts whose abort it got.
+    aborted: BTreeSet<Attempt>,
+    /// The last entry under which it reported its fuse tripped.
     tripped: Option<Epoch>,
     /// Requests that its worker counts as placed by the split.
     placed: u64,
@@ -75,12 +77,12 @@ impl Laws {
         self.broken.take().map(|(law, detail)| Broken { at, law, detail })
     }
 
-    /// The controller handled an event and wants this done; `before` is the attempt that ran until then.
+    /// The controller handled an event and returned these commands; `before` is the attempt that ran until then.
     pub(crate) fn handled(&mut self, before: Option<&Attempt>, canary: Option<&Canary>, commands: &[&Command]) {
         let running = canary.and_then(attempt);
         for command in commands {
             if let Command::Push(entry) = command
-                && let Some(attempt) = if entry.epoch.is_cut() { before } else { running.as_ref() }
+                && let Some(attempt) = if entry.epoch.is_abort() { before } else { running.as_ref() }
             {
                 self.issued.insert(entry.epoch, attempt.clone());
             }
@@ -107,20 +109,20 @@ impl Laws {
         }
     }
 
-    /// A worker is greeted: the agent knows now which cuts it has.
+    /// A worker is welcomed: the agent knows now which aborts it has.
     pub(crate) fn greeted(&mut self, worker: Incarnation, canary: Option<&Canary>) {
         let Some(seen) = self.workers.get(&worker) else { return };
         let takes_traffic = |canary: &&Canary| !matches!(canary.phase, Phase::Finalising(..));
         let running = canary.filter(takes_traffic).and_then(attempt);
-        if let Some(running) = running.filter(|running| seen.cuts.contains(running)) {
-            self.breaks(RESUMED, format!("{running:?} runs although worker {worker} has its cut"));
+        if let Some(running) = running.filter(|running| seen.aborted.contains(running)) {
+            self.breaks(RESUMED, format!("{running:?} runs although worker {worker} has its abort"));
         }
     }
 
     /// A message reaches a worker.
     pub(crate) fn delivered(&mut self, worker: Incarnation, message: &ToWorker, now: Millis) {
         let seen = self.workers.entry(worker).or_default();
-        seen.heard_at = now;
+        seen.last_message_at = now;
         match message {
             ToWorker::Ack(number) => {
                 // Those before it were acknowledged, or their ack was lost on the way.
@@ -131,9 +133,9 @@ impl Laws {
             ToWorker::Entry(entry) if seen.held.as_ref().is_none_or(|(held, _)| entry.epoch > *held) => {
                 seen.held = Some((entry.epoch, entry.routing.clone()));
                 let Some(attempt) = self.issued.get(&entry.epoch) else { return };
-                if entry.epoch.is_cut() {
-                    seen.cuts.insert(attempt.clone());
-                } else if has_split(entry.routing.as_ref()) && seen.cuts.contains(attempt) {
+                if entry.epoch.is_abort() {
+                    seen.aborted.insert(attempt.clone());
+                } else if has_split(entry.routing.as_ref()) && seen.aborted.contains(attempt) {
                     let detail = format!("worker {worker} is given epoch {} of {attempt:?}", entry.epoch.0);
                     self.breaks(RESUMED, detail);
                 }
@@ -151,7 +153,7 @@ impl Laws {
         seen.tripped = seen.tripped.max(report.trips.iter().map(|trip| trip.epoch).max());
     }
 
-    /// A request goes through a worker, which counts it under `placement`, if it does.
+    /// A request goes through a worker, which counts it under `placement`, if at all.
     pub(crate) fn routed(
         &mut self,
         worker: Incarnation,
@@ -167,9 +169,9 @@ impl Laws {
             return;
         }
         let is_tripped = seen.tripped == Some(*epoch);
-        let (epoch, silent) = (epoch.0, now.since(seen.heard_at));
+        let (epoch, silent) = (epoch.0, now.since(seen.last_message_at));
         if routing.split.is_none() {
-            self.breaks(CUT, format!("worker {worker}, epoch {epoch}, to {upstream}"));
+            self.breaks(ABORT, format!("worker {worker}, epoch {epoch}, to {upstream}"));
         } else if silent > LEASE {
             self.breaks(SILENCE, format!("worker {worker}, silent for {} ms, to {upstream}", silent.0));
         } else if is_tripped {
@@ -182,7 +184,7 @@ impl Laws {
         self.workers.entry(worker).or_default().has_died = true;
     }
 
-    /// After any event: what was folded cannot be more than what was counted.
+    /// After any event: no more was folded than was counted.
     pub(crate) fn look(&mut self, canary: Option<&Canary>) {
         let Some(totals) = canary.map(|canary| canary.evidence.totals()) else { return };
         let folded = totals.primary.started + totals.canary.started;
@@ -191,7 +193,7 @@ impl Laws {
         }
     }
 
-    /// At the end, when all has been calm for long enough.
+    /// At the end, when nothing has been broken for long enough.
     pub(crate) fn at_end(&mut self, controller: &Controller, canary: &Canary) {
         let mut found = Vec::new();
         for (incarnation, seen) in &self.workers {

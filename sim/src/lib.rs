@@ -4,9 +4,10 @@
 //! the network between them and the users are simulated. The same [`Scenario`](scenario::Scenario) and seed give the
 //! same [`Outcome`] on every machine. Read the modules in this order; each uses only those above it.
 
-// Chance and time.
+// Chance: everything random comes from one seed.
 mod draws;
 
+// What is simulated: how a version answers, what breaks, how messages travel, and the scenario that joins them.
 pub mod behaviour;
 
 pub mod mishaps;
@@ -15,16 +16,19 @@ pub mod network;
 
 pub mod scenario;
 
+// What comes of it.
 pub mod outcome;
 
-// What comes in.
+// What comes in: arrivals, and the requests that they send.
 mod traffic;
 
 mod request;
 
-// Who is there.
+// What happens at which moment of virtual time.
 mod schedule;
 
+// Who takes part: a proxy round a real worker, the agent's shell round a real controller, the person who confirms, and
+// the users.
 mod proxy;
 
 mod agent;
@@ -33,14 +37,14 @@ mod person;
 
 mod users;
 
-// All of it.
+// The promises that every run keeps, and the run itself.
 mod laws;
 
 mod fleet;
 
 mod run;
 
-// What others would have done.
+// What other tools would have done with the same requests.
 pub mod rivals;
 
 pub mod contest;

@@ -1,6 +1,6 @@
-//! What breaks at a moment of the operator's choosing.
+//! What breaks, at moments that the scenario names.
 
-use rollout::time::Millis;
+use rollout::base::time::Millis;
 
 /// One thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Mishap {
         /// How long until the next one lives.
         away: Millis,
     },
-    /// kill -9 of the agent: what was not stored never was. It starts again from its journal.
+    /// kill -9 of the agent: events that were not stored are lost. It starts again from its journal.
     AgentCrash {
         /// How long until it runs again.
         away: Millis,

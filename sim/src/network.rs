@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rollout::fleet::Conn;
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
 
 use crate::draws::Draws;
 
@@ -16,7 +16,7 @@ pub struct Network {
     pub jitter: Millis,
     /// The share of reports that arrive twice.
     pub repeats: f64,
-    /// How long a stream lives on average, exponentially distributed; `None` for as long as it is wanted.
+    /// How long a stream lives on average, exponentially distributed; `None` for one that never breaks.
     pub streams_live: Option<Millis>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Stream {
     down: Micros,
 }
 
-/// Every stream that both ends, or one of them, hold to be alive.
+/// Every stream that at least one end considers alive.
 #[derive(Debug)]
 pub(crate) struct Streams {
     network: Network,
@@ -60,7 +60,7 @@ impl Streams {
         Self { network, draws, streams: BTreeMap::new(), opened: 0, blocked: vec![Micros(0); proxies] }
     }
 
-    /// A new stream of a proxy, and when it will break if nobody ends it before.
+    /// A new stream of a proxy, and when it breaks unless it is ended before.
     pub(crate) fn open(&mut self, proxy: usize, now: Micros) -> (Conn, Option<Micros>) {
         self.opened += 1;
         let conn = Conn(self.opened);
@@ -119,7 +119,7 @@ impl Streams {
         self.draws.chance(self.network.repeats)
     }
 
-    /// From now on all goes well.
+    /// Ends all disturbances.
     pub(crate) fn heal(&mut self) {
         self.network = Network { repeats: 0.0, streams_live: None, ..self.network };
     }

@@ -1,8 +1,8 @@
-//! What came of one run.
+//! The outcome of one run.
 
-use rollout::time::Millis;
+use rollout::base::time::Millis;
 
-/// What came of one run. Times count from the beginning of the release.
+/// The outcome of one run. Times count from the beginning of the release.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// The phase reached, as Flagger names it.
@@ -11,7 +11,7 @@ pub struct Outcome {
     pub end: Option<End>,
     /// Steps taken.
     pub step: usize,
-    /// Checks that failed, and gates that tripped without cutting.
+    /// Checks that failed, and guards that tripped without aborting.
     pub alarms: u32,
     /// What users got from the canary until the last of them was sent there; when promoted, until then.
     pub canary: Received,
@@ -28,7 +28,7 @@ pub struct Outcome {
 /// How a release ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
-    /// The canary was cut.
+    /// The release was aborted.
     Aborted {
         /// When the agent decided so.
         at: Millis,
@@ -43,7 +43,7 @@ pub enum End {
 }
 
 impl Outcome {
-    /// When and why the canary was cut.
+    /// When and why the release was aborted.
     pub fn aborted(&self) -> Option<(Millis, &str)> {
         match &self.end {
             Some(End::Aborted { at, cause }) => Some((*at, cause)),

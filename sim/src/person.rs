@@ -1,12 +1,12 @@
-//! The person, or pipeline, who begins the release, opens its gates, and confirms that the primary runs the new version.
+//! The person, or pipeline, who starts the release, opens its gates, and confirms that the primary runs the new version.
 
-use rollout::asking::Why;
-use rollout::canary::Canary;
+use rollout::base::names::Revision;
 use rollout::controller::Verb;
-use rollout::names::Revision;
-use rollout::release::{Awaiting, Hold, Phase};
+use rollout::controller::canary::Canary;
+use rollout::release::inquiry::Reason;
+use rollout::release::phase::{Awaiting, Hold, Phase};
 
-/// What there is to ask of a canary now.
+/// What the person does next.
 pub(crate) fn next_verb(canary: &Canary) -> Option<Verb> {
     let actor = Revision::parse("simulation").ok()?;
     match &canary.phase {
@@ -16,11 +16,13 @@ pub(crate) fn next_verb(canary: &Canary) -> Option<Verb> {
             reason: String::new(),
             accept_unsupported: true,
         }),
-        Phase::Promoting(_, Awaiting::Confirmation { .. }) => Some(Verb::Confirm { actor, reason: String::new() }),
-        Phase::Paused(run) if run.hold == Some(Hold::Stop) => Some(Verb::Resume { actor, reason: String::new() }),
-        phase => match &phase.run()?.hold {
+        phase if matches!(phase.awaiting(), Some(Awaiting::Confirmation { .. })) => {
+            Some(Verb::Confirm { actor, reason: String::new() })
+        }
+        phase @ Phase::Paused(_) if phase.hold() == Some(&Hold::Stop) => Some(Verb::Resume { actor, reason: String::new() }),
+        phase => match phase.hold() {
             Some(Hold::Approval { refused, .. }) => {
-                let gate = refused.iter().find(|objection| objection.why == Why::Closed)?.name.clone();
+                let gate = refused.iter().find(|objection| objection.why == Reason::Closed)?.name.clone();
                 let reason = String::new();
                 Some(Verb::OpenGate { gate, revision: None, expires_after: None, actor, reason })
             }

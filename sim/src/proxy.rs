@@ -1,15 +1,15 @@
 //! One proxy: a real worker and the host round it.
 
-use rollout::fleet::Conn;
-use rollout::names::Upstream;
-use rollout::plan::Plan;
-use rollout::report::Incarnation;
-use rollout::route::Placement;
-use rollout::table::Version;
-use rollout::time::{Micros, Millis};
-use rollout::worker::{Action, HeaderEdit, Identity, Settings, Worker};
+use rollout::base::names::Upstream;
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
+use rollout::release::plan::Plan;
+use rollout::routing::route::Placement;
+use rollout::routing::table::Version;
+use rollout::worker::messages::Incarnation;
+use rollout::worker::{HeaderEdit, Identity, Settings, Worker, WorkerAction};
 
-use rollout::exchange::Ticket;
+use rollout::worker::in_flight::InFlight;
 
 use crate::behaviour::Fate;
 use crate::draws::Draws;
@@ -43,8 +43,8 @@ pub(crate) struct Routed {
     /// Where it went.
     pub(crate) upstream: Upstream,
     /// What the worker remembers of it, if it counts.
-    pub(crate) ticket: Option<Ticket>,
-    /// How the worker says that it came there, if it counts.
+    pub(crate) in_flight: Option<InFlight>,
+    /// How the worker says it was placed, if it counts.
     pub(crate) placement: Option<Placement>,
 }
 
@@ -98,7 +98,7 @@ impl Proxy {
     /// When the tick after `now` comes.
     pub(crate) const fn next_tick(&self, now: Micros) -> Micros {
         let wait = self.tick_every.plus(self.slow_by).0;
-        // A worker that has asked for no pace yet is ticked as soon as time can tell.
+        // A worker that has not asked for a pace yet gets its first tick at the next millisecond.
         let wait = if wait == 0 { 1 } else { wait };
         Micros(now.0 + wait * 1000)
     }
@@ -107,17 +107,17 @@ impl Proxy {
     pub(crate) fn route(&mut self, form: &mut Form, user: u32, plan: &Plan, now: Micros) -> Option<Routed> {
         let worker = self.worker.as_mut()?;
         let decision = form.with(user, |request| worker.route(request, now));
-        let ticket = worker.start(&decision, true, now);
-        let placement = decision.placement().filter(|_| ticket.is_some());
+        let in_flight = worker.start(&decision, true, now);
+        let placement = decision.placement().filter(|_| in_flight.is_some());
         let upstream = match decision.header {
             HeaderEdit::Set(upstream) => upstream,
             HeaderEdit::Leave | HeaderEdit::Remove => plan.primary.clone(),
         };
-        Some(Routed { upstream, ticket, placement })
+        Some(Routed { upstream, in_flight, placement })
     }
 
-    /// A request ends as it was fated; what the worker says about that may not wait for its tick.
-    pub(crate) fn finish(&mut self, mut ticket: Ticket, fate: Fate, now: Micros) -> Vec<Action> {
+    /// A request ends as it was fated; what the worker sends about that cannot wait for its tick.
+    pub(crate) fn finish(&mut self, mut in_flight: InFlight, fate: Fate, now: Micros) -> Vec<WorkerAction> {
         let Some(worker) = self.worker.as_mut() else { return Vec::new() };
         let (status, flags): (&[u8], u64) = match fate {
             Fate::Good(_) => (b"200", 0),
@@ -125,9 +125,9 @@ impl Proxy {
             Fate::TimedOut(_) | Fate::Never => (b"504", TIMED_OUT),
         };
         // Plain HTTP: an answer's headers do not end its latency.
-        let _is_stream = ticket.response_headers(&[(b":status", status)]);
-        worker.finish(&ticket, flags, Some(1), now);
-        worker.press(now.to_millis())
+        let _is_stream = in_flight.response_headers(&[(b":status", status)]);
+        worker.finish(&in_flight, flags, Some(1), now);
+        worker.flush(now.to_millis())
     }
 }
 

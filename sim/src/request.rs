@@ -1,8 +1,8 @@
-//! What a simulated request looks like to the filter: inside the plan's scope, with its user's key where one is asked for.
+//! What a simulated request looks like to the filter: inside the plan's scope, with its user's key where the plan needs one.
 
-use rollout::matching::Request;
-use rollout::plan::Plan;
-use rollout::table::StickyKey;
+use rollout::release::plan::Plan;
+use rollout::routing::request::Request;
+use rollout::routing::table::StickyKey;
 
 /// The form of all requests of one scenario. It keeps its buffer, since a request is made for every arrival.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Form {
                 self.text.extend(digits(user));
                 headers[2] = (name.as_bytes(), &self.text);
             }
-            // A simulated user came with his cookie long ago.
+            // A simulated user has had a cookie for a long time.
             Some(StickyKey::Cookie(_) | StickyKey::IssuedCookie(_)) => {
                 let name = self.key.as_ref().and_then(cookie_name).unwrap_or_default();
                 self.text.extend(name.bytes());
@@ -77,7 +77,7 @@ fn digits(user: u32) -> [u8; 8] {
 
 #[cfg(test)]
 mod tests {
-    use rollout::cookie::{CookieSpec, IssuedCookie};
+    use rollout::routing::cookie::{CookieSpec, IssuedCookie};
 
     use super::*;
     use crate::fixture;
@@ -107,7 +107,7 @@ mod tests {
     fn a_request_is_in_scope_of_a_pattern() {
         for (host, authority) in [("*", "any"), ("*.example.com", "any.example.com"), ("web", "web")] {
             let plan = fixture::plan();
-            let mut spec: rollout::plan::Spec = plan.into();
+            let mut spec: rollout::release::plan::Spec = plan.into();
             spec.scope.hosts = vec![host.into()];
             let mut form = Form::new(&Plan::new(spec).unwrap());
             form.with(0, |request| assert_eq!(request.first(":authority"), Some(authority.as_bytes())));

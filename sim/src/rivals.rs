@@ -1,17 +1,17 @@
 //! What other tools would have done with the same traffic: Flagger's and Argo Rollouts' rules, idealised in their favour.
 //!
-//! Both look on a tick at the canary's rates over a window. Here their metrics are perfect and at once, weights and cuts
-//! take effect within the same 100 ms, and a window without requests is forgiven. What remains is what they decide.
+//! Both look on a tick at the canary's rates over a window. Here their metrics are perfect and immediate, weights and
+//! aborts take effect within the same 100 ms, and a window without requests is forgiven. What remains is the decision.
 //! Feed every 100 ms what the canary's users got, and ask for the weight that holds until the next.
 //!
-//! Read in the sources of Flagger (15bd6ad) and Argo Rollouts (9f8d111): see [`FailedChecks`] and [`Rule`].
+//! Read in the sources of Flagger (15bd6ad) and Argo Rollouts (9f8d111): see [`FailedChecks`] and [`RivalRule`].
 
 use std::collections::VecDeque;
 
-use rollout::gates;
-use rollout::plan::{Metric, Plan, ThresholdRange};
-use rollout::table::WeightPpm;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::judgement::guards;
+use rollout::release::plan::{Metric, Plan, ThresholdRange};
+use rollout::routing::table::WeightPpm;
 
 /// How long the counts given to one [`Rival::observe`] cover.
 pub const TICK: Millis = Millis(100);
@@ -41,14 +41,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What a plan holds against the canary: its checks' thresholds, or where it has none of a kind its gates' limits.
+    /// The limits of a plan: its checks' thresholds, or where it has none of a kind its guards' limits.
     pub fn of(plan: &Plan) -> Self {
         let mut limits = Self { failed: 1.0, slow: 1.0 };
-        for gate in &plan.gates.gates {
-            match gate.rule {
-                gates::Rule::Slo { limit, .. } => limits.failed = limit,
-                gates::Rule::Latency { share, .. } => limits.slow = share,
-                gates::Rule::Regression { .. } | gates::Rule::LatencyRegression { .. } => {}
+        for guard in &plan.guards.guards {
+            match guard.rule {
+                guards::GuardRule::Slo { limit, .. } => limits.failed = limit,
+                guards::GuardRule::Latency { share, .. } => limits.slow = share,
+                guards::GuardRule::Regression { .. } | guards::GuardRule::LatencyRegression { .. } => {}
             }
         }
         for check in &plan.checks {
@@ -67,13 +67,13 @@ impl Limits {
 pub enum FailedChecks {
     /// Never within a release, and the rollback happens on the tick after the last one: as its scheduler is coded.
     Cumulative,
-    /// At each good check, and the rollback happens at once: as one would expect it to be.
+    /// At each good check, and the rollback happens at once: as one would expect.
     Consecutive,
 }
 
 /// Which tool's rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub enum RivalRule {
     /// Flagger's analysis.
     Flagger {
         /// Time between two checks.
@@ -108,12 +108,12 @@ pub struct Steps {
     pub weights: Vec<WeightPpm>,
     /// How long each is held, where the checks do not say so: Argo's pauses. Flagger moves after each good check.
     pub pause: Millis,
-    /// Whether the release is promoted after the last; otherwise the last is held for ever.
+    /// Whether the release is promoted after the last; otherwise the last is held without end.
     pub promotes: bool,
 }
 
 impl Steps {
-    /// One weight for ever.
+    /// One weight that never changes.
     pub fn constant(weight: WeightPpm) -> Self {
         Self { weights: vec![weight], pause: Millis(u64::MAX), promotes: false }
     }
@@ -123,7 +123,7 @@ impl Steps {
 #[derive(Clone, Debug)]
 pub struct Rival {
     name: String,
-    rule: Rule,
+    rule: RivalRule,
     limits: Limits,
     steps: Steps,
     window: Window,
@@ -143,8 +143,8 @@ enum End {
 
 impl Rival {
     /// A release that begins at time 0 under this rule; `name` is for tables.
-    pub fn new(name: impl Into<String>, rule: Rule, limits: Limits, steps: Steps) -> Self {
-        let (Rule::Flagger { interval, .. } | Rule::Argo { interval, .. }) = rule;
+    pub fn new(name: impl Into<String>, rule: RivalRule, limits: Limits, steps: Steps) -> Self {
+        let (RivalRule::Flagger { interval, .. } | RivalRule::Argo { interval, .. }) = rule;
         Self {
             name: name.into(),
             rule,
@@ -207,7 +207,7 @@ impl Rival {
         self.window.add(now, answers);
         let abort = if now >= self.next_check { self.check(now) } else { None };
         self.end = abort.map(End::Aborted).or(self.end);
-        if matches!(self.rule, Rule::Argo { .. }) && !self.has_ended() && now >= self.next_step {
+        if matches!(self.rule, RivalRule::Argo { .. }) && !self.has_ended() && now >= self.next_step {
             self.next_step = self.next_step.plus(self.steps.pause);
             self.climb(now);
         }
@@ -216,11 +216,11 @@ impl Rival {
 
     fn check(&mut self, now: Millis) -> Option<Abort> {
         match self.rule {
-            Rule::Flagger { interval, threshold, failed_checks } => {
+            RivalRule::Flagger { interval, threshold, failed_checks } => {
                 self.next_check = self.next_check.plus(interval);
                 self.check_flagger(now, threshold, failed_checks)
             }
-            Rule::Argo { interval, failure_limit } => {
+            RivalRule::Argo { interval, failure_limit } => {
                 self.next_check = self.next_check.plus(interval);
                 self.failed_checks += u32::from(self.is_bad(now) == Some(true));
                 (self.failed_checks > failure_limit).then(|| self.abort(now))

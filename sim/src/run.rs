@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
 
 use crate::fleet::Fleet;
 use crate::laws::{Broken, Laws};
@@ -13,7 +13,7 @@ use crate::traffic::Arrivals;
 /// After this long without trouble everything that was under way has arrived: longer than silence and back-off together.
 const CALM: Millis = Millis(30_000);
 
-/// Plays a scenario until its release has ended and every worker knows, or it was watched for long enough.
+/// Plays a scenario until its release has ended and every worker knows, or its time is over.
 pub fn run(scenario: &Scenario, seed: u64) -> Outcome {
     let mut fleet = Fleet::new(scenario, seed, None);
     let Ok(()) = play(&mut fleet, seed, |_| Ok::<(), Infallible>(()));

@@ -3,18 +3,18 @@
 //! All times count from the beginning of the release. Rates are shares from 0 to 1; what lies outside is taken as the
 //! nearer end.
 
-use rollout::plan::{Metric, Plan};
-use rollout::table::Version;
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
+use rollout::release::plan::{Metric, Plan};
+use rollout::routing::table::Version;
 
-use crate::behaviour::Behaviour;
+use crate::behaviour::{Behaviour, either};
 use crate::mishaps::Mishap;
 use crate::network::Network;
 
 /// One situation; with a seed it is one course of events.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// What the agent is told to do. What the plan asks for and this build cannot honour is accepted.
+    /// The agent's plan. What this build cannot honour in it is accepted.
     pub plan: Plan,
     /// The proxies, one worker each.
     pub proxies: Vec<Proxy>,
@@ -68,13 +68,13 @@ impl Scenario {
         }
     }
 
-    /// The latency above which a good answer is slow, if the plan's checks or gates limit it.
+    /// The latency above which a good answer is slow, if the plan's checks or guards limit it.
     pub fn latency_limit(&self) -> Option<Micros> {
         let of_checks = self.plan.checks.iter().filter_map(|check| match check.metric {
             Metric::Duration { .. } => check.range.max.map(|max_ms| Micros((max_ms * 1000.0) as u64)),
             Metric::SuccessRate => None,
         });
-        of_checks.min().or_else(|| self.plan.gates.latency_limit())
+        of_checks.min().or_else(|| self.plan.guards.latency_limit())
     }
 
     /// The share of failures that all incidents together cause at a moment.
@@ -82,11 +82,6 @@ impl Scenario {
         let under_way = self.incidents.iter().filter(|incident| (incident.from..incident.until).contains(&at));
         under_way.fold(0.0, |sum, incident| either(sum, incident.failure_rate))
     }
-}
-
-/// The share of requests that meet at least one of two independent faults.
-pub(crate) fn either(a: f64, b: f64) -> f64 {
-    1.0 - (1.0 - a) * (1.0 - b)
 }
 
 /// One proxy and its worker.

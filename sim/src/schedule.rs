@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use rollout::base::time::{Micros, Millis};
 use rollout::controller::Event;
-use rollout::fleet::Conn;
-use rollout::report::{ToAgent, ToWorker};
-use rollout::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
+use rollout::worker::messages::{ToAgent, ToWorker};
 
 use crate::mishaps::Mishap;
 
@@ -73,7 +73,7 @@ impl Schedule {
         self.due.pop().map(|due| (due.at, due.what))
     }
 
-    /// Whatever the operator wanted to break from now on does not.
+    /// Drops every mishap that is still to come.
     pub(crate) fn forget_mishaps(&mut self) {
         self.due.retain(|due| !matches!(due.what, Happening::Breaks(_) | Happening::StreamBreaks(_)));
     }

@@ -1,9 +1,9 @@
 //! The requests that come in: when, by which proxy, from whom, and with what luck.
 //!
-//! They are the same for whoever judges them: our fleet and the rivals see one stream. A request's luck says at which
+//! They are the same for every judge: our fleet and the rivals see one stream. A request's luck says at which
 //! failure rate it fails, so what a version does to it depends on the version alone.
 
-use rollout::time::Micros;
+use rollout::base::time::Micros;
 
 use crate::draws::{Draws, Purpose, mix, unit};
 use crate::scenario::{self, Scenario, Traffic, Users};
@@ -21,7 +21,7 @@ pub(crate) struct Arrival {
     pub(crate) luck: f64,
     /// How fast it is answered; standard normal.
     pub(crate) pace: f64,
-    /// How often its client will repeat it should it fail.
+    /// How often its client repeats it if it fails.
     pub(crate) retries: u32,
 }
 
@@ -86,7 +86,7 @@ impl Iterator for Arrivals {
 
 #[cfg(test)]
 mod tests {
-    use rollout::time::Millis;
+    use rollout::base::time::Millis;
 
     use super::*;
     use crate::fixture;

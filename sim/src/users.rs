@@ -1,19 +1,19 @@
-//! What the users get, counted from outside: it belongs to no worker and no crash takes it away.
+//! What the users get, counted outside the product, so that no crash of a worker loses it.
 
-use rollout::canary::Canary;
-use rollout::explain;
-use rollout::names::Upstream;
-use rollout::release::{Note, Phase};
-use rollout::table::Version;
-use rollout::time::{Micros, Millis};
+use rollout::base::names::Upstream;
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::canary::Canary;
+use rollout::release::phase::{Note, Phase};
+use rollout::release::text;
+use rollout::routing::table::Version;
 
-use crate::behaviour::Fate;
+use crate::behaviour::{Fate, either};
 use crate::outcome::{End, Outcome, Received};
 use crate::proxy::version_of;
 use crate::scenario::Scenario;
 use crate::traffic::Arrival;
 
-/// The users, and whoever watches the release for them.
+/// The users, and the watch over the release on their behalf.
 #[derive(Debug)]
 pub(crate) struct Users {
     outcome: Outcome,
@@ -25,7 +25,7 @@ impl Users {
         Self { outcome: Outcome::default(), latency_limit: scenario.latency_limit() }
     }
 
-    /// A request goes to an upstream through a proxy: says how it will end.
+    /// A request goes to an upstream through a proxy; returns how it will end.
     pub(crate) fn send(&mut self, scenario: &Scenario, arrival: &Arrival, proxy: usize, upstream: &Upstream) -> Fate {
         let (version, now) = (version_of(upstream, &scenario.plan), arrival.at.to_millis().since(scenario.warm_up));
         let fate = fate(scenario, arrival, proxy, version, now);
@@ -59,13 +59,13 @@ impl Users {
                 self.outcome.end.get_or_insert(End::Promoted { at });
             }
             Phase::Failed(_, cause) if self.outcome.aborted().is_none() => {
-                self.outcome.end = Some(End::Aborted { at, cause: explain::cause(cause) });
+                self.outcome.end = Some(End::Aborted { at, cause: text::cause(cause) });
             }
             Phase::Failed(..) => {}
         }
     }
 
-    /// All that came of it.
+    /// The outcome.
     pub(crate) fn outcome(&self, canary: Option<&Canary>, warm_up: Millis) -> Outcome {
         let mut outcome = self.outcome.clone();
         let Some(canary) = canary else { return outcome };
@@ -76,7 +76,7 @@ impl Users {
                 Note::CheckFailed { .. } | Note::Tripped(_) => outcome.alarms += 1,
                 _ => {}
             }
-            outcome.history.push((event.at.since(warm_up), explain::note(&event.note)));
+            outcome.history.push((event.at.since(warm_up), text::note(&event.note)));
         }
         outcome
     }
@@ -85,7 +85,7 @@ impl Users {
 /// How a request ends on a version.
 pub(crate) fn fate(scenario: &Scenario, arrival: &Arrival, proxy: usize, version: Version, now: Millis) -> Fate {
     let of_proxy = scenario.proxies.get(proxy).map_or(0.0, |proxy| proxy.failure_rate);
-    let others = crate::scenario::either(scenario.incident_rate(now), of_proxy);
+    let others = either(scenario.incident_rate(now), of_proxy);
     scenario.behaviour(version).fate(now, others, arrival.luck, arrival.pace)
 }
 

@@ -1,4 +1,4 @@
-//! Random situations: whatever breaks whenever, no law does.
+//! Random situations: whatever breaks at whatever time, every law holds.
 
 #![cfg(test)]
 
@@ -6,10 +6,10 @@ mod fixture;
 
 use fixture::{plan, scenario};
 use proptest::prelude::*;
-use rollout::certificate::Certificate;
-use rollout::plan::{Advance, Promotion};
-use rollout::table::StickyKey;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::judgement::certificate::Certificate;
+use rollout::release::plan::{Advance, Promotion};
+use rollout::routing::table::StickyKey;
 use sim::behaviour::{Behaviour, Course, Failing, Latency};
 use sim::mishaps::Mishap;
 use sim::network::Network;

@@ -5,8 +5,8 @@
 mod fixture;
 
 use fixture::{after, plan, runs, scenario};
-use rollout::table::StickyKey;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::routing::table::StickyKey;
 use sim::behaviour::{Behaviour, Failing};
 use sim::mishaps::Mishap;
 use sim::network::Network;
@@ -38,7 +38,7 @@ fn a_fifth_of_failures_is_cut_after_a_handful() {
         let (at, cause) = aborted(&outcome);
         assert!(outcome.canary.bad <= 25 && at < Millis(5_000), "{at:?} {:?}", outcome.canary);
         assert!(cause.contains("slo") || cause.contains("regression"), "{cause}");
-        assert!(outcome.last_canary_request.unwrap().since(at) <= Millis(50), "the cut leaves at once");
+        assert!(outcome.last_canary_request.unwrap().since(at) <= Millis(50), "the abort leaves at once");
     }
 }
 
@@ -60,7 +60,7 @@ fn a_canary_that_never_answers_is_cut_when_its_requests_are_too_old() {
     }
 }
 
-/// Everything is good but what `edit` breaks; the release must be promoted nevertheless.
+/// Everything works but what `edit` breaks; the release must be promoted nevertheless.
 fn survives(edit: impl FnOnce(&mut Scenario)) -> Vec<Outcome> {
     let outcomes = runs(&scenario(edit), 0..4);
     outcomes.iter().for_each(|outcome| {
@@ -117,9 +117,9 @@ fn fault_while_away(scenario: &mut Scenario) {
 fn a_cut_reaches_a_worker_that_was_away() {
     let scenario = scenario(|scenario| {
         fault_while_away(scenario);
-        // This gate has no fuse.
+        // This guard has no fuse.
         scenario.plan = plan(|spec| {
-            spec.gates.gates.retain(|gate| gate.rule.name() == rollout::gates::GateName::Regression);
+            spec.guards.guards.retain(|guard| guard.rule.name() == rollout::judgement::guards::GuardName::Regression);
         });
     });
     for outcome in runs(&scenario, 0..4) {
@@ -142,7 +142,7 @@ fn an_outage_of_both_versions_is_no_regression() {
     let edit = |scenario: &mut Scenario| {
         scenario.incidents = vec![outage];
         scenario.plan = plan(|spec| {
-            spec.gates.gates.retain(|gate| gate.rule.name() == rollout::gates::GateName::Regression);
+            spec.guards.guards.retain(|guard| guard.rule.name() == rollout::judgement::guards::GuardName::Regression);
             spec.threshold = 100;
         });
     };
@@ -152,7 +152,7 @@ fn an_outage_of_both_versions_is_no_regression() {
         edit(scenario);
         scenario.primary.failing = Failing::TimesOut(Millis(1_000));
     });
-    // What holds both to an objective cuts: the canary does break it.
+    // The guard that holds both to an objective aborts: the canary does break it.
     for outcome in runs(&scenario(|scenario| scenario.incidents = vec![outage]), 0..2) {
         assert!(aborted(&outcome).1.contains("slo"), "{outcome:#?}");
     }
@@ -182,7 +182,7 @@ fn heavy_users_and_their_retries_are_clusters() {
     survives(|scenario| {
         scenario.plan = plan(|spec| {
             spec.sticky = Some(StickyKey::Cookie("user".into()));
-            spec.gates.max_cluster = 10;
+            spec.guards.max_cluster = 10;
         });
         let users = Users { count: 3_000, heavy: 20, heavy_share: 0.1, spell: SECOND };
         (scenario.traffic.users, scenario.traffic.client_retries) = (Some(users), 2);
@@ -200,7 +200,7 @@ fn the_same_seed_gives_the_same_outcome_here_and_on_every_machine() {
     assert_eq!(outcome, sim::run(&scenario, 7));
     assert_eq!(Ok(&outcome), sim::run_checked(&scenario, 7).as_ref(), "laws only look");
     assert_ne!(outcome, sim::run(&scenario, 8));
-    // Golden values: a change of theirs means that seeds mean something else now, or that the judge does.
+    // Golden values: when they change, seeds mean something else now, or the judgement does.
     let seen = (outcome.aborted().map(|(at, _)| at), outcome.canary.requests, outcome.canary.bad);
     assert_eq!(seen, (Some(Millis(17_404)), 1494, 24));
 }

@@ -15,8 +15,8 @@ pub const WEB: &str = include_str!("../../envoy-config/standalone/web.yaml");
 pub struct Manifest(String);
 
 impl Manifest {
-    /// The shipped one with checks at each second, the shortest allowed, and the given weights in percent. Its gates are
-    /// off, so that a fault stays long enough to be looked at; see [`Manifest::gated`].
+    /// The shipped one with checks at each second, the shortest allowed, and the given weights in percent. Its guards are
+    /// off, so that a fault stays long enough to be looked at; see [`Manifest::guarded`].
     ///
     /// # Errors
     /// Here and in every method: when the shipped file no longer has the text to replace.
@@ -24,7 +24,7 @@ impl Manifest {
         let checked = "    advance: interval\n    interval: 1s\n    threshold: 3\n";
         let mut manifest = Self::certified(weights)?
             .edit("    advance: certificate\n", checked)?
-            .edit("    # gates: abort\n", "    gates: off\n")?;
+            .edit("    # guards: abort\n", "    guards: off\n")?;
         for metric in ["request-success-rate", "request-duration"] {
             let name = format!("      - name: {metric}\n");
             manifest = manifest.edit(&name, &format!("{name}        interval: 1s\n"))?;
@@ -37,9 +37,9 @@ impl Manifest {
         Self(WEB.into()).edit("[1, 5, 10, 25, 50]", &format!("[{weights}]"))
     }
 
-    /// With the gates as they are shipped.
-    pub fn gated(self) -> Result<Self> {
-        self.edit("    gates: off\n", "    # gates: abort\n")
+    /// With the guards as they are shipped.
+    pub fn guarded(self) -> Result<Self> {
+        self.edit("    guards: off\n", "    # guards: abort\n")
     }
 
     /// One weight in percent, held for as long as any test takes.

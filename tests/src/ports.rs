@@ -1,8 +1,11 @@
 //! Ports that stay ours although another program will listen on them.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use socket2::{Domain, Socket, Type};
 
 /// A port on 127.0.0.1, kept by a socket that is bound but never listens.
@@ -30,4 +33,24 @@ impl Reserved {
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
+}
+
+/// Below those that the kernel gives to whoever asks for any.
+const UNASKED: Range<u16> = 20_000..32_000;
+
+/// A free port on 127.0.0.1 for a program that must be told one before it starts, and shares it with nobody. It is not
+/// held; but the kernel gives it to nobody, and this process no second time.
+///
+/// # Errors
+/// When all are taken.
+pub fn unasked() -> Result<SocketAddr> {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..)));
+    for _ in UNASKED {
+        let port = UNASKED.start + NEXT.fetch_add(1, Ordering::SeqCst) % (UNASKED.end - UNASKED.start);
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(addr).is_ok() {
+            return Ok(addr);
+        }
+    }
+    bail!("no port from {UNASKED:?} is free on 127.0.0.1")
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rollout::status::{CanaryStatus, EventStatus, VersionStatus, WorkerStatus};
+use rollout::view::status::{CanaryStatus, EventStatus, VersionStatus, WorkerStatus};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 

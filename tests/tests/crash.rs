@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use hyper::Method;
-use rollout::release::Note;
+use rollout::release::phase::Note;
 use tests::case::Case;
 use tests::chance::dice;
 use tests::http;
@@ -92,7 +92,8 @@ async fn a_paused_release_is_paused_at_the_same_step_afterwards() -> Result<()> 
         stage.agent.kill9()?;
         stage.agent.start_again().await?;
         let after = stage.status().await?;
-        let place = |it: &rollout::status::CanaryStatus| (it.phase.clone(), it.release, it.step, it.weight_percent);
+        let place =
+            |it: &rollout::view::status::CanaryStatus| (it.phase.clone(), it.release, it.step, it.weight_percent);
         assert_eq!(place(&after), place(&before));
         stage.weight(before.weight_percent).await?;
         stage.agent.cli(&["resume", "web"]).await?.ok()?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, ensure};
-use rollout::status::{CanaryStatus, EventStatus};
+use rollout::view::status::{CanaryStatus, EventStatus};
 use serde::de::DeserializeOwned;
 use tests::agent::Agent;
 use tests::case::Case;
@@ -124,7 +124,7 @@ async fn the_file_of_a_flagger_user_works_as_it_is() -> Result<()> {
         let status = world.phase("Failed").await?;
         assert!(status.message.contains("metric error-rate") && status.message.contains("max 1"), "{}", status.message);
         let told = world.told().await?;
-        let failed = told.iter().filter(|line| line.starts_with("check failed")).count();
+        let failed = told.iter().filter(|line| line.starts_with("failed check")).count();
         assert_eq!(failed, 2, "the third rolls back at once: {told:?}");
         drop(load);
         Ok(())
@@ -140,9 +140,9 @@ async fn a_blind_prometheus_is_not_a_bad_canary() -> Result<()> {
         world.prometheus.kill9()?;
         world.agent.cli(&["release", "web", "--revision", "v2"]).await?.ok()?;
         let status = world.phase("Failed").await?;
-        assert!(status.message.contains("without a value"), "{}", status.message);
+        assert!(status.message.contains("without a metric value"), "{}", status.message);
         let told = world.told().await?;
-        assert!(told.iter().all(|line| !line.starts_with("check failed")), "{told:?}");
+        assert!(told.iter().all(|line| !line.starts_with("failed check")), "{told:?}");
         assert_eq!(load.stop().await?.bad(), 0);
         Ok(())
     })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rollout::release::Note;
+use rollout::release::phase::Note;
 use tests::case::Case;
 use tests::edit::replace_once;
 use tests::envoy::Envoy;
@@ -66,7 +66,7 @@ async fn filter_stat(envoy: &Envoy, name: &str) -> Result<u64> {
     Ok(envoy.stats(&format!("wasmcustom.serin.{name}")).await?.values().sum())
 }
 
-/// Waits until the agent has told of a trip: gates may cut on what workers said just before.
+/// Waits until the agent has told of a trip: guards may cut on what workers said just before.
 async fn trip_told(stage: &Stage) -> Result<()> {
     until("a trip that was told", WITHIN, async || {
         let events = stage.events().await?;
@@ -81,7 +81,7 @@ async fn a_canary_that_dies_while_the_agent_is_dead_is_cut_by_the_workers_and_ev
 {
     Case::run("fuse-alone", async |case| {
         let rules = "[{ headers: { x-canary: { present: true } } }]";
-        let manifest = Manifest::steady("50")?.gated()?.matching(rules)?;
+        let manifest = Manifest::steady("50")?.guarded()?.matching(rules)?;
         let mut stage = Stage::start(case, &manifest).await?;
         // Some users are pinned to the canary: they are cut as well.
         let pinned = |n| if n % 4 == 0 { vec![("x-canary".to_owned(), "1".to_owned())] } else { vec![] };
@@ -104,12 +104,12 @@ async fn a_canary_that_dies_while_the_agent_is_dead_is_cut_by_the_workers_and_ev
         silence_of_canary(&load, Duration::from_secs(4)).await?;
         assert_eq!(bad_of_canary(&load.samples()), bad);
 
-        // The few bad answers may be too few for the gates: then the agent arms the fuses again, and a canary that is
+        // The few bad answers may be too few for the guards: then the agent arms the fuses again, and a canary that is
         // still dead is cut by what follows.
         stage.versions.canary.set(|it| *it = dead());
         stage.agent.start_again().await?;
         let status = stage.phase("Failed").await?;
-        ensure!(status.message.contains("gate"), "{}", status.message);
+        ensure!(status.message.contains("guard"), "{}", status.message);
         stage.in_sync(WORKERS).await?;
         trip_told(&stage).await?;
         let samples = load.stop().await?;
@@ -124,18 +124,18 @@ async fn a_canary_that_dies_while_the_agent_is_dead_is_cut_by_the_workers_and_ev
 #[tokio::test]
 async fn a_trip_is_told_at_once_and_leads_to_a_cut_everywhere() -> Result<()> {
     Case::run("fuse-told", async |case| {
-        let mut stage = Stage::start(case, &Manifest::steady("50")?.gated()?).await?;
+        let mut stage = Stage::start(case, &Manifest::steady("50")?.guarded()?).await?;
         let load = stage.load().start(RPS).await?;
         traffic_known(&stage).await?;
         stage.released_at(50.0).await?;
         canary_answers(&load, 600).await?;
-        // Frozen, so that it is the fuse that cuts, and the gates only hear of it.
+        // Frozen, so that it is the fuse that cuts, and the guards only hear of it.
         stage.agent.process().freeze()?;
         stage.versions.canary.set(|it| *it = dead());
         silence_of_canary(&load, Duration::from_secs(1)).await?;
         stage.agent.process().thaw()?;
         let status = stage.phase("Failed").await?;
-        ensure!(status.message.contains("gate"), "{}", status.message);
+        ensure!(status.message.contains("guard"), "{}", status.message);
         trip_told(&stage).await?;
         let bad = bad_of_canary(&load.stop().await?);
         ensure!((1..=FEW).contains(&bad), "{bad} bad answers");

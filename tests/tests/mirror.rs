@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use rollout::release::Note;
+use rollout::release::phase::Note;
 use tests::case::Case;
 use tests::chance::two_sided;
 use tests::edit;
@@ -63,7 +63,7 @@ async fn a_share_of_requests_is_copied_and_users_get_the_primarys_answers_only()
 #[tokio::test]
 async fn a_canary_that_fails_its_copies_is_cut_before_any_user_meets_it() -> Result<()> {
     Case::run("mirror-cut", async |case| {
-        let stage = Stage::start(case, &mirrored(Manifest::quick("50")?.gated()?, 100)?).await?;
+        let stage = Stage::start(case, &mirrored(Manifest::quick("50")?.guarded()?, 100)?).await?;
         stage.versions.canary.set(|it| it.fail_ratio = 1.0);
         let load = stage.load().start(100.0).await?;
         stage.release("v2").await?;
@@ -81,7 +81,7 @@ async fn a_canary_that_fails_its_copies_is_cut_before_any_user_meets_it() -> Res
 #[tokio::test]
 async fn a_healthy_canary_leaves_the_mirrored_step_and_gets_no_more_copies() -> Result<()> {
     Case::run("mirror-good", async |case| {
-        let stage = Stage::start(case, &mirrored(Manifest::quick("50, 60, 70")?.gated()?, 100)?).await?;
+        let stage = Stage::start(case, &mirrored(Manifest::quick("50, 60, 70")?.guarded()?, 100)?).await?;
         let load = stage.load().start(100.0).await?;
         stage.release("v2").await?;
         until("users on the canary", WITHIN, async || {

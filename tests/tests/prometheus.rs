@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use agent::manifest::query_template::{Values, render};
 use agent::providers::Providers;
 use anyhow::{Result, anyhow};
-use rollout::outside::{Blind, Provider, ProviderKind, SecretRef};
-use rollout::time::Millis;
+use manifest::query_template::{Values, render};
+use rollout::base::time::Millis;
+use rollout::release::integrations::{MetricError, Provider, ProviderKind, SecretRef};
 use tests::case::Case;
 use tests::certs::Certs;
 use tests::prometheus::{Exporter, Prometheus};
@@ -31,13 +31,13 @@ fn provider(address: String) -> Provider {
     }
 }
 
-async fn ask(providers: &Providers, provider: &Provider, query: &str) -> Result<f64, Blind> {
+async fn ask(providers: &Providers, provider: &Provider, query: &str) -> Result<f64, MetricError> {
     providers.query(provider, query, Millis::from_secs(60), Millis(0)).await
 }
 
-fn reason(answer: Result<f64, Blind>) -> String {
+fn reason(answer: Result<f64, MetricError>) -> String {
     match answer {
-        Err(Blind::Failed(reason)) => reason,
+        Err(MetricError::Failed(reason)) => reason,
         other => panic!("{other:?} is no failure"),
     }
 }
@@ -73,10 +73,10 @@ async fn a_query_is_measured_by_a_real_server_and_what_it_cannot_measure_is_blin
         assert!((rate - 10.0).abs() < 1e-9, "{rate}");
 
         for (query, value) in [
-            (query("other")?.as_str(), Err(Blind::NoValue)),
-            ("http_requests_total{app=\"nobody\"}", Err(Blind::NoValue)),
-            ("0 / 0", Err(Blind::NoValue)),
-            ("vector(0) / 0", Err(Blind::NoValue)),
+            (query("other")?.as_str(), Err(MetricError::NoValue)),
+            ("http_requests_total{app=\"nobody\"}", Err(MetricError::NoValue)),
+            ("0 / 0", Err(MetricError::NoValue)),
+            ("vector(0) / 0", Err(MetricError::NoValue)),
             ("count(http_requests_total)", Ok(2.0)),
             ("1 + 1", Ok(2.0)),
             ("1 / 0", Ok(f64::MAX)),

@@ -173,7 +173,7 @@ async fn a_rollback_hook_cuts() -> Result<()> {
         .await?;
         answer.store(200, Ordering::SeqCst);
         let status = stage.phase("Failed").await?;
-        assert!(status.message.contains("undo asked to roll back"), "{}", status.message);
+        assert!(status.message.contains("undo requested a rollback"), "{}", status.message);
         until("the hook after the end", WITHIN, async || {
             let seen = ended.lock().unwrap().clone();
             ensure!(seen.len() == 1 && seen[0]["phase"] == "Failed", "{seen:?}");
@@ -204,7 +204,7 @@ async fn a_new_revision_in_mid_release_starts_over() -> Result<()> {
         assert_eq!((status.release, status.revision.as_deref(), status.failed_checks), (2, Some("v3"), 0));
         assert!(status.weight_percent <= 50.0, "{}", status.weight_percent);
         let told = stage.agent.cli(&["describe", "web"]).await?.ok()?;
-        assert!(told.contains("release of v2 gave way to a newer revision"), "{told}");
+        assert!(told.contains("release of v2 superseded by a newer revision"), "{told}");
         stage.phase("Promoting").await?;
         drop(load);
         Ok(())

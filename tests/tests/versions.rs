@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use rollout::status::{CanaryStatus, VersionStatus};
+use rollout::view::status::{CanaryStatus, VersionStatus};
 use tests::agent::Agent;
 use tests::case::Case;
 use tests::chance::two_sided;

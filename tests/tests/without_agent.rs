@@ -134,7 +134,7 @@ async fn a_bad_configuration_is_said_once_shown_and_harmless() -> Result<()> {
         let said: Vec<&str> = log.lines().filter(|line| line.contains("serin: configuration refused")).collect();
         // Each VM says it for itself: the throw-away one, the main thread's and the two workers'.
         assert!((1..=WORKERS + 1).contains(&said.len()), "{said:?}");
-        for part in ["leaseSecond", "every request goes to primary"] {
+        for part in ["leaseSecond", "every request goes to the primary"] {
             assert!(said.iter().all(|line| line.contains(part)), "{said:?}");
         }
         Ok(())

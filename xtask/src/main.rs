@@ -5,15 +5,19 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod debian;
 mod envoy;
+mod help;
+mod module;
+mod package;
 mod parts;
 mod shell;
+mod step;
 mod test;
 mod toolchain;
 
@@ -27,15 +31,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Fetch and install what a fresh machine lacks: the wasm target, programs that the tests run, Envoy.
+    /// Install what a fresh machine lacks: the wasm target, Envoy, programs that tests run.
     Setup,
     /// Build the two things that are deployed: target/dist/serin and target/dist/serin.wasm.
     Build,
-    /// Watch releases being promoted and cut on a real Envoy; `demo -- --help` shows the options.
+    /// Pack them with manual pages, service files and documents into target/package/.
+    Package {
+        /// Pack nothing: build the filter twice, in two places, and fail if the bytes differ.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Watch releases being promoted and cut on a real Envoy; `demo -- --help` has its options.
     Demo(Passed),
     /// Formatting, lints and all tests; arguments go to `cargo test`.
     Test(Passed),
-    /// The laws of the core on many more random cases than `test` draws, from a seed that it prints.
+    /// The core's laws on many more random cases than `test` draws, from a seed that it prints.
     Soak {
         /// How many times as many.
         #[arg(long, default_value_t = 100)]
@@ -44,7 +54,7 @@ enum Verb {
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Run one benchmark of the `bench` package.
+    /// Run one benchmark: `filter`, `abort` or `judge`.
     Bench {
         /// The binary in bench/src/bin: `filter`, `abort` or `judge`.
         name: String,
@@ -61,7 +71,8 @@ struct Passed {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().verb) {
+    let matches = help::grouped(Cli::command()).get_matches();
+    match Cli::from_arg_matches(&matches).map_err(anyhow::Error::from).and_then(|cli| run(cli.verb)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
@@ -83,31 +94,39 @@ fn run(verb: Verb) -> Result<()> {
             toolchain::ensure_wasm_target()?;
             parts::Dist::build()?.print()
         }
-        Verb::Demo(passed) => run_with_parts(&["--package", "tests", "--bin", "demo"], &passed.args, None),
+        Verb::Package { check: false } => package::make(),
+        Verb::Package { check: true } => package::check(),
+        Verb::Demo(passed) => run_with_parts("tests", "demo", &passed.args, None),
         Verb::Test(passed) => test::run_all(&passed.args),
         Verb::Soak { times, seed } => test::soak(times, seed),
         // In memory: it needs neither Envoy nor the built parts.
-        Verb::Bench { name, passed } if name == "judge" => {
-            let run = ["run", "--quiet", "--release", "--package", "bench", "--bin", "judge", "--"];
-            shell::run(shell::cargo().args(run).args(passed.args))
-        }
+        Verb::Bench { name, passed } if name == "judge" => run_release("bench", "judge", &passed.args, |_| ()),
         Verb::Bench { name, passed } => {
             toolchain::ensure_wasm_target()?;
             let noop = parts::build_noop_module()?;
-            run_with_parts(&["--package", "bench", "--bin", &name], &passed.args, Some(("SERIN_WASM_NOOP", noop)))
+            run_with_parts("bench", &name, &passed.args, Some(("SERIN_WASM_NOOP", noop)))
         }
     }
 }
 
 /// Runs a binary of this workspace that needs Envoy and the built parts, and perhaps one more that a variable names.
-/// Release, like the parts, so that the dependencies both have are compiled once.
-fn run_with_parts(which: &[&str], args: &[OsString], more: Option<(&str, PathBuf)>) -> Result<()> {
+fn run_with_parts(package: &str, name: &str, args: &[OsString], more: Option<(&str, PathBuf)>) -> Result<()> {
     toolchain::ensure_wasm_target()?;
     let envoy = envoy::ensure()?;
     let dist = parts::Dist::build()?;
+    run_release(package, name, args, |run| {
+        run.env("SERIN_ENVOY", envoy).env("SERIN_WASM", &dist.module).env("SERIN_BIN", &dist.binary).envs(more);
+    })
+}
+
+/// Runs a binary of this workspace; release, like the parts, so that the dependencies both have are compiled once.
+/// Built first and by itself: for how long it builds is worth telling, for how long it runs is its own affair.
+fn run_release(package: &str, name: &str, args: &[OsString], prepare: impl FnOnce(&mut Command)) -> Result<()> {
+    let which = ["--release", "--package", package, "--bin", name];
+    let folder = shell::target_dir().join("release");
+    step::cargo_step(&format!("building `{name}`"), &folder, shell::cargo().arg("build").args(which))?;
     let mut run = shell::cargo();
-    run.args(["run", "--quiet", "--release"]).args(which).arg("--").args(args);
-    run.env("SERIN_ENVOY", envoy).env("SERIN_WASM", &dist.module).env("SERIN_BIN", &dist.binary);
-    run.envs(more);
+    run.arg("run").args(which).arg("--").args(args);
+    prepare(&mut run);
     shell::run(&mut run)
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::shell::{cargo, root, run, target_dir};
-use crate::toolchain::WASM_TARGET;
+use crate::module::{self, Folders};
+use crate::shell::{cargo, root, target_dir};
+use crate::step::cargo_step;
 
 /// What `cargo xtask build` leaves behind.
 pub(crate) struct Dist {
@@ -21,9 +22,12 @@ impl Dist {
     pub(crate) fn build() -> Result<Self> {
         let dist = root().join("target/dist");
         let parts = Self { binary: dist.join("serin"), module: dist.join("serin.wasm") };
-        place(&build_module("filter", &target_dir(), false)?, &parts.module)?;
-        run(cargo().args(["build", "--release", "--package", "cli"]))?;
-        place(&target_dir().join("release/serin"), &parts.binary)?;
+        place(&module::build(&Folders::here()?, "filter", false)?, &parts.module)?;
+        let folder = target_dir().join("release");
+        let mut build = cargo();
+        build.args(["build", "--release", "--package", "cli"]);
+        cargo_step("building the agent and command line `serin`, release build", &folder, &mut build)?;
+        place(&folder.join("serin"), &parts.binary)?;
         Ok(parts)
     }
 
@@ -42,36 +46,22 @@ impl Dist {
 pub(crate) fn build_trap_module() -> Result<PathBuf> {
     let folder = target_dir().join("trap");
     let placed = folder.join("serin-trap.wasm");
-    place(&build_module("filter", &folder, true)?, &placed)?;
+    place(&module::build(&Folders::with_target(folder)?, "filter", true)?, &placed)?;
     Ok(placed)
 }
 
 /// The filter that does nothing, for the benchmark to compare with; built as the deployed one is.
 pub(crate) fn build_noop_module() -> Result<PathBuf> {
-    build_module("noop-filter", &target_dir(), false)
+    module::build(&Folders::here()?, "noop-filter", false)
 }
 
 /// What the judge makes of fixed inputs, for a test that compares it with what it makes of them natively.
 pub(crate) fn build_parity_module() -> Result<PathBuf> {
-    build_module("parity", &target_dir(), false)
-}
-
-fn build_module(package: &str, folder: &Path, trap: bool) -> Result<PathBuf> {
-    let mut build = cargo();
-    // The crate is a plain library, so that host tests never link a native cdylib; only here it becomes a module.
-    build.args(["rustc", "--package", package, "--lib", "--crate-type", "cdylib", "--profile", "wasm"]);
-    build.args(["--target", WASM_TARGET]).arg("--target-dir").arg(folder);
-    if trap {
-        build.env("SERIN_TEST_TRAP", "1");
-    } else {
-        build.env_remove("SERIN_TEST_TRAP");
-    }
-    run(&mut build)?;
-    Ok(folder.join(WASM_TARGET).join("wasm").join(package.replace('-', "_")).with_extension("wasm"))
+    module::build(&Folders::here()?, "parity", false)
 }
 
 /// Copies under a temporary name and renames: a running Envoy or agent never sees half a file.
-fn place(built: &Path, placed: &Path) -> Result<()> {
+pub(crate) fn place(built: &Path, placed: &Path) -> Result<()> {
     let folder = placed.parent().context("a placed file has a folder")?;
     fs::create_dir_all(folder)?;
     let partial = placed.with_extension("partial");

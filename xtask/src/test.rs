@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
-use crate::shell::{cargo, run};
+use crate::shell::{announce, cargo, run, target_dir};
+use crate::step::cargo_step;
 use crate::toolchain::{self, WASM_TARGET};
 use crate::{debian, envoy, parts};
 
@@ -16,9 +17,18 @@ pub(crate) fn run_all(args: &[OsString]) -> Result<()> {
     debian::ensure()?;
     let envoy = envoy::ensure()?;
 
+    announce(
+        "formatting, lints, three modules, the binary, then all tests: a first run compiles nearly everything twice",
+    );
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    run(cargo().args(["clippy", "--package", "filter", "--target", WASM_TARGET, "--", "-D", "warnings"]))?;
+    let debug = target_dir().join("debug");
+    let lints = ["--", "-D", "warnings"];
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--workspace", "--all-targets"]).args(lints);
+    cargo_step("lints of the whole workspace", &debug, &mut clippy)?;
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--package", "filter", "--target", WASM_TARGET]).args(lints);
+    cargo_step("lints of the filter as it is compiled for Envoy", &debug, &mut clippy)?;
 
     let dist = parts::Dist::build()?;
     let trap = parts::build_trap_module()?;
@@ -27,15 +37,16 @@ pub(crate) fn run_all(args: &[OsString]) -> Result<()> {
     test.args(["test", "--workspace"]).args(args);
     test.env("SERIN_ENVOY", envoy).env("SERIN_BIN", &dist.binary);
     test.env("SERIN_WASM", &dist.module).env("SERIN_WASM_TRAP", trap).env("SERIN_WASM_PARITY", parity);
-    run(&mut test)
+    cargo_step("all tests, end to end on a real Envoy included", &debug, &mut test)
 }
 
 /// Optimised, for each case is cheap and there are many. `test` draws the same few every time (.cargo/config.toml).
 pub(crate) fn soak(times: u32, seed: Option<u64>) -> Result<()> {
     let fresh = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
     let seed = seed.unwrap_or_else(fresh).to_string();
-    println!("soak: {times} times the usual cases, seed {seed}");
     let mut test = cargo();
     test.args(["test", "--release", "--package", "rollout", "--tests"]);
-    run(test.env("PROPTEST_RNG_SEED", &seed).env("SERIN_SOAK", times.to_string()))
+    test.env("PROPTEST_RNG_SEED", &seed).env("SERIN_SOAK", times.to_string());
+    let what = format!("soak: {times} times the usual cases, seed {seed}");
+    cargo_step(&what, &target_dir().join("release"), &mut test)
 }

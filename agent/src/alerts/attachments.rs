@@ -1,7 +1,7 @@
 //! Slack's message attachments, which Discord and Rocket.Chat read too. Flagger's shape, with a colour of its own for
 //! warnings.
 
-use rollout::outside::{Receiver, ReceiverKind, Severity};
+use rollout::release::integrations::{Receiver, ReceiverKind, Severity};
 use serde_json::{Value, json};
 
 use super::Message;

@@ -1,15 +1,15 @@
-//! One attempt to bring one message to one receiver. Addresses are secrets: whoever knows one can write there.
+//! One attempt to bring one message to one receiver. Addresses are secrets: knowing one suffices to post there.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Client, Proxy, Response, Url};
-use rollout::outside::{Receiver, ReceiverKind};
+use rollout::release::integrations::{Receiver, ReceiverKind};
 use serde::Deserialize;
 
 use super::{Message, body};
-use crate::post::{self, Hidden, Refused};
+use crate::http_delivery::{self, Hidden, Refused};
 use crate::secrets::{Secret, Secrets};
 
 /// Where a bot's token is used when no address is given.
@@ -48,7 +48,7 @@ impl Delivery {
     /// Sends a message once.
     pub(super) async fn attempt(&self, receiver: &Receiver, message: &Message) -> Result<(), Refused> {
         let of = receiver.clone();
-        let found = post::prepared(&self.secrets, self.timeout, move |secrets| place(&of, secrets)).await;
+        let found = http_delivery::prepared(&self.secrets, self.timeout, move |secrets| place(&of, secrets)).await;
         let Place { address, token } = found?;
         let mut hidden = Hidden::of(&address);
         if let Some(proxy) = receiver.proxy.as_deref().and_then(|proxy| Url::parse(proxy).ok()) {
@@ -60,7 +60,7 @@ impl Delivery {
             hidden.add(token.reveal());
             request = request.bearer_auth(token.reveal());
         }
-        let answer = post::send(request, &hidden).await?;
+        let answer = http_delivery::send(request, &hidden).await?;
         if receiver.kind == ReceiverKind::Slack && token.is_some() {
             slack_said_yes(answer, &hidden).await
         } else {
@@ -74,10 +74,11 @@ impl Delivery {
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let mut builder = post::client();
+        let mut builder = http_delivery::client();
         if let Some(proxy) = proxy {
             // What these errors say may show the password in the proxy's address.
-            post::address(proxy).map_err(|_| Refused::finally("its proxy must be an http:// or https:// URL"))?;
+            http_delivery::address(proxy)
+                .map_err(|_| Refused::finally("its proxy must be an http:// or https:// URL"))?;
             builder = builder.proxy(Proxy::all(proxy).map_err(|_| Refused::finally("its proxy cannot be used"))?);
         }
         let client = builder.build().map_err(|error| Refused::finally(error.to_string()))?;
@@ -107,7 +108,7 @@ fn place(receiver: &Receiver, secrets: &Secrets) -> Result<Place, Refused> {
             return Err(Refused::finally(format!("it has no address: it needs {wanted}")));
         }
     };
-    let mut address = post::address(address)?;
+    let mut address = http_delivery::address(address)?;
     if receiver.kind == ReceiverKind::Discord && !address.path().ends_with("/slack") {
         // Discord reads Slack's format there.
         let path = format!("{}/slack", address.path().trim_end_matches('/'));
@@ -117,7 +118,7 @@ fn place(receiver: &Receiver, secrets: &Secrets) -> Result<Place, Refused> {
 }
 
 async fn slack_said_yes(answer: Response, hidden: &Hidden) -> Result<(), Refused> {
-    let start = post::start(answer, MAX_SLACK_BYTES).await;
+    let start = http_delivery::start(answer, MAX_SLACK_BYTES).await;
     match serde_json::from_str::<SlackAnswer>(&start.text) {
         Ok(SlackAnswer { ok: false, error }) => {
             let again =

@@ -1,6 +1,6 @@
 //! Google Chat's cards (version 1), Flagger's shape. A paragraph is a little HTML, so texts are escaped.
 
-use rollout::outside::Severity;
+use rollout::release::integrations::Severity;
 use serde_json::{Value, json};
 
 use super::Message;

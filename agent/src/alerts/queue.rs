@@ -1,15 +1,15 @@
-//! One queue for each receiver, and how patient its task is.
+//! One queue for each receiver, and how long its task tries.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rollout::outside::Receiver;
+use rollout::release::integrations::Receiver;
 use tokio::time::{Instant, sleep};
 
 use super::delivery::Delivery;
-use super::{Counters, Message};
-use crate::post::{Pace, Refused};
+use super::{AlertCounters, Message};
+use crate::http_delivery::{Pace, Refused};
 use crate::queues;
 use crate::secrets::Secrets;
 
@@ -37,7 +37,7 @@ pub(super) const LIMITS: Limits = Limits {
 /// All queues, and what became of what was in them.
 #[derive(Debug)]
 pub(super) struct Queues {
-    pub(super) counters: Counters,
+    pub(super) counters: AlertCounters,
     limits: Limits,
     delivery: Delivery,
     waiting: Arc<queues::Queues<Receiver, Queued>>,
@@ -53,7 +53,7 @@ struct Queued {
 impl Queues {
     pub(super) fn new(secrets: Secrets, limits: Limits) -> Self {
         Self {
-            counters: Counters::default(),
+            counters: AlertCounters::default(),
             limits,
             delivery: Delivery::new(secrets, limits.timeout),
             waiting: Arc::new(queues::Queues::new(limits.room)),
@@ -78,7 +78,12 @@ impl Queues {
         self.waiting.idle().await;
     }
 
-    /// Sends one message, again and again while that may help.
+    /// What is left.
+    pub(super) fn pending(&self) -> usize {
+        self.waiting.pending()
+    }
+
+    /// Sends one message, with repetitions while they may help.
     async fn deliver(&self, receiver: &Receiver, queued: &Queued) {
         let pace = self.limits.pace;
         let mut waits = pace.waits();

@@ -2,7 +2,7 @@
 //! Automate), which read only Adaptive Cards. Which of the two stands at an address is seen from the address.
 
 use reqwest::Url;
-use rollout::outside::Severity;
+use rollout::release::integrations::Severity;
 use serde_json::{Value, json};
 
 use super::Message;
@@ -61,7 +61,7 @@ fn adaptive_card(message: &Message) -> Value {
         json!({ "type": "TextBlock", "text": message.text, "weight": "bolder", "color": colour, "wrap": true }),
         json!({ "type": "TextBlock", "text": message.subject(), "isSubtle": true, "spacing": "none", "wrap": true }),
     ];
-    // The schema wants at least one fact in a set.
+    // The schema requires at least one fact in a set.
     if !facts.is_empty() {
         body.push(json!({ "type": "FactSet", "facts": facts }));
     }

@@ -3,16 +3,16 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rollout::names::CanaryId;
-use rollout::outside::{Alert, Receiver, ReceiverKind, SecretRef, Severity};
-use rollout::time::Millis;
+use rollout::base::names::CanaryId;
+use rollout::base::time::Millis;
+use rollout::release::integrations::{Alert, Receiver, ReceiverKind, SecretRef, Severity};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::queue::Limits;
 use super::*;
-use crate::post::Pace;
-use crate::post::listener::{Listener, Reply, nobody};
+use crate::http_delivery::Pace;
+use crate::http_delivery::listener::{Listener, Reply, nobody};
 use crate::secrets::stuck::Stuck;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -68,7 +68,7 @@ fn with_secret(values: &[(&str, &str)]) -> (tempfile::TempDir, Alerts) {
 
 async fn drained(alerts: &Alerts) -> [u64; 3] {
     timeout(DEADLINE, alerts.queues.idle()).await.expect("deadline: the queues");
-    let Counters { sent, failed, dropped } = alerts.counters();
+    let AlertCounters { sent, failed, dropped } = alerts.counters();
     [sent, failed, dropped].map(|count| count.load(Ordering::Relaxed))
 }
 
@@ -188,7 +188,7 @@ async fn google_chat_reads_a_card_and_anyone_else_plain_json() {
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_cut() {
+async fn what_is_too_long_is_truncated() {
     let server = Listener::start([Reply::status(204)]).await;
     let alerts = alerts(QUICK);
     let mut long = message(Severity::Error, &"é".repeat(5000));

@@ -1,71 +1,100 @@
-//! What people and pipelines ask of a release.
+//! What people and pipelines ask of a release: begin, abort, promote and the other verbs.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{Path, State};
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use http_errors::{Body, Fields, Form, HttpError, Segments, did_you_mean, not_allowed};
+use rollout::base::names::{Actor, CanaryId};
 use rollout::controller::Verb;
-use rollout::names::{Actor, CanaryId};
-use rollout::table::WeightPpm;
-use serde::Deserialize;
+use rollout::routing::table::WeightPpm;
 use serde_json::{Value, json};
 
-use super::{Api, CanaryPath, Failure, name, parse_id, unwritable};
+use super::ids::{canary_id, parse_name, refusal};
+use super::reads::unwritable;
+use super::{Api, REFERENCE};
 
 /// Longest reason, in characters.
 const MAX_REASON_CHARS: usize = 1024;
-const VERBS: &[&str] = &["abort", "promote", "confirm", "pause", "resume", "retry", "skip", "weight"];
+const VERBS: &[&str] = &["abort", "promote", "confirm", "pause", "resume", "retry", "skip", "set-weight"];
+/// What else stands behind a canary's name.
+const READS: &[&str] = &["events", "explain", "watch", "releases", "gates"];
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct ReleaseBody {
+/// The body of a release.
+#[derive(Debug)]
+pub(super) struct ReleaseForm {
     revision: String,
     actor: String,
-    #[serde(default)]
     reason: String,
-    #[serde(default)]
     accept_unsupported: bool,
+}
+
+impl Form for ReleaseForm {
+    const FIELDS: &'static [&'static str] = &["revision", "actor", "reason", "acceptUnsupported"];
+    const EXAMPLE: &'static str = r#"{"revision": "v2", "actor": "ann"}"#;
+
+    fn read(fields: &mut Fields) -> Result<Self, HttpError> {
+        Ok(Self {
+            revision: fields.text("revision")?,
+            actor: fields.text("actor")?,
+            reason: fields.optional_text("reason")?.unwrap_or_default(),
+            accept_unsupported: fields.flag("acceptUnsupported")?,
+        })
+    }
 }
 
 /// `POST …/releases`.
 pub(super) async fn release(
     State(api): State<Api>,
-    path: CanaryPath,
-    body: Result<Json<ReleaseBody>, JsonRejection>,
-) -> Result<Json<Value>, Failure> {
-    let id = parse_id(path)?;
-    let Json(body) = body?;
-    let revision = name("revision", &body.revision)?;
-    let (actor, reason) = by(&body.actor, body.reason)?;
-    ask(&api, id, Verb::Release { revision, actor, reason, accept_unsupported: body.accept_unsupported }).await
+    path: Segments,
+    body: Result<Body<ReleaseForm>, HttpError>,
+) -> Result<Json<Value>, HttpError> {
+    let id = canary_id(&path)?;
+    let Body(form) = body?;
+    let revision = parse_name("revision", &form.revision)?;
+    let (actor, reason) = by(&form.actor, form.reason)?;
+    ask(&api, id, Verb::Release { revision, actor, reason, accept_unsupported: form.accept_unsupported }).await
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct VerbBody {
+/// The body of every other verb.
+#[derive(Debug)]
+pub(super) struct VerbForm {
     actor: String,
-    #[serde(default)]
     reason: String,
-    /// For `weight` only.
+    /// For `set-weight` only.
     weight_percent: Option<f64>,
+}
+
+impl Form for VerbForm {
+    const FIELDS: &'static [&'static str] = &["actor", "reason", "weightPercent"];
+    const EXAMPLE: &'static str = r#"{"actor": "ann", "reason": "INC-42"}"#;
+
+    fn read(fields: &mut Fields) -> Result<Self, HttpError> {
+        Ok(Self {
+            actor: fields.text("actor")?,
+            reason: fields.optional_text("reason")?.unwrap_or_default(),
+            weight_percent: fields.number("weightPercent")?,
+        })
+    }
 }
 
 /// `POST …/{verb}`.
 pub(super) async fn verb(
     State(api): State<Api>,
-    path: Result<Path<(String, String, String)>, PathRejection>,
-    body: Result<Json<VerbBody>, JsonRejection>,
-) -> Result<Json<Value>, Failure> {
-    let Path((namespace, canary, verb)) = path?;
-    let id = parse_id(Ok(Path((namespace, canary))))?;
-    if !VERBS.contains(&verb.as_str()) {
-        return Err(Failure::NotFound(format!("verb {verb:?} is not one of releases, {}", VERBS.join(", "))));
+    path: Segments,
+    body: Result<Body<VerbForm>, HttpError>,
+) -> Result<Json<Value>, HttpError> {
+    let (id, verb) = (canary_id(&path)?, path.get("verb"));
+    if !VERBS.contains(&verb) {
+        return Err(unknown(verb));
     }
-    let Json(VerbBody { actor, reason, weight_percent }) = body?;
+    let Body(VerbForm { actor, reason, weight_percent }) = body?;
     let (actor, reason) = by(&actor, reason)?;
-    if weight_percent.is_some() && verb != "weight" {
-        return Err(Failure::Invalid(format!("weightPercent has no meaning for {verb}; only weight takes one")));
+    if let Some(percent) = weight_percent.filter(|_| verb != "set-weight") {
+        let error =
+            format!("field weightPercent is {percent}, but {verb} takes none; leave it out or POST to set-weight");
+        return Err(HttpError::invalid(error));
     }
-    let verb = match verb.as_str() {
+    let verb = match verb {
         "abort" => Verb::Abort { actor, reason },
         "promote" => Verb::Promote { actor, reason },
         "confirm" => Verb::Confirm { actor, reason },
@@ -78,30 +107,61 @@ pub(super) async fn verb(
     ask(&api, id, verb).await
 }
 
+/// Any other method on `…/{verb}`: a verb needs a POST, and what is none does not exist whatever the method.
+pub(super) async fn not_post(method: Method, uri: Uri, path: Segments) -> HttpError {
+    let verb = path.get("verb");
+    if !VERBS.contains(&verb) {
+        return unknown(verb);
+    }
+    HttpError::new(StatusCode::METHOD_NOT_ALLOWED, not_allowed(&method, uri.path(), "POST", REFERENCE))
+}
+
+fn unknown(verb: &str) -> HttpError {
+    let (verbs, reads) = (VERBS.join(", "), READS.join(", "));
+    let near = did_you_mean(verb, &[VERBS, READS].concat());
+    HttpError::not_found(format!(
+        "a canary has no {verb:?}; POST goes to releases, {verbs}; GET to {reads}; {REFERENCE}{near}"
+    ))
+}
+
 /// Who asks and why, within limits.
-pub(super) fn by(actor: &str, reason: String) -> Result<(Actor, String), Failure> {
-    let actor = name("actor", actor)?;
-    if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
-        return Err(Failure::Invalid(format!("reason must be one line of at most {MAX_REASON_CHARS} characters")));
+pub(super) fn by(actor: &str, reason: String) -> Result<(Actor, String), HttpError> {
+    let actor = parse_name("actor", actor)?;
+    let length = reason.chars().count();
+    if length > MAX_REASON_CHARS {
+        let error = format!("field reason has {length} characters; at most {MAX_REASON_CHARS} are allowed: shorten it");
+        return Err(HttpError::invalid(error));
+    }
+    if let Some(control) = reason.chars().find(|c| c.is_control()) {
+        let error = format!("field reason contains {control:?}; it must be one line without control characters");
+        return Err(HttpError::invalid(error));
     }
     Ok((actor, reason))
 }
 
-fn weight(percent: Option<f64>) -> Result<WeightPpm, Failure> {
-    let rule = || Failure::Invalid("weightPercent must be a number from 0 to 100, with at most four decimals".into());
+fn weight(percent: Option<f64>) -> Result<WeightPpm, HttpError> {
+    let rule = || {
+        let found = percent.map_or_else(|| "is missing".into(), |percent| format!("is {percent}"));
+        HttpError::invalid(format!(
+            "field weightPercent {found}; it must be a number from 0 to 100 with at most four decimals, \
+             for example {{\"actor\": \"ann\", \"weightPercent\": 25}}"
+        ))
+    };
     let share = percent.map(|percent| percent * 10_000.0).filter(|share| (0.0..=1_000_000.0).contains(share));
     let share = share.filter(|share| (share - share.round()).abs() < 1e-6).ok_or_else(rule)?;
     WeightPpm::new(share.round() as u32).map_err(|_| rule())
 }
 
 /// Asks the engine; while nothing can be stored, only for what reduces traffic.
-pub(super) async fn ask(api: &Api, id: CanaryId, verb: Verb) -> Result<Json<Value>, Failure> {
+pub(super) async fn ask(api: &Api, id: CanaryId, verb: Verb) -> Result<Json<Value>, HttpError> {
     if let Some(error) = api.handle.stored().failing
         && !matches!(verb, Verb::Abort { .. })
     {
-        // Queued, it would be carried out some time later, when nobody expects it any more.
-        return Err(Failure::Unavailable(format!("{}; until then only abort is carried out", unwritable(&error))));
+        // If it were queued, it would be carried out some time later, when nobody expects it any more.
+        return Err(HttpError::unavailable(format!("{}; until then only abort is carried out", unwritable(&error))));
     }
-    let done = api.handle.ask(id, verb).await??;
-    Ok(Json(json!({ "release": done.release.0, "phase": done.phase })))
+    match api.handle.ask(id, verb).await? {
+        Ok(done) => Ok(Json(json!({ "release": done.release.0, "phase": done.phase }))),
+        Err(refused) => Err(api.handle.read(move |controller, _| refusal(controller, &refused)).await?),
+    }
 }

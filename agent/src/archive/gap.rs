@@ -1,4 +1,4 @@
-//! Which events the archive's thread was not told of, beside the queue that was full.
+//! Which events the archive's thread did not get, because its queue was full.
 
 use std::sync::{Mutex, PoisonError};
 

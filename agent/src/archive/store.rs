@@ -1,7 +1,7 @@
 //! The records' files: `NAMESPACE/NAME/RELEASE.jsonl.gz`, with a `RELEASE.json` beside each that says how far it counts.
 //!
-//! A file grows by whole gzip members, and is valid up to the length that its companion names: a power cut costs what came
-//! after that, which the journal still has. All together stay within [`Limits`]: the oldest go first.
+//! A file grows by whole gzip members, and is valid up to the length that its companion names: a power failure loses what
+//! came after that, which the journal still has. All together stay within [`Limits`]: the oldest go first.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rollout::names::{CanaryId, Revision};
-use rollout::record::{Added, Addition, Closing};
-use rollout::release::ReleaseId;
-use rollout::time::Millis;
+use rollout::base::names::{CanaryId, Revision};
+use rollout::base::time::Millis;
+use rollout::record::{Added, Addition, Closing, FORMAT};
+use rollout::release::phase::ReleaseId;
 use serde::{Deserialize, Serialize};
 
 use super::Record;
@@ -43,6 +43,8 @@ impl Limits {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Info {
+    /// [`FORMAT`]: of this companion, and of the record beside it.
+    pub(super) format: u32,
     /// Whose release.
     pub(crate) canary: CanaryId,
     /// Which.
@@ -79,12 +81,12 @@ pub(super) struct Store {
 struct Held {
     info: Info,
     /// While it is written.
-    open: Option<Open>,
+    open: Option<OpenFile>,
 }
 
 /// The end of a file that is being written.
 #[derive(Debug)]
-struct Open {
+struct OpenFile {
     file: File,
     member: GzEncoder<Vec<u8>>,
     /// Bytes and lines in the member that is not in the file yet.
@@ -144,6 +146,7 @@ impl Store {
                 self.remove(&key);
                 self.keep_few(&key.0, self.limits.per_canary.saturating_sub(1));
                 let info = Info {
+                    format: FORMAT,
                     canary: key.0.clone(),
                     release: key.1,
                     revision: opening.revision.clone(),
@@ -221,7 +224,7 @@ impl Store {
             fs::create_dir_all(folder)?;
         }
         let file = File::create(path)?;
-        let mut held = Held { info, open: Some(Open::new(file)) };
+        let mut held = Held { info, open: Some(OpenFile::new(file)) };
         let written = held.write(opening);
         // The first line is no event.
         held.open.iter_mut().for_each(|open| open.lines = 0);
@@ -275,8 +278,7 @@ impl Store {
             let _ = open.file.set_len(held.info.bytes);
         }
         if write_companion(&path, &held.info).is_err() {
-            // Without a companion it does not count, and would be removed at the next start.
-            self.remove(key);
+            self.remove(key); // Without a companion it does not count.
         }
     }
 
@@ -329,7 +331,7 @@ impl Held {
     }
 }
 
-impl Open {
+impl OpenFile {
     fn new(file: File) -> Self {
         Self { file, member: empty(), bytes: 0, lines: 0 }
     }
@@ -349,14 +351,14 @@ fn empty() -> GzEncoder<Vec<u8>> {
     GzEncoder::new(Vec::new(), Compression::fast())
 }
 
-fn reopen(path: &Path, bytes: u64) -> io::Result<Open> {
+fn reopen(path: &Path, bytes: u64) -> io::Result<OpenFile> {
     let file = OpenOptions::new().append(true).open(path)?;
     file.set_len(bytes)?;
-    Ok(Open::new(file))
+    Ok(OpenFile::new(file))
 }
 
 /// Every record's file below the folder.
-fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -376,7 +378,7 @@ pub(super) fn path_of(folder: &Path, info: &Info) -> PathBuf {
     folder.join(namespace).join(name).join(format!("{}.jsonl.gz", info.release.0))
 }
 
-fn companion(path: &Path) -> PathBuf {
+pub(super) fn companion(path: &Path) -> PathBuf {
     path.with_extension("").with_extension("json")
 }
 

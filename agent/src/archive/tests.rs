@@ -1,18 +1,18 @@
-//! Records through shortening, crashes and power cuts, within their bounds, and never in the journal's way.
+//! Records through snapshot, crashes and power cuts, within their bounds, and never in the journal's way.
 
 use std::io::{Read, Write};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+use rollout::base::names::Revision;
+use rollout::base::time::Millis;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::names::Revision;
 use rollout::record::{Added, Line, Opening, Recorder};
-use rollout::time::Millis;
 
 use super::*;
 use crate::journal::tests::{Disk, asked, declared, hello, release, report, through, web};
-use crate::journal::{Journal, Shortening};
+use crate::journal::{Journal, PendingSnapshot};
 
 const PLENTY: Limits = Limits { bytes: 16 << 20, per_canary: 5 };
 
@@ -78,7 +78,7 @@ async fn live(
     events: &[(Millis, Event)],
     shortened: Option<Shortened>,
 ) -> (Journal, Archive) {
-    let (mut journal, recovered) = disk.journal_with(Archive::open(folder.into(), PLENTY)).unwrap();
+    let (mut journal, recovered) = disk.journal_with(Archive::open(folder.into(), PLENTY).unwrap()).unwrap();
     let (mut controller, mut recorder, archive) = (recovered.controller, recovered.recorder, recovered.archive);
     for (n, (at, event)) in events.iter().enumerate() {
         let number = journal.append(*at, event).unwrap();
@@ -86,10 +86,10 @@ async fn live(
         through(&journal, number).await;
         additions.into_iter().for_each(|addition| archive.add(number, addition));
         if let Some(Shortened { is_stored, .. }) = shortened.filter(|shortened| shortened.after == n) {
-            let shortening = Some(journal.snapshot(&controller).unwrap()).filter(|_| is_stored);
+            let snapshot = Some(journal.snapshot(&controller).unwrap()).filter(|_| is_stored);
             let (done, is_done) = oneshot::channel();
             archive.through(number, move || {
-                shortening.into_iter().for_each(Shortening::queue);
+                snapshot.into_iter().for_each(PendingSnapshot::queue);
                 let _ = done.send(());
             });
             is_done.await.unwrap();
@@ -123,9 +123,9 @@ async fn a_record_has_each_event_once_wherever_the_journal_was_shortened_and_the
         // The power may also go when the records are synced and the journal is not shortened yet.
         let moments = (shortened..life.len()).map(|cut| (cut, true)).chain([(shortened, false)]);
         for (cut, is_stored) in moments {
-            let shortening = Shortened { after: shortened, is_stored };
+            let snapshot = Shortened { after: shortened, is_stored };
             let (disk, dir) = (Disk::new(), tempfile::tempdir().unwrap());
-            let (mut journal, archive) = live(&disk, dir.path(), &life[..=cut], Some(shortening)).await;
+            let (mut journal, archive) = live(&disk, dir.path(), &life[..=cut], Some(snapshot)).await;
             // The thread forgets what it holds, as if it had been killed.
             archive.close().await;
             journal.close().await;
@@ -134,7 +134,7 @@ async fn a_record_has_each_event_once_wherever_the_journal_was_shortened_and_the
             let (mut journal, archive) = live(&disk, dir.path(), &life[cut + 1..], None).await;
             for release in [1, 2] {
                 let seen = lines(&archive, release).await;
-                let said = format!("release {release}, {shortening:?}, cut after {cut}");
+                let said = format!("release {release}, {snapshot:?}, cut after {cut}");
                 assert_eq!(seen, Some(expected(&all, release)), "{said}");
             }
             let infos = archive.list(web()).await;
@@ -161,7 +161,7 @@ async fn a_record_with_a_gap_says_so_and_one_of_another_journal_gives_way() {
     journal.append(Millis(2_000_000), &Event::Timer).unwrap();
     journal.snapshot(&recovered.controller).unwrap().queue();
     journal.close().await;
-    let (mut journal, recovered) = disk.journal_with(Archive::open(dir.path().into(), PLENTY)).unwrap();
+    let (mut journal, recovered) = disk.journal_with(Archive::open(dir.path().into(), PLENTY).unwrap()).unwrap();
     let infos = recovered.archive.list(web()).await;
     assert_eq!(infos.iter().map(|info| info.cut_short.is_some()).collect::<Vec<_>>(), [false, true]);
     recovered.archive.close().await;
@@ -185,7 +185,9 @@ fn many(releases: u64, reports: u64) -> Vec<(u64, Addition)> {
             let mut report = report(number);
             for (_, counts) in &mut report.strata {
                 (0..60u64).for_each(|n| {
-                    counts.latency.record(rollout::time::Micros((number * 7_919 + n * n * 104_729) % 600_000_000));
+                    counts
+                        .latency
+                        .record(rollout::base::time::Micros((number * 7_919 + n * n * 104_729) % 600_000_000));
                 });
             }
             events.push(Event::Reported(Conn(1), report));
@@ -245,7 +247,7 @@ async fn one_release_that_needs_more_than_there_is_is_cut_short_and_can_be_read_
 #[tokio::test]
 async fn a_disk_that_hangs_holds_up_nothing_and_the_gap_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    let archive = Archive::open(dir.path().into(), PLENTY);
+    let archive = Archive::open(dir.path().into(), PLENTY).unwrap();
     let all = additions(&life());
     all.iter().take(3).for_each(|(number, addition)| archive.add(*number, addition.clone()));
     let (hang, hanging) = mpsc::channel::<()>();
@@ -269,7 +271,7 @@ async fn a_disk_that_hangs_holds_up_nothing_and_the_gap_is_told() {
 #[tokio::test]
 async fn a_gap_is_told_also_of_a_release_that_began_while_the_disk_was_slow() {
     let dir = tempfile::tempdir().unwrap();
-    let archive = Archive::open(dir.path().into(), PLENTY);
+    let archive = Archive::open(dir.path().into(), PLENTY).unwrap();
     let all = additions(&life());
     let (first, is_slow) = (all[0].0, mpsc::channel::<()>());
     let (slow, waiting) = is_slow;
@@ -296,7 +298,7 @@ async fn an_archive_that_cannot_be_used_is_done_without() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("records");
     std::fs::write(&file, "").unwrap();
-    let archive = Archive::open(file, PLENTY);
+    let archive = Archive::open(file, PLENTY).unwrap();
     let (done, is_done) = mpsc::channel();
     archive.through(1, move || done.send(()).unwrap());
     is_done.try_recv().unwrap();
@@ -308,6 +310,7 @@ async fn an_archive_that_cannot_be_used_is_done_without() {
 #[test]
 fn a_name_cannot_lead_out_of_the_folder() {
     let mut info = Info {
+        format: rollout::record::FORMAT,
         canary: CanaryId::new("..", ".").unwrap(),
         release: ReleaseId(3),
         revision: Revision::parse("v1").unwrap(),
@@ -323,4 +326,23 @@ fn a_name_cannot_lead_out_of_the_folder() {
     assert_eq!(store::path_of(Path::new("/r"), &info), Path::new("/r/@../@./3.jsonl.gz"));
     info.canary = CanaryId::new("prod", "web").unwrap();
     assert_eq!(store::path_of(Path::new("/r"), &info), Path::new("/r/prod/web/3.jsonl.gz"));
+}
+
+#[test]
+fn records_of_another_format_are_refused_by_name_and_left_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("prod/web");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("1.jsonl.gz"), "former").unwrap();
+    for (companion, found) in [(r#"{"canary":"prod/web","release":1}"#, 1), (r#"{"format":9}"#, 9)] {
+        std::fs::write(folder.join("1.json"), companion).unwrap();
+        for limits in [PLENTY, Limits { bytes: 0, per_canary: 0 }] {
+            let refused = Archive::open(dir.path().into(), limits).unwrap_err();
+            assert_eq!((&refused.path, refused.found), (&folder.join("1.json"), found));
+            let told = refused.to_string();
+            assert!(told.contains(&format!("has format {found}")) && told.contains("--data"), "{told}");
+            assert_eq!(std::fs::read_to_string(folder.join("1.json")).unwrap(), companion);
+            assert_eq!(std::fs::read(folder.join("1.jsonl.gz")).unwrap(), b"former");
+        }
+    }
 }

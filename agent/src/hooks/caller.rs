@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rollout::outside::HookCall;
+use rollout::release::integrations::HookCall;
 
+use super::concurrency_limits::{ConcurrencyLimits, PENDING_OF_HOOK};
 use super::payload::Payload;
-use super::places::{PENDING_OF_HOOK, Places};
 use super::request;
-use crate::post::{self, Hidden, Pace, Refused};
+use crate::http_delivery::{self, Hidden, Pace, Refused};
 use crate::secrets::Secrets;
 
 /// Waits between attempts, as Flagger's.
@@ -25,7 +25,7 @@ struct Inner {
     /// Verifies no certificate: `disableTLS`.
     trusting: reqwest::Client,
     secrets: Secrets,
-    places: Places,
+    places: ConcurrencyLimits,
     pace: Pace,
 }
 
@@ -40,9 +40,9 @@ impl Caller {
 
     /// The same with other waits.
     pub(super) fn with_pace(secrets: Secrets, pace: Pace) -> Result<Self, reqwest::Error> {
-        let client = post::client().build()?;
-        let trusting = post::client().tls_danger_accept_invalid_certs(true).build()?;
-        Ok(Self(Arc::new(Inner { client, trusting, secrets, places: Places::default(), pace })))
+        let client = http_delivery::client().build()?;
+        let trusting = http_delivery::client().tls_danger_accept_invalid_certs(true).build()?;
+        Ok(Self(Arc::new(Inner { client, trusting, secrets, places: ConcurrencyLimits::default(), pace })))
     }
 
     /// Calls a hook; any 2xx approves, whatever its body. Repeats on a network error, 429 and 5xx as often as the hook
@@ -81,7 +81,7 @@ impl Caller {
     }
 
     async fn attempt(&self, call: &HookCall, body: Bytes) -> Result<(), Refused> {
-        let url = post::address(&call.url)?;
+        let url = http_delivery::address(&call.url)?;
         let (signed, of) = (body.clone(), call.clone());
         let mut hidden = Hidden::of(&url);
         let timeout = Duration::from_millis(call.timeout.0);
@@ -89,9 +89,9 @@ impl Caller {
             let headers = request::headers(&of, &signed, secrets, &mut hidden)?;
             Ok((headers, hidden))
         };
-        let (headers, hidden) = post::prepared(&self.0.secrets, timeout, prepare).await?;
-        let client = if call.disable_tls { &self.0.trusting } else { &self.0.client };
+        let (headers, hidden) = http_delivery::prepared(&self.0.secrets, timeout, prepare).await?;
+        let client = if call.insecure_skip_verify { &self.0.trusting } else { &self.0.client };
         let request = client.post(url).timeout(timeout).headers(headers).body(body);
-        post::send(request, &hidden).await.map(drop)
+        http_delivery::send(request, &hidden).await.map(drop)
     }
 }

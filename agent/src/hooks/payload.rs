@@ -1,9 +1,9 @@
-//! What a hook is sent: Flagger's JSON, so that whoever answers Flagger answers us.
+//! The body that a hook gets: Flagger's JSON, so that a server for Flagger's webhooks works unchanged.
 
 use std::collections::BTreeMap;
 
+use rollout::base::names::CanaryId;
 use rollout::controller::Payload as Said;
-use rollout::names::CanaryId;
 use serde::Serialize;
 
 /// The body of a hook's request.

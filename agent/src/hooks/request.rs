@@ -5,10 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use rollout::outside::HookCall;
+use rollout::release::integrations::HookCall;
 use sha2::Sha256;
 
-use crate::post::{Hidden, Refused};
+use crate::http_delivery::{Hidden, Refused};
 use crate::secrets::Secrets;
 
 /// When the body was signed, in Unix seconds.
@@ -32,7 +32,7 @@ const OURS: [HeaderName; 8] = [
 /// The headers of one attempt. Reads files. Whatever is secret in them becomes hidden.
 ///
 /// # Errors
-/// When a secret is missing or is no header; the text shows no value.
+/// When a secret is missing or is not a valid header; the text shows no value.
 pub(crate) fn headers(
     call: &HookCall,
     body: &[u8],
@@ -47,7 +47,7 @@ pub(crate) fn headers(
                 let text = format!("headers from secret {}/{}: key {key:?} {rule}", secret.namespace, secret.name);
                 Refused::finally(Hidden::default().clean(&text))
             };
-            let name = HeaderName::from_bytes(key.as_bytes()).map_err(|_| wrong("is no header's name"))?;
+            let name = HeaderName::from_bytes(key.as_bytes()).map_err(|_| wrong("is not a valid header name"))?;
             if OURS.contains(&name) || name.as_str().starts_with("x-serin-") {
                 return Err(wrong("names a header that only the agent may set; rename it"));
             }

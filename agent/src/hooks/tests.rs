@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
+use rollout::base::names::{CanaryId, ReleaseId, Revision};
+use rollout::base::time::Millis;
 use rollout::controller::Payload as Said;
-use rollout::names::{CanaryId, ReleaseId, Revision};
-use rollout::outside::{HookCall, SecretRef};
-use rollout::time::Millis;
+use rollout::release::integrations::{HookCall, SecretRef};
 use serde_json::json;
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::*;
-use crate::post::Pace;
-use crate::post::listener::{Listener, Received, Reply, nobody};
+use crate::http_delivery::Pace;
+use crate::http_delivery::listener::{Listener, Received, Reply, nobody};
 use crate::secrets::Secrets;
 use crate::secrets::stuck::Stuck;
 
@@ -29,7 +29,7 @@ fn hook(url: String) -> HookCall {
         url,
         timeout: Millis(10_000),
         retries: 0,
-        disable_tls: false,
+        insecure_skip_verify: false,
         metadata: BTreeMap::from([("cmd".into(), "hey -z 1m".into()), ("timestamp".into(), "mine".into())]),
         headers: None,
         signature: None,
@@ -162,7 +162,7 @@ async fn each_attempt_has_its_own_time() {
 }
 
 #[tokio::test]
-async fn a_stalled_or_endless_refusal_is_cut() {
+async fn a_stalled_or_endless_refusal_is_truncated() {
     let server = Listener::start([Reply::StalledBody(403)]).await;
     assert_eq!(call(&caller(), &hook(server.url("/"))).await, Err("check answered 403".into()));
     let server = Listener::start([Reply::EndlessBody(403)]).await;
@@ -190,7 +190,7 @@ async fn a_secret_that_is_no_header_is_refused_without_its_value() {
         ("content-length", "names a header that only the agent may set"),
         ("Host", "names a header that only the agent may set"),
         ("x-serin-signature", "names a header that only the agent may set"),
-        ("not a name", "is no header's name"),
+        ("not a name", "is not a valid header name"),
         ("x-team", "has a value that no header can have"),
     ];
     for (key, rule) in wrong {
@@ -240,7 +240,7 @@ async fn a_signature_covers_the_body_and_the_time() {
 }
 
 #[tokio::test]
-async fn what_a_server_repeats_of_our_secrets_is_cut_out() {
+async fn what_a_server_repeats_of_our_secrets_is_removed() {
     let (_folder, caller, secret) = with_secret(&[("authorization", "Bearer t0ken")]);
     let text = "Bearer t0ken is wrong (t0ken) for POST /hooks/0123456789abcdef?key=s3cret s3cret";
     let server = Listener::start([Reply::text(401, text)]).await;
@@ -293,16 +293,16 @@ async fn a_dead_hook_delays_nothing_else() {
     let caller = caller();
     let dead_hook = hook(dead.url("/"));
     let mut calls = tokio::task::JoinSet::new();
-    for _ in 0..places::PENDING_OF_HOOK {
+    for _ in 0..concurrency_limits::PENDING_OF_HOOK {
         let (caller, hook) = (caller.clone(), dead_hook.clone());
         calls.spawn(async move { caller.call("dead", &hook, &payload(&hook)).await });
     }
-    dead.received(places::OF_HOOK).await;
+    dead.received(concurrency_limits::OF_HOOK).await;
     let live_hook = hook(alive.url("/"));
     for _ in 0..20 {
         timeout(DEADLINE, caller.call("alive", &live_hook, &payload(&live_hook))).await.unwrap().unwrap();
     }
-    assert_eq!(dead.count(), places::OF_HOOK, "the others wait for its places");
+    assert_eq!(dead.count(), concurrency_limits::OF_HOOK, "the others wait for its places");
     let more = caller.call("dead", &dead_hook, &payload(&dead_hook)).await.unwrap_err();
     assert!(more.contains("64 earlier calls of it are still pending"), "{more}");
     // Whoever gives up waiting frees the places.
@@ -338,6 +338,6 @@ async fn a_certificate_is_verified_unless_the_hook_says_otherwise() {
     let hook = hook(format!("https://localhost:{port}/"));
     let error = call(&caller(), &hook).await.unwrap_err();
     assert!(error.to_lowercase().contains("certificate"), "{error}");
-    call(&caller(), &HookCall { disable_tls: true, ..hook }).await.unwrap();
+    call(&caller(), &HookCall { insecure_skip_verify: true, ..hook }).await.unwrap();
     served.join().unwrap();
 }

@@ -5,15 +5,15 @@ use std::sync::atomic::AtomicU64;
 
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
+use rollout::base::names::{CanaryId, Revision};
+use rollout::base::time::Micros;
 use rollout::controller::Verb;
-use rollout::fleet::Conn;
-use rollout::names::{CanaryId, Revision};
-use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::{Hello, Incarnation, PROTOCOL, Report};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::Micros;
+use rollout::controller::fleet::Conn;
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Hello, Incarnation, PROTOCOL, Report};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 
 use super::*;
 
@@ -59,8 +59,8 @@ impl Disk {
 
     pub(crate) fn journal_with(&self, archive: Archive) -> Result<(Journal, Recovered), JournalError> {
         let disk = self.clone();
-        let open: Open = Box::new(move || Database::builder().create_with_backend(disk.clone()));
-        Journal::on(Path::new("memory"), open, archive, ())
+        let open: OpenDatabase = Box::new(move || Database::builder().create_with_backend(disk.clone()));
+        Journal::on(Path::new("memory"), open, || Ok(archive), ())
     }
 
     fn spend(&self) -> io::Result<()> {
@@ -103,7 +103,7 @@ pub(crate) fn declared() -> Event {
 
 /// The same canary with more in its `spec`.
 pub(crate) fn declared_with(more: &str) -> Event {
-    let loaded = crate::manifest::read("web.yaml", &format!("{MANIFEST}{more}"));
+    let loaded = manifest::read("web.yaml", &format!("{MANIFEST}{more}"));
     Event::Declared(Box::new(loaded.documents[0].plan().unwrap().clone()))
 }
 
@@ -131,11 +131,11 @@ pub(crate) fn report(number: u64) -> Report {
     let mut counts = Counts { started: 7 + number, ..Counts::default() };
     (0..number % 5).for_each(|n| counts.end(Outcome::Success, Micros(1_234 * (n + 1)), false));
     counts.end(Outcome::Failure(FailureClass::Reset), Micros(77_777), true);
-    Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![] }
+    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] }
 }
 
 pub(crate) fn asked(verb: fn(Revision) -> Verb) -> Event {
-    Event::Asked(web(), verb(Revision::parse("ann").unwrap()))
+    Event::Requested(web(), verb(Revision::parse("ann").unwrap()))
 }
 
 pub(crate) fn release(actor: Revision) -> Verb {
@@ -189,7 +189,7 @@ async fn what_is_read_back_is_the_state_that_was() {
     append_all(&mut journal, &life);
     journal.close().await;
     let (_journal, recovered) = disk.journal().unwrap();
-    assert!(matches!(fold(&life).canaries().next().unwrap().phase, rollout::release::Phase::Paused(_)));
+    assert!(matches!(fold(&life).canaries().next().unwrap().phase, rollout::release::phase::Phase::Paused(_)));
     assert_eq!(recovered.controller, fold(&life));
     assert_eq!((recovered.replayed, recovered.last_at), (life.len(), life.last().unwrap().0));
 }
@@ -311,4 +311,70 @@ fn one_directory_is_for_one_agent() {
     std::fs::write(foreign.join("journal.redb"), "x".repeat(8192)).unwrap();
     let error = Journal::open(&foreign, NOTHING).unwrap_err().to_string();
     assert!(error.contains("foreign/journal.redb"), "{error}");
+}
+
+/// A journal as agents wrote it before it had a number, with one event.
+fn write_unnumbered(database: &Database) {
+    let writing = database.begin_write().unwrap();
+    writing.open_table(EVENTS).unwrap().insert(1, &b"{\"at\":1,\"event\":\"timer\"}"[..]).unwrap();
+    writing.open_table(SNAPSHOT).unwrap();
+    writing.commit().unwrap();
+}
+
+/// The names of its tables, and its events.
+fn content(database: &Database) -> (Vec<String>, Vec<(u64, Vec<u8>)>) {
+    let reading = database.begin_read().unwrap();
+    let mut names: Vec<String> = reading.list_tables().unwrap().map(|table| table.name().to_owned()).collect();
+    names.sort();
+    let events = reading.open_table(EVENTS).unwrap();
+    let rows = events.iter().unwrap().map(|row| row.map(|(number, bytes)| (number.value(), bytes.value().to_vec())));
+    (names, rows.map(Result::unwrap).collect())
+}
+
+#[test]
+fn a_journal_of_another_format_is_refused_by_name_and_left_untouched_with_its_records() {
+    let number = |database: &Database, number: u64| {
+        let writing = database.begin_write().unwrap();
+        writing.open_table(FORMATS).unwrap().insert(FORMAT_KEY, number).unwrap();
+        writing.commit().unwrap();
+    };
+    for (found, numbered) in [(1, None), (1, Some(1)), (FORMAT + 1, Some(FORMAT + 1))] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.redb");
+        let before = {
+            let database = Database::create(&path).unwrap();
+            write_unnumbered(&database);
+            numbered.into_iter().for_each(|numbered| number(&database, numbered));
+            content(&database)
+        };
+        // An archive that was opened would remove it: nothing says how much of it counts.
+        let record = dir.path().join("records/prod/web/1.jsonl.gz");
+        std::fs::create_dir_all(record.parent().unwrap()).unwrap();
+        std::fs::write(&record, "former").unwrap();
+        let refused = Journal::open(dir.path(), NOTHING).unwrap_err();
+        assert!(matches!(&refused, JournalError::Format(error) if error.found == found), "{refused:?}");
+        let told = refused.to_string();
+        let words = [path.to_str().unwrap(), &format!("has format {found}"), &format!("reads format {FORMAT}")];
+        assert!(words.iter().all(|word| told.contains(word)), "{told}");
+        assert!(
+            told.contains("an empty --data directory") && told.contains("the version of serin that wrote it"),
+            "{told}"
+        );
+        assert_eq!(content(&Database::create(&path).unwrap()), before);
+        assert_eq!(std::fs::read(&record).unwrap(), b"former");
+    }
+}
+
+#[tokio::test]
+async fn a_new_journal_has_the_number_and_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    for replayed in [0, 1] {
+        let (mut journal, recovered) = Journal::open(dir.path(), NOTHING).unwrap();
+        assert_eq!(recovered.replayed, replayed);
+        if replayed == 0 {
+            journal.append(Millis(1), &declared()).unwrap();
+        }
+        journal.close().await;
+    }
+    assert_eq!(format(&Database::create(dir.path().join("journal.redb")).unwrap()).unwrap(), Some(FORMAT));
 }

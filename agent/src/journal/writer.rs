@@ -1,4 +1,4 @@
-//! The journal's thread: commits what has queued up, and tries again while the disk refuses.
+//! The journal's thread: commits the tasks that have queued up, and tries again while the disk refuses.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -6,10 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use redb::Database;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
 use tokio::sync::watch;
 
-use super::{EVENTS, Inbox, Open, SNAPSHOT, Stored, Task};
+use super::{EVENTS, Inbox, OpenDatabase, SNAPSHOT, Stored, Task};
 
 /// First wait after a failed commit; doubles up to [`LAST_RETRY`].
 const FIRST_RETRY: Millis = Millis(50);
@@ -19,7 +19,7 @@ const MAX_BATCH: usize = 4096;
 
 /// The journal's thread.
 pub(super) struct Writer {
-    pub(super) open: Open,
+    pub(super) open: OpenDatabase,
     /// None since an error, until it could be opened again.
     pub(super) database: Option<Database>,
     pub(super) closing: Arc<AtomicBool>,
@@ -29,13 +29,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Commits until there is nobody left to write for, then hands back the report.
+    /// Commits until the last sender is gone, then returns the report.
     pub(super) fn write_all(mut self, inbox: &Inbox) -> watch::Sender<Stored> {
-        // Held while it takes or waits for tasks, not while it writes: see `Journal::abridge`.
+        // Held while it takes or waits for tasks, not while it writes: see `Journal::collapse`.
         let inbox = || inbox.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = inbox().recv().ok();
-        // After a failure, what gathered meanwhile is committed whole before this journal is called writable again:
-        // whoever hears so may rely on all that was answered while it was not.
+        // After a failure, everything that queued up meanwhile is committed before the journal counts as writable again:
+        // who sees it writable may rely on all that was answered while it was not.
         let mut catches_up = false;
         while let Some(first) = next.take() {
             let most = if catches_up { usize::MAX } else { MAX_BATCH };

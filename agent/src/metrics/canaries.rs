@@ -1,11 +1,11 @@
-//! Where each canary stands: weights, phase, checks, workers, gates, requests.
+//! Where each canary stands: weights, phase, checks, workers, guards, requests.
 
 use prometheus_client::registry::Registry;
-use rollout::canary::Canary;
+use rollout::base::time::Millis;
 use rollout::controller::Controller;
-use rollout::release::{Awaiting, Hold, Phase};
-use rollout::status::{self, CanaryStatus};
-use rollout::time::Millis;
+use rollout::controller::canary::Canary;
+use rollout::release::phase::{Awaiting, Hold, Phase};
+use rollout::view::status::{self, CanaryStatus};
 
 use super::{Counts, Labels, Real, Whole};
 
@@ -73,7 +73,7 @@ pub(super) fn register(registry: &mut Registry, controller: &Controller, now: Mi
     registry.register("canary_phase_start_time_seconds", "When that phase began, Unix time", phase_start);
     registry.register("canary_held", "1 for the reason why the release does not advance, 0 for the others", held);
     let Families { toward_abort, toward_step, workers, gate_open, requests, p95, .. } = families;
-    let abort = "How far the gates' evidence has come toward an abort, 0 to 1";
+    let abort = "How far the guards' evidence has come toward an abort, 0 to 1";
     registry.register("canary_toward_abort_ratio", abort, toward_abort);
     let step = "How far this step's requests have come toward proving it, 0 to 1; none where checks decide";
     registry.register("canary_toward_step_ratio", step, toward_step);
@@ -147,10 +147,10 @@ impl Families {
 }
 
 fn reason(phase: &Phase) -> Option<&'static str> {
-    if matches!(phase, Phase::Promoting(_, Awaiting::Confirmation { .. })) {
+    if matches!(phase.awaiting(), Some(Awaiting::Confirmation { .. })) {
         return Some("confirmation");
     }
-    Some(match phase.run()?.hold.as_ref()? {
+    Some(match phase.hold()? {
         Hold::NoTraffic => "no-traffic",
         Hold::Undecided => "undecided",
         Hold::Unsupported => "unsupported",

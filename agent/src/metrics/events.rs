@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use rollout::canary::Canary;
+use rollout::base::names::CanaryId;
+use rollout::base::time::Millis;
 use rollout::controller::Controller;
-use rollout::names::CanaryId;
-use rollout::plan::{Plan, Strategy};
-use rollout::release::{HistoryEvent, Note};
-use rollout::time::Millis;
+use rollout::controller::canary::Canary;
+use rollout::release::phase::{HistoryEvent, Note};
+use rollout::release::plan::{Plan, Strategy};
 use serde_json::Value;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{Counts, Times};
-use crate::engine::{Announcement, Handle};
+use crate::handle::{Announcement, Handle};
 
 /// Seconds: from an aborted minute to a week.
 const RELEASE_BUCKETS: [f64; 11] =
@@ -25,7 +25,7 @@ const RELEASE_BUCKETS: [f64; 11] =
 
 /// Counters of events. Clones count together.
 #[derive(Clone, Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct EventCounts {
     events: Counts<3>,
     aborts: Counts<3>,
     releases: Counts<3>,
@@ -38,7 +38,7 @@ pub(crate) struct Ledger {
 
 /// What must be kept of a release until its end.
 #[derive(Clone, Debug)]
-pub(crate) struct Begun {
+pub(crate) struct StartedRelease {
     at: Millis,
     /// Flagger's word for how it climbs.
     strategy: &'static str,
@@ -46,16 +46,16 @@ pub(crate) struct Begun {
 }
 
 /// The releases in progress.
-pub(crate) fn begun(controller: &Controller) -> BTreeMap<CanaryId, Begun> {
+pub(crate) fn started_releases(controller: &Controller) -> BTreeMap<CanaryId, StartedRelease> {
     let of = |canary: &Canary| {
         let run = canary.phase.run()?;
         let (strategy, is_analysis_skipped) = (strategy(&canary.plan), canary.plan.course.skip_analysis);
-        Some((canary.plan.id.clone(), Begun { at: run.started_at, strategy, is_analysis_skipped }))
+        Some((canary.plan.id.clone(), StartedRelease { at: run.started_at, strategy, is_analysis_skipped }))
     };
     controller.canaries().filter_map(of).collect()
 }
 
-impl Default for Ledger {
+impl Default for EventCounts {
     fn default() -> Self {
         Self {
             events: Counts::default(),
@@ -69,12 +69,12 @@ impl Default for Ledger {
     }
 }
 
-impl Ledger {
+impl EventCounts {
     /// Counts announcements until there are no more; `begun` are the releases that were in progress before the first.
     pub(crate) async fn follow(
         self,
         mut announced: Receiver<Announcement>,
-        mut begun: BTreeMap<CanaryId, Begun>,
+        mut begun: BTreeMap<CanaryId, StartedRelease>,
         handle: Handle,
     ) {
         loop {
@@ -85,7 +85,7 @@ impl Ledger {
                         let strategy =
                             handle.read(move |controller, _| controller.canary(&asked).map(|c| strategy(&c.plan)));
                         let strategy = strategy.await.ok().flatten().unwrap_or("canary");
-                        let fresh = Begun { at: event.at, strategy, is_analysis_skipped: false };
+                        let fresh = StartedRelease { at: event.at, strategy, is_analysis_skipped: false };
                         begun.insert(canary.clone(), fresh);
                     }
                     self.count(&canary, &event, &mut begun);
@@ -96,7 +96,12 @@ impl Ledger {
         }
     }
 
-    pub(super) fn count(&self, canary: &CanaryId, event: &HistoryEvent, begun: &mut BTreeMap<CanaryId, Begun>) {
+    pub(super) fn count(
+        &self,
+        canary: &CanaryId,
+        event: &HistoryEvent,
+        begun: &mut BTreeMap<CanaryId, StartedRelease>,
+    ) {
         let of = |label, value: &str| {
             [("namespace", canary.namespace().to_owned()), ("name", canary.name().into()), (label, value.to_owned())]
         };
@@ -115,7 +120,7 @@ impl Ledger {
             _ => return,
         };
         self.releases.get_or_create(&of("outcome", outcome)).inc();
-        let Some(Begun { at, strategy, is_analysis_skipped }) = begun.remove(canary) else { return };
+        let Some(StartedRelease { at, strategy, is_analysis_skipped }) = begun.remove(canary) else { return };
         self.seconds.get_or_create(&of("outcome", outcome)).observe(event.at.since(at).0 as f64 / 1000.0);
         let flaggers = match outcome {
             "succeeded" => &self.flagger_successes,
@@ -132,7 +137,7 @@ impl Ledger {
     }
 
     pub(super) fn register(&self, registry: &mut Registry, controller: &Controller) {
-        // Begun at 0, so that increase() sees the first.
+        // StartedRelease at 0, so that increase() sees the first.
         for id in controller.canaries().map(|canary| &canary.plan.id) {
             for outcome in ["succeeded", "failed", "superseded"] {
                 let of = [("namespace", id.namespace().to_owned()), ("name", id.name().into())];

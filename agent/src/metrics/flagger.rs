@@ -2,12 +2,12 @@
 //! says what differs and what is left out.
 
 use prometheus_client::registry::Registry;
-use rollout::canary::Canary;
+use rollout::base::time::Millis;
 use rollout::controller::Controller;
-use rollout::judge::judge;
-use rollout::plan::Metric;
-use rollout::release::Phase;
-use rollout::time::Millis;
+use rollout::controller::canary::Canary;
+use rollout::release::phase::Phase;
+use rollout::release::plan::Metric;
+use rollout::release::threshold_checks::check;
 
 use super::{Real, Sources, Whole};
 
@@ -33,8 +33,8 @@ pub(super) fn register(registry: &mut Registry, controller: &Controller, sources
     flaggers.register("canary_status", "Last canary analysis: 0 running, 1 successful, 2 failed", status);
     flaggers.register("canary_weight", "Share of traffic in percent, of the canary and of its primary", weight);
     flaggers.register("canary_metric_analysis", "What the last analysis measured, by metric", analysis);
-    flaggers.register("canary_successes", "Promoted releases", sources.ledger.flagger_successes.clone());
-    flaggers.register("canary_failures", "Failed releases", sources.ledger.flagger_failures.clone());
+    flaggers.register("canary_successes", "Promoted releases", sources.events.flagger_successes.clone());
+    flaggers.register("canary_failures", "Failed releases", sources.events.flagger_failures.clone());
 }
 
 impl Families {
@@ -67,7 +67,7 @@ fn measured(canary: &Canary, now: Millis) -> Vec<(String, f64)> {
     if canary.phase.judged().is_none() {
         return Vec::new();
     }
-    let findings = judge(&canary.plan, &canary.evidence, now).findings.into_iter();
+    let findings = check(&canary.plan, &canary.evidence, now).findings.into_iter();
     let value = |metric, value: f64| match metric {
         Metric::SuccessRate => value,
         Metric::Duration { .. } => value / 1000.0,

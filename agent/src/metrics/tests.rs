@@ -5,17 +5,17 @@ mod published;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use rollout::base::names::{CanaryId, Revision};
+use rollout::base::time::Micros;
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::names::{CanaryId, Revision};
-use rollout::outcome::Outcome;
-use rollout::outside::{Blind, Hook, HookKind, HookTarget, Provider, ProviderKind};
-use rollout::plan::{ExternalMetric, Plan, Spec, ThresholdRange};
-use rollout::report::{Report, ToWorker};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts as Tally, Slot, Stratum};
-use rollout::time::Micros;
+use rollout::release::integrations::{Hook, HookKind, HookTarget, MetricError, Provider, ProviderKind};
+use rollout::release::plan::{ExternalMetric, Plan, Spec, ThresholdRange};
+use rollout::routing::outcome::Outcome;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Report, ToWorker};
+use rollout::worker::tally::{Counts as Tally, Slot, Stratum};
 
 use super::*;
 use crate::journal::tests::{hello, web};
@@ -36,7 +36,7 @@ spec:
 struct Life {
     controller: Controller,
     sources: Sources,
-    begun: BTreeMap<CanaryId, events::Begun>,
+    begun: BTreeMap<CanaryId, events::StartedRelease>,
     at: Millis,
     epoch: Epoch,
 }
@@ -44,10 +44,10 @@ struct Life {
 impl Life {
     fn begin(flagger: bool) -> Self {
         let sources = Sources {
-            counters: Arc::default(),
+            streams: Arc::default(),
             alerts: Alerts::new(Secrets::default()),
             calls: Calls::default(),
-            ledger: Ledger::default(),
+            events: EventCounts::default(),
             flagger,
         };
         let (controller, begun) = (Controller::default(), BTreeMap::new());
@@ -63,10 +63,10 @@ impl Life {
         for command in output.urgent.into_iter().chain(output.stored) {
             match command {
                 Command::Announce(canary, event) => {
-                    if matches!(event.note, rollout::release::Note::Started { .. }) {
-                        self.begun.extend(begun(&self.controller));
+                    if matches!(event.note, rollout::release::phase::Note::Started { .. }) {
+                        self.begun.extend(started_releases(&self.controller));
                     }
-                    self.sources.ledger.count(&canary, &event, &mut self.begun);
+                    self.sources.events.count(&canary, &event, &mut self.begun);
                 }
                 Command::Push(entry) | Command::Send(_, ToWorker::Entry(entry)) => self.epoch = entry.epoch,
                 _ => {}
@@ -75,7 +75,7 @@ impl Life {
     }
 
     fn ask(&mut self, verb: impl FnOnce(Revision, String) -> Verb) {
-        self.happen(Event::Asked(web(), verb(word("ann"), String::new())));
+        self.happen(Event::Requested(web(), verb(word("ann"), String::new())));
     }
 
     fn release(&mut self, revision: &str) {
@@ -95,7 +95,7 @@ impl Life {
 
 /// With a gate and a metric of another server, which a test need not read from a manifest.
 fn plan() -> Plan {
-    let loaded = crate::manifest::read("web.yaml", MANIFEST);
+    let loaded = manifest::read("web.yaml", MANIFEST);
     let mut spec = Spec::from(loaded.documents[0].plan().unwrap().clone());
     let target = HookTarget::Gate;
     spec.outside.hooks.push(Hook { name: "owner".into(), kind: HookKind::ConfirmPromotion, target, mute_alert: false });
@@ -118,7 +118,7 @@ fn report(number: u64, version: Version, epoch: Epoch) -> Report {
     let stratum = Stratum { canary: web(), epoch, version, placement: Placement::Drawn, slot: Slot(0) };
     let mut counts = Tally { started: 10, ..Tally::default() };
     (0..10).for_each(|_| counts.end(Outcome::Success, Micros(5000), false));
-    Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![] }
+    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] }
 }
 
 fn word(text: &str) -> Revision {
@@ -235,7 +235,7 @@ fn the_numbers_are_those_of_the_life() {
     for (sample, expected) in [
         (format!(r#"serin_releases_total{{{of},outcome="succeeded"}}"#), 1.0),
         (format!(r#"serin_releases_total{{{of},outcome="failed"}}"#), 1.0),
-        (format!(r#"serin_aborts_total{{{of},cause="asked"}}"#), 1.0),
+        (format!(r#"serin_aborts_total{{{of},cause="requested"}}"#), 1.0),
         (format!(r#"serin_events_total{{{of},kind="started"}}"#), 3.0),
         (format!(r#"serin_events_total{{{of},kind="declared"}}"#), 1.0),
         (format!(r#"serin_release_duration_seconds_sum{{{of},outcome="failed"}}"#), 60.0),
@@ -286,7 +286,7 @@ fn a_blind_server_has_no_value() {
     let (calls, took) = (&life.sources.calls, Duration::from_secs(1));
     calls.query(&web(), "errors", "prometheus", &Ok(0.5), took);
     assert!(life.page().contains("serin_provider_value{"));
-    for (blind, outcome) in [(Blind::NoValue, "none"), (Blind::Failed("503".into()), "failed")] {
+    for (blind, outcome) in [(MetricError::NoValue, "none"), (MetricError::Failed("503".into()), "failed")] {
         calls.query(&web(), "errors", "prometheus", &Err(blind), took);
         let page = life.page();
         assert!(!page.contains("serin_provider_value{"), "{page}");

@@ -18,14 +18,14 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use reqwest::{Client, Method, Url};
-use rollout::outside::Blind;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::integrations::MetricError;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::call::{self, Call, failed};
-use crate::post;
+use crate::http_delivery;
 
 /// Granted keys that are good for less than this are fetched anew.
 const SPARE: Duration = Duration::from_secs(300);
@@ -39,7 +39,7 @@ pub(super) struct Granted(Arc<Mutex<Option<Credentials>>>);
 
 impl Granted {
     /// The keys that the agent has now. What has no end is read anew each time, so that a change is seen at once.
-    pub(super) async fn keys(&self, call: &mut Call<'_>, region: &str) -> Result<Credentials, Blind> {
+    pub(super) async fn keys(&self, call: &mut Call<'_>, region: &str) -> Result<Credentials, MetricError> {
         let mut granted = self.0.lock().await;
         granted.take_if(|keys| !are_good(keys, call.now));
         let keys = match &*granted {
@@ -65,7 +65,7 @@ fn are_good(keys: &Credentials, now: Millis) -> bool {
 
 /// Asks the chain. It reads files, so elsewhere than on the runtime's threads; and without a word in the log, where a
 /// trace would show a request with the token in it.
-async fn found(call: &mut Call<'_>, region: &str) -> Result<Credentials, Blind> {
+async fn found(call: &mut Call<'_>, region: &str) -> Result<Credentials, MetricError> {
     let own = |name| (call.providers.environment)(name).filter(|value| !value.is_empty());
     // Where the agent runs may lie elsewhere than what it asks; a role is asked for where the agent runs.
     let region = own("AWS_REGION").or_else(|| own("AWS_DEFAULT_REGION")).unwrap_or_else(|| region.to_owned());
@@ -80,7 +80,7 @@ async fn found(call: &mut Call<'_>, region: &str) -> Result<Credentials, Blind> 
     let why = match answer {
         Ok(Ok(keys)) => return Ok(keys),
         // Of the error itself one learns that there was one.
-        Ok(Err(error)) => error.source().map_or_else(|| error.to_string(), post::with_causes),
+        Ok(Err(error)) => error.source().map_or_else(|| error.to_string(), http_delivery::with_causes),
         Err(_) => "nobody answered in time".to_owned(),
     };
     Err(failed(format!(
@@ -176,5 +176,5 @@ fn is_near(url: &Url) -> bool {
 }
 
 fn broken(error: reqwest::Error) -> ConnectorError {
-    ConnectorError::io(post::with_causes(&error.without_url()).into())
+    ConnectorError::io(http_delivery::with_causes(&error.without_url()).into())
 }

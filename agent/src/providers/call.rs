@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use base64::prelude::{BASE64_STANDARD as STANDARD, Engine};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
-use rollout::outside::{Blind, Provider};
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::integrations::{MetricError, Provider};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Providers;
-use crate::post::{self, Hidden};
+use crate::http_delivery::{self, Hidden};
 use crate::secrets::{Secret, SecretError};
 
 /// Longest answer.
@@ -39,14 +39,14 @@ pub(super) struct Call<'a> {
 }
 
 /// That it could not be had, and why.
-pub(super) fn failed(reason: impl Into<String>) -> Blind {
-    Blind::Failed(reason.into())
+pub(super) fn failed(reason: impl Into<String>) -> MetricError {
+    MetricError::Failed(reason.into())
 }
 
 /// The one series of an answer.
-pub(super) fn only<T>(series: impl IntoIterator<Item = T>) -> Result<T, Blind> {
+pub(super) fn only<T>(series: impl IntoIterator<Item = T>) -> Result<T, MetricError> {
     let mut series = series.into_iter();
-    let first = series.next().ok_or(Blind::NoValue)?;
+    let first = series.next().ok_or(MetricError::NoValue)?;
     match series.count() {
         0 => Ok(first),
         more => Err(failed(format!("answered {} series where one is needed: aggregate them in the query", more + 1))),
@@ -54,12 +54,12 @@ pub(super) fn only<T>(series: impl IntoIterator<Item = T>) -> Result<T, Blind> {
 }
 
 /// A number written as text.
-pub(super) fn number(text: &str) -> Result<f64, Blind> {
+pub(super) fn number(text: &str) -> Result<f64, MetricError> {
     text.trim().parse().map_err(|_| failed(format!("answered {:?}, which is no number", line(text))))
 }
 
 /// A JSON number, also one written as text (`"NaN"`, a 64-bit integer); `None` for null.
-pub(super) fn optional_number(value: &Value) -> Result<Option<f64>, Blind> {
+pub(super) fn optional_number(value: &Value) -> Result<Option<f64>, MetricError> {
     match value {
         Value::Null => Ok(None),
         Value::Number(value) => Ok(value.as_f64()),
@@ -88,7 +88,7 @@ impl<'a> Call<'a> {
     }
 
     /// Reads the provider's secret: what [`Call::secret`] and [`Call::optional`] have.
-    pub(super) async fn read_secret(&mut self) -> Result<(), Blind> {
+    pub(super) async fn read_secret(&mut self) -> Result<(), MetricError> {
         let Some(secret) = self.provider.secret.clone() else { return Ok(()) };
         let secrets = &self.providers.secrets;
         let keys = secrets.elsewhere(move |secrets| secrets.each(&secret)).await.and_then(|keys| keys);
@@ -97,7 +97,7 @@ impl<'a> Call<'a> {
     }
 
     /// One key of the provider's secret.
-    pub(super) fn secret(&mut self, key: &str) -> Result<String, Blind> {
+    pub(super) fn secret(&mut self, key: &str) -> Result<String, MetricError> {
         let missing = match &self.provider.secret {
             Some(secret) => SecretError::Key { name: format!("{}/{}", secret.namespace, secret.name), key: key.into() },
             None => return Err(failed(format!("needs a secret (secretRef) with the key {key}"))),
@@ -106,7 +106,7 @@ impl<'a> Call<'a> {
     }
 
     /// One key of the provider's secret, if it has it.
-    pub(super) fn optional(&mut self, key: &str) -> Result<Option<String>, Blind> {
+    pub(super) fn optional(&mut self, key: &str) -> Result<Option<String>, MetricError> {
         let Some(value) = self.keys.get(key) else { return Ok(None) };
         let value = value.as_ref().map_err(|error| failed(error.to_string()))?.reveal().to_owned();
         self.hide(&value);
@@ -124,7 +124,7 @@ impl<'a> Call<'a> {
     }
 
     /// `path` below the provider's address, or below `default` where it has none. A query of the address is kept.
-    pub(super) fn url(&mut self, default: Option<&str>, path: &str) -> Result<Url, Blind> {
+    pub(super) fn url(&mut self, default: Option<&str>, path: &str) -> Result<Url, MetricError> {
         let address = self.provider.address.as_deref().filter(|address| !address.trim().is_empty()).or(default);
         let address = address.ok_or_else(|| failed("needs spec.provider.address"))?;
         let mut url = Url::parse(address.trim()).map_err(|error| failed(format!("spec.provider.address: {error}")))?;
@@ -159,7 +159,7 @@ impl<'a> Call<'a> {
     }
 
     /// A request with the secret's `token`, or its `username` and `password`; without a secret as it is.
-    pub(super) fn authorized(&mut self, request: RequestBuilder) -> Result<RequestBuilder, Blind> {
+    pub(super) fn authorized(&mut self, request: RequestBuilder) -> Result<RequestBuilder, MetricError> {
         if self.provider.secret.is_none() {
             return Ok(request);
         }
@@ -176,12 +176,12 @@ impl<'a> Call<'a> {
     }
 
     /// The answer, read as JSON.
-    pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Blind> {
+    pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, MetricError> {
         parsed(&self.text(request).await?)
     }
 
     /// The whole answer of a request that was granted.
-    pub(super) async fn text(&self, request: RequestBuilder) -> Result<String, Blind> {
+    pub(super) async fn text(&self, request: RequestBuilder) -> Result<String, MetricError> {
         self.text_until(request, |_| false).await
     }
 
@@ -190,7 +190,7 @@ impl<'a> Call<'a> {
         &self,
         request: RequestBuilder,
         complete: impl Fn(&[u8]) -> bool,
-    ) -> Result<String, Blind> {
+    ) -> Result<String, MetricError> {
         let answer = request.send().await.map_err(broken)?;
         let status = answer.status();
         if status.is_success() {
@@ -201,7 +201,7 @@ impl<'a> Call<'a> {
         Err(self.refused(status, &String::from_utf8_lossy(&body)))
     }
 
-    fn refused(&self, status: StatusCode, body: &str) -> Blind {
+    fn refused(&self, status: StatusCode, body: &str) -> MetricError {
         let code = status.as_u16();
         if status.is_redirection() {
             return failed(format!(
@@ -220,7 +220,7 @@ impl<'a> Call<'a> {
 }
 
 /// JSON as an answer has it.
-pub(super) fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, Blind> {
+pub(super) fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, MetricError> {
     serde_json::from_str(text).map_err(|error| failed(format!("its answer is not what was expected: {error}")))
 }
 
@@ -230,7 +230,7 @@ pub(super) fn line(text: &str) -> String {
 }
 
 /// The body as far as `complete` calls it complete.
-pub(super) async fn read(mut answer: Response, complete: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, Blind> {
+pub(super) async fn read(mut answer: Response, complete: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, MetricError> {
     let mut body = Vec::new();
     while !complete(&body)
         && let Some(chunk) = answer.chunk().await.map_err(broken)?
@@ -250,6 +250,6 @@ fn message(body: &Value) -> Option<String> {
 }
 
 /// A request that got no whole answer. Without its URL, whose query may hold a secret.
-fn broken(error: reqwest::Error) -> Blind {
-    failed(post::with_causes(&error.without_url()))
+fn broken(error: reqwest::Error) -> MetricError {
+    failed(http_delivery::with_causes(&error.without_url()))
 }

@@ -9,8 +9,8 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use reqwest::{Method, Url};
-use rollout::outside::Blind;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::integrations::MetricError;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,7 @@ const HEADERS: [(&str, &str); 2] =
     [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", "GraniteServiceVersion20100801.GetMetricData")];
 
 /// The newest value of the last ten windows. The query is a list of MetricDataQuery, of which one returns data.
-pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let region = call.provider.region.clone().unwrap_or_default();
     let region = region.trim();
     if region.is_empty() || !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
@@ -60,7 +60,7 @@ fn endpoint(region: &str) -> String {
     format!("https://monitoring.{region}.{domain}")
 }
 
-async fn keys(call: &mut Call<'_>, region: &str) -> Result<Credentials, Blind> {
+async fn keys(call: &mut Call<'_>, region: &str) -> Result<Credentials, MetricError> {
     if call.provider.secret.is_none() {
         return call.providers.granted.keys(call, region).await;
     }
@@ -69,7 +69,13 @@ async fn keys(call: &mut Call<'_>, region: &str) -> Result<Credentials, Blind> {
 }
 
 /// The headers that the signature adds.
-fn signed(url: &Url, body: &str, region: &str, keys: Credentials, now: Millis) -> Result<Vec<(String, String)>, Blind> {
+fn signed(
+    url: &Url,
+    body: &str,
+    region: &str,
+    keys: Credentials,
+    now: Millis,
+) -> Result<Vec<(String, String)>, MetricError> {
     let wrong = |error: &dyn std::fmt::Display| failed(format!("cannot sign the request: {error}"));
     let identity = keys.into();
     let parameters = v4::SigningParams::builder()
@@ -119,9 +125,9 @@ struct Series {
     status_code: String,
 }
 
-fn newest(answer: &Answer) -> Result<f64, Blind> {
+fn newest(answer: &Answer) -> Result<f64, MetricError> {
     let series = match answer.metric_data_results.as_slice() {
-        [] => return Err(Blind::NoValue),
+        [] => return Err(MetricError::NoValue),
         [series] => series,
         more => {
             let count = more.len();
@@ -133,7 +139,7 @@ fn newest(answer: &Answer) -> Result<f64, Blind> {
     if ["InternalError", "Forbidden"].contains(&series.status_code.as_str()) {
         return Err(failed(format!("answered {}", series.status_code)));
     }
-    optional_number(series.values.first().unwrap_or(&Value::Null))?.ok_or(Blind::NoValue)
+    optional_number(series.values.first().unwrap_or(&Value::Null))?.ok_or(MetricError::NoValue)
 }
 
 #[cfg(test)]

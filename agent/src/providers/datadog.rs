@@ -1,7 +1,7 @@
 //! Datadog: the metrics query API, v1.
 
 use reqwest::Method;
-use rollout::outside::Blind;
+use rollout::release::integrations::MetricError;
 use serde::Deserialize;
 
 use super::call::{Call, only};
@@ -11,7 +11,7 @@ const ADDRESS: &str = "https://api.datadoghq.com";
 
 /// `/api/v1/query` over ten windows. The newest point that is not null counts, where Flagger takes the oldest, which
 /// says how the canary was ten windows ago. Its bucket may still fill: roll up in the query where that matters.
-pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let (api_key, application_key) = (call.secret("datadog_api_key")?, call.secret("datadog_application_key")?);
     let mut url = call.url(Some(ADDRESS), "/api/v1/query")?;
     let (from, to) = (call.since().0 / 1000, call.now.0 / 1000);
@@ -23,11 +23,11 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
     let request = request.header("DD-API-KEY", api_key).header("DD-APPLICATION-KEY", application_key);
     let answer: Answer = call.json(request).await?;
     if let Some(error) = answer.error.filter(|error| !error.is_empty()) {
-        return Err(Blind::Failed(error));
+        return Err(MetricError::Failed(error));
     }
     let points = only(answer.series)?.pointlist;
     let newest = points.iter().filter_map(|(at, value)| Some((*at, (*value)?))).max_by(|a, b| a.0.total_cmp(&b.0));
-    newest.map(|(_, value)| value).ok_or(Blind::NoValue)
+    newest.map(|(_, value)| value).ok_or(MetricError::NoValue)
 }
 
 #[derive(Deserialize)]

@@ -1,13 +1,13 @@
 //! Dynatrace: the metrics API v2. The query is a metric selector.
 
 use reqwest::Method;
-use rollout::outside::Blind;
+use rollout::release::integrations::MetricError;
 use serde::Deserialize;
 
 use super::call::{Call, failed, only};
 
 /// `/api/v2/metrics/query` over ten windows, folded into one value (`resolution=Inf`).
-pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let token = call.secret("dynatrace_token")?;
     let mut url = call.url(None, "/api/v2/metrics/query")?;
     let (from, to) = (call.since().0, call.now.0);
@@ -20,8 +20,8 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
     let answer: Answer = call.json(request).await?;
     let values = only(answer.result.into_iter().flat_map(|metric| metric.data))?.values;
     match values.as_slice() {
-        [] => Err(Blind::NoValue),
-        [value] => value.ok_or(Blind::NoValue),
+        [] => Err(MetricError::NoValue),
+        [value] => value.ok_or(MetricError::NoValue),
         more => Err(failed(format!("answered {} values where one was asked for (resolution=Inf)", more.len()))),
     }
 }

@@ -1,7 +1,7 @@
 //! Graphite: the render API. The query is what stands behind `/render?`, as in Flagger (`target=...&from=-5min`).
 
 use reqwest::{Method, Url};
-use rollout::outside::Blind;
+use rollout::release::integrations::MetricError;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use super::call::{Call, failed, only, optional_number};
 
 /// `/render` with `format=json`. Where the query names no `from`, ten windows are asked for: Graphite's own default is
 /// a day, and a point of yesterday says nothing of this canary.
-pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let mut url = call.url(None, "/render")?;
     let query = call.query.split_whitespace().collect::<Vec<_>>().join(" ");
     let asked = Url::parse(&format!("http://query/?{query}")).map_err(|error| failed(format!("query: {error}")))?;
@@ -27,7 +27,7 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
     let request = call.authorized(request)?;
     let series: Vec<Series> = call.json(request).await?;
     let last = only(series)?.datapoints.into_iter().rev().find_map(|Point(value)| value);
-    last.ok_or(Blind::NoValue)
+    last.ok_or(MetricError::NoValue)
 }
 
 #[derive(Deserialize)]

@@ -11,7 +11,7 @@
 //! ```
 
 use reqwest::{Method, Url};
-use rollout::outside::Blind;
+use rollout::release::integrations::MetricError;
 use serde_json::Value;
 
 use super::call::{Call, failed, optional_number};
@@ -19,7 +19,7 @@ use super::call::{Call, failed, optional_number};
 const FORM: &str = "the query must be [GET|POST] /path[?query][#/json/pointer], and with POST a JSON body below it";
 
 /// The number where the pointer leads: a JSON number or one written as text. Null is no value, nothing there an error.
-pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let asked = Asked::read(call.query)?;
     let mut url = call.url(None, asked.path.path())?;
     if asked.path.query().is_some() {
@@ -33,7 +33,7 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
     let answer: Value = call.json(request).await?;
     let found = answer.pointer(&asked.pointer);
     let found = found.ok_or_else(|| failed(format!("its answer has nothing at {:?}", asked.pointer)))?;
-    optional_number(found)?.ok_or(Blind::NoValue)
+    optional_number(found)?.ok_or(MetricError::NoValue)
 }
 
 struct Asked {
@@ -45,7 +45,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(query: &str) -> Result<Self, Blind> {
+    fn read(query: &str) -> Result<Self, MetricError> {
         let query = query.trim();
         let (line, body) = query.split_once('\n').unwrap_or((query, ""));
         let (method, path) = match line.trim().split_once(char::is_whitespace) {

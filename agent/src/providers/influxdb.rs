@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use csv::StringRecord;
 use reqwest::Method;
-use rollout::outside::Blind;
+use rollout::release::integrations::MetricError;
 use serde_json::json;
 
 use super::call::{Call, failed, number};
 
 /// `/api/v2/query`. The last `_value` of the one table counts: where the query folds its range, the only one.
-pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let (token, organisation) = (call.secret("token")?, call.secret("org")?);
     let mut url = call.url(None, "/api/v2/query")?;
     url.query_pairs_mut().append_pair("org", &organisation);
@@ -42,7 +42,7 @@ impl Columns {
     }
 }
 
-fn value(answer: &str) -> Result<f64, Blind> {
+fn value(answer: &str) -> Result<f64, MetricError> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(answer.as_bytes());
     let (mut columns, mut tables, mut last) = (Columns::default(), BTreeSet::new(), None);
     for row in reader.records() {
@@ -74,7 +74,7 @@ fn value(answer: &str) -> Result<f64, Blind> {
         }
     }
     match tables.len() {
-        0 | 1 => last.ok_or(Blind::NoValue),
+        0 | 1 => last.ok_or(MetricError::NoValue),
         more => {
             Err(failed(format!("answered {more} tables where one is needed: group() or aggregate them in the query")))
         }
@@ -82,7 +82,7 @@ fn value(answer: &str) -> Result<f64, Blind> {
 }
 
 /// Integers are as good as floats; anything else is no measurement.
-fn measured(value: &str, kind: Option<&str>) -> Result<f64, Blind> {
+fn measured(value: &str, kind: Option<&str>) -> Result<f64, MetricError> {
     match kind {
         None | Some("double" | "long" | "unsignedLong" | "") => number(value),
         Some(kind) => Err(failed(format!("answered a _value of type {kind}, which is no number"))),

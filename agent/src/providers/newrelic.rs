@@ -1,7 +1,7 @@
 //! New Relic: the Insights query API.
 
 use reqwest::Method;
-use rollout::outside::Blind;
+use rollout::release::integrations::MetricError;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::call::{Call, failed, only};
 const ADDRESS: &str = "https://insights-api.newrelic.com";
 
 /// `/v1/accounts/ID/query`: the query, and `SINCE` one window added to it.
-pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let (account, key) = (call.secret("newrelic_account_id")?, call.secret("newrelic_query_key")?);
     if account.is_empty() || !account.chars().all(|c| c.is_ascii_alphanumeric()) {
         return Err(failed("the secret's newrelic_account_id must be letters and digits"));
@@ -33,15 +33,15 @@ struct Answer {
 }
 
 /// `result` of an expression; a single function's number is called after the function (`count`, `average`).
-fn value(result: &Value) -> Result<f64, Blind> {
+fn value(result: &Value) -> Result<f64, MetricError> {
     if let Some(value) = result.get("result") {
-        return if value.is_null() { Err(Blind::NoValue) } else { value.as_f64().ok_or_else(|| odd(result)) };
+        return if value.is_null() { Err(MetricError::NoValue) } else { value.as_f64().ok_or_else(|| odd(result)) };
     }
     let mut numbers = Vec::new();
     collect(result, &mut numbers);
     match numbers.as_slice() {
         [Some(number)] => Ok(*number),
-        [None] => Err(Blind::NoValue),
+        [None] => Err(MetricError::NoValue),
         _ => Err(odd(result)),
     }
 }
@@ -56,6 +56,6 @@ fn collect(value: &Value, numbers: &mut Vec<Option<f64>>) {
     }
 }
 
-fn odd(result: &Value) -> Blind {
+fn odd(result: &Value) -> MetricError {
     failed(format!("answered {}, which is not one number", super::call::line(&result.to_string())))
 }

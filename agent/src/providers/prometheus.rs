@@ -1,14 +1,14 @@
 //! Prometheus, and whatever speaks its HTTP API (Thanos, Mimir, VictoriaMetrics): an instant query.
 
 use reqwest::Method;
-use rollout::outside::Blind;
+use rollout::release::integrations::MetricError;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::call::{Call, failed, number, only};
 
 /// `/api/v1/query`, evaluated at the server's now.
-pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let mut url = call.url(None, "/api/v1/query")?;
     url.query_pairs_mut().append_pair("query", call.query.trim());
     let request = call.request(Method::GET, url);

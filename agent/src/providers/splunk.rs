@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use reqwest::{Method, Url};
-use rollout::outside::Blind;
+use rollout::release::integrations::MetricError;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use super::call::{Call, failed, line, parsed};
 const LAST_EVENT_BYTES: usize = 4096;
 
 /// `/v2/signalflow/execute` over ten windows, ended at now. The last value counts; more than one series is an error.
-pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let token = call.secret("sf_token_key")?;
     let mut url = call.url(None, "/v2/signalflow/execute")?;
     stream(&mut url)?;
@@ -28,7 +28,7 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
 }
 
 /// Flagger is given the API's address or the stream's; programs run only at the stream's.
-fn stream(url: &mut Url) -> Result<(), Blind> {
+fn stream(url: &mut Url) -> Result<(), MetricError> {
     let realm = url.host_str().and_then(|host| host.strip_prefix("api."));
     let Some(host) = realm.map(|realm| format!("stream.{realm}")) else { return Ok(()) };
     url.set_host(Some(&host)).map_err(|error| failed(format!("spec.provider.address: {error}")))
@@ -42,7 +42,7 @@ fn has_ended(so_far: &[u8]) -> bool {
     is_whole && (has(b"END_OF_CHANNEL") || has(b"CHANNEL_ABORT"))
 }
 
-fn value(answer: &str) -> Result<f64, Blind> {
+fn value(answer: &str) -> Result<f64, MetricError> {
     let (mut series, mut last, mut ended) = (BTreeSet::new(), None, false);
     for (kind, data) in events(answer) {
         match kind {
@@ -70,7 +70,7 @@ fn value(answer: &str) -> Result<f64, Blind> {
         return Err(failed("its answer is not what was expected: EOF before END_OF_CHANNEL"));
     }
     match series.len() {
-        0 | 1 => last.ok_or(Blind::NoValue),
+        0 | 1 => last.ok_or(MetricError::NoValue),
         more => Err(failed(format!("answered {more} series where one is needed: aggregate them in the query"))),
     }
 }

@@ -2,8 +2,8 @@
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use reqwest::{Method, Url};
-use rollout::outside::Blind;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::integrations::MetricError;
 use rustls::SignatureScheme;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
@@ -22,7 +22,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const LIFE_S: u64 = 3600;
 
 /// `projects/ID/timeSeries:query`: the newest point of the one series.
-pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
+pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let project = call.secret("project")?;
     if project.is_empty() || !project.chars().all(|c| c.is_ascii_alphanumeric() || "-.:_".contains(c)) {
         return Err(failed("the secret's project must be a project's ID"));
@@ -38,7 +38,7 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, Blind> {
 }
 
 /// An access token, fetched for each query: a changed key is used at once, and nothing is kept that could be stolen.
-async fn token(call: &mut Call<'_>) -> Result<String, Blind> {
+async fn token(call: &mut Call<'_>) -> Result<String, MetricError> {
     let request = match call.optional("serviceAccountKey")? {
         Some(key) => {
             let key: Key = serde_json::from_str(&key).map_err(|error| {
@@ -60,8 +60,8 @@ async fn token(call: &mut Call<'_>) -> Result<String, Blind> {
         }
     };
     let granted = call.json::<Token>(request).await.map_err(|blind| match blind {
-        Blind::Failed(reason) => failed(format!("no access token: {reason}")),
-        Blind::NoValue => Blind::NoValue,
+        MetricError::Failed(reason) => failed(format!("no access token: {reason}")),
+        MetricError::NoValue => MetricError::NoValue,
     })?;
     call.hide(&granted.access_token);
     Ok(granted.access_token)
@@ -82,7 +82,7 @@ struct Token {
 }
 
 /// A JSON Web Token, signed with the account's key (RS256; RFC 7523): rustls has the signing already.
-fn assertion(key: &Key, now: Millis) -> Result<String, Blind> {
+fn assertion(key: &Key, now: Millis) -> Result<String, MetricError> {
     let wrong = |what: &dyn std::fmt::Display| failed(format!("serviceAccountKey, private_key: {what}"));
     // The error would show the line that it does not understand: the whole key where its line breaks are lost.
     let no_pem = |_| wrong(&"is no PEM; its line breaks may be lost");
@@ -137,13 +137,13 @@ struct Interval {
     end_time: String,
 }
 
-fn newest(series: Series) -> Result<f64, Blind> {
+fn newest(series: Series) -> Result<f64, MetricError> {
     // Google answers the newest first; where two end at once, that order decides.
     let points = series.point_data.into_iter().rev();
     let newest = points.max_by(|a, b| a.time_interval.end_time.cmp(&b.time_interval.end_time));
-    let value = only(newest.ok_or(Blind::NoValue)?.values)?;
+    let value = only(newest.ok_or(MetricError::NoValue)?.values)?;
     // A 64-bit integer is written as text.
     let number = value.get("doubleValue").or_else(|| value.get("int64Value"));
     optional_number(number.ok_or_else(|| failed("answered a point that is no number: reduce it in the query"))?)?
-        .ok_or(Blind::NoValue)
+        .ok_or(MetricError::NoValue)
 }

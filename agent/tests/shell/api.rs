@@ -1,11 +1,11 @@
-//! Every verb of the API, and the pages that tell whether the agent works.
+//! Every verb of the API, and the pages that show whether the agent works.
 
 use serde_json::{Value, json};
 
 use crate::support::agent::{TestAgent, WEB, WEB_PATH};
 use crate::support::worker::{Worker, endpoint, hello};
-use rollout::names::Upstream;
-use rollout::report::ToAgent;
+use rollout::base::names::Upstream;
+use rollout::worker::messages::ToAgent;
 
 fn messages(events: &Value) -> Vec<String> {
     let items = events["items"].as_array().unwrap().iter();
@@ -29,13 +29,13 @@ async fn every_verb_does_what_it_says() {
     assert_eq!(api.ask("releases").await, json!({ "release": 2, "phase": "Progressing" }));
     assert_eq!(api.ask("promote").await["phase"], "Promoting");
     assert_eq!(api.ask("confirm").await, json!({ "release": 2, "phase": "Finalising" }));
-    // Nobody is connected who would have to hear of it: that ends at once.
+    // No worker is connected that would have to adopt it, so that ends at once.
     assert_eq!(api.web().await["phase"], "Succeeded");
     let (_, events) = api.get(&format!("{WEB_PATH}/events")).await;
-    let told = messages(&events).join("\n");
-    for said in ["begun by ann", "paused by bob: lunch", "resumed by ann", "asked for by ann: INC-42", "ann confirmed"]
+    let history = messages(&events).join("\n");
+    for said in ["started by ann", "paused by bob: lunch", "resumed by ann", "requested by ann: INC-42", "ann confirmed"]
     {
-        assert!(told.contains(said), "{said:?} is not in\n{told}");
+        assert!(history.contains(said), "{said:?} is not in\n{history}");
     }
 }
 
@@ -62,8 +62,8 @@ async fn a_release_is_explained_while_it_runs_and_after_its_end() {
     api.ask("releases").await;
     assert!(summary().await.starts_with("web v2 at 10 %: not cut"), "{}", summary().await);
     api.ask("abort").await;
-    assert_eq!(summary().await, "web v2 was aborted: asked for by ann");
-    assert_eq!(api.get(&explain).await.1["gates"][0]["gate"], "slo");
+    assert_eq!(summary().await, "web v2 was aborted: requested by ann");
+    assert_eq!(api.get(&explain).await.1["guards"][0]["guard"], "slo");
     assert_eq!(api.get("/api/v1/canaries/prod/nobody/explain").await.0, 404);
 }
 

@@ -1,5 +1,5 @@
-//! Stored gates over the API: closed by default, opened for one revision or for a time, kept over `kill -9`; and the load
-//! tester's gate URLs as their front.
+//! Gates over the API: closed by default, opened for one revision or for a time, kept through `kill -9`; and the gate URLs
+//! of Flagger's load tester.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ async fn start(gates: &[&str]) -> TestAgent {
 async fn listed(api: &Api) -> Vec<Value> {
     let (status, list) = api.get(&format!("{WEB_PATH}/gates")).await;
     assert_eq!(status, 200, "{list}");
-    fits("StoredGateList", &list);
+    fits("GateList", &list);
     list["items"].as_array().unwrap().clone()
 }
 
@@ -58,7 +58,7 @@ async fn a_gate_is_closed_until_it_is_opened_and_open_for_one_revision_only() {
     assert_eq!(listed(&api).await, std::slice::from_ref(&closed));
     assert_eq!(release(&api, "v2").await, "Waiting");
     assert_eq!(api.web().await["weightPercent"], 0.0);
-    // The answer to the person who opens it tells what follows, at once.
+    // The answer to the person who opens it already shows what follows.
     let done = ask(&api, "start", "open", json!({ "actor": "bob", "reason": "CHG-7" })).await;
     assert_eq!(done, json!({ "release": 1, "phase": "Progressing" }));
     assert_eq!(api.web().await["weightPercent"], 10.0);
@@ -69,15 +69,15 @@ async fn a_gate_is_closed_until_it_is_opened_and_open_for_one_revision_only() {
     );
     assert_eq!(release(&api, "v3").await, "Waiting");
     assert_eq!(listed(&api).await, [closed]);
-    // In advance for another revision, which is let through; the one that waits is not.
+    // In advance for another revision, which then passes; the one that waits does not.
     ask(&api, "start", "open", json!({ "actor": "bob", "revision": "v4" })).await;
     assert_eq!(api.web().await["phase"], "Waiting");
     assert_eq!(release(&api, "v4").await, "Progressing");
     let (_, events) = api.get(&format!("{WEB_PATH}/events")).await;
     fits("EventList", &events);
-    let told = events.to_string();
+    let history = events.to_string();
     for said in ["gate start opened for v2 by bob: CHG-7", "gate start is closed", r#"{"waiting":"#] {
-        assert!(told.contains(said), "{said:?} is not in {told}");
+        assert!(history.contains(said), "{said:?} is not in {history}");
     }
 }
 
@@ -138,7 +138,7 @@ async fn requests_that_break_a_rule_change_nothing() {
     refused(&api.post(&format!("{WEB_PATH}/gates/start/lift"), &by).await, 404, &["lift", "open, close"]);
     refused(&api.post("/api/v1/canaries/prod/nobody/gates/start/open", &by).await, 404, &["prod/nobody"]);
     refused(&api.get("/api/v1/canaries/prod/nobody/gates").await, 404, &["prod/nobody"]);
-    refused(&api.get(&open).await, 405, &["no such method"]);
+    refused(&api.get(&open).await, 405, &["method GET", "takes POST"]);
     for (path, body, status, words) in [
         (&open, json!({}), 422, &["actor"][..]),
         (&open, json!({ "actor": "a b" }), 400, &["actor"]),
@@ -147,7 +147,7 @@ async fn requests_that_break_a_rule_change_nothing() {
         (&open, json!({ "actor": "ann", "expiresSeconds": 0 }), 400, &["expiresSeconds", "from 1 to"]),
         (&open, json!({ "actor": "ann", "expiresSeconds": 7_776_001 }), 400, &["expiresSeconds", "7776000"]),
         (&open, json!({ "actor": "ann", "expiresSeconds": -1 }), 422, &["expiresSeconds"]),
-        (&open, json!({ "actor": "ann", "for": "v2" }), 422, &["unknown field `for`"]),
+        (&open, json!({ "actor": "ann", "for": "v2" }), 422, &["field for is unknown", "expiresSeconds"]),
         (&close, json!({ "actor": "ann", "revision": "v2" }), 400, &["close", "revision"]),
         (&close, json!({ "actor": "ann", "expiresSeconds": 5 }), 400, &["close", "expiresSeconds"]),
     ] {
@@ -190,7 +190,7 @@ async fn form(api: &Api, path: &str, body: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn the_load_testers_urls_mean_the_only_gate_of_their_sort() {
+async fn the_load_testers_urls_act_on_the_only_gate_of_their_kind() {
     let agent = start(&[START, UNDO]).await;
     let api = agent.api();
     let web = r#"{"name": "web", "namespace": "prod"}"#;
@@ -215,7 +215,7 @@ async fn the_load_testers_urls_mean_the_only_gate_of_their_sort() {
     assert_eq!(form(&api, "/rollback/open", web).await.0, 202);
     let failed = api.web().await;
     assert_eq!(failed["phase"], "Failed");
-    assert!(failed["message"].as_str().unwrap().contains("undo asked to roll back"), "{failed}");
+    assert!(failed["message"].as_str().unwrap().contains("undo requested a rollback"), "{failed}");
     let (_, events) = api.get(&format!("{WEB_PATH}/events")).await;
     fits("EventList", &events);
     assert!(events.to_string().contains("gate undo opened for v2 by gate-url"), "{events}");
@@ -229,13 +229,13 @@ async fn the_load_testers_urls_refuse_what_is_not_clear() {
     refused(&form(&api, "/gate/open", web).await, 409, &["start, owner", "serin gate"]);
     refused(&form(&api, "/gate/check", web).await, 409, &["several stored gates"]);
     refused(&form(&api, "/rollback/open", web).await, 404, &["no stored rollback gate"]);
-    refused(&form(&api, "/side/open", web).await, 404, &["no such path"]);
+    refused(&form(&api, "/side/open", web).await, 404, &["/side/", "does not exist"]);
     refused(&form(&api, "/gate/open", r#"{"name": "other", "namespace": "prod"}"#).await, 404, &["prod/other"]);
     refused(&form(&api, "/gate/open", r#"{"name": "web"}"#).await, 400, &["namespace"]);
-    refused(&form(&api, "/gate/open", "").await, 400, &["must be JSON"]);
+    refused(&form(&api, "/gate/open", "").await, 400, &["body is empty", "namespace"]);
     let huge = format!(r#"{{"name": "web", "namespace": "prod", "x": "{}"}}"#, "x".repeat(65 << 10));
-    refused(&form(&api, "/gate/open", &huge).await, 413, &["length limit"]);
-    // Any site's page can send a form to an agent on loopback, but the browser says where it comes from.
+    refused(&form(&api, "/gate/open", &huge).await, 413, &["65536 bytes"]);
+    // A page of any site can send a form to an agent on loopback, but the browser names its origin.
     for (name, value) in [("origin", "http://evil.example"), ("sec-fetch-site", "cross-site")] {
         let request = api.request(Method::POST, "/gate/open").header("content-type", "text/plain").header(name, value);
         refused(&send(request.body(web)).await, 415, &["application/json"]);

@@ -53,7 +53,7 @@ async fn a_no_waits_for_a_person_and_repeats_what_was_said() {
 }
 
 #[tokio::test]
-async fn a_long_answer_is_cut() {
+async fn a_long_answer_is_truncated() {
     let server = HookServer::start(Reply::Status(503, "é".repeat(100_000))).await;
     let agent = promoting(server.manifest(PATIENT)).await;
     let message = failed(&agent.api()).await;

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails so")]
 
 mod api;
+mod api_docs;
 mod api_refusals;
 mod gates;
 mod hooks;
+mod logs;
 mod manifests;
 mod metrics;
 mod openapi;
@@ -16,5 +18,6 @@ mod stream_refusals;
 mod streams;
 mod support;
 mod tls;
+mod vanished;
 mod verbs;
 mod watch;

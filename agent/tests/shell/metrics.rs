@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reqwest::Method;
-use rollout::report::ToAgent;
-use rollout::table::Version;
+use rollout::routing::table::Version;
+use rollout::worker::messages::ToAgent;
 use serde_json::{Value, json};
 
 use crate::support::agent::{Api, TestAgent, WEB, WEB_PATH};
@@ -173,7 +173,7 @@ async fn every_event_is_counted_by_its_kind() {
         api.until_metric(&format!(r#"serin_releases_total{{{OF},outcome="{outcome}"}}"#), 1.0).await;
         api.until_metric(&format!(r#"serin_release_duration_seconds_count{{{OF},outcome="{outcome}"}}"#), 1.0).await;
     }
-    api.until_metric(&format!(r#"serin_aborts_total{{{OF},cause="asked"}}"#), 1.0).await;
+    api.until_metric(&format!(r#"serin_aborts_total{{{OF},cause="requested"}}"#), 1.0).await;
     read(api.get("/metrics").await.1.as_str().unwrap());
 }
 

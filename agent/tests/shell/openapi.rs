@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use jsonschema::Validator;
-use rollout::fuse::FuseTest;
-use rollout::histogram::Latency;
-use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::{Report, ToAgent, Trip};
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::Micros;
+use rollout::base::histogram::Latency;
+use rollout::base::time::Micros;
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::fuse::FuseTest;
+use rollout::worker::messages::{Report, ToAgent, Trip};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 use serde_json::{Value, json};
 
 use crate::support::agent::{Api, TestAgent, WEB, WEB_PATH};
@@ -67,7 +67,7 @@ fn every_route_is_documented_and_nothing_else() {
         documented.extend(methods.as_object().unwrap().keys().map(|method| format!("{method} {path}")));
     }
     // The router cannot be asked for its routes; its sources can.
-    let sources = [include_str!("../../src/api.rs"), include_str!("../../src/api/gates.rs")];
+    let sources = [include_str!("../../src/api.rs"), include_str!("../../src/api/load_tester_gates.rs")];
     let lines = sources.iter().flat_map(|source| source.lines());
     let routes = lines.filter_map(|line| line.trim().strip_prefix(".route(\""));
     let served: BTreeSet<String> = routes
@@ -145,7 +145,7 @@ async fn what_a_live_agent_answers_fits() {
     let workers = answers(&api, "/api/v1/workers", "/api/v1/workers").await;
     assert_eq!(workers["items"][0]["tripped"], json!(["prod/web"]));
     let explained = answers(&api, &format!("{WEB_PATH}/explain"), &format!("{base}/explain")).await;
-    assert!(explained["summary"].as_str().unwrap().contains("; only reported, by gate slo"), "{explained}");
+    assert!(explained["summary"].as_str().unwrap().contains("; only reported, by guard slo"), "{explained}");
     for verb in ["pause", "resume", "abort"] {
         fits("Done", &api.ask(verb).await);
     }
@@ -172,9 +172,9 @@ async fn what_a_live_agent_answers_fits() {
     answers(&api, "/api/v1/canaries/prod/%00", base).await;
 }
 
-/// The test's canary with gates that only tell, so that its checks have their turn.
+/// The test's canary with guards that only notify, so that its checks decide.
 fn notifying() -> String {
-    WEB.replacen("  analysis:\n", "  analysis:\n    gates: notify\n", 1)
+    WEB.replacen("  analysis:\n", "  analysis:\n    guards: notify\n", 1)
 }
 
 fn kind(detail: &Value) -> String {
@@ -193,7 +193,7 @@ fn bad_report(number: u64, epoch: Epoch) -> Report {
     (0..3).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1000), true));
     counts.end(Outcome::Failure(FailureClass::Timeout), Micros(900_000), true);
     let trip = Trip { canary: web(), epoch, test: FuseTest::Failed, events: 4, trials: 8 };
-    Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![trip] }
+    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![trip] }
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn every_event_fits_and_every_kind_of_event_is_real() {
     for schema in ["Note", "Cause", "Hold"] {
         for variant in schemas[schema]["oneOf"].as_array().unwrap() {
             let name = variant["const"].as_str().or_else(|| variant["required"][0].as_str()).unwrap();
-            assert!(seen.contains(name), "{schema} documents {name}, which nothing ever says");
+            assert!(seen.contains(name), "{schema} documents {name}, which nothing ever produces");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Recorded releases over the API: listed, read, guarded, and there again after a stop and after `kill -9`.
+//! Recorded releases over the API: listed, read, behind the token, and still there after a stop and after `kill -9`.
 
 use reqwest::Method;
+use rollout::record::replay::{Replay, Replayed};
 use rollout::record::{Line, Opening};
-use rollout::replay::{Replay, Replayed};
-use rollout::report::ToAgent;
-use rollout::table::Version;
+use rollout::routing::table::Version;
+use rollout::worker::messages::ToAgent;
 use serde_json::Value;
 
 use crate::openapi::fits;
@@ -51,13 +51,13 @@ async fn a_release_can_be_read_while_it_runs_and_after_it_ended() {
     assert_eq!((replayed.ended, replayed.canary_requests), (None, 7));
     api.ask("abort").await;
     let (_, replayed) = record(&api, 1).await;
-    assert_eq!(replayed.ended.unwrap().message, "asked for by ann");
+    assert_eq!(replayed.ended.unwrap().message, "requested by ann");
     let list = releases(&api).await;
     assert_eq!(
         (&list[0]["release"], &list[0]["revision"], &list[0]["outcome"]),
         (&1.into(), &"v2".into(), &"aborted".into())
     );
-    assert_eq!((&list[0]["message"], &list[0]["cutShort"]), (&"asked for by ann".into(), &Value::Null));
+    assert_eq!((&list[0]["message"], &list[0]["truncated"]), (&"requested by ann".into(), &Value::Null));
     assert!(list[0]["bytes"].as_u64() > Some(100), "{list:?}");
     agent.stop().await;
     agent.start_again().await;
@@ -65,7 +65,7 @@ async fn a_release_can_be_read_while_it_runs_and_after_it_ended() {
 }
 
 #[tokio::test]
-async fn what_is_not_recorded_is_said_with_what_is() {
+async fn a_missing_record_is_answered_with_those_that_exist() {
     let agent = TestAgent::start().await;
     let api = agent.api();
     let (status, answer) = api.get(&format!("{WEB_PATH}/releases/3/record")).await;
@@ -89,7 +89,7 @@ async fn what_is_not_recorded_is_said_with_what_is() {
 }
 
 #[tokio::test]
-async fn records_are_guarded_as_all_else() {
+async fn records_need_the_token_as_everything_else() {
     let agent = TestAgent::start_with(|options, dir| {
         let file = dir.path().join("token");
         std::fs::write(&file, "a-token-of-some-length-1234567890").unwrap();

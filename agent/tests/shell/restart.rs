@@ -1,7 +1,7 @@
 //! What survives: an orderly stop, and `kill -9` at any moment.
 
-use rollout::report::ToAgent;
-use rollout::table::Version;
+use rollout::routing::table::Version;
+use rollout::worker::messages::ToAgent;
 use serde_json::{Value, json};
 
 use crate::support::agent::{Api, TestAgent, WEB_PATH, directory};
@@ -115,13 +115,13 @@ async fn an_answered_verb_survives_a_kill_and_an_ended_release_stays_ended() {
     let child = ChildAgent::start(dir.path());
     let canary = child.api().web().await;
     assert_eq!((&canary["release"], &canary["revision"]), (&json!(3), &json!("v3")));
-    assert!(events(&child.api()).await.to_string().contains("asked for by ann"));
+    assert!(events(&child.api()).await.to_string().contains("requested by ann"));
 }
 
 #[tokio::test]
 async fn an_answered_abort_survives_a_kill_in_the_same_moment() {
     let dir = directory();
-    // No worker is connected: nobody but the journal can know of the cut.
+    // No worker is connected: only the journal can know of the abort.
     for release in 1..=5 {
         let mut child = ChildAgent::start(dir.path());
         child.api().ask("releases").await;

@@ -1,9 +1,9 @@
-//! An agent whose disk refuses: it cuts, says that it cannot store, raises nothing, and catches up when the disk is back.
+//! An agent whose disk refuses: it aborts, says that it cannot store, raises no weight, and catches up when the disk is back.
 
 use std::time::Duration;
 
-use rollout::report::{ToAgent, ToWorker};
-use rollout::table::Version;
+use rollout::routing::table::Version;
+use rollout::worker::messages::{ToAgent, ToWorker};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -42,8 +42,8 @@ async fn an_agent_without_its_disk_only_reduces_and_catches_up() {
     let early = timeout(Duration::from_millis(300), worker.next()).await;
     assert!(early.is_err(), "{early:?} left before it was stored");
     api.ask("abort").await;
-    let cut = worker.next().await;
-    let ToWorker::Entry(entry) = cut else { panic!("{cut:?} instead of the cut") };
+    let next = worker.next().await;
+    let ToWorker::Entry(entry) = next else { panic!("{next:?} instead of the abort's entry") };
     assert_eq!(entry.routing.unwrap().split, None);
     worker.beats().await;
     child.give_disk_back();

@@ -1,6 +1,6 @@
 //! Streams that break a rule: refused or closed by name, counted, and no other stream notices.
 
-use rollout::report::{Protocol, ToAgent, ToWorker};
+use rollout::worker::messages::{Protocol, ToAgent, ToWorker};
 use tonic::{Code, Status};
 
 use crate::support::agent::TestAgent;
@@ -70,7 +70,7 @@ async fn garbage_is_counted_and_survived_up_to_a_limit() {
     }
     worker.beats().await;
     assert_eq!(agent.api().metric("serin_agent_malformed_messages_total").await, Some(15.0));
-    worker.send(&ToAgent::Adopted(web(), rollout::table::Epoch(0))).await;
+    worker.send(&ToAgent::Adopted(web(), rollout::routing::table::Epoch(0))).await;
     let why = worker.ended().await.unwrap();
     says(&why, Code::InvalidArgument, &["16 messages broke a rule", "adopted.epoch", "count from 1"]);
     agent.api().until_metric("serin_agent_streams", 0.0).await;
@@ -108,7 +108,7 @@ async fn only_the_token_opens_a_stream() {
 }
 
 #[tokio::test]
-async fn a_worker_that_does_not_read_is_cut_off_and_others_are_not() {
+async fn a_slow_consumer_is_disconnected_and_others_are_not() {
     let agent = TestAgent::start().await;
     let mut other = Worker::welcomed(agent.grpc(), 2).await;
     // The smallest window that HTTP/2 has by default, so that little is on its way when nobody reads.
@@ -116,7 +116,7 @@ async fn a_worker_that_does_not_read_is_cut_off_and_others_are_not() {
     let mut slow = Worker::open(&narrow, None, &[ToAgent::Hello(hello(1))]).await.unwrap();
     agent.api().until_web("both", |canary| canary["workersLive"] == 2).await;
     // Each beat asks for an answer; none is read.
-    let cut = async {
+    let ended = async {
         loop {
             while slow.try_send(&ToAgent::Beat) {}
             let live = agent.api().web().await["workersLive"].clone();
@@ -126,8 +126,8 @@ async fn a_worker_that_does_not_read_is_cut_off_and_others_are_not() {
             other.beats().await;
         }
     };
-    crate::support::within("the slow worker to be cut off", cut).await;
-    says(&slow.ended().await.unwrap(), Code::Aborted, &["does not read"]);
+    crate::support::within("the slow worker to be disconnected", ended).await;
+    says(&slow.ended().await.unwrap(), Code::Aborted, &["slow consumer"]);
     other.beats().await;
     agent.api().until_metric("serin_agent_streams", 1.0).await;
 }

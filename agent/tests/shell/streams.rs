@@ -1,7 +1,9 @@
 //! The life of a stream that keeps the rules.
 
-use rollout::report::{PROTOCOL, ToAgent, ToWorker};
-use rollout::table::{Epoch, Version, WeightPpm};
+use std::time::{Duration, Instant};
+
+use rollout::routing::table::{Epoch, Version, WeightPpm};
+use rollout::worker::messages::{PROTOCOL, ToAgent, ToWorker};
 use serde_json::json;
 
 use crate::support::agent::{TestAgent, WEB_PATH};
@@ -102,13 +104,15 @@ async fn of_two_streams_of_one_incarnation_the_older_is_closed() {
 }
 
 #[tokio::test]
-async fn a_peer_that_vanishes_is_noticed() {
+async fn a_peer_that_closes_its_connection_is_gone_at_once() {
     let agent = TestAgent::start().await;
     let worker = Worker::welcomed(agent.grpc(), 1).await;
     agent.api().until_web("the worker", |canary| canary["workersLive"] == 1).await;
+    let closed = Instant::now();
     drop(worker);
     agent.api().until_web("the worker to be gone", |canary| canary["workersLive"] == 0).await;
     agent.api().until_metric("serin_agent_streams", 0.0).await;
+    assert!(closed.elapsed() < Duration::from_secs(10), "noticed by its silence, not by its end");
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
-//! TLS for proxies: who may connect with which certificate, and what a wrong file is told.
+//! TLS for proxies: who may connect with which certificate, and the errors for wrong files.
 
 use std::path::{Path, PathBuf};
 
 use agent::TlsFiles;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rollout::report::{ToAgent, ToWorker};
+use rollout::worker::messages::{ToAgent, ToWorker};
 use tempfile::TempDir;
 use tonic::Status;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
@@ -90,12 +90,14 @@ async fn a_wrong_file_is_named_with_its_flag() {
     refused(|files, dir| files.client_ca = Some(write(dir, "a", "")), &["--grpc-tls-client-ca", "/a: holds no cert"])
         .await;
     let broken = "-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n";
-    refused(|files, dir| files.cert = write(dir, "b", broken), &["--grpc-tls-cert", "/b: is no PEM file"]).await;
+    refused(|files, dir| files.cert = write(dir, "b", broken), &["--grpc-tls-cert", "/b: is not a valid PEM file"])
+        .await;
     let one_line = |pem: &str| pem.replace('\n', "");
     let key = one_line(&server.key);
     let lost = refused(|files, dir| files.key = write(dir, "l", &key), &["--grpc-tls-key", "/l: holds no private key"]);
     assert_tells_no_line(&lost.await);
-    let lost = refused(|files, dir| files.cert = write(dir, "m", &key), &["--grpc-tls-cert", "/m: is no PEM file"]);
+    let lost =
+        refused(|files, dir| files.cert = write(dir, "m", &key), &["--grpc-tls-cert", "/m: is not a valid PEM file"]);
     assert_tells_no_line(&lost.await);
     refused(|files, dir| files.key = write(dir, "o", &server.key), &["--grpc-tls-key", "does not go with", "cert.pem"])
         .await;

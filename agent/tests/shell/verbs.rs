@@ -1,5 +1,4 @@
-//! What people do by hand in the middle of a release: another share, a step skipped, a release once more; each is kept
-//! with who and why.
+//! What people do by hand in the middle of a release: set a weight, skip a step, retry; each is kept with actor and reason.
 
 use serde_json::{Value, json};
 
@@ -28,7 +27,7 @@ async fn a_share_set_by_hand_stays_until_resumed() {
     let agent = TestAgent::start().await;
     let api = agent.api();
     api.ask("releases").await;
-    let done = ask(&api, "weight", json!({ "weightPercent": 33.3, "reason": "by eye" })).await;
+    let done = ask(&api, "set-weight", json!({ "weightPercent": 33.3, "reason": "by eye" })).await;
     assert_eq!(done, json!({ "release": 1, "phase": "Paused" }));
     assert_eq!(api.web().await["weightPercent"], 33.3);
     let set = json!({ "weightSet": { "from": 100_000, "to": 333_000, "actor": "ann", "reason": "by eye" } });

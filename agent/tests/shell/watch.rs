@@ -1,4 +1,4 @@
-//! The watch: server-sent events with the status at once, what happens as it happens, and nobody else's.
+//! The watch: server-sent events with the status at once, each event as it happens, and none of other canaries.
 
 use reqwest::{Method, Response};
 use serde_json::Value;
@@ -38,7 +38,7 @@ impl Watch {
         }
     }
 
-    /// Reads up to the event that says this; all events before it must be ours and fit the document.
+    /// Reads up to the event whose message contains this; everything before it must fit the document.
     async fn until_event(&mut self, says: &str) -> Value {
         loop {
             let (kind, data) = self.next().await.expect("the watch goes on");
@@ -61,7 +61,7 @@ async fn a_watcher_sees_the_status_at_once_and_each_event() {
     let (kind, status) = watch.next().await.unwrap();
     assert_eq!((kind.as_str(), &status["phase"]), ("status", &Value::from("Initialized")));
     agent.api().ask("releases").await;
-    watch.until_event("release of v2 begun by ann").await;
+    watch.until_event("release of v2 started by ann").await;
     let stepped = watch.until_event("weight 0 -> 10 %").await;
     assert_eq!(stepped["weightPercent"], 10.0);
     agent.api().ask("abort").await;

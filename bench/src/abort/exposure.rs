@@ -56,7 +56,7 @@ pub fn received(samples: &Samples, revision: &str) -> Received {
     }
 }
 
-/// Splits the time of a release that was cut; `None` without a bad response.
+/// Splits the time of a release that was aborted; `None` without a bad response.
 #[must_use]
 pub fn exposure(samples: &Samples, revision: &str, verdict: Instant, in_force: Instant) -> Option<Exposure> {
     let first_bad = samples.of(revision).filter(|sample| sample.is_bad()).map(|sample| sample.done).min()?;
@@ -95,11 +95,11 @@ mod tests {
     use super::*;
 
     /// Sent, done (in ms), status, version.
-    type Told = (u64, u64, u16, Option<&'static str>);
+    type Notification = (u64, u64, u16, Option<&'static str>);
 
-    fn samples(start: Instant, told: &[Told]) -> Samples {
+    fn samples(start: Instant, notifications: &[Notification]) -> Samples {
         let at = |ms| start + Duration::from_millis(ms);
-        let sample = |(index, &(sent, done, status, version)): (usize, &Told)| Sample {
+        let sample = |(index, &(sent, done, status, version)): (usize, &Notification)| Sample {
             index: index as u64,
             due: at(sent.saturating_sub(3)),
             sent: at(sent),
@@ -107,12 +107,12 @@ mod tests {
             status: Some(status),
             version: version.map(str::to_owned),
         };
-        Samples(told.iter().enumerate().map(sample).collect())
+        Samples(notifications.iter().enumerate().map(sample).collect())
     }
 
     #[test]
     fn each_bad_response_is_counted_where_it_belongs() {
-        let told = [
+        let notifications = [
             (10, 12, 200, Some("v1")),
             (20, 22, 500, Some("r7")),
             (30, 32, 200, Some("r7")),
@@ -120,7 +120,7 @@ mod tests {
             (50, 52, 500, Some("v1")),
             (60, 62, 500, Some("r6")),
         ];
-        let received = received(&samples(Instant::now(), &told), "r7");
+        let received = received(&samples(Instant::now(), &notifications), "r7");
         assert_eq!((received.requests, received.canary_responses, received.bad_responses), (6, 2, 1));
         // A response of an earlier release would be a fault of the benchmark; it must not vanish.
         assert_eq!((received.bad_of_nobody, received.bad_of_primary), (1, 2));
@@ -131,7 +131,7 @@ mod tests {
     fn exposure_is_split_at_the_verdict() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let told = [
+        let notifications = [
             (100, 105, 200, Some("r7")),
             // Sent first, answered last: what counts is when users saw something, and when the last one was sent there.
             (110, 400, 500, Some("r7")),
@@ -139,7 +139,7 @@ mod tests {
             (290, 295, 200, Some("r7")),
             (500, 501, 500, Some("v1")),
         ];
-        let samples = samples(start, &told);
+        let samples = samples(start, &notifications);
         let near = |a: Exposure, b: [f64; 4]| {
             let a = [a.exposure_ms, a.detect_ms, a.push_ms, a.in_force_ms];
             assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6), "{a:?} {b:?}");

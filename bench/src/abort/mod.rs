@@ -1,4 +1,4 @@
-//! `cargo xtask bench abort`: what a bad release costs the users until it is cut, counted by the client.
+//! `cargo xtask bench abort`: what a bad release costs the users until it is aborted, counted by the client.
 //!
 //! In the order in which to read:
 //!

@@ -32,7 +32,7 @@ impl Mode {
     }
 }
 
-/// Counts the bad responses that users get of a bad canary until it is cut, on a real Envoy with the real filter and agent.
+/// Counts the bad responses that users get of a bad canary until its release is aborted, on a real Envoy with the real filter and agent.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "abort", bin_name = "cargo xtask bench abort --")]
 pub struct Options {
@@ -48,10 +48,10 @@ pub struct Options {
     /// How long a release is healthy before it goes bad late.
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub health: Duration,
-    /// How long a healthy release runs, which must not be cut.
+    /// How long a healthy release runs, which must not be aborted.
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub healthy_for: Duration,
-    /// How long a bad release may run before the benchmark aborts it and says that it was not cut.
+    /// How long a bad release may run before the benchmark stops it and counts it as not aborted.
     #[arg(long, default_value = "120s", value_parser = duration)]
     pub patience: Duration,
     /// Requests per second, to both versions together.
@@ -63,9 +63,9 @@ pub struct Options {
     /// Decides which of the canary's requests fail.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Switch the gates off: nothing is cut then, and this benchmark must say so and fail.
+    /// Switch the guards off: then nothing is aborted, and this benchmark must say so and fail.
     #[arg(long)]
-    pub without_gates: bool,
+    pub without_guards: bool,
     /// Print JSON instead of the table; target/bench/abort.json is written in any case.
     #[arg(long)]
     pub json: bool,

@@ -13,8 +13,8 @@ use ::tests::stage::{Stage, Versions};
 use ::tests::upstream::{Behaviour, Upstream};
 use anyhow::{Context, Result, ensure};
 use hyper::Method;
-use rollout::release::{Cause, Note};
-use rollout::status::EventStatus;
+use rollout::release::phase::{Cause, Note};
+use rollout::view::status::EventStatus;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
@@ -29,7 +29,7 @@ pub const HEALTHY_FAIL_PERCENT: f64 = 0.5;
 pub const CONNECTIONS: usize = 64;
 /// Before the release, so that connections and caches are warm.
 pub const LEAD_IN: Duration = Duration::from_secs(1);
-/// After the cut, in which the canary must get nothing more.
+/// How long after the abort the canary must get nothing more.
 pub const SETTLE: Duration = Duration::from_millis(500);
 
 const CANARY: &str = "/api/v1/canaries/default/web";
@@ -54,8 +54,8 @@ impl Kind {
     #[must_use]
     pub const fn must_end(self) -> Ended {
         match self.mode {
-            Mode::Start | Mode::Late => Ended::Gates,
-            Mode::Healthy => Ended::NotCut,
+            Mode::Start | Mode::Late => Ended::Guards,
+            Mode::Healthy => Ended::NotAborted,
         }
     }
 
@@ -77,14 +77,14 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// A gate cut it.
-    Gates,
-    /// Something else cut it.
+    /// A guard aborted it.
+    Guards,
+    /// Something else aborted it.
     OtherCause,
-    /// It was cut before it went bad.
+    /// It was aborted before it went bad.
     WhileHealthy,
-    /// Nothing cut it as long as was waited.
-    NotCut,
+    /// Nothing aborted it while the benchmark waited.
+    NotAborted,
 }
 
 /// What came of one release.
@@ -97,7 +97,7 @@ pub struct Round {
     /// What the client counted.
     #[serde(flatten)]
     pub received: Received,
-    /// The split of time; none if it was not cut or nobody saw a bad response.
+    /// The split of time; none if it was not aborted or no user saw a bad response.
     #[serde(flatten)]
     pub exposure: Option<Exposure>,
     /// What spoiled the round, if anything did.
@@ -112,7 +112,7 @@ pub struct Rounds {
     played: u32,
 }
 
-/// A release's end, as the agent told it.
+/// A release's end, as the agent reports it.
 struct End {
     ended: Ended,
     event: EventStatus,
@@ -129,9 +129,9 @@ impl Rounds {
         let upstream = async |version: &str, seed| Upstream::start(Behaviour::healthy(version), seed).await;
         let primary = Arc::new(upstream("v1", options.seed.wrapping_mul(2)).await?);
         let canary = Arc::new(upstream("v2", options.seed.wrapping_mul(2).wrapping_add(1)).await?);
-        // The next check is an hour away: whatever is cut is cut by a gate.
+        // The next check is an hour away, so only a guard can abort.
         let steady = Manifest::steady(&options.weight.to_string())?;
-        let manifest = if options.without_gates { steady } else { steady.gated()? };
+        let manifest = if options.without_guards { steady } else { steady.guarded()? };
         let clock = AgentClock::read()?;
         let stage = Stage::start_with(case, Versions { primary, canary }, &manifest, |setup| setup).await?;
         Ok(Self { stage, clock, options: options.clone(), played: 0 })
@@ -158,7 +158,7 @@ impl Rounds {
     ///
     /// # Errors
     /// When anything does not do what it must, so that a figure would mean nothing: client and Envoy count differently, a
-    /// release leaves its step, a request reaches the canary after every worker has confirmed the cut.
+    /// release leaves its step, a request reaches the canary after every worker has confirmed the abort.
     pub async fn play(&mut self, kind: Kind) -> Result<Round> {
         self.played += 1;
         let revision = format!("r{}", self.played);
@@ -174,13 +174,13 @@ impl Rounds {
         let by_envoy = (after.0 - before.0, after.1 - before.1);
         let by_client = (received.canary_responses, received.bad_responses);
         let flaw = flaw(kind, &received, self.options.rps);
-        // What came from nobody may have been sent to the canary.
+        // A response that no version claims may have been the canary's.
         ensure!(
             flaw.is_some() || by_envoy == by_client,
             "(all, bad) canary responses: client {by_client:?}, Envoy {by_envoy:?}"
         );
         self.nothing_after(&samples, &revision, &end)?;
-        let is_cut = matches!(end.ended, Ended::Gates | Ended::OtherCause);
+        let is_cut = matches!(end.ended, Ended::Guards | Ended::OtherCause);
         let verdict = self.clock.instant(end.event.at_ms);
         let exposure = is_cut.then(|| exposure(&samples, &revision, verdict, end.in_force)).flatten();
         Ok(Round { ended: end.ended, verdict: end.event.message, received, exposure, flaw })
@@ -206,19 +206,19 @@ impl Rounds {
     async fn release(&self, kind: Kind, revision: &str) -> Result<End> {
         let mut watch = Watch::open(self.stage.agent.http(), CANARY).await?;
         let asked = Instant::now();
-        let begun = self.post("releases", &json!({ "revision": revision, "actor": ACTOR })).await?;
+        let started = self.post("releases", &json!({ "revision": revision, "actor": ACTOR })).await?;
         let answered = Instant::now();
-        let release = begun.get("release").and_then(Value::as_u64).context("the agent gave the release no number")?;
+        let release = started.get("release").and_then(Value::as_u64).context("the agent gave the release no number")?;
         let started =
             watch.next(|event| event.release == release && matches!(event.detail, Note::Started { .. })).await?;
         self.same_clock(asked, self.clock.instant(started.at_ms), answered)?;
 
-        let mut cut =
+        let mut aborted =
             async |within| timeout(within, watch.next(|event| is_abort(event, release))).await.ok().transpose();
         let is_bad_from_start = kind.mode == Mode::Start;
         if !is_bad_from_start {
             let span = if kind.mode == Mode::Late { self.options.health } else { self.options.healthy_for };
-            if let Some(event) = cut(span).await? {
+            if let Some(event) = aborted(span).await? {
                 return Ok(End { ended: Ended::WhileHealthy, event, in_force: self.in_force().await? });
             }
             self.still_there().await?;
@@ -227,18 +227,18 @@ impl Rounds {
             None
         } else {
             self.stage.versions.canary.set(|it| it.fail_ratio = kind.fail_percent / 100.0);
-            cut(self.options.patience).await?
+            aborted(self.options.patience).await?
         };
         if let Some(event) = bad {
             let ended = match event.detail {
-                Note::Aborted(Cause::Gates(_)) => Ended::Gates,
+                Note::Aborted(Cause::Guards(_)) => Ended::Guards,
                 _ => Ended::OtherCause,
             };
             return Ok(End { ended, event, in_force: self.in_force().await? });
         }
         self.post("abort", &json!({ "actor": ACTOR, "reason": "the round is over" })).await?;
-        let event = cut(IN_FORCE_WITHIN).await?.context("the agent did not abort when asked")?;
-        Ok(End { ended: Ended::NotCut, event, in_force: self.in_force().await? })
+        let event = aborted(IN_FORCE_WITHIN).await?.context("the agent did not abort when asked")?;
+        Ok(End { ended: Ended::NotAborted, event, in_force: self.in_force().await? })
     }
 
     /// A release that was advanced or held meanwhile would not be measured at its weight.
@@ -258,21 +258,21 @@ impl Rounds {
 
     /// Waits until the agent knows that every worker has its newest entry in force. Asked in short turns: this is measured.
     async fn in_force(&self) -> Result<Instant> {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let status = self.stage.status().await?;
             if status.workers_live > 0 && status.workers_in_sync == status.workers_live {
                 return Ok(Instant::now());
             }
             let (behind, live) = (status.workers_live - status.workers_in_sync, status.workers_live);
-            ensure!(begun.elapsed() < IN_FORCE_WITHIN, "{behind} of {live} workers have not confirmed the cut");
+            ensure!(started.elapsed() < IN_FORCE_WITHIN, "{behind} of {live} workers have not confirmed the abort");
             sleep(Duration::from_millis(1)).await;
         }
     }
 
     fn nothing_after(&self, samples: &Samples, revision: &str, end: &End) -> Result<()> {
         let after = samples.of(revision).filter(|sample| sample.sent > end.in_force).count();
-        ensure!(after == 0, "{revision} got {after} requests after every worker had confirmed the cut");
+        ensure!(after == 0, "{revision} got {after} requests after every worker had confirmed the abort");
         Ok(())
     }
 

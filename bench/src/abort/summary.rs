@@ -12,7 +12,7 @@ use crate::quartiles::quantile;
 
 /// All releases of one kind. Medians are taken figure by figure, so they need not add up as each round's do.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct AbortRow {
     /// Whether and when the release went bad.
     pub mode: Mode,
     /// Share of its requests that the canary failed, percent.
@@ -37,8 +37,8 @@ pub struct Row {
     pub rounds_wanted: u32,
     /// What spoiled the rounds that do not count; each was repeated.
     pub invalid_rounds: Vec<String>,
-    /// Rounds in which the canary was cut.
-    pub cuts: usize,
+    /// Rounds in which the release was aborted.
+    pub aborts: usize,
     /// Responses of both versions over all rounds, and of the canary.
     pub requests: u64,
     /// See `requests`.
@@ -47,7 +47,7 @@ pub struct Row {
     pub goal: Option<f64>,
     /// Whether the median is at most that.
     pub goal_met: Option<bool>,
-    /// Whether every round ended as it must: a bad canary cut by a gate, a healthy one not at all.
+    /// Whether every round ended as it must: a bad release aborted by a guard, a healthy one not at all.
     pub as_it_must: bool,
     /// Nine in ten rounds had at most this many bad responses.
     pub bad_responses_p90: Option<f64>,
@@ -71,9 +71,9 @@ pub struct Row {
 
 /// Everything that one run found.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct AbortReport {
     /// One for each kind of release.
-    pub rows: Vec<Row>,
+    pub rows: Vec<AbortRow>,
     /// Whether every round of every row ended as it must, and none is missing.
     pub as_it_must: bool,
     /// How long a late release was healthy, and how long a healthy one ran, milliseconds.
@@ -82,8 +82,8 @@ pub struct Report {
     pub healthy_for_ms: u128,
     /// Decides which requests failed.
     pub seed: u64,
-    /// Whether the gates were on.
-    pub gates: bool,
+    /// Whether the guards were on.
+    pub guards: bool,
     /// Envoy's worker threads.
     pub envoy_workers: usize,
     /// Keep-alive connections of the load.
@@ -106,7 +106,7 @@ fn goal(kind: Kind, options: &Options) -> Option<f64> {
     goals.into_iter().find(|(fault, _)| is_comparable && *fault == kind.fail_percent).map(|(_, goal)| goal)
 }
 
-impl Row {
+impl AbortRow {
     /// From the rounds that count and the flaws of those that do not.
     #[must_use]
     pub fn new(kind: Kind, options: &Options, each: Vec<Round>, invalid_rounds: Vec<String>) -> Self {
@@ -135,11 +135,11 @@ impl Row {
             rounds,
             rounds_wanted: options.rounds,
             invalid_rounds,
-            cuts: each.iter().filter(|round| round.ended != Ended::NotCut).count(),
+            aborts: each.iter().filter(|round| round.ended != Ended::NotAborted).count(),
             requests: each.iter().map(|round| round.received.requests).sum(),
             canary_responses: each.iter().map(|round| round.received.canary_responses).sum(),
             goal,
-            // A release that nobody cut met no goal, however few bad responses it gave until nobody waited any longer.
+            // A release that was not aborted met no goal, however few bad responses it gave while the benchmark waited.
             goal_met: goal.zip(bad_responses).map(|(goal, bad)| as_it_must && bad <= goal),
             as_it_must,
             bad_responses_p90: quantile(&bad, 0.9),
@@ -189,13 +189,13 @@ impl Row {
         let name = self.name();
         if self.mode == Mode::Healthy {
             remarks.push(format!(
-                "{name}: {} cuts in {} rounds, {} requests served, {} of them by the canary",
-                self.cuts, self.rounds, self.requests, self.canary_responses
+                "{name}: {} aborts in {} rounds, {} requests served, {} of them by the canary",
+                self.aborts, self.rounds, self.requests, self.canary_responses
             ));
-        } else if count(Ended::NotCut) > 0 {
-            remarks.push(format!("{name}: NOT CUT in {} of {} rounds", count(Ended::NotCut), self.rounds));
+        } else if count(Ended::NotAborted) > 0 {
+            remarks.push(format!("{name}: NOT CUT in {} of {} rounds", count(Ended::NotAborted), self.rounds));
         }
-        for (ended, what) in [(Ended::OtherCause, "NOT CUT BY A GATE"), (Ended::WhileHealthy, "CUT WHILE HEALTHY")] {
+        for (ended, what) in [(Ended::OtherCause, "NOT CUT BY A GUARD"), (Ended::WhileHealthy, "CUT WHILE HEALTHY")] {
             if count(ended) > 0 {
                 remarks.push(format!("{name}: {what} in {} rounds, such as: {}", count(ended), verdict(ended)));
             }
@@ -210,7 +210,7 @@ impl Row {
     }
 }
 
-impl Report {
+impl AbortReport {
     /// The table, and under it what a reader needs to judge it.
     #[must_use]
     pub fn text(&self) -> String {
@@ -236,7 +236,7 @@ impl Report {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{}", row.line());
         }
-        for remark in self.rows.iter().flat_map(Row::remarks) {
+        for remark in self.rows.iter().flat_map(AbortRow::remarks) {
             let _ = writeln!(text, "{remark}");
         }
         text.push_str(&self.circumstances());
@@ -245,13 +245,13 @@ impl Report {
 
     fn circumstances(&self) -> String {
         let [before, after] = self.load_average.map(|load| load.map_or("?".to_owned(), |load| format!("{load:.1}")));
-        let gates = if self.gates { "abort" } else { "OFF" };
+        let guards = if self.guards { "abort" } else { "OFF" };
         format!(
             "\nCounted by the client, each round against Envoy's own counters. Exposure: first bad response received to last \
              request\nthat the canary got; detect: to the agent's verdict (to 1 ms); push: from there, below 0 when the canary \
-             got none after\nthe verdict; in force: verdict until the agent knew of all workers that the cut was in force. They \
+             got none after\nthe verdict; in force: verdict until the agent knew of all workers that the abort was in force. They \
              add up in each round,\ntheir medians need not. start: bad when the release begins; late: after {} s of health; \
-             healthy: both versions at half\nthe objective for {} s. Gates: {gates}. Seed {}.\n\
+             healthy: both versions at half\nthe objective for {} s. Guards: {guards}. Seed {}.\n\
              {} Envoy worker threads, {} keep-alive connections, open loop. {}, {} CPUs, Linux {}; load average {before} \
              before, {after} after.\n{}; Envoy {}; module {} KiB.\n",
             self.health_ms as f64 / 1e3,
@@ -284,26 +284,26 @@ mod tests {
         let received =
             Received { requests: 500, canary_responses: 50, bad_responses, rps: 1000.0, ..Received::default() };
         let exposure = Exposure { exposure_ms: detect_ms + push_ms, detect_ms, push_ms, in_force_ms: 2.0 };
-        let exposure = (ended == Ended::Gates).then_some(exposure);
+        let exposure = (ended == Ended::Guards).then_some(exposure);
         Round { ended, verdict: "because".to_owned(), received, exposure, flaw: None }
     }
 
     const START: Kind = Kind { mode: Mode::Start, fail_percent: 20.0 };
 
-    fn three(last: Round) -> Row {
-        let rounds = vec![round(7, Ended::Gates, [100.0, -4.0]), round(3, Ended::Gates, [50.0, 6.0]), last];
-        Row::new(START, &options(), rounds, Vec::new())
+    fn three(last: Round) -> AbortRow {
+        let rounds = vec![round(7, Ended::Guards, [100.0, -4.0]), round(3, Ended::Guards, [50.0, 6.0]), last];
+        AbortRow::new(START, &options(), rounds, Vec::new())
     }
 
     #[test]
     fn a_row_has_medians_beside_every_rounds_figures() {
-        let row = three(round(5, Ended::Gates, [80.0, 1.0]));
+        let row = three(round(5, Ended::Guards, [80.0, 1.0]));
         assert_eq!((row.bad_responses, row.bad_responses_max), (Some(5.0), Some(7.0)));
         assert!((row.bad_responses_p90.unwrap() - 6.6).abs() < 1e-9);
         // 81 is the median of 96, 56 and 81.
         assert_eq!((row.exposure_ms, row.detect_ms, row.push_ms), (Some(81.0), Some(80.0), Some(1.0)));
         assert_eq!((row.goal, row.goal_met, row.as_it_must), (Some(6.0), Some(true), true));
-        assert_eq!((row.cuts, row.requests, row.canary_responses), (3, 1500, 150));
+        assert_eq!((row.aborts, row.requests, row.canary_responses), (3, 1500, 150));
         assert_eq!(row.bad_responses_each, [7, 3, 5]);
         assert!(row.line().contains("<= 6 met") && row.remarks().is_empty(), "{} {:?}", row.line(), row.remarks());
         let json = serde_json::to_value(&row).unwrap();
@@ -316,26 +316,27 @@ mod tests {
 
     #[test]
     fn a_median_above_the_goal_is_missed_although_all_were_cut() {
-        let rounds = [7, 7, 3].map(|bad| round(bad, Ended::Gates, [1.0, 1.0])).to_vec();
-        let row = Row::new(START, &options(), rounds, Vec::new());
+        let rounds = [7, 7, 3].map(|bad| round(bad, Ended::Guards, [1.0, 1.0])).to_vec();
+        let row = AbortRow::new(START, &options(), rounds, Vec::new());
         assert!(row.as_it_must && row.goal_met == Some(false) && row.line().contains("<= 6 MISSED"));
         let slower = Options { rps: 500.0, ..options() };
-        let row = Row::new(START, &slower, vec![round(7, Ended::Gates, [1.0, 1.0])], Vec::new());
+        let row = AbortRow::new(START, &slower, vec![round(7, Ended::Guards, [1.0, 1.0])], Vec::new());
         assert_eq!((row.goal, row.goal_met), (None, None), "the goals are for another load");
     }
 
     #[test]
     fn a_release_that_was_not_cut_as_it_must_is_said_and_counts_as_missed() {
         for (ended, said) in [
-            (Ended::NotCut, "NOT CUT in 1 of 3 rounds"),
-            (Ended::OtherCause, "NOT CUT BY A GATE in 1 rounds, such as: because"),
+            (Ended::NotAborted, "NOT CUT in 1 of 3 rounds"),
+            (Ended::OtherCause, "NOT CUT BY A GUARD in 1 rounds, such as: because"),
             (Ended::WhileHealthy, "CUT WHILE HEALTHY in 1 rounds"),
         ] {
             let row = three(round(1, ended, [1.0, 1.0]));
             assert!(!row.as_it_must && row.goal_met == Some(false), "{ended:?}");
             assert!(row.remarks().iter().any(|remark| remark.contains(said)), "{:?}", row.remarks());
         }
-        let short = Row::new(START, &options(), vec![round(1, Ended::Gates, [1.0, 1.0])], vec!["slow".to_owned()]);
+        let short =
+            AbortRow::new(START, &options(), vec![round(1, Ended::Guards, [1.0, 1.0])], vec!["slow".to_owned()]);
         assert!(!short.as_it_must, "two rounds are missing");
         assert!(short.remarks().iter().any(|remark| remark.contains("only 1 of 3")), "{:?}", short.remarks());
         assert!(
@@ -349,13 +350,13 @@ mod tests {
     fn a_healthy_release_must_not_be_cut() {
         let kind = Kind { mode: Mode::Healthy, fail_percent: 0.5 };
         let of = |last| {
-            let ended = [Ended::NotCut, Ended::NotCut, last];
-            Row::new(kind, &options(), ended.map(|ended| round(1, ended, [1.0, 1.0])).to_vec(), Vec::new())
+            let ended = [Ended::NotAborted, Ended::NotAborted, last];
+            AbortRow::new(kind, &options(), ended.map(|ended| round(1, ended, [1.0, 1.0])).to_vec(), Vec::new())
         };
-        let left_alone = of(Ended::NotCut);
-        assert!(left_alone.as_it_must && left_alone.cuts == 0 && left_alone.exposure_ms.is_none());
-        assert!(left_alone.remarks().iter().any(|remark| remark.contains("0 cuts in 3 rounds, 1500 requests")));
-        let cut = of(Ended::WhileHealthy);
-        assert!(!cut.as_it_must && cut.cuts == 1);
+        let left_alone = of(Ended::NotAborted);
+        assert!(left_alone.as_it_must && left_alone.aborts == 0 && left_alone.exposure_ms.is_none());
+        assert!(left_alone.remarks().iter().any(|remark| remark.contains("0 aborts in 3 rounds, 1500 requests")));
+        let aborted = of(Ended::WhileHealthy);
+        assert!(!aborted.as_it_must && aborted.aborts == 1);
     }
 }

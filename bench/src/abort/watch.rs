@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use rollout::status::EventStatus;
+use rollout::view::status::EventStatus;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 
@@ -33,7 +33,7 @@ impl Watch {
 
     /// The next event that `wanted` accepts; others are passed over.
     ///
-    /// Whoever gives up waiting may ask again: nothing is lost.
+    /// A caller that stops waiting may ask again: nothing is lost.
     ///
     /// # Errors
     /// When the watch ends.
@@ -75,7 +75,7 @@ impl AgentClock {
         Ok(Self { origin: Instant::now(), origin_ms })
     }
 
-    /// Our instant for one of the agent's times, to one millisecond more or less. The agent cuts its clock's start and
+    /// Our instant for one of the agent's times, to one millisecond more or less. The agent truncates its clock's start and
     /// each time off to whole milliseconds, so on average it is one behind.
     #[must_use]
     pub fn instant(&self, at_ms: u64) -> Instant {

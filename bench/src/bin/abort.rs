@@ -1,9 +1,9 @@
-//! `cargo xtask bench abort`: how many bad responses users get of a bad canary until it is cut, and how long that takes.
+//! `cargo xtask bench abort`: how many bad responses users get of a bad canary until its release is aborted, and how long that takes.
 //!
 //! A real Envoy, the deployed module and a real agent stay up for all rounds; each round is one release under a steady open
 //! load, counted by the client that receives the responses. Releases are bad from the start, go bad after a time of health,
-//! or stay healthy, and then must not be cut. The kinds take turns round by round, so that whatever else the machine does
-//! meets all alike. A bad release that is not cut, or not by a gate, or a healthy one that is, makes this fail; a goal that
+//! or stay healthy, and then must not be aborted. The kinds take turns round by round, so that other work on the machine
+//! affects all alike. A bad release that is not aborted, or not by a guard, or a healthy one that is, makes this fail; a goal that
 //! is missed is said in the table.
 
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use ::tests::parts;
 use anyhow::Result;
 use bench::abort::options::{Mode, Options};
 use bench::abort::round::{CONNECTIONS, Ended, HEALTHY_FAIL_PERCENT, Kind, Round, Rounds};
-use bench::abort::summary::{Report, Row};
+use bench::abort::summary::{AbortReport, AbortRow};
 use bench::machine::{Machine, Versions, load_average};
 use bench::output::write_json;
 use clap::Parser;
@@ -46,7 +46,7 @@ async fn run(options: &Options) -> Result<bool> {
     Ok(report.as_it_must)
 }
 
-async fn measure(case: &Case, options: &Options) -> Result<Report> {
+async fn measure(case: &Case, options: &Options) -> Result<AbortReport> {
     let versions = Versions::of(&parts::envoy()?, &parts::module()?)?;
     let load_before = load_average();
     let mut planned: Vec<Planned> = kinds(options).into_iter().map(Planned::new).collect();
@@ -56,21 +56,21 @@ async fn measure(case: &Case, options: &Options) -> Result<Report> {
     // The main thread's worker gets no requests.
     let envoy_workers = rounds.workers().await?.saturating_sub(1);
     let agent = rounds.agent_version().await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     for round in 1..=options.rounds {
         for kind in &mut planned {
-            kind.play(&mut rounds, options, round, begun).await?;
+            kind.play(&mut rounds, options, round, started).await?;
         }
     }
-    let rows: Vec<Row> =
-        planned.into_iter().map(|Planned { kind, valid, flaws }| Row::new(kind, options, valid, flaws)).collect();
-    Ok(Report {
+    let rows: Vec<AbortRow> =
+        planned.into_iter().map(|Planned { kind, valid, flaws }| AbortRow::new(kind, options, valid, flaws)).collect();
+    Ok(AbortReport {
         as_it_must: rows.iter().all(|row| row.as_it_must),
         rows,
         health_ms: options.health.as_millis(),
         healthy_for_ms: options.healthy_for.as_millis(),
         seed: options.seed,
-        gates: !options.without_gates,
+        guards: !options.without_guards,
         envoy_workers,
         connections: CONNECTIONS,
         load_average: [load_before, load_average()],
@@ -103,13 +103,13 @@ impl Planned {
 
     /// One round that counts. Those that the machine spoiled are repeated, as many as there are rounds in all; but one that
     /// ended as it must not is never put down to the machine.
-    async fn play(&mut self, rounds: &mut Rounds, options: &Options, round: u32, begun: Instant) -> Result<()> {
+    async fn play(&mut self, rounds: &mut Rounds, options: &Options, round: u32, started: Instant) -> Result<()> {
         let Kind { mode, fail_percent } = self.kind;
         while self.flaws.len() <= options.rounds as usize {
-            let elapsed_s = begun.elapsed().as_secs();
+            let elapsed_s = started.elapsed().as_secs();
             eprint!("{elapsed_s:>5} s  round {round} of {}, {} {fail_percent} %: ", options.rounds, mode.name());
             let played = rounds.play(self.kind).await?;
-            eprintln!("{}", told(&played));
+            eprintln!("{}", described(&played));
             match played.flaw.clone() {
                 Some(flaw) if played.ended == self.kind.must_end() => self.flaws.push(flaw),
                 _ => {
@@ -122,12 +122,12 @@ impl Planned {
     }
 }
 
-fn told(round: &Round) -> String {
+fn described(round: &Round) -> String {
     let flaw = round.flaw.as_ref().map(|flaw| format!("invalid ({flaw}): ")).unwrap_or_default();
     let bad = format!("{flaw}{} of {} responses bad", round.received.bad_responses, round.received.canary_responses);
     match (round.ended, round.exposure) {
-        (Ended::Gates | Ended::OtherCause, Some(exposure)) => format!("{bad} within {:.0} ms", exposure.exposure_ms),
-        (Ended::NotCut, _) => format!("{bad}, not cut"),
-        _ => format!("{bad}, cut: {}", round.verdict),
+        (Ended::Guards | Ended::OtherCause, Some(exposure)) => format!("{bad} within {:.0} ms", exposure.exposure_ms),
+        (Ended::NotAborted, _) => format!("{bad}, not aborted"),
+        _ => format!("{bad}, aborted: {}", round.verdict),
     }
 }

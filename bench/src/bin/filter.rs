@@ -23,7 +23,7 @@ use bench::listeners::{CANARY_PERCENT, Modules, Variant, beside_the_shipped_one,
 use bench::load::{Answered, Clients, KEY_HEADER};
 use bench::machine::{Machine, Versions, load_average};
 use bench::output::write_json;
-use bench::report::{Report, rows};
+use bench::report::{FilterReport, rows};
 use bench::upstream::Upstream;
 use clap::Parser;
 
@@ -74,7 +74,7 @@ async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-async fn measure(case: &Case, options: &Options) -> Result<Report> {
+async fn measure(case: &Case, options: &Options) -> Result<FilterReport> {
     let modules = Modules { serin: parts::module()?, noop: noop_module()? };
     let versions = Versions::of(&parts::envoy()?, &modules.serin)?;
     let load_before = load_average();
@@ -83,17 +83,17 @@ async fn measure(case: &Case, options: &Options) -> Result<Report> {
     for lane in &mut stage.lanes {
         lane.send(WARM_UP).await?;
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     for round in 0..options.rounds {
         stage.round(options.requests).await?;
-        let spent_s = begun.elapsed().as_secs_f64();
+        let spent_s = started.elapsed().as_secs_f64();
         let left_s = spent_s / f64::from(round + 1) * f64::from(options.rounds - round - 1);
         eprintln!("round {:>2} of {}: {}; {left_s:.0} s left", round + 1, options.rounds, stage.last_round());
     }
     let idle_us_per_second = stage.idle_us_per_second().await?;
     stage.check_what_was_done().await?;
     let samples: Vec<_> = stage.lanes.into_iter().map(|lane| (lane.variant.name(), lane.samples_us)).collect();
-    Ok(Report {
+    Ok(FilterReport {
         rows: rows(&samples, Variant::Plain.name(), Variant::Noop.name())?,
         rounds: options.rounds,
         requests: options.requests,
@@ -160,9 +160,9 @@ impl Stage {
 
     async fn idle_us_per_second(&mut self) -> Result<f64> {
         let pid = self.envoy.process().pid();
-        let (before_ns, begun) = (process_cpu_ns(pid)?, Instant::now());
+        let (before_ns, started) = (process_cpu_ns(pid)?, Instant::now());
         tokio::time::sleep(IDLE_FOR).await;
-        Ok((process_cpu_ns(pid)? - before_ns) as f64 / 1e3 / begun.elapsed().as_secs_f64())
+        Ok((process_cpu_ns(pid)? - before_ns) as f64 / 1e3 / started.elapsed().as_secs_f64())
     }
 
     /// One figure for each variant. The variants take turns in short slices, beginning with another one each time: what
@@ -223,15 +223,15 @@ impl Stage {
     }
 }
 
-/// `requests` cut into slices of [`SLICE`] and the rest.
+/// `requests` divided into slices of [`SLICE`] and the rest.
 fn slices(requests: u64) -> impl Iterator<Item = u64> {
     let rest = requests % SLICE;
     std::iter::repeat_n(SLICE, (requests / SLICE) as usize).chain((rest > 0).then_some(rest))
 }
 
-/// The shipped example, gates, fuse and all, as a release that stays where it is, at one weight and sticky by a header.
+/// The shipped example, guards, fuse and all, as a release that stays where it is, at one weight and sticky by a header.
 fn manifest() -> Result<Manifest> {
-    Manifest::steady(&CANARY_PERCENT.to_string())?.gated()?.sticky(&format!("{{ header: {KEY_HEADER} }}"))
+    Manifest::steady(&CANARY_PERCENT.to_string())?.guarded()?.sticky(&format!("{{ header: {KEY_HEADER} }}"))
 }
 
 async fn begin_release(agent: &Agent, envoy: &Envoy) -> Result<()> {
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn the_shipped_files_still_have_what_is_changed_in_them() {
         let text = manifest().unwrap().text().to_owned();
-        assert!(text.contains("sticky: { header: ") && text.contains("# gates: abort"), "{text}");
+        assert!(text.contains("sticky: { header: ") && text.contains("# guards: abort"), "{text}");
         beside_the_shipped_one(::tests::envoy::STANDALONE, &[]).unwrap();
     }
 

@@ -1,18 +1,18 @@
-//! A release under the product's gates and under other tools' rules, on the same traffic, tick by tick.
+//! A release under the product's guards and under other tools' rules, on the same traffic, tick by tick.
 //!
-//! Idealised alike: perfect counts, no delay in reporting, weights and cuts take effect at once. What remains is what they
+//! Idealised alike: perfect counts, no delay in reporting, weights and aborts take effect at once. What remains is what they
 //! decide. Traffic comes in ticks of 100 ms, the product's shortest slot and its time between two reports.
 
 use fastrand::Rng;
-use rollout::gates::Gates;
-use rollout::sequential::{ObservedSlot, Sequential};
-use rollout::table::WeightPpm;
-use rollout::time::Millis;
-use sim::rivals::{Answers, FailedChecks, Limits, Rival, Rule, Steps, TICK};
+use rollout::base::time::Millis;
+use rollout::judgement::guards::Guards;
+use rollout::judgement::sequential::{ObservedSlot, Sequential};
+use rollout::routing::table::WeightPpm;
+use sim::rivals::{Answers, FailedChecks, Limits, Rival, RivalRule, Steps, TICK};
 
 use super::draws::{Chance, Split, Tick, stream};
 use super::parallel;
-use super::product::{LIMIT, Which, gates, is_tripped, key, slot};
+use super::product::{LIMIT, Which, guards, is_tripped, key, slot};
 
 /// Requests that are expected of the smaller side in one slot: what the product fixes a slot's length by.
 const EXPECTED_IN_SLOT: f64 = 5.0;
@@ -37,19 +37,19 @@ pub struct Rates {
     pub primary: f64,
 }
 
-/// Whoever decides.
+/// One decider.
 #[derive(Clone)]
 pub enum Player {
-    /// The product's gates.
-    Gates(Box<Ours>),
+    /// The product's guards.
+    Guards(Box<Ours>),
     /// Another tool's rule.
     Rival(Box<Rival>),
 }
 
-/// The product's gates with their evidence.
+/// The product's guards with their evidence.
 #[derive(Clone)]
 pub struct Ours {
-    gates: Gates,
+    guards: Guards,
     tests: Sequential,
     /// Ticks in a slot.
     length: u32,
@@ -68,7 +68,7 @@ pub struct Entrant {
 #[derive(Clone, Copy, Debug)]
 enum Decides {
     Ours(Which),
-    Theirs(Rule),
+    Theirs(RivalRule),
 }
 
 const fn ours(name: &'static str, which: Which) -> Entrant {
@@ -77,20 +77,20 @@ const fn ours(name: &'static str, which: Which) -> Entrant {
 
 const fn flagger(name: &'static str, interval_s: u64, threshold: u32, failed_checks: FailedChecks) -> Entrant {
     let interval = Millis(interval_s * 1_000);
-    Entrant { name, rule: Decides::Theirs(Rule::Flagger { interval, threshold, failed_checks }) }
+    Entrant { name, rule: Decides::Theirs(RivalRule::Flagger { interval, threshold, failed_checks }) }
 }
 
 const fn argo(name: &'static str, failure_limit: u32) -> Entrant {
     let interval = Millis(30_000);
-    Entrant { name, rule: Decides::Theirs(Rule::Argo { interval, failure_limit }) }
+    Entrant { name, rule: Decides::Theirs(RivalRule::Argo { interval, failure_limit }) }
 }
 
-/// Everybody: the product first.
+/// All deciders, the product first.
 pub const ENTRANTS: [Entrant; 12] = [
-    ours("ours, both gates", Which::Both),
-    ours("ours, default gates", Which::Default),
-    ours("ours, slo gate only", Which::Slo),
-    ours("ours, regression gate only", Which::Regression),
+    ours("ours, both guards", Which::Both),
+    ours("ours, default guards", Which::Default),
+    ours("ours, slo guard only", Which::Slo),
+    ours("ours, regression guard only", Which::Regression),
     flagger("Flagger 10 s x2, consecutive", 10, 2, FailedChecks::Consecutive),
     flagger("Flagger 10 s x2, as coded", 10, 2, FailedChecks::Cumulative),
     flagger("Flagger 60 s x3, consecutive", 60, 3, FailedChecks::Consecutive),
@@ -116,9 +116,9 @@ impl Entrant {
     /// A release that begins now; `phase` (0 to 1) is where between two of its ticks a rule begins, 1 for a whole interval.
     fn begin(&self, load: Load, phase: f64) -> Player {
         match self.rule {
-            Decides::Ours(which) => Player::Gates(Box::new(Ours::new(which, load))),
+            Decides::Ours(which) => Player::Guards(Box::new(Ours::new(which, load))),
             Decides::Theirs(rule) => {
-                let (Rule::Flagger { interval, .. } | Rule::Argo { interval, .. }) = rule;
+                let (RivalRule::Flagger { interval, .. } | RivalRule::Argo { interval, .. }) = rule;
                 let limits = Limits { failed: LIMIT, slow: 1.0 };
                 let steps = Steps::constant(WeightPpm::new((load.weight * 1e6) as u32).unwrap_or(WeightPpm::ZERO));
                 let first = (phase * interval.0 as f64) as u64 / TICK.0 * TICK.0;
@@ -130,10 +130,10 @@ impl Entrant {
 }
 
 impl Player {
-    /// What the users got in the tick that ends now, `number` ticks after the beginning; whether the canary is cut.
+    /// What the users got in the tick that ends now, `number` ticks after the beginning; whether the release is aborted.
     fn sees(&mut self, number: u32, tick: &Tick) -> bool {
         match self {
-            Self::Gates(ours) => ours.sees(tick),
+            Self::Guards(ours) => ours.sees(tick),
             Self::Rival(rival) => {
                 let [requests, failed] = tick.canary;
                 let now = Millis(u64::from(number + 1) * TICK.0);
@@ -145,10 +145,10 @@ impl Player {
 
 impl Ours {
     fn new(which: Which, load: Load) -> Self {
-        let gates = gates(which);
+        let guards = guards(which);
         let smaller = load.per_second as f64 * load.weight.min(1.0 - load.weight) / 10.0;
         let length = (EXPECTED_IN_SLOT / smaller).clamp(1.0, MOST_TICKS) as u32;
-        Self { tests: gates.begin(), gates, length, now: 0, open: ObservedSlot::NOTHING }
+        Self { tests: guards.begin(), guards, length, now: 0, open: ObservedSlot::NOTHING }
     }
 
     fn sees(&mut self, tick: &Tick) -> bool {
@@ -168,7 +168,7 @@ impl Ours {
         self.tests.observe(key(number), self.open, is_closed);
         // Only a failure of the canary can raise the evidence: at once in absolute tests, at the slot's end in comparisons.
         let is_news = tick.canary[1] > 0 || (is_closed && self.open.canary.failed > 0);
-        is_news && is_tripped(&self.gates, &self.tests)
+        is_news && is_tripped(&self.guards, &self.tests)
     }
 }
 

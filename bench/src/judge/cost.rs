@@ -6,17 +6,17 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use rollout::evidence::Evidence;
-use rollout::names::CanaryId;
-use rollout::report::{Incarnation, Position};
-use rollout::route::Placement;
-use rollout::sequential::Sequential;
-use rollout::table::{Epoch, Version};
-use rollout::tally::{Counts, Failures, Slot, Stratum};
-use rollout::time::Millis;
+use rollout::base::names::CanaryId;
+use rollout::base::time::Millis;
+use rollout::judgement::evidence::Evidence;
+use rollout::judgement::sequential::Sequential;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Incarnation, Watermark};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 use serde::Serialize;
 
-use super::product::{Which, gates, is_tripped, key, slot};
+use super::product::{Which, guards, is_tripped, key, slot};
 use crate::quartiles::Quartiles;
 
 const SLICES: usize = 60;
@@ -40,14 +40,14 @@ pub fn costs() -> Vec<Cost> {
     let mut all: Vec<Measured> = vec![
         ("8 libm::exp", Box::new(eight_exps), Vec::new()),
         ("update with a slot", updates(), Vec::new()),
-        ("look at all gates", looks(), Vec::new()),
+        ("look at all guards", looks(), Vec::new()),
         ("report: fold, update, look", reports(), Vec::new()),
     ];
     for _ in 0..SLICES {
         for (_, run, samples) in &mut all {
-            let begun = Instant::now();
+            let started = Instant::now();
             run(IN_SLICE);
-            samples.push(begun.elapsed().as_nanos() as f64 / f64::from(IN_SLICE));
+            samples.push(started.elapsed().as_nanos() as f64 / f64::from(IN_SLICE));
         }
     }
     let lower = |samples: &[f64]| Quartiles::of(samples).map_or(f64::NAN, |quartiles| quartiles.lower);
@@ -67,9 +67,9 @@ fn eight_exps(times: u32) {
     }
 }
 
-/// A slot opens, is observed and settles, in each of the default gates' tests.
+/// A slot opens, is observed and settles, in each of the default guards' tests.
 fn updates() -> Box<dyn FnMut(u32)> {
-    let (mut tests, mut number) = (gates(Which::Default).begin(), 0);
+    let (mut tests, mut number) = (guards(Which::Default).begin(), 0);
     Box::new(move |times| (0..times).for_each(|_| update(&mut tests, &mut number)))
 }
 
@@ -80,21 +80,21 @@ fn update(tests: &mut Sequential, number: &mut u32) {
 }
 
 fn looks() -> Box<dyn FnMut(u32)> {
-    let gates = gates(Which::Default);
-    let (mut tests, mut number) = (gates.begin(), 0);
+    let guards = guards(Which::Default);
+    let (mut tests, mut number) = (guards.begin(), 0);
     (0..100).for_each(|_| update(&mut tests, &mut number));
     Box::new(move |times| {
         (0..times).for_each(|_| {
-            black_box(is_tripped(&gates, black_box(&tests)));
+            black_box(is_tripped(&guards, black_box(&tests)));
         });
     })
 }
 
 /// What the agent does with one worker's report in the middle of a release, the wire apart.
 fn reports() -> Box<dyn FnMut(u32)> {
-    let gates = gates(Which::Default);
+    let guards = guards(Which::Default);
     let mut evidence = Evidence::default();
-    evidence.begin_release(Epoch(1), Millis(60_000), &gates);
+    evidence.begin_release(Epoch(1), Millis(60_000), &guards);
     let canary = CanaryId::new("prod", "web");
     let mut number = 0;
     Box::new(move |times| {
@@ -116,10 +116,10 @@ fn reports() -> Box<dyn FnMut(u32)> {
             evidence.fold(&stratum(Version::Canary), &counts(10, u64::from(u32::is_multiple_of(number, 100))), now);
             evidence.fold(&stratum(Version::Primary), &counts(90, 1), now);
             if let Ok(canary) = &canary {
-                let position = Position { canary: canary.clone(), epoch: Epoch(1), slot: Slot(number + 1) };
-                evidence.position(Incarnation(1), &position, now);
+                let watermark = Watermark { canary: canary.clone(), epoch: Epoch(1), slot: Slot(number + 1) };
+                evidence.watermark(Incarnation(1), &watermark, now);
             }
-            black_box(evidence.judge(&gates, now));
+            black_box(evidence.look(&guards, now));
         }
     })
 }

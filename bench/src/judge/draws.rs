@@ -28,7 +28,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// So many requests a tick, and so much of them (0 to 1, both excluded) for the canary.
+    /// This many requests a tick, and this share of them (0 to 1, both excluded) for the canary.
     #[must_use]
     pub fn new(requests: u64, weight: f64) -> Self {
         let mut term = libm::exp(requests as f64 * libm::log1p(-weight));

@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn it_finds_what_a_tree_of_all_outcomes_finds() {
-        // Two failures in at most four requests abort; a total failure is cut by its second answer.
+        // Two failures in at most four requests abort; a total failure is aborted by its second answer.
         let total = abort(1.0, 100);
         assert!((total.requests - 2.0).abs() < 1e-12 && (total.probability - 1.0).abs() < 1e-12);
         let p: f64 = 0.3;

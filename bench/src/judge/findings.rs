@@ -140,14 +140,14 @@ pub struct Findings {
     pub from_the_start: Vec<Result>,
     /// A fault after ten minutes of health.
     pub later: Vec<Result>,
-    /// Healthy canaries, and such exactly at a gate's boundary.
+    /// Healthy canaries, and such exactly at a guard's boundary.
     pub false_aborts: Vec<FalseAborts>,
     /// What one update takes.
     pub cost: Vec<Cost>,
 }
 
 impl Findings {
-    /// Simulates and measures; `say` is told what begins.
+    /// Simulates and measures; `say` gets the name of each part as it begins.
     #[must_use]
     pub fn gather(runs: usize, seed: u64, say: impl Fn(&str)) -> Self {
         say("requests to abort and to certify");
@@ -240,7 +240,7 @@ fn results(fault: f64, ends: &[Vec<End>]) -> Vec<Result> {
     ENTRANTS.iter().zip(ends).map(|(entrant, ends)| result(entrant.name, ends)).collect()
 }
 
-/// Healthy canaries under all loads; then those exactly at the boundary of the absolute gate, and of the comparison.
+/// Healthy canaries under all loads; then those exactly at the boundary of the absolute guard, and of the comparison.
 fn false_aborts(runs: usize, seed: u64) -> Vec<FalseAborts> {
     let same = |rate| Rates { canary: rate, primary: rate };
     let healthy = LOADS.iter().flat_map(|load| HEALTHY.map(|rate| (*load, same(rate))));

@@ -1,4 +1,4 @@
-//! Many independent runs on all processors; the results come in the order of the runs, whoever ran them.
+//! Many independent runs on all processors; the results come in the order of the runs, on whichever processor they ran.
 
 use std::thread;
 

@@ -1,15 +1,15 @@
-//! The one place that knows what the gates are made of and how they are asked.
+//! The one place that knows what the guards are made of and how they are asked.
 
-use rollout::default_gates::{GateSettings, gates_of};
-use rollout::gate::{Boundary, Pair, Trials, certify};
-use rollout::gates::{Action, Gate, Gates, Rule};
-use rollout::mixture::{G8, PerAlternative};
-use rollout::plan::{Check, Metric, ThresholdRange};
-use rollout::ratio::Ratio;
-use rollout::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
-use rollout::table::Epoch;
-use rollout::tally::{PerVersion, Slot};
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
+use rollout::judgement::sample_ratio::Ratio;
+use rollout::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
+use rollout::release::default_guards::{GuardSettings, guards_of};
+use rollout::release::plan::{Check, Metric, ThresholdRange};
+use rollout::routing::table::Epoch;
+use rollout::statistics::boundary::{Boundary, Pair, Trials, certify};
+use rollout::statistics::mixture::{G8, PerAlternative};
+use rollout::worker::tally::{PerVersion, Slot};
 
 /// The greatest good failure rate.
 pub const LIMIT: f64 = 0.01;
@@ -22,7 +22,7 @@ pub const MARGIN: f64 = 1.5;
 /// See [`MARGIN`].
 pub const FLOOR: f64 = LIMIT / 2.0;
 
-/// Which of the product's gates look.
+/// Which of the product's guards look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
     /// The absolute one.
@@ -35,32 +35,32 @@ pub enum Which {
     Default,
 }
 
-/// The gates.
+/// The guards.
 #[must_use]
-pub fn gates(which: Which) -> Gates {
-    let slo = Rule::Slo { limit: LIMIT, unless_primary_also: false };
-    let regression = Rule::Regression { margin: MARGIN, floor: FLOOR };
+pub fn guards(which: Which) -> Guards {
+    let slo = GuardRule::Slo { limit: LIMIT, unless_primary_also: false };
+    let regression = GuardRule::Regression { margin: MARGIN, floor: FLOOR };
     let rules = match which {
         Which::Slo => vec![slo],
         Which::Regression => vec![regression],
         Which::Both => vec![slo, regression],
-        Which::Default => return default_gates(),
+        Which::Default => return default_guards(),
     };
-    let gates = rules.into_iter().map(|rule| Gate { rule, action: Action::Abort }).collect();
-    Gates { gates, alpha: ALPHA, max_cluster: 1, sample_ratio: None }
+    let guards = rules.into_iter().map(|rule| Guard { rule, action: GuardAction::Abort }).collect();
+    Guards { guards, alpha: ALPHA, max_cluster: 1, sample_ratio: None }
 }
 
-fn default_gates() -> Gates {
+fn default_guards() -> Guards {
     let range = ThresholdRange { min: Some(100.0 - LIMIT * 100.0), max: None };
     let name = "request-success-rate".to_owned();
     let check = Check { name, metric: Metric::SuccessRate, window: Millis::from_secs(60), range };
-    gates_of(&[check], false, &GateSettings::all(Some(Action::Abort), Action::Pause))
+    guards_of(&[check], false, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Pause))
 }
 
 /// Whether they would abort now.
 #[must_use]
-pub fn is_tripped(gates: &Gates, tests: &Sequential) -> bool {
-    gates.judge(tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
+pub fn is_tripped(guards: &Guards, tests: &Sequential) -> bool {
+    guards.look(tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
 }
 
 /// Which slot of a release with one epoch.
@@ -95,7 +95,7 @@ pub fn certifies(requests: u64, failed: u64, alpha: f64) -> bool {
     certify(Trials { started: requests, events: failed, pending: 0 }, LIMIT, 1) >= -libm::log(alpha)
 }
 
-/// Requests that any test with this `alpha` needs on the average to tell `rate` from [`LIMIT`]: Wald's bound,
+/// Requests that any test with this `alpha` needs on average to distinguish `rate` from [`LIMIT`]: Wald's bound,
 /// ln(1/alpha) / KL(rate || limit).
 #[must_use]
 pub fn wald_bound(rate: f64, alpha: f64) -> f64 {
@@ -115,12 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn the_default_gates_hold_the_same_limit() {
+    fn the_default_guards_hold_the_same_limit() {
         assert!(
-            gates(Which::Default)
-                .gates
+            guards(Which::Default)
+                .guards
                 .iter()
-                .any(|gate| { matches!(gate.rule, Rule::Slo { limit, .. } if (limit - LIMIT).abs() < 1e-12) })
+                .any(|guard| { matches!(guard.rule, GuardRule::Slo { limit, .. } if (limit - LIMIT).abs() < 1e-12) })
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Expected requests to abort with paid restarts, as the product tests: its state is the whole path, so by simulation,
 //! one request at a time.
 
-use rollout::mixture::{G8, Wealth};
+use rollout::statistics::mixture::{G8, Wealth};
 use serde::Serialize;
 
 use super::draws::{Chance, stream};

@@ -6,8 +6,8 @@ mod parallel;
 mod situation;
 mod summary;
 
-use agent::manifest::{self, Document};
-use rollout::plan::Plan;
+use manifest::{self, Document};
+use rollout::release::plan::Plan;
 
 use crate::failure::{self, Failure};
 use crate::{output, text, validate};

@@ -87,7 +87,7 @@ fn notes(summary: &Summary) -> String {
         summary.runs
     );
     notes += &match summary.alpha {
-        Some(alpha) => format!("; the gates' own bound is {} a release.\n", percent(alpha * 100.0)),
+        Some(alpha) => format!("; the guards' own bound is {} a release.\n", percent(alpha * 100.0)),
         None => ".\n".into(),
     };
     notes + "The other tools are idealised: perfect metrics at once, routes that change at once.\n"
@@ -106,7 +106,7 @@ fn pair(spread: Option<Spread>, show: impl Fn(u64) -> String) -> [Cell; 2] {
 fn short(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms}ms"),
-        1_000..10_000 => format!("{}s", rollout::explain::number(ms as f64 / 1000.0)),
+        1_000..10_000 => format!("{}s", rollout::release::text::number(ms as f64 / 1000.0)),
         _ => span(Duration::from_millis(ms)),
     }
 }

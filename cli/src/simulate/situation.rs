@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use rollout::plan::{Plan, Strategy};
-use rollout::table::WeightPpm;
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::plan::{Plan, Strategy};
+use rollout::routing::table::WeightPpm;
 use sim::behaviour::{Behaviour, Course, Failing, Latency};
-use sim::rivals::{ARGO_INTERVAL, FailedChecks, Limits, Rival, Rule, Steps};
+use sim::rivals::{ARGO_INTERVAL, FailedChecks, Limits, Rival, RivalRule, Steps};
 use sim::scenario::{Proxy, Scenario};
 
 use super::options::{FailsBy, SimulateArgs};
@@ -75,7 +75,7 @@ fn rivals(plan: &Plan) -> Result<Vec<Rival>, Failure> {
     };
     let limits = Limits::of(plan);
     let flagger = |interval: Millis, threshold| {
-        let rule = Rule::Flagger { interval, threshold, failed_checks: FailedChecks::Cumulative };
+        let rule = RivalRule::Flagger { interval, threshold, failed_checks: FailedChecks::Cumulative };
         let name = format!("Flagger {} x {threshold}", text::span(Duration::from_millis(interval.0)));
         Rival::new(name, rule, limits, steps(weights, plan.interval))
     };
@@ -83,7 +83,7 @@ fn rivals(plan: &Plan) -> Result<Vec<Rival>, Failure> {
         // Who pauses for less than the usual 30 s measures as often, or steps would pass without a measurement.
         let interval = plan.interval.min(ARGO_INTERVAL);
         let name = format!("Argo {}, failureLimit {failure_limit}", text::span(Duration::from_millis(interval.0)));
-        Rival::new(name, Rule::Argo { interval, failure_limit }, limits, steps(weights, plan.interval))
+        Rival::new(name, RivalRule::Argo { interval, failure_limit }, limits, steps(weights, plan.interval))
     };
     let mut rivals = vec![flagger(plan.interval.max(FLAGGERS_SHORTEST), plan.threshold)];
     let quick = flagger(FLAGGERS_SHORTEST, 2);

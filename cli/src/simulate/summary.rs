@@ -1,6 +1,6 @@
 //! Outcomes of many runs become what a person or program wants to know. This is also the form of `-o json`.
 
-use rollout::time::Millis;
+use rollout::base::time::Millis;
 use serde::Serialize;
 use sim::Outcome;
 
@@ -23,7 +23,7 @@ pub(super) struct Summary {
     pub(super) base_failures: f64,
     /// What is wrong with the canary; null for a healthy one.
     pub(super) fault: Option<Fault>,
-    /// The bound on false aborts that the plan's gates keep; null where they cannot abort.
+    /// The bound on false aborts that the plan's guards keep; null where they cannot abort.
     pub(super) alpha: Option<f64>,
     /// Serin first.
     pub(super) rules: Vec<RuleSummary>,
@@ -112,7 +112,8 @@ impl Summary {
                 Runs::new(&outcomes, Millis(0))
             },
         });
-        let cuts = plan.gates.gates.iter().any(|gate| gate.action == rollout::gates::Action::Abort);
+        let cuts =
+            plan.guards.guards.iter().any(|guard| guard.action == rollout::judgement::guards::GuardAction::Abort);
         Self {
             canary: plan.id.to_string(),
             requests_per_second: args.rps,
@@ -121,7 +122,7 @@ impl Summary {
             seed: args.seed,
             base_failures: args.base_failures,
             fault,
-            alpha: cuts.then_some(plan.gates.alpha),
+            alpha: cuts.then_some(plan.guards.alpha),
             rules: rules.collect(),
         }
     }

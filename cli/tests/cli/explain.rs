@@ -1,6 +1,6 @@
 //! `explain`: the answer first for people, the API's own document for programs, and words when there is nothing to tell.
 
-use rollout::explanation::Explanation;
+use rollout::view::explanation::Explanation;
 use serde_json::Value;
 
 use crate::fake::{Fake, Script};
@@ -60,7 +60,7 @@ async fn no_text_of_the_agent_acts_on_the_terminal() {
     let hostile = "a\u{1b}]0;owned\u{7}b\u{9b}2Jc\rd\ne\u{202e}f";
     let told = fixture::explanation("prod", "web");
     let mut told = Explanation { summary: hostile.into(), max_cluster_because: hostile.into(), ..told };
-    told.gates[0].rule = hostile.into();
+    told.guards[0].rule = hostile.into();
     told.versions[0].upstream = hostile.into();
     let explanation = Some(serde_json::to_value(&told).unwrap());
     let fake = Fake::start(Script { explanation, ..script() }).await;

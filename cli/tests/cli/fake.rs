@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::stream::{self, Stream, StreamExt};
-use rollout::release::Note;
-use rollout::status::{CanaryStatus, EventStatus, WorkerStatus};
+use rollout::release::phase::Note;
+use rollout::view::status::{CanaryStatus, EventStatus, WorkerStatus};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -107,7 +107,7 @@ impl Drop for Fake {
 
 /// An event of release 3.
 pub(crate) fn event(at_ms: u64, note: Note) -> EventStatus {
-    EventStatus { at_ms, release: 3, weight_percent: 5.0, message: rollout::explain::note(&note), detail: note }
+    EventStatus { at_ms, release: 3, weight_percent: 5.0, message: rollout::release::text::note(&note), detail: note }
 }
 
 fn router(script: Shared) -> Router {

@@ -61,6 +61,6 @@ async fn a_weight_is_a_number_of_percent() {
     let ran = run(&fake.url, &["set-weight", "web", "--weight", "12.5", "--as", "ann"]).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
     let body = json!({"actor": "ann", "reason": "", "weightPercent": 12.5});
-    assert_eq!(fake.script().posts.pop().unwrap(), ("prod/web/weight".to_owned(), body));
+    assert_eq!(fake.script().posts.pop().unwrap(), ("prod/web/set-weight".to_owned(), body));
     check(&run(&fake.url, &["set-weight", "web", "--weight", "much"]).await, 64, &["--weight"]);
 }

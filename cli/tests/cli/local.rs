@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::run::{DEADLINE, ran, run, serin};
 
-const GOOD: &str = "\
+pub(crate) const GOOD: &str = "\
 apiVersion: flagger.app/v1beta1
 kind: Canary
 metadata:
@@ -35,7 +35,7 @@ spec:
         interval: 1m
 ";
 
-fn directory(files: &[(&str, &str)]) -> TempDir {
+pub(crate) fn directory(files: &[(&str, &str)]) -> TempDir {
     let directory = TempDir::new().unwrap();
     for (name, text) in files {
         fs::write(directory.path().join(name), text).unwrap();
@@ -102,7 +102,7 @@ async fn documents_of_a_directory_can_name_each_other() {
     fs::remove_file(&template).unwrap();
     let alone = ran(serin(&["validate", &all])).await;
     assert_eq!(alone.code, 1, "{}{}", alone.out, alone.err);
-    assert!(alone.out.contains("names the MetricTemplate prod/errors, which is not there"), "{}", alone.out);
+    assert!(alone.out.contains("names the MetricTemplate prod/errors, which does not exist"), "{}", alone.out);
 }
 
 #[tokio::test]
@@ -211,8 +211,8 @@ async fn an_agent_starts_answers_the_other_commands_and_stops_when_told() {
     let aborted = run(&url, &["abort", "web", "--reason", "only a test", "--as", "bob"]).await;
     assert_eq!(aborted.code, 0, "{}", aborted.err);
     let page = run(&url, &["describe", "web"]).await;
-    assert!(page.out.contains("release of v2 begun by ann"), "{}", page.out);
-    assert!(page.out.contains("asked for by bob: only a test"), "{}", page.out);
+    assert!(page.out.contains("release of v2 started by ann"), "{}", page.out);
+    assert!(page.out.contains("requested by bob: only a test"), "{}", page.out);
 
     let id = child.id().unwrap().to_string();
     assert!(Command::new("kill").arg(id).status().await.unwrap().success());
@@ -228,6 +228,11 @@ async fn an_agent_that_cannot_start_says_why() {
     let refused = ran(serin(&open)).await;
     assert_eq!(refused.code, 64, "{}", refused.err);
     assert!(refused.err.contains("--grpc 0.0.0.0:0 is outside loopback"), "{}", refused.err);
+    let missing = ran(serin(&["agent", "--canaries", "/nowhere", "--data", path, "--grpc", "127.0.0.1:0"])).await;
+    assert_eq!(missing.code, 64, "{}", missing.err);
+    for part in ["--canaries /nowhere: No such file", "create the directory, or name the one"] {
+        assert!(missing.err.contains(part), "{}", missing.err);
+    }
 }
 
 #[tokio::test]

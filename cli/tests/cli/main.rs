@@ -7,7 +7,10 @@ mod fake;
 #[path = "../../src/fixture.rs"]
 mod fixture;
 mod gates;
+mod init;
 mod local;
+mod log;
+mod packaged;
 mod read;
 mod refuse;
 mod replay;

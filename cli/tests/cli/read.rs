@@ -1,7 +1,7 @@
 //! `get`, `describe` and `proxies`: what is shown, to people and to programs.
 
-use rollout::release::Note;
-use rollout::status::{CanaryStatus, WorkerCanary};
+use rollout::release::phase::Note;
+use rollout::view::status::{CanaryStatus, WorkerCanary};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
@@ -101,7 +101,7 @@ async fn a_watched_list_prints_a_heading_once_and_the_rows_that_changed() {
 
 #[tokio::test]
 async fn describe_tells_state_versions_and_events() {
-    let actor = rollout::names::Revision::parse("ann").unwrap();
+    let actor = rollout::base::names::Revision::parse("ann").unwrap();
     let events = vec![event(1000, Note::Declared), event(2000, Note::Paused { actor, reason: "lunch".into() })];
     let fake = Fake::start(Script { events, ..two() }).await;
     let ran = run(&fake.url, &["describe", "web", "--events", "1"]).await;

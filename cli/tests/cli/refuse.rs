@@ -89,7 +89,7 @@ async fn each_verb_asks_what_it_says() {
     let ran = run(&fake.url, &["promote", "web"]).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
     let actor = fake.script().posts.pop().unwrap().1["actor"].clone();
-    assert!(rollout::names::Revision::parse(actor.as_str().unwrap()).is_ok(), "{actor}");
+    assert!(rollout::base::names::Revision::parse(actor.as_str().unwrap()).is_ok(), "{actor}");
 }
 
 #[tokio::test]

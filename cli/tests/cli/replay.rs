@@ -2,17 +2,17 @@
 
 use std::fs;
 
+use rollout::base::names::{CanaryId, Revision};
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Controller, Event, Verb};
-use rollout::fleet::Conn;
-use rollout::names::{CanaryId, Revision};
-use rollout::outcome::{FailureClass, Outcome};
+use rollout::record::replay::Replayed;
 use rollout::record::{Added, Recorder};
-use rollout::replay::Replayed;
-use rollout::report::{Hello, Incarnation, PROTOCOL, Report};
-use rollout::route::Placement;
-use rollout::table::Version;
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::{Micros, Millis};
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::route::Placement;
+use rollout::routing::table::Version;
+use rollout::worker::messages::{Hello, Incarnation, PROTOCOL, Report};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -46,7 +46,7 @@ fn record() -> String {
             text += "\n";
         }
     };
-    let loaded = agent::manifest::read("web.yaml", MANIFEST);
+    let loaded = manifest::read("web.yaml", MANIFEST);
     happen(&mut controller, 0, Event::Declared(Box::new(loaded.documents[0].plan().unwrap().clone())));
     let hello = Hello {
         protocol: PROTOCOL,
@@ -61,7 +61,7 @@ fn record() -> String {
     happen(&mut controller, 0, Event::Connected(Conn(1), hello));
     let verb =
         Verb::Release { revision: word("v2"), actor: word("ann"), reason: String::new(), accept_unsupported: false };
-    happen(&mut controller, 0, Event::Asked(id.clone(), verb));
+    happen(&mut controller, 0, Event::Requested(id.clone(), verb));
     for (number, requests, failed) in [(1, 10, 0), (2, 10, 5)] {
         let epoch = controller.canary(&id).unwrap().epoch;
         let version = Version::Canary;
@@ -70,7 +70,7 @@ fn record() -> String {
         let mut counts = Counts { started: requests, ..Counts::default() };
         (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(900), true));
         (failed..requests).for_each(|_| counts.end(Outcome::Success, Micros(900), false));
-        let report = Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![] };
+        let report = Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] };
         happen(&mut controller, number * 600, Event::Reported(Conn(1), report));
     }
     text
@@ -79,7 +79,7 @@ fn record() -> String {
 fn recorded(release: u64) -> Value {
     json!({
         "release": release, "revision": "v2", "beganAtMs": 1_700_000_000_000u64, "endedAtMs": 1_700_000_001_200u64,
-        "outcome": "aborted", "message": "gate slo", "lines": 4, "bytes": 1234, "cutShort": null,
+        "outcome": "aborted", "message": "guard slo", "lines": 4, "bytes": 1234, "truncated": null,
     })
 }
 
@@ -109,10 +109,10 @@ async fn a_release_is_told_as_it_was() {
     let ran = run(&fake.url, &["replay", "web"]).await;
     assert_eq!(ran.code, 0, "{}", ran.err);
     let lines: Vec<&str> = ran.out.lines().collect();
-    let first = "Release 1 of prod/web, revision v2, with 20 canary requests (5 failed): aborted after 1.2s: gate slo";
+    let first = "Release 1 of prod/web, revision v2, with 20 canary requests (5 failed): aborted after 1.2s: guard slo";
     assert!(lines[0].starts_with(first), "{}", ran.out);
     assert!(lines[2].trim().starts_with("AS RECORDED"), "{}", ran.out);
-    assert!(lines[3].starts_with("cut") && lines[3].ends_with("1.2s by gate slo"), "{}", ran.out);
+    assert!(lines[3].starts_with("cut") && lines[3].ends_with("1.2s by guard slo"), "{}", ran.out);
     assert!(ran.out.contains("step 1 (10 %), 0s - 1.2s, 20 canary requests (5 failed)   not certified"), "{}", ran.out);
     assert!(!ran.out.contains("history sent them"), "there is nothing to be misled by: {}", ran.out);
 }
@@ -122,7 +122,7 @@ async fn other_settings_are_told_beside_with_what_they_cannot_know() {
     let fake = agent().await;
     let other = MANIFEST.replace("min: 99", "min: 40").replace("name: web", "name: other");
     let (folder, path) = folder(&[("lax.yaml", &other), ("same.yaml", MANIFEST), ("off.yaml", "")]);
-    let off = MANIFEST.replacen("analysis:\n", "analysis:\n    gates: off\n", 1);
+    let off = MANIFEST.replacen("analysis:\n", "analysis:\n    guards: off\n", 1);
     fs::write(folder.path().join("off.yaml"), off).unwrap();
     let said = async |file: &str| run(&fake.url, &["replay", "web", "--release", "3", "-f", &path(file)]).await;
     let lax = said("lax.yaml").await;
@@ -130,7 +130,7 @@ async fn other_settings_are_told_beside_with_what_they_cannot_know() {
     assert_eq!(lax.out.lines().nth(1), Some("Under lax.yaml: never cut, as far as the record goes"));
     assert!(lax.out.contains("lax.yaml") && lax.out.contains("Requests went where history sent them"), "{}", lax.out);
     let line = said("same.yaml").await.out.lines().nth(1).unwrap().to_owned();
-    let same = "Under same.yaml: cut after 1.2s (at the same moment) by gate slo, with 20 canary requests (5 failed)";
+    let same = "Under same.yaml: cut after 1.2s (at the same moment) by guard slo, with 20 canary requests (5 failed)";
     assert_eq!(line, same);
     assert!(said("off.yaml").await.out.contains("never"));
 }

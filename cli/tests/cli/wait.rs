@@ -1,9 +1,9 @@
 //! `serin release --wait`: the exit code is the verdict, whatever agent and network do on the way.
 
-use rollout::names::Revision;
-use rollout::release::{Hold, Note};
-use rollout::status::CanaryStatus;
-use rollout::table::WeightPpm;
+use rollout::base::names::Revision;
+use rollout::release::phase::{Hold, Note};
+use rollout::routing::table::WeightPpm;
+use rollout::view::status::CanaryStatus;
 
 use crate::fake::{Fake, Frame, Script, event};
 use crate::fixture;
@@ -74,11 +74,11 @@ async fn a_release_that_gave_way_to_a_newer_one_exits_1() {
 
 #[tokio::test]
 async fn what_needs_a_person_exits_2_at_once_and_says_what_to_do() {
-    let mut held = status(3, "Waiting", "holds: confirm-rollout is awaited: gate owner is closed");
+    let mut held = status(3, "Waiting", "holds: waiting for confirm-rollout: gate owner is closed");
     held.needs_person = Some("`serin gate open prod/web owner` approves".into());
     let ran = wait(script([vec![frame(3, "Progressing", "step 0 of 5"), Frame::Status(Box::new(held))]])).await;
     assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
-    let end = "prod/web: held: confirm-rollout is awaited: gate owner is closed\n";
+    let end = "prod/web: held: waiting for confirm-rollout: gate owner is closed\n";
     assert!(ran.out.ends_with(end), "{}", ran.out);
     let next = "next: `serin gate open prod/web owner` approves; the same command goes on waiting\n";
     assert!(ran.err.contains(next), "{}", ran.err);

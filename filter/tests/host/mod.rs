@@ -16,7 +16,7 @@ use std::sync::Mutex;
 
 use filter as _;
 use proto::wire::{decode_from_worker, encode_to_worker};
-use rollout::report::{ToAgent, ToWorker};
+use rollout::worker::messages::{ToAgent, ToWorker};
 
 thread_local! {
     static HOST: RefCell<Host> = RefCell::default();

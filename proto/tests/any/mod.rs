@@ -5,23 +5,23 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use rollout::cookie::{CookieSpec, IssuedCookie, SameSite};
-use rollout::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
-use rollout::lane::Lane;
-use rollout::matching::{MatchRule, Pattern, StringMatch};
-use rollout::names::{CanaryId, Upstream};
-use rollout::outcome::{FailureClass, Outcome};
-use rollout::report::{Hello, Incarnation, Position, Protocol, Report, ToAgent, ToWorker, Trip};
-use rollout::route::Placement;
-use rollout::table::{Entry, Epoch, Routing, Scope, Split, StickyKey, Version, WHOLE_PPM, WeightPpm};
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::{Micros, Millis};
+use rollout::base::names::{CanaryId, Upstream};
+use rollout::base::time::{Micros, Millis};
+use rollout::routing::cookie::{CookieSpec, IssuedCookie, SameSite};
+use rollout::routing::lane::Lane;
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::request::{MatchRule, Pattern, StringMatch};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, StickyKey, Version, WHOLE_PPM, WeightPpm};
+use rollout::worker::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
+use rollout::worker::messages::{Hello, Incarnation, Protocol, Report, ToAgent, ToWorker, Trip, Watermark};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 
 pub fn to_agent() -> impl Strategy<Value = ToAgent> {
     prop_oneof![
         hello().prop_map(ToAgent::Hello),
-        (1u64.., vec((stratum(), counts()), 0..6), vec(position(), 0..4), vec(trip(), 0..3)).prop_map(
-            |(number, strata, positions, trips)| ToAgent::Report(Report { number, strata, positions, trips })
+        (1u64.., vec((stratum(), counts()), 0..6), vec(watermark(), 0..4), vec(trip(), 0..3)).prop_map(
+            |(number, strata, watermarks, trips)| ToAgent::Report(Report { number, strata, watermarks, trips })
         ),
         (canary(), epoch()).prop_map(|(canary, epoch)| ToAgent::Adopted(canary, epoch)),
         Just(ToAgent::Beat),
@@ -94,7 +94,8 @@ fn fuse() -> impl Strategy<Value = FusePlan> {
 }
 
 fn stratum() -> impl Strategy<Value = Stratum<CanaryId>> {
-    let placements = [Placement::Drawn, Placement::Sticky, Placement::Forced, Placement::Mirrored];
+    let placements =
+        [Placement::Drawn, Placement::Sticky, Placement::Matched, Placement::FailSafe, Placement::Mirrored];
     (canary(), any::<u64>(), select(&Version::ALL[..]), select(placements.to_vec()), any::<u32>()).prop_map(
         |(canary, epoch, version, placement, slot)| Stratum {
             canary,
@@ -106,8 +107,8 @@ fn stratum() -> impl Strategy<Value = Stratum<CanaryId>> {
     )
 }
 
-fn position() -> impl Strategy<Value = Position> {
-    (canary(), any::<u64>(), any::<u32>()).prop_map(|(canary, epoch, slot)| Position {
+fn watermark() -> impl Strategy<Value = Watermark> {
+    (canary(), any::<u64>(), any::<u32>()).prop_map(|(canary, epoch, slot)| Watermark {
         canary,
         epoch: Epoch(epoch),
         slot: Slot(slot),

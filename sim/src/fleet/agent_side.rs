@@ -1,13 +1,13 @@
-//! The agent's end of the fleet: what it hears, what it wants done, and the people who ask it for something.
+//! The agent's end of the fleet: the events that reach it, the commands it returns, and the people who make requests.
 
-use rollout::asking::Heard;
+use rollout::base::time::{Micros, Millis};
+use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Event};
-use rollout::fleet::Conn;
-use rollout::outside::HookKind;
-use rollout::release::{Awaiting, HistoryEvent, Hold, Note};
-use rollout::report::{ToAgent, ToWorker};
-use rollout::table::Entry;
-use rollout::time::{Micros, Millis};
+use rollout::release::inquiry::Reply;
+use rollout::release::integrations::HookKind;
+use rollout::release::phase::{Awaiting, HistoryEvent, Hold, Note};
+use rollout::routing::table::Entry;
+use rollout::worker::messages::{ToAgent, ToWorker};
 
 use super::Fleet;
 use crate::laws;
@@ -36,7 +36,7 @@ impl Fleet<'_> {
         }
     }
 
-    /// One event for the agent; one that is down hears nothing.
+    /// One event for the agent; an agent that is down gets none.
     pub(super) fn agent_hears(&mut self, event: Event) {
         if !self.agent.is_up() {
             return;
@@ -83,26 +83,26 @@ impl Fleet<'_> {
                     self.stream_breaks(conn);
                 }
                 Command::CallHook { canary, call, hook, .. } => {
-                    // Everybody outside agrees, and nobody asks to roll back: the simulation is about the traffic.
-                    let heard = match hook.kind {
-                        HookKind::Rollback => Heard::Hook(Err("no reason to".into())),
-                        _ => Heard::Hook(Ok(())),
+                    // Every hook agrees, and none requests a rollback: the simulation is about the traffic.
+                    let reply = match hook.kind {
+                        HookKind::Rollback => Reply::Hook(Err("no reason to".into())),
+                        _ => Reply::Hook(Ok(())),
                     };
-                    self.outside_answers(Event::Heard { canary, call, heard }, hook.kind == HookKind::Promotion);
+                    self.outside_answers(Event::Reply { canary, call, reply }, hook.kind == HookKind::Promotion);
                 }
                 Command::Query { canary, call, metric } => {
                     let value = metric.range.min.or(metric.range.max).unwrap_or_default();
-                    let heard = Heard::Metric(Ok(value));
-                    self.outside_answers(Event::Heard { canary, call, heard }, false);
+                    let reply = Reply::Metric(Ok(value));
+                    self.outside_answers(Event::Reply { canary, call, reply }, false);
                 }
-                // Whoever was asked answers in any case: an answer that comes too late must change nothing either.
-                Command::EndCalls { .. } | Command::TellHook { .. } | Command::Alert { .. } => {}
+                // A callee answers in any case: an answer that comes too late must change nothing either.
+                Command::EndCalls { .. } | Command::NotifyHook { .. } | Command::Alert { .. } => {}
                 Command::Announce(_, event) => self.announced(&event),
             }
         }
     }
 
-    /// A promotion takes the time it takes; all else a moment.
+    /// A promotion takes its configured time; every other call a moment.
     fn outside_answers(&mut self, answer: Event, is_promotion: bool) {
         let takes = if is_promotion { self.scenario.promotion_takes } else { ANSWERED_WITHIN };
         let at = Micros(self.now.0 + takes.0 * 1000);
@@ -129,8 +129,8 @@ impl Fleet<'_> {
         }
     }
 
-    /// Asks for the release that has not begun, or confirms the one that waits. Whoever reaches no agent tries again, and
-    /// looks again after a crash: what was not stored may have been forgotten.
+    /// Requests the release that has not begun, or confirms the one that waits. Without an agent the person tries again, and
+    /// looks again after a crash: the agent may have forgotten what was not stored.
     pub(super) fn person_acts(&mut self) {
         if !self.agent.is_up() {
             let again = Micros(self.now.0 + TRY_AGAIN.0 * 1000);
@@ -138,7 +138,7 @@ impl Fleet<'_> {
         }
         let verb = self.agent.canary().and_then(person::next_verb);
         if let (Some(canary), Some(verb)) = (self.agent.canary(), verb) {
-            self.agent_hears(Event::Asked(canary.plan.id.clone(), verb));
+            self.agent_hears(Event::Requested(canary.plan.id.clone(), verb));
         }
     }
 }

@@ -1,14 +1,14 @@
-//! The whole: proxies, streams and the agent, driven by what comes in and what is due.
+//! The whole fleet: proxies, streams and the agent, driven by incoming requests and by what is due.
 
 mod agent_side;
 
+use rollout::base::time::{Micros, Millis};
 use rollout::controller::Event;
-use rollout::exchange::Ticket;
-use rollout::fleet::Conn;
-use rollout::release::Phase;
-use rollout::report::{ToAgent, ToWorker};
-use rollout::time::{Micros, Millis};
-use rollout::worker::Action;
+use rollout::controller::fleet::Conn;
+use rollout::release::phase::Phase;
+use rollout::worker::WorkerAction;
+use rollout::worker::in_flight::InFlight;
+use rollout::worker::messages::{ToAgent, ToWorker};
 use slab::Slab;
 
 use crate::agent::Agent;
@@ -24,7 +24,7 @@ use crate::schedule::{Happening, Schedule};
 use crate::traffic::Arrival;
 use crate::users::Users;
 
-/// Everything that lives, at one moment.
+/// The state at one moment.
 #[derive(Debug)]
 pub(crate) struct Fleet<'a> {
     pub(crate) scenario: &'a Scenario,
@@ -46,7 +46,7 @@ pub(crate) struct Fleet<'a> {
 /// A request that has not ended.
 #[derive(Debug)]
 struct Open {
-    ticket: Ticket,
+    in_flight: InFlight,
     proxy: usize,
     life: u64,
     fate: Fate,
@@ -54,7 +54,7 @@ struct Open {
 }
 
 impl<'a> Fleet<'a> {
-    /// At time 0: workers that seek the agent, an agent that has read the manifest, and a release to come.
+    /// At time 0: workers that connect to the agent, an agent that has read the manifest, and a release to come.
     pub(crate) fn new(scenario: &'a Scenario, seed: u64, laws: Option<Laws>) -> Self {
         let crashes = scenario.mishaps.iter().any(|(_, what)| matches!(what, Mishap::AgentCrash { .. }));
         let mut fleet = Self {
@@ -96,7 +96,7 @@ impl<'a> Fleet<'a> {
         matches!(canary.phase, Phase::Succeeded(_) | Phase::Failed(..)) && self.proxies.iter().all(in_force)
     }
 
-    /// From now on nothing new breaks, and nobody repeats what failed.
+    /// From now on nothing new breaks, and no client repeats a failed request.
     pub(crate) fn calm_down(&mut self) {
         self.is_calm = true;
         self.schedule.forget_mishaps();
@@ -114,15 +114,15 @@ impl<'a> Fleet<'a> {
             let routed = proxy.route(&mut self.form, arrival.user, plan, now)?;
             Some((place, proxy.life, proxy.incarnation, routed))
         });
-        // Without any worker the default route serves, and nobody counts.
+        // Without any worker the default route serves, and nothing counts.
         let Some((place, life, worker, routed)) = routed else { return };
         if let Some(laws) = &mut self.laws {
             laws.routed(worker, &routed.upstream, routed.placement, now.to_millis());
         }
         let fate = self.users.send(self.scenario, &arrival, place, &routed.upstream);
-        if let (Some(ticket), true) = (routed.ticket, fate != Fate::Never) {
+        if let (Some(in_flight), true) = (routed.in_flight, fate != Fate::Never) {
             let at = Micros(now.0 + fate.known_after().0);
-            let open = self.open.insert(Open { ticket, proxy: place, life, fate, arrival });
+            let open = self.open.insert(Open { in_flight, proxy: place, life, fate, arrival });
             self.schedule.plan(at, Happening::RequestEnds(open));
         }
     }
@@ -166,9 +166,9 @@ impl<'a> Fleet<'a> {
     }
 
     fn request_ends(&mut self, open: usize) {
-        let Some(Open { ticket, proxy, life, fate, arrival }) = self.open.try_remove(open) else { return };
+        let Some(Open { in_flight, proxy, life, fate, arrival }) = self.open.try_remove(open) else { return };
         if let Some(held) = self.proxies.get_mut(proxy).filter(|held| held.life == life) {
-            let actions = held.finish(ticket, fate, self.now);
+            let actions = held.finish(in_flight, fate, self.now);
             self.worker_acts(proxy, actions);
         }
         if fate.is_bad() && arrival.retries > 0 && !self.is_calm {
@@ -192,23 +192,23 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    fn worker_acts(&mut self, place: usize, actions: Vec<Action>) {
+    fn worker_acts(&mut self, place: usize, actions: Vec<WorkerAction>) {
         for action in actions {
             let Some(proxy) = self.proxies.get_mut(place) else { return };
             match action {
-                Action::OpenStream => self.open_stream(place),
-                Action::Send(message) => {
+                WorkerAction::OpenStream => self.open_stream(place),
+                WorkerAction::Send(message) => {
                     let conn = proxy.conn;
                     conn.into_iter().for_each(|conn| self.send_up(place, conn, message.clone()));
                 }
-                Action::CloseStream => {
+                WorkerAction::CloseStream => {
                     if let Some(conn) = proxy.conn.take() {
                         self.streams.end(conn);
                         let at = self.streams.notice(place, self.now);
                         self.schedule.plan(at, Happening::AgentLoses(conn));
                     }
                 }
-                Action::TickEvery(tick_every) => {
+                WorkerAction::TickEvery(tick_every) => {
                     proxy.repace(tick_every);
                     let pace = proxy.paces;
                     self.plan_tick(place, pace);

@@ -8,12 +8,12 @@ fn percent(percent: u32) -> WeightPpm {
     WeightPpm::new(percent * 10_000).unwrap()
 }
 
-fn flagger(interval: u64, threshold: u32, failed_checks: FailedChecks) -> Rule {
-    Rule::Flagger { interval: Millis::from_secs(interval), threshold, failed_checks }
+fn flagger(interval: u64, threshold: u32, failed_checks: FailedChecks) -> RivalRule {
+    RivalRule::Flagger { interval: Millis::from_secs(interval), threshold, failed_checks }
 }
 
-const fn argo(failure_limit: u32) -> Rule {
-    Rule::Argo { interval: ARGO_INTERVAL, failure_limit }
+const fn argo(failure_limit: u32) -> RivalRule {
+    RivalRule::Argo { interval: ARGO_INTERVAL, failure_limit }
 }
 
 /// When it aborts, in seconds, on 10 requests a tick of which `failed` are bad from `since` seconds on.
@@ -26,7 +26,7 @@ fn aborts_at(rival: Rival, failed: u64, since: u64) -> Option<u64> {
     })
 }
 
-fn constant(rule: Rule) -> Rival {
+fn constant(rule: RivalRule) -> Rival {
     Rival::new("", rule, LIMITS, Steps::constant(percent(10)))
 }
 

@@ -1,8 +1,8 @@
 //! Histograms and the thresholds that follow from them.
 
-use rollout::histogram::Latency;
-use rollout::thresholds;
-use rollout::time::Micros;
+use rollout::base::histogram::Latency;
+use rollout::base::time::Micros;
+use rollout::judgement::latency_thresholds;
 
 use crate::draws::{Bits, Draws};
 
@@ -17,7 +17,7 @@ pub(crate) fn thresholds(draws: &mut Draws, bits: &mut Bits) {
         for quantile in [0.5, 0.9, 0.95, 0.99] {
             bits.count(past.quantile(quantile).map_or(0, |us| us.0));
             let margin = f64::from(round) / 40.0;
-            if let Some(found) = thresholds::of_latency(&past, quantile, margin) {
+            if let Some(found) = latency_thresholds::of_latency(&past, quantile, margin) {
                 bits.add(found.primary.upper_edge_us());
                 bits.add(found.canary.upper_edge_us());
                 bits.count(past.count_above(found.canary));

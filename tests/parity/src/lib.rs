@@ -15,7 +15,7 @@ pub type Part = (&'static str, fn(&mut Draws, &mut Bits));
 /// In the order of their numbers.
 pub const PARTS: [Part; 5] = [
     ("libm", transcendental),
-    ("gates", verdicts::gates),
+    ("guards", verdicts::guards),
     ("certify", verdicts::certificates),
     ("bounds", verdicts::bounds),
     ("latency", latency::thresholds),

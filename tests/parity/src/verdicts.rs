@@ -1,36 +1,36 @@
 //! E-values and bounds: what a release is cut or certified by.
 
-use rollout::bounds::{confidence_sequence, gate_bounds, sample_ratio, sample_ratio_exact};
-use rollout::evidence::Evidence;
-use rollout::gate::{Trials, certify, running_p};
-use rollout::gates::{Action, Gate, Gates, Rule};
-use rollout::ratio::SampleRatio;
-use rollout::route::Placement;
-use rollout::table::{Epoch, Version, WeightPpm};
-use rollout::tally::{Counts, Failures, Slot, Stratum};
-use rollout::time::{Micros, Millis};
+use rollout::base::time::{Micros, Millis};
+use rollout::judgement::evidence::Evidence;
+use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
+use rollout::judgement::sample_ratio::SampleRatio;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version, WeightPpm};
+use rollout::statistics::boundary::{Trials, certify, running_p};
+use rollout::statistics::confidence::{confidence_sequence, guard_bounds, sample_ratio, sample_ratio_exact};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 
 use crate::draws::{Bits, Draws};
 
-/// The one place that knows what gates are made of.
-fn all_gates() -> Gates {
+/// The one place that knows what guards are made of.
+fn all_guards() -> Guards {
     let rules = [
-        Rule::Slo { limit: 0.01, unless_primary_also: false },
-        Rule::Slo { limit: 0.02, unless_primary_also: true },
-        Rule::Regression { margin: 1.5, floor: 0.005 },
-        Rule::Latency { limit: Micros(500_000), share: 0.05 },
-        Rule::LatencyRegression { margin: 1.1, floor: Micros(20_000), share: 0.05 },
+        GuardRule::Slo { limit: 0.01, unless_primary_also: false },
+        GuardRule::Slo { limit: 0.02, unless_primary_also: true },
+        GuardRule::Regression { margin: 1.5, floor: 0.005 },
+        GuardRule::Latency { limit: Micros(500_000), share: 0.05 },
+        GuardRule::LatencyRegression { margin: 1.1, floor: Micros(20_000), share: 0.05 },
     ];
-    let gate = |rule| Gate { rule, action: Action::Abort };
-    let sample_ratio = Some(SampleRatio { tolerance: 0.05, alpha: 0.001, action: Action::Pause });
-    Gates { gates: rules.map(gate).to_vec(), alpha: 0.01, max_cluster: 3, sample_ratio }
+    let guard = |rule| Guard { rule, action: GuardAction::Abort };
+    let sample_ratio = Some(SampleRatio { tolerance: 0.05, alpha: 0.001, action: GuardAction::Pause });
+    Guards { guards: rules.map(guard).to_vec(), alpha: 0.01, max_cluster: 3, sample_ratio }
 }
 
 /// Slots of three epochs, with requests that stay pending for a while, judged after each; the canary gets worse.
-pub(crate) fn gates(draws: &mut Draws, bits: &mut Bits) {
-    let gates = all_gates();
+pub(crate) fn guards(draws: &mut Draws, bits: &mut Bits) {
+    let guards = all_guards();
     let mut evidence = Evidence::default();
-    evidence.begin_release(Epoch(1), Millis(1_000), &gates);
+    evidence.begin_release(Epoch(1), Millis(1_000), &guards);
     (1..=3).for_each(|epoch| evidence.weigh(Epoch(epoch), WeightPpm::new(200_000).unwrap_or_default()));
     let mut pending: Vec<(Stratum<()>, u64)> = Vec::new();
     for now in 0..120u32 {
@@ -56,13 +56,13 @@ pub(crate) fn gates(draws: &mut Draws, bits: &mut Bits) {
             let (stratum, late) = pending.remove(0);
             evidence.fold(&stratum, &Counts { succeeded: late, ..Counts::default() }, at);
         }
-        let canary = rollout::names::CanaryId::new("prod", "web").ok();
+        let canary = rollout::base::names::CanaryId::new("prod", "web").ok();
         if let Some(canary) = canary {
             let epoch = Epoch(1 + u64::from((now + 1) / 40));
-            let position = rollout::report::Position { canary, epoch, slot: Slot(now + 1) };
-            evidence.position(rollout::report::Incarnation(1), &position, at);
+            let watermark = rollout::worker::messages::Watermark { canary, epoch, slot: Slot(now + 1) };
+            evidence.watermark(rollout::worker::messages::Incarnation(1), &watermark, at);
         }
-        if let Some(verdict) = evidence.judge(&gates, at) {
+        if let Some(verdict) = evidence.look(&guards, at) {
             verdict.findings.iter().for_each(|finding| bits.add(finding.ln_e));
             bits.count(u64::from(verdict.tripped.is_some()));
             verdict.ratio.iter().for_each(|ratio| bits.add(ratio.ln_e));
@@ -89,7 +89,7 @@ pub(crate) fn bounds(draws: &mut Draws, bits: &mut Bits) {
         let octave = draws.up_to(30);
         let trials = 1 + draws.up_to(1 << octave);
         let events = draws.up_to(trials.min(1 + trials / 30));
-        for (low, high) in [gate_bounds(events, trials, 0.01), confidence_sequence(events, trials, 0.05)] {
+        for (low, high) in [guard_bounds(events, trials, 0.01), confidence_sequence(events, trials, 0.05)] {
             bits.add(low);
             bits.add(high);
         }

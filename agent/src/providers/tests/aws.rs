@@ -4,7 +4,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rollout::outside::ProviderKind;
+use rollout::release::integrations::ProviderKind;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 

@@ -1,7 +1,7 @@
 //! CloudWatch's request, as its JSON protocol has it, and its answers. The signature is tried beside the code, keys that are not in
 //! a secret in `aws`.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{MetricError, ProviderKind};
 use serde_json::{Value, json};
 
 use super::{Reply, Scene, Server, read, reason};
@@ -64,9 +64,9 @@ async fn it_is_asked_as_awss_json_protocol_has_it() {
 async fn the_newest_value_counts() {
     for (values, value) in [
         (vec!["2, 3"], Ok(2.0)),
-        (vec![r#""NaN""#], Err(Blind::NoValue)),
-        (vec![""], Err(Blind::NoValue)),
-        (vec![], Err(Blind::NoValue)),
+        (vec![r#""NaN""#], Err(MetricError::NoValue)),
+        (vec![""], Err(MetricError::NoValue)),
+        (vec![], Err(MetricError::NoValue)),
     ] {
         assert_eq!(read(scene, QUERY, &results(&values)).await, value, "{values:?}");
     }

@@ -1,6 +1,6 @@
 //! Datadog's request, as its API reference has it, and its answers.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{MetricError, ProviderKind};
 
 use super::{Reply, Scene, Server, read, reason};
 
@@ -38,9 +38,9 @@ async fn the_newest_point_counts_that_is_not_null() {
         (vec!["[1767322920000.0,1.5],[1767322980000.0,2.5]"], Ok(2.5)),
         (vec!["[1767322980000.0,2.5],[1767322920000.0,1.5]"], Ok(2.5)),
         (vec!["[1767322920000.0,1.5],[1767322980000.0,null]"], Ok(1.5)),
-        (vec!["[1767322980000.0,null]"], Err(Blind::NoValue)),
-        (vec![""], Err(Blind::NoValue)),
-        (vec![], Err(Blind::NoValue)),
+        (vec!["[1767322980000.0,null]"], Err(MetricError::NoValue)),
+        (vec![""], Err(MetricError::NoValue)),
+        (vec![], Err(MetricError::NoValue)),
     ] {
         assert_eq!(read(scene, "x", &series(&points)).await, value, "{points:?}");
     }

@@ -1,6 +1,6 @@
 //! Dynatrace's request, as the metrics API v2 has it, and its answers.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{MetricError, ProviderKind};
 
 use super::{Reply, Scene, Server, read, reason};
 
@@ -35,13 +35,13 @@ async fn it_is_asked_for_one_value_of_ten_windows_with_the_token() {
 async fn one_series_has_one_value_or_none() {
     for (values, value) in [
         (vec!["0"], Ok(0.0)),
-        (vec!["null"], Err(Blind::NoValue)),
-        (vec![""], Err(Blind::NoValue)),
-        (vec![], Err(Blind::NoValue)),
+        (vec!["null"], Err(MetricError::NoValue)),
+        (vec![""], Err(MetricError::NoValue)),
+        (vec![], Err(MetricError::NoValue)),
     ] {
         assert_eq!(read(scene, "x", &series(&values)).await, value, "{values:?}");
     }
-    assert_eq!(read(scene, "x", r#"{"result":[]}"#).await, Err(Blind::NoValue));
+    assert_eq!(read(scene, "x", r#"{"result":[]}"#).await, Err(MetricError::NoValue));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Graphite's request, as the render API has it, and its answers.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{MetricError, ProviderKind};
 
 use super::{Reply, Scene, Server, read, reason};
 
@@ -35,14 +35,14 @@ async fn the_last_point_counts_that_is_not_null() {
     for (points, value) in [
         ("[1.5,1],[2.5,2],[null,3]", Ok(2.5)),
         (r#"[1.5,1],["3",2]"#, Ok(3.0)),
-        (r#"["NaN",2]"#, Err(Blind::NoValue)),
-        ("[null,1],[null,2]", Err(Blind::NoValue)),
-        ("", Err(Blind::NoValue)),
+        (r#"["NaN",2]"#, Err(MetricError::NoValue)),
+        ("[null,1],[null,2]", Err(MetricError::NoValue)),
+        ("", Err(MetricError::NoValue)),
     ] {
         let body = format!(r#"[{{"target":"x","datapoints":[{points}]}}]"#);
         assert_eq!(read(scene, QUERY, &body).await, value, "{points}");
     }
-    assert_eq!(read(scene, QUERY, "[]").await, Err(Blind::NoValue));
+    assert_eq!(read(scene, QUERY, "[]").await, Err(MetricError::NoValue));
 }
 
 #[tokio::test]

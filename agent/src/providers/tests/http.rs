@@ -1,6 +1,6 @@
 //! Our own kind: how a query is read, and what stands at a pointer.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{MetricError, ProviderKind};
 
 use super::{Reply, Scene, Server, read, reason};
 
@@ -35,8 +35,8 @@ async fn a_number_is_a_number_or_text_of_one() {
         ("/x", "4", Ok(4.0)),
         ("GET /x#/a/b", r#"{"a":{"b":-1.5e3}}"#, Ok(-1500.0)),
         ("/x#/a", r#"{"a":" 0.5 "}"#, Ok(0.5)),
-        ("/x#/a", r#"{"a":null}"#, Err(Blind::NoValue)),
-        ("/x#/a", r#"{"a":"NaN"}"#, Err(Blind::NoValue)),
+        ("/x#/a", r#"{"a":null}"#, Err(MetricError::NoValue)),
+        ("/x#/a", r#"{"a":"NaN"}"#, Err(MetricError::NoValue)),
     ] {
         assert_eq!(read(scene, query, body).await, value, "{query} {body}");
     }

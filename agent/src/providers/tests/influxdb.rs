@@ -1,6 +1,6 @@
 //! InfluxDB's request, as its API v2 has it, and its CSV.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{MetricError, ProviderKind};
 use serde_json::{Value, json};
 
 use super::{Reply, Scene, Server, read, reason};
@@ -44,11 +44,11 @@ async fn the_last_value_of_the_one_table_counts_be_it_float_or_integer() {
         (plain.into(), Ok(2.5)),
         (",result,table,_value,error\r\n,_result,0,2.5,none\r\n".into(), Ok(2.5)),
         (table("double", &["+Inf"]), Ok(f64::MAX)),
-        (table("double", &["NaN"]), Err(Blind::NoValue)),
-        (table("double", &[""]), Err(Blind::NoValue)),
-        (table("double", &[]), Err(Blind::NoValue)),
-        ("\r\n".into(), Err(Blind::NoValue)),
-        (String::new(), Err(Blind::NoValue)),
+        (table("double", &["NaN"]), Err(MetricError::NoValue)),
+        (table("double", &[""]), Err(MetricError::NoValue)),
+        (table("double", &[]), Err(MetricError::NoValue)),
+        ("\r\n".into(), Err(MetricError::NoValue)),
+        (String::new(), Err(MetricError::NoValue)),
     ] {
         assert_eq!(read(scene, "x", &body).await, value, "{body}");
     }

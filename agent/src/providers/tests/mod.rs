@@ -19,8 +19,8 @@ mod usual;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rollout::outside::{Blind, Provider, ProviderKind, SecretRef};
-use rollout::time::Millis;
+use rollout::base::time::Millis;
+use rollout::release::integrations::{MetricError, Provider, ProviderKind, SecretRef};
 use tempfile::TempDir;
 
 use super::Providers;
@@ -56,7 +56,7 @@ impl Scene {
         Self { providers: providers(folder.path()), provider, _folder: folder }
     }
 
-    pub(super) async fn ask(&self, query: &str) -> Result<f64, Blind> {
+    pub(super) async fn ask(&self, query: &str) -> Result<f64, MetricError> {
         self.providers.query(&self.provider, query, WINDOW, NOW).await
     }
 }
@@ -67,15 +67,15 @@ pub(super) fn providers(secrets: &Path) -> Providers {
 }
 
 /// The reason of a failure.
-pub(super) fn reason(answer: Result<f64, Blind>) -> String {
+pub(super) fn reason(answer: Result<f64, MetricError>) -> String {
     match answer {
-        Err(Blind::Failed(reason)) => reason,
+        Err(MetricError::Failed(reason)) => reason,
         other => panic!("{other:?} is no failure"),
     }
 }
 
 /// What one answer, given with status 200, is read as.
-pub(super) async fn read(scene: impl Fn(&str) -> Scene, query: &str, body: &str) -> Result<f64, Blind> {
+pub(super) async fn read(scene: impl Fn(&str) -> Scene, query: &str, body: &str) -> Result<f64, MetricError> {
     let server = Server::start(Reply::ok(body)).await;
     scene(&server.url()).ask(query).await
 }

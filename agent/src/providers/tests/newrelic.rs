@@ -1,6 +1,6 @@
 //! New Relic's request, as the Insights query API has it, and its answers.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{MetricError, ProviderKind};
 
 use super::{Reply, Scene, Server, read, reason};
 
@@ -32,9 +32,9 @@ async fn one_number_counts_whatever_its_name() {
         (r#"{"result":0}"#, Ok(0.0)),
         (r#"{"count":42}"#, Ok(42.0)),
         (r#"{"percentiles":{"95":0.35}}"#, Ok(0.35)),
-        (r#"{"result":null}"#, Err(Blind::NoValue)),
-        (r#"{"average":null}"#, Err(Blind::NoValue)),
-        ("", Err(Blind::NoValue)),
+        (r#"{"result":null}"#, Err(MetricError::NoValue)),
+        (r#"{"average":null}"#, Err(MetricError::NoValue)),
+        ("", Err(MetricError::NoValue)),
     ] {
         let body = format!(r#"{{"results":[{results}],"metadata":{{"contents":[]}}}}"#);
         assert_eq!(read(scene, "x", &body).await, value, "{body}");

@@ -1,6 +1,6 @@
 //! Prometheus: how it is asked, and every shape of its answers. The real server is asked in the end-to-end tests.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{MetricError, ProviderKind};
 
 use super::{Reply, Scene, Server, read, reason};
 
@@ -49,8 +49,8 @@ async fn one_series_or_a_scalar_is_a_number_and_nothing_is_no_value() {
         ),
         (one("+Inf"), Ok(f64::MAX)),
         (one("-Inf"), Ok(f64::MIN)),
-        (one("NaN"), Err(Blind::NoValue)),
-        (vector(""), Err(Blind::NoValue)),
+        (one("NaN"), Err(MetricError::NoValue)),
+        (vector(""), Err(MetricError::NoValue)),
     ] {
         assert_eq!(read(scene, "x", &body).await, value, "{body}");
     }

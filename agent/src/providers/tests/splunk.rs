@@ -1,6 +1,6 @@
 //! Splunk's request, as the SignalFlow API has it over HTTP, and its events.
 
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{MetricError, ProviderKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -62,9 +62,9 @@ async fn the_last_value_of_the_one_series_counts() {
         (data(&point("A", "1.5")) + &data(&point("A", "2.5")), Ok(2.5)),
         (data(&point("A", "1.5")) + &data(&point("A", "null")), Ok(1.5)),
         (data(&format!("{},{}", point("A", "1"), point("B", "null"))), Ok(1.0)),
-        (data(&point("A", "null")), Err(Blind::NoValue)),
-        (data(""), Err(Blind::NoValue)),
-        (String::new(), Err(Blind::NoValue)),
+        (data(&point("A", "null")), Err(MetricError::NoValue)),
+        (data(""), Err(MetricError::NoValue)),
+        (String::new(), Err(MetricError::NoValue)),
     ] {
         assert_eq!(read(scene, "x", &format!("{START}{events}{END}")).await, value, "{events}");
     }

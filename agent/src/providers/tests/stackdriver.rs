@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use reqwest::Url;
-use rollout::outside::{Blind, ProviderKind};
+use rollout::release::integrations::{MetricError, ProviderKind};
 use rustls::SignatureScheme;
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ fn google(body: &str) -> impl Fn(&Asked) -> Reply + Clone + Send + Sync + 'stati
     }
 }
 
-async fn read(body: &str) -> Result<f64, Blind> {
+async fn read(body: &str) -> Result<f64, MetricError> {
     let server = Server::answering(google(body)).await;
     scene(&server.url()).ask("fetch x").await
 }
@@ -100,7 +100,7 @@ async fn that_any_certificate_of_the_provider_is_believed_does_not_hold_for_who_
     scene.provider.insecure_skip_verify = true;
     let through = reqwest::Proxy::http(believing.url()).unwrap();
     scene.providers.trusting = reqwest::Client::builder().proxy(through).build().unwrap();
-    assert_eq!(scene.ask("fetch x").await, Err(Blind::NoValue));
+    assert_eq!(scene.ask("fetch x").await, Err(MetricError::NoValue));
     assert_eq!(server.asked().await.line(), "POST /token");
     assert_eq!(believing.asked().await.line(), "POST /v3/projects/my-project/timeSeries:query");
     assert!(server.was_not_asked().await && believing.was_not_asked().await);
@@ -150,13 +150,13 @@ async fn the_newest_point_counts_be_it_float_or_integer() {
         (vec![[point(two, new), point(one, old)].join(",")], Ok(2.0)),
         (vec![[point(one, old), point(two, new)].join(",")], Ok(2.0)),
         (vec![[point(one, new), point(two, new)].join(",")], Ok(1.0)),
-        (vec![point(r#"{"doubleValue":"NaN"}"#, new)], Err(Blind::NoValue)),
-        (vec![String::new()], Err(Blind::NoValue)),
+        (vec![point(r#"{"doubleValue":"NaN"}"#, new)], Err(MetricError::NoValue)),
+        (vec![String::new()], Err(MetricError::NoValue)),
     ] {
         let points: Vec<&str> = points.iter().map(String::as_str).collect();
         assert_eq!(read(&series(&points)).await, value, "{points:?}");
     }
-    assert_eq!(read("{}").await, Err(Blind::NoValue));
+    assert_eq!(read("{}").await, Err(MetricError::NoValue));
 }
 
 #[tokio::test]

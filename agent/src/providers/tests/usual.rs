@@ -1,6 +1,6 @@
 //! For each vendor: a query that is right for it, the keys that it needs, and an answer of 2.5.
 
-use rollout::outside::ProviderKind;
+use rollout::release::integrations::ProviderKind;
 
 use super::{Asked, Reply, Scene, stackdriver};
 

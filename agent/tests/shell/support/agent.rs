@@ -199,12 +199,33 @@ pub(crate) async fn send(request: RequestBuilder) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-/// An answer of the API refuses with this status and says these words.
+/// Words of the web framework and its parsers, which no user should read.
+const FRAMEWORK_WORDS: &[&str] = &[
+    "Failed to",
+    "deserialize",
+    "expected",
+    "EOF while",
+    "trailing characters",
+    "invalid type",
+    "missing field",
+    "unknown field",
+    "length limit",
+    "Method Not Allowed",
+    "Invalid URL",
+    "Invalid UTF-8",
+    "Expected request",
+];
+
+/// An answer of the API refuses with this status and says these words, in its own form and in its own words.
 #[track_caller]
 pub(crate) fn refused(answer: &(u16, Value), status: u16, words: &[&str]) {
     let error = answer.1["error"].as_str().unwrap_or_else(|| panic!("no error in {answer:?}"));
-    assert_eq!(answer.0, status, "{error}");
+    assert_eq!((answer.0, &answer.1["status"]), (status, &json!(status)), "{error}");
+    assert_eq!(answer.1.as_object().unwrap().len(), 2, "{answer:?}");
     for word in words {
         assert!(error.contains(word), "{word:?} is not in {error:?}");
+    }
+    for word in FRAMEWORK_WORDS {
+        assert!(!error.contains(word), "{word:?} is the framework's: {error:?}");
     }
 }

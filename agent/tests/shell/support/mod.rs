@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod child;
 pub(crate) mod hook;
+pub(crate) mod relay;
 pub(crate) mod worker;
 
 use std::future::Future;

@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, BufMut};
 use proto::wire::{decode_to_worker, encode_from_worker};
-use rollout::histogram::Latency;
-use rollout::names::CanaryId;
-use rollout::outcome::Outcome;
-use rollout::report::{Hello, Incarnation, PROTOCOL, Report, ToAgent, ToWorker};
-use rollout::route::Placement;
-use rollout::table::{Entry, Epoch, Version};
-use rollout::tally::{Counts, Slot, Stratum};
-use rollout::time::Micros;
+use rollout::base::histogram::Latency;
+use rollout::base::names::CanaryId;
+use rollout::base::time::Micros;
+use rollout::routing::outcome::Outcome;
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Entry, Epoch, Version};
+use rollout::worker::messages::{Hello, Incarnation, PROTOCOL, Report, ToAgent, ToWorker};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
@@ -51,7 +51,7 @@ pub(crate) fn report(number: u64, version: Version, epoch: Epoch, good: u64) -> 
     let stratum = Stratum { canary: web(), epoch, version, placement: Placement::Drawn, slot: Slot(0) };
     let mut counts = Counts { started: good, latency: Latency::new(), ..Counts::default() };
     (0..good).for_each(|_| counts.end(Outcome::Success, Micros(5000), false));
-    Report { number, strata: vec![(stratum, counts)], positions: vec![], trips: vec![] }
+    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] }
 }
 
 /// A connection without TLS.
@@ -85,7 +85,13 @@ impl Worker {
         Self::open_on(channel, token, first, stay).await
     }
 
-    async fn open_on(channel: Channel, token: Option<&str>, first: Vec<Vec<u8>>, stay: bool) -> Result<Self, Status> {
+    /// The same on a connection that is there already.
+    pub(crate) async fn open_on(
+        channel: Channel,
+        token: Option<&str>,
+        first: Vec<Vec<u8>>,
+        stay: bool,
+    ) -> Result<Self, Status> {
         let (frames, outgoing) = mpsc::channel(4096);
         for frame in first {
             frames.try_send(frame).unwrap();

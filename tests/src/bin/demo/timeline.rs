@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use rollout::status::{CanaryStatus, EventStatus, VersionStatus};
+use rollout::view::status::{CanaryStatus, EventStatus, VersionStatus};
 
 /// How often the state is shown while nothing happens.
 const EVERY: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ impl Timeline {
 
     /// One event with its reason.
     pub(crate) fn event(&self, begun: Instant, event: &EventStatus) {
-        use rollout::release::Note;
+        use rollout::release::phase::Note;
         let colour = match event.detail {
             Note::Aborted(_) | Note::CheckFailed { .. } | Note::HookFailed { .. } => "31",
             Note::Succeeded { .. } | Note::Confirmed { .. } => "32",

@@ -1,0 +1,273 @@
+//! The agent's one loop: take an event, journal it, let the controller think, perform what follows.
+//!
+//! While the agent runs, only this loop owns the controller, and only [`EventLoop::handle_event`] changes it: it appends the
+//! event to the journal and calls `Recorder::handle`, which calls `Controller::handle` and says what the event adds to the
+//! records of releases. (At the start `journal::replay` feeds the stored events through the same call.) Urgent commands
+//! are performed at once; the others, and what goes to the records, wait in order until the journal says that their event
+//! is on disk.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rollout::base::names::CanaryId;
+use rollout::controller::fleet::Conn;
+use rollout::controller::notify::severity;
+use rollout::controller::{Command, Controller, Done, Event, Refused};
+use rollout::record::Recorder;
+use rollout::release::integrations::Severity;
+use rollout::release::phase::{HistoryEvent, Note};
+use rollout::release::text;
+use rollout::worker::messages::ToWorker;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep_until, timeout};
+
+use crate::archive::Archive;
+use crate::clock::Clock;
+use crate::dispatcher::Dispatcher;
+use crate::handle::{Handle, LoopInput, Outbox, StreamEnd};
+use crate::journal::{Backlog, Journal, Recovered, Stored};
+
+/// What waits until its event is on disk.
+mod deferred;
+
+/// What the loop still does when the agent stops.
+mod shutdown;
+
+use deferred::{Deferred, DeferredQueue};
+
+/// Events after which the journal is shortened by a snapshot.
+const SNAPSHOT_EVERY: usize = 20_000;
+/// What waits in memory for a disk that refuses or hangs; then a snapshot takes its place.
+const MAX_BACKLOG: Backlog = Backlog { events: 100_000, bytes: 256 << 20 };
+/// How long the answer to an abort waits for a disk that neither stores nor refuses.
+const ABORT_ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The loop, with all that it owns.
+pub(crate) struct EventLoop {
+    controller: Controller,
+    recorder: Recorder,
+    archive: Archive,
+    journal: Journal,
+    clock: Clock,
+    dispatcher: Dispatcher,
+    handle: Handle,
+    inputs: mpsc::Receiver<LoopInput>,
+    outboxes: HashMap<Conn, Outbox>,
+    deferred: DeferredQueue,
+    /// [`MAX_BACKLOG`].
+    max_backlog: Backlog,
+}
+
+impl EventLoop {
+    /// A loop on what a journal gave back.
+    pub(crate) fn new(recovered: Recovered, journal: Journal, clock: Clock, dispatcher: Dispatcher) -> (Self, Handle) {
+        let Recovered { controller, recorder, archive, .. } = recovered;
+        let (handle, inputs) = Handle::new(journal.stored());
+        let event_loop = Self {
+            controller,
+            recorder,
+            archive,
+            journal,
+            clock,
+            dispatcher,
+            handle: handle.clone(),
+            inputs,
+            outboxes: HashMap::new(),
+            deferred: DeferredQueue::default(),
+            max_backlog: MAX_BACKLOG,
+        };
+        (event_loop, handle)
+    }
+
+    /// Runs until `stop` says so; then what is queued is still stored.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut stored = self.journal.stored();
+        self.handle_event(self.controller.restarted(self.clock.now()), None);
+        loop {
+            let due = self.controller.deadline().map(|at| self.clock.deadline(at));
+            tokio::select! {
+                input = self.inputs.recv() => match input {
+                    Some(input) => self.take(input),
+                    None => break,
+                },
+                Ok(()) = stored.changed() => self.release(),
+                () = async { match due { Some(due) => sleep_until(due).await, None => std::future::pending().await } } => {
+                    self.handle_event(Event::Timer, None);
+                }
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        self.take_snapshot();
+        self.record_stored().await;
+        self.dispatcher.drain().await;
+        self.archive.close().await;
+        self.journal.close().await;
+        self.answer_stored();
+    }
+
+    fn take(&mut self, input: LoopInput) {
+        match input {
+            LoopInput::Event(event) => {
+                if let Event::Disconnected(conn) = &event {
+                    self.outboxes.remove(conn);
+                    self.deferred.forget(*conn);
+                }
+                self.handle_event(event, None);
+            }
+            LoopInput::Request { canary, verb, answer } => {
+                self.handle_event(Event::Requested(canary, verb), Some(answer));
+            }
+            LoopInput::Connected { conn, hello, outbox } => {
+                self.outboxes.insert(conn, outbox);
+                self.handle_event(Event::Connected(conn, hello), None);
+            }
+            LoopInput::Beat(conn) => self.perform(Command::Send(conn, ToWorker::Beat)),
+            LoopInput::Question(question) => {
+                self.release();
+                question(&self.controller, self.clock.now());
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: Event, answer: Option<oneshot::Sender<Result<Done, Refused>>>) {
+        let now = self.clock.now();
+        let number = match self.journal.append(now, &event) {
+            Ok(number) => number,
+            Err(error) => {
+                tracing::error!(%error, ?event, "an event could not be written as JSON and was dropped");
+                return;
+            }
+        };
+        let (output, additions) = self.recorder.handle(&mut self.controller, event, now);
+        output.urgent.into_iter().for_each(|command| self.perform(command));
+        for command in output.stored {
+            self.deferred.push(number, Deferred::Command(Box::new(command)));
+        }
+        if let (Some(answer), Some(reply)) = (answer, output.reply) {
+            if output.reply_at_once {
+                tokio::spawn(answer_soon(answer, reply, number, self.journal.stored()));
+            } else {
+                self.deferred.push(number, Deferred::Answer(answer, reply));
+            }
+        }
+        for addition in additions {
+            self.deferred.push(number, Deferred::Record(Box::new(addition)));
+        }
+        let (backlog, most) = (self.journal.backlog(), self.max_backlog);
+        if backlog.events >= most.events || backlog.bytes >= most.bytes {
+            self.collapse_backlog();
+        } else if self.journal.since_snapshot() >= SNAPSHOT_EVERY && !self.deferred.has_snapshot() {
+            self.take_snapshot();
+        }
+    }
+
+    /// Performs what waited for events that are on disk now.
+    fn release(&mut self) {
+        let through = self.journal.stored().borrow().through;
+        while let Some((number, deferred)) = self.deferred.next(through) {
+            match deferred {
+                Deferred::Command(command) => self.perform(*command),
+                Deferred::Answer(answer, reply) => {
+                    let _ = answer.send(reply);
+                }
+                Deferred::Record(addition) => self.archive.add(number, *addition),
+                Deferred::Snapshot(snapshot) => self.archive.through(number, || snapshot.queue()),
+            }
+        }
+    }
+
+    fn perform(&mut self, command: Command) {
+        match command {
+            Command::Send(conn, message) => self.send(conn, message),
+            Command::Push(entry) => {
+                let conns: Vec<Conn> = self.outboxes.keys().copied().collect();
+                conns.into_iter().for_each(|conn| self.send(conn, ToWorker::Entry(entry.clone())));
+            }
+            Command::Close(conn) => self.disconnect(conn, StreamEnd::Replaced),
+            Command::EndCalls { canary, calls } => {
+                // Those first that wait for the disk: performed later, they would never be ended.
+                self.deferred.end_calls(&canary, &calls);
+                self.dispatcher.perform(Command::EndCalls { canary, calls }, &self.handle);
+            }
+            Command::CallHook { .. } | Command::Query { .. } | Command::NotifyHook { .. } | Command::Alert { .. } => {
+                self.dispatcher.perform(command, &self.handle);
+            }
+            Command::Announce(canary, event) => {
+                log(&canary, &event);
+                self.handle.announce((canary, *event));
+            }
+        }
+    }
+
+    fn send(&mut self, conn: Conn, message: ToWorker) {
+        // A full outbox means a slow consumer: closing it costs nothing, it gets all entries when it reconnects.
+        if self.outboxes.get(&conn).is_some_and(|outbox| outbox.messages.try_send(message).is_err()) {
+            self.disconnect(conn, StreamEnd::Slow);
+        }
+    }
+
+    fn disconnect(&mut self, conn: Conn, why: StreamEnd) {
+        if let Some(outbox) = self.outboxes.remove(&conn) {
+            self.deferred.forget(conn);
+            // The stream's own end may have come first.
+            let _ = outbox.end.send(why);
+        }
+    }
+
+    /// The disk has refused for long: one snapshot replaces the events that wait for it, so that memory does not run out.
+    fn collapse_backlog(&mut self) {
+        self.release();
+        match self.journal.collapse(&self.controller) {
+            Ok(true) => {
+                let lacking = self.deferred.collapse();
+                tracing::warn!(?lacking, "journal backlog limit reached: collapsed to a snapshot");
+                lacking.into_iter().for_each(|(from, to)| self.archive.lacks(from, to));
+            }
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(%error, "journal backlog limit reached, but no snapshot could be made: the backlog keeps growing");
+            }
+        }
+    }
+
+    fn take_snapshot(&mut self) {
+        match self.journal.snapshot(&self.controller) {
+            Ok(snapshot) => self.deferred.push(self.journal.last_number(), Deferred::Snapshot(snapshot)),
+            Err(error) => tracing::error!(%error, "no snapshot could be made: the journal keeps growing"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+fn log(canary: &CanaryId, event: &HistoryEvent) {
+    let (release, weight, message) = (event.release.0, event.weight.percent(), text::note(&event.note));
+    if is_warning(&event.note) {
+        tracing::warn!(%canary, release, weight, "{message}");
+    } else {
+        tracing::info!(%canary, release, weight, "{message}");
+    }
+}
+
+/// Aborts, failed checks and whatever else may need a person's attention.
+const fn is_warning(note: &Note) -> bool {
+    !matches!(severity(note), Severity::Info)
+}
+
+/// The answer to what waits for no disk: a refusal, or an abort, whose entry has left. The answer to an abort promises
+/// more, that no restart undoes it: an agent killed at this moment, with the entry in no socket and the event in no
+/// journal, would resume the release. So the answer waits until the abort is stored, or cannot be.
+async fn answer_soon(
+    answer: oneshot::Sender<Result<Done, Refused>>,
+    reply: Result<Done, Refused>,
+    number: u64,
+    mut stored: watch::Receiver<Stored>,
+) {
+    if reply.is_ok() {
+        let settled = stored.wait_for(|stored| stored.through >= number || stored.failing.is_some());
+        // The entry has left: a disk that hangs, or a journal that has ended, must not hold the answer back.
+        let _ = timeout(ABORT_ANSWERED_WITHIN, settled).await;
+    }
+    let _ = answer.send(reply);
+}

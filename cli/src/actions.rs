@@ -1,0 +1,135 @@
+//! What a person asks of a canary, and who that person is: abort, promote, confirm, pause, resume,
+//! retry, skip, set-weight.
+
+use clap::Args;
+use rollout::base::names::{CanaryId, MAX_NAME_BYTES, Revision};
+use serde_json::{Value, json};
+
+use crate::args::{ReasonArgs, variable};
+use crate::client::{Client, Done};
+use crate::failure::Failure;
+use crate::{output, target};
+
+/// A verb: its name in the API, and what to tell of it.
+type Verb = (&'static str, &'static str);
+
+pub(crate) const ABORT: Verb = ("abort", "all traffic goes to the primary; `serin describe` tells the whole story");
+pub(crate) const PROMOTE: Verb =
+    ("promote", "`serin get` shows whether it waits for something (`serin confirm` ends a wait for a person)");
+pub(crate) const CONFIRM: Verb = ("confirm", "traffic returns to the primary");
+pub(crate) const PAUSE: Verb = ("pause", "it keeps its weight and is still judged; `serin resume` goes on");
+pub(crate) const RESUME: Verb = ("resume", "`serin get -w` follows it");
+pub(crate) const RETRY: Verb = ("retry", "the same revision once more, from the first step; `serin get -w` follows it");
+pub(crate) const SKIP: Verb = ("skip", "it goes on without what it waited for; `serin get -w` follows it");
+
+/// Asks for a verb that takes a reason.
+pub(crate) async fn run((verb, next): Verb, args: ReasonArgs) -> Result<(), Failure> {
+    ask(&args, &[verb], &[]).await?.tell(next)
+}
+
+/// `serin set-weight`.
+#[derive(Args, Debug)]
+pub(crate) struct WeightArgs {
+    #[command(flatten)]
+    pub(crate) reason: ReasonArgs,
+    /// The canary's share in percent, 0 to 100; four decimals count
+    #[arg(long, value_name = "PERCENT", value_parser = share)]
+    pub(crate) weight: f64,
+}
+
+/// `serin set-weight`.
+pub(crate) async fn set_weight(args: WeightArgs) -> Result<(), Failure> {
+    let said = ask(&args.reason, &["set-weight"], &[("weightPercent", args.weight.into())]).await?;
+    said.tell("it stays at that weight, judged; `serin resume` goes on to the first step above it")
+}
+
+/// Who asks: what was given, what SERIN_ACTOR says, or user@host.
+///
+/// # Errors
+/// When a given name is none that the history can hold.
+pub(crate) fn actor(given: Option<&str>) -> Result<String, Failure> {
+    let (given, source) = match (given, variable("SERIN_ACTOR")) {
+        (Some(given), _) => (given.to_owned(), "--as "),
+        (None, Some(set)) => (set, "SERIN_ACTOR="),
+        (None, None) => return Ok(from_environment()),
+    };
+    match Revision::parse(&given) {
+        Ok(actor) => Ok(actor.to_string()),
+        Err(error) => Err(Failure::Usage(format!("{source}{given:?}: the name {}", error_without_set(&error)))),
+    }
+}
+
+/// Tells how a request ended.
+pub(crate) struct Said {
+    /// About which canary.
+    pub(crate) id: CanaryId,
+    /// The answer.
+    pub(crate) done: Done,
+}
+
+impl Said {
+    pub(crate) fn tell(&self, next: &str) -> Result<(), Failure> {
+        let Self { id, done } = self;
+        output::print(&format!("{id}: release {} is {}; {next}\n", done.release, done.phase))
+    }
+}
+
+/// Asks something of a canary, with who and why.
+pub(crate) async fn ask(args: &ReasonArgs, what: &[&str], more: &[(&str, Value)]) -> Result<Said, Failure> {
+    let ReasonArgs { verb: args, reason } = args;
+    let mut body = json!({"actor": actor(args.actor.as_deref())?, "reason": reason});
+    if let Value::Object(fields) = &mut body {
+        fields.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    }
+    let client = Client::new(&args.agent)?;
+    let id = target::resolve(&client, &args.canary).await?;
+    let asked = client.ask(&id, what, &body).await;
+    let done = target::explain(&client, &id, asked).await?;
+    Ok(Said { id, done })
+}
+
+/// A share of the traffic.
+fn share(given: &str) -> Result<f64, String> {
+    const RULE: &str = "write a share in percent from 0 to 100, such as 2.5";
+    let percent: f64 = given.parse().map_err(|_| RULE.to_owned())?;
+    if (0.0..=100.0).contains(&percent) { Ok(percent) } else { Err(RULE.into()) }
+}
+
+fn from_environment() -> String {
+    let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".into());
+    let host = gethostname::gethostname();
+    sanitised(&format!("{user}@{}", host.to_string_lossy()))
+}
+
+/// A name that the history takes: what it does not allow becomes `_`.
+fn sanitised(name: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_graphic() { c } else { '_' };
+    name.chars().map(allowed).take(MAX_NAME_BYTES).collect()
+}
+
+/// The rule for names speaks of upstreams; an actor may be any printable word.
+fn error_without_set(error: &rollout::base::names::NameError) -> String {
+    use rollout::base::names::NameError;
+    match error {
+        NameError::Character(c) => format!("contains {c:?}; printable ASCII without spaces is allowed"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_is_always_one_that_the_history_takes() {
+        assert_eq!(actor(Some("ci-bot/42@runner")).unwrap(), "ci-bot/42@runner");
+        for wrong in ["", "two words", "a\nb", "ü"] {
+            assert!(matches!(actor(Some(wrong)), Err(Failure::Usage(_))), "{wrong:?}");
+        }
+        assert_eq!([share("0"), share("2.5"), share("100")], [Ok(0.0), Ok(2.5), Ok(100.0)]);
+        assert!(["-1", "101", "NaN", "half"].iter().all(|wrong| share(wrong).is_err()));
+        assert_eq!(sanitised("jörg k\u{1b}@höst"), "j_rg_k_@h_st");
+        assert_eq!(sanitised(&"x".repeat(999)).len(), MAX_NAME_BYTES);
+        assert!(Revision::parse(&from_environment()).is_ok());
+    }
+}

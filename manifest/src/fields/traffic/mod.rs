@@ -1,0 +1,13 @@
+//! Which requests are meant, and to which version each goes.
+
+// `service`: hosts and path prefix.
+pub(crate) mod service;
+
+// `match`: headers and cookies that choose the canary.
+pub(crate) mod rules;
+
+// `versions`: several canaries of one primary.
+pub(crate) mod versions;
+
+// `sessionAffinity`: users who stay on their version.
+pub(crate) mod affinity;

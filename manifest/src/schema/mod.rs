@@ -1,0 +1,9 @@
+//! The kinds as JSON Schema, for editors and pipelines. Describes the form; reads no document.
+
+// Every field with its shape and its meaning.
+mod fields;
+
+// Shapes in the words of draft 2020-12.
+mod json_schema;
+
+pub use json_schema::schema;

@@ -1,0 +1,130 @@
+//! What shows how a canary does: workers' reports, ticks, and answers from outside. Each look becomes a fact for the state
+//! machine.
+
+use super::Controller;
+use crate::base::names::CanaryId;
+use crate::base::time::Millis;
+use crate::controller::canary::Canary;
+use crate::controller::events::{Command, Output};
+use crate::controller::fleet::Conn;
+use crate::release::inquiry::{CallId, Reply};
+use crate::release::machine::{FINALISE_WITHIN, Fact};
+use crate::release::phase::{Cause, Phase};
+use crate::release::threshold_checks::check;
+use crate::routing::table::Epoch;
+use crate::worker::messages::{Report, ToWorker};
+
+impl Controller {
+    /// A worker reported. Whatever it brings, and however often, it is acknowledged when it is stored.
+    pub(super) fn reported(&mut self, conn: Conn, report: &Report, now: Millis, out: &mut Output) {
+        let Some(is_new) = self.fold(conn, report, now) else { return };
+        if is_new {
+            // Trips before looks: a guard that aborts on this report ends what the trip is to be noted for.
+            self.note_trips(conn, &report.trips, now, out);
+            self.look(report, now, out);
+        }
+        out.stored.push(Command::Send(conn, ToWorker::Ack(report.number)));
+    }
+
+    /// Counts a report once; `None` where no worker is known on this stream, `false` where it was counted before.
+    fn fold(&mut self, conn: Conn, report: &Report, now: Millis) -> Option<bool> {
+        let worker = self.fleet.incarnation(conn)?;
+        let peer = self.fleet.on(conn)?;
+        peer.last_seen_at = now;
+        if !peer.received.note(report.number) {
+            return Some(false);
+        }
+        for (stratum, counts) in &report.strata {
+            let Some(canary) = self.canaries.get_mut(&stratum.canary) else {
+                self.unknown_strata = self.unknown_strata.saturating_add(1);
+                continue;
+            };
+            canary.evidence.fold(stratum, counts, now);
+            if stratum.placement.is_split() {
+                peer.place(&stratum.canary, stratum.version, counts.started);
+            }
+        }
+        for watermark in &report.watermarks {
+            if let Some(canary) = self.canaries.get_mut(&watermark.canary) {
+                canary.evidence.watermark(worker, watermark, now);
+            }
+        }
+        Some(true)
+    }
+
+    /// Looks at the guards of every canary that a report was about, and then at what its requests prove.
+    fn look(&mut self, report: &Report, now: Millis, out: &mut Output) {
+        let mut ids: Vec<&CanaryId> = report.strata.iter().map(|(stratum, _)| &stratum.canary).collect();
+        ids.dedup();
+        for id in ids {
+            let running = self.canaries.get_mut(id).filter(|canary| canary.phase.run().is_some());
+            if let Some(verdict) = running.and_then(|canary| canary.look(now).cloned()) {
+                self.apply(id, Fact::Tripped(verdict), now, out);
+            }
+            self.certify(id, now, out);
+        }
+    }
+
+    /// Looks at what a step's requests prove, where that advances the release; `false` where it does not.
+    pub(super) fn certify(&mut self, id: &CanaryId, now: Millis, out: &mut Output) -> bool {
+        let verdict = self.canaries.get_mut(id).and_then(|canary| canary.certify().cloned());
+        let is_looked_at = verdict.is_some();
+        if let Some(verdict) = verdict {
+            self.apply(id, Fact::Certified(verdict), now, out);
+        }
+        is_looked_at
+    }
+
+    /// An answer from outside; what it allows happens at once.
+    pub(super) fn replied(&mut self, id: &CanaryId, call: CallId, reply: Reply, now: Millis, out: &mut Output) {
+        if self.canaries.get(id).is_some_and(|canary| canary.releases == call.release.0) {
+            self.apply(id, Fact::Replied { round: call.round, callee: call.callee, reply }, now, out);
+            self.check_due(Some(id), now, out);
+        }
+    }
+
+    /// Looks at every canary for which it is time, or at one alone: the records of others know nothing of its events.
+    pub(super) fn check_due(&mut self, only: Option<&CanaryId>, now: Millis, out: &mut Output) {
+        let is_late = |canary: &Canary| canary.deadline().filter(|(at, _)| *at <= now);
+        let is_due = |canary: &&Canary| {
+            let looks = canary.phase.check_at().is_some_and(|check_at| check_at <= now);
+            (looks || is_late(canary).is_some()) && only.is_none_or(|id| *id == canary.plan.id)
+        };
+        let ids: Vec<CanaryId> = self.canaries.values().filter(is_due).map(|canary| canary.plan.id.clone()).collect();
+        for id in ids {
+            let Some(canary) = self.canaries.get(&id) else { continue };
+            if let Some((_, after)) = is_late(canary) {
+                let cause = Cause::Deadline { phase: canary.phase.name().into(), after };
+                self.abort(&id, cause, now, out);
+                continue;
+            }
+            if self.certify(&id, now, out) {
+                continue;
+            }
+            let verdict = self.canaries.get(&id).map(|canary| check(&canary.plan, &canary.evidence, now));
+            if let Some(verdict) = verdict {
+                self.apply(&id, Fact::Checked(verdict), now, out);
+            }
+        }
+    }
+
+    /// Ends Finalising where every worker that may still route has confirmed the entry, or the deadline is over; after an
+    /// event about one canary only of that.
+    pub(super) fn complete_finalising(&mut self, only: Option<&CanaryId>, now: Millis, out: &mut Output) {
+        let finalising: Vec<(CanaryId, Epoch, Millis)> = self
+            .canaries
+            .values()
+            .filter(|canary| only.is_none_or(|id| *id == canary.plan.id))
+            .filter_map(|canary| match &canary.phase {
+                Phase::Finalising(finalising) => Some((canary.plan.id.clone(), canary.epoch, finalising.deadline)),
+                _ => None,
+            })
+            .collect();
+        for (id, epoch, deadline) in finalising {
+            let missing = self.fleet.unconfirmed(&id, epoch, FINALISE_WITHIN, now);
+            if missing == 0 || now >= deadline {
+                self.apply(&id, Fact::RoutingConfirmed { missing }, now, out);
+            }
+        }
+    }
+}

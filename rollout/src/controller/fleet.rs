@@ -1,0 +1,228 @@
+//! The workers the agent knows: who they are, what they have in force, which of their reports were folded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::names::{CanaryId, Upstream};
+use crate::base::time::Millis;
+use crate::judgement::evidence::Received;
+use crate::routing::table::{Epoch, Version};
+use crate::worker::connection::BACK_WITHIN;
+use crate::worker::messages::{Hello, Incarnation, Protocol, Trip};
+
+/// A worker that went away is expected back for this long.
+pub const EXPECTED_FOR: Millis = Millis::from_secs(600);
+/// Most incarnations remembered; past it the one that was silent longest is forgotten.
+const MAX_WORKERS: usize = 20_000;
+
+/// One stream to a worker, numbered by the shell; never used twice in one life of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Conn(pub u64);
+
+/// What is known of one worker incarnation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Envoy's `node.id`.
+    pub node: String,
+    /// Envoy's `node.cluster`.
+    pub cluster: String,
+    /// The filter's build version.
+    pub filter_version: String,
+    /// What both ends speak.
+    pub protocol: Protocol,
+    /// Where its routes send requests without a decision header, where that is not `<name>-primary`.
+    pub default_upstreams: BTreeMap<CanaryId, Upstream>,
+    /// Entries it has confirmed.
+    pub adopted: BTreeMap<CanaryId, Epoch>,
+    /// Reports folded.
+    pub received: Received,
+    /// Its stream, while it has one.
+    pub conn: Option<Conn>,
+    /// When it last sent something that was stored, or went away.
+    pub last_seen_at: Millis,
+    /// Requests started per version (primary, canary), those placed by match rules left out.
+    pub placed: BTreeMap<CanaryId, (u64, u64)>,
+    /// Fuses that are tripped, as far as it said.
+    #[serde(default)]
+    pub tripped: BTreeMap<CanaryId, Trip>,
+}
+
+impl Peer {
+    /// Where its routes send a service's requests when the filter sets no header.
+    pub fn default_upstream(&self, service: &CanaryId) -> String {
+        let configured = self.default_upstreams.get(service).map(ToString::to_string);
+        configured.unwrap_or_else(|| format!("{}-primary", service.name()))
+    }
+
+    /// An entry is in force; a fuse that had tripped under an earlier one is armed again.
+    pub fn adopt(&mut self, canary: CanaryId, epoch: Epoch) {
+        if self.tripped.get(&canary).is_some_and(|trip| trip.epoch < epoch) {
+            self.tripped.remove(&canary);
+        }
+        self.adopted.insert(canary, epoch);
+    }
+
+    /// A fuse has tripped; returns whether that is news. The worker may have adopted a later entry since.
+    pub fn trip(&mut self, trip: &Trip) -> bool {
+        let is_past = self.adopted.get(&trip.canary).is_some_and(|epoch| *epoch > trip.epoch);
+        if is_past {
+            return true;
+        }
+        self.tripped.insert(trip.canary.clone(), trip.clone()).as_ref() != Some(trip)
+    }
+
+    /// Counts requests that the split placed.
+    pub fn place(&mut self, canary: &CanaryId, version: Version, started: u64) {
+        let (primary, on_canary) = self.placed.entry(canary.clone()).or_default();
+        match version {
+            Version::Primary => *primary = primary.saturating_add(started),
+            Version::Canary => *on_canary = on_canary.saturating_add(started),
+        }
+    }
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Fleet {
+    workers: BTreeMap<Incarnation, Peer>,
+    conns: BTreeMap<Conn, Incarnation>,
+}
+
+impl Fleet {
+    /// A worker said Hello on a new stream; an older stream of the same incarnation is returned, to be closed.
+    pub fn connect(&mut self, conn: Conn, hello: Hello, protocol: Protocol, now: Millis) -> Option<Conn> {
+        let old = self.workers.get(&hello.incarnation);
+        let (received, placed) = old.map(|peer| (peer.received.clone(), peer.placed.clone())).unwrap_or_default();
+        // What it does not name any more is armed; what it does is news only if it was not known.
+        let mut tripped = old.map(|peer| peer.tripped.clone()).unwrap_or_default();
+        tripped.retain(|_, trip| hello.trips.contains(trip));
+        let stale = old.and_then(|peer| peer.conn);
+        if let Some(stale) = stale {
+            self.conns.remove(&stale);
+        }
+        let peer = Peer {
+            node: hello.node,
+            cluster: hello.cluster,
+            filter_version: hello.filter_version,
+            protocol,
+            default_upstreams: hello.default_upstreams.into_iter().collect(),
+            adopted: hello.adopted.into_iter().collect(),
+            received,
+            conn: Some(conn),
+            last_seen_at: now,
+            placed,
+            tripped,
+        };
+        self.workers.insert(hello.incarnation, peer);
+        self.conns.insert(conn, hello.incarnation);
+        self.forget_one();
+        stale
+    }
+
+    /// A stream ended.
+    pub fn disconnect(&mut self, conn: Conn, now: Millis) {
+        if let Some(peer) = self.conns.remove(&conn).and_then(|incarnation| self.workers.get_mut(&incarnation)) {
+            peer.conn = None;
+            peer.last_seen_at = now;
+        }
+    }
+
+    /// The agent restarted: every stream it knew is gone. The workers are expected back from now on, however long ago
+    /// the agent last saw them: it was the agent that was away.
+    pub fn disconnect_all(&mut self, now: Millis) {
+        self.conns.clear();
+        for peer in self.workers.values_mut().filter(|peer| peer.conn.is_some()) {
+            peer.conn = None;
+            peer.last_seen_at = now;
+        }
+    }
+
+    /// The worker on a stream.
+    pub fn on(&mut self, conn: Conn) -> Option<&mut Peer> {
+        self.workers.get_mut(self.conns.get(&conn)?)
+    }
+
+    /// Which worker is on a stream.
+    pub fn incarnation(&self, conn: Conn) -> Option<Incarnation> {
+        self.conns.get(&conn).copied()
+    }
+
+    /// One worker.
+    pub fn worker(&self, incarnation: Incarnation) -> Option<&Peer> {
+        self.workers.get(&incarnation)
+    }
+
+    /// The same workers, as far as they concern one canary of a service.
+    pub fn only(&self, canary: &CanaryId, service: &CanaryId) -> Self {
+        let mut fleet = self.clone();
+        for peer in fleet.workers.values_mut() {
+            peer.default_upstreams.retain(|id, _| id == service);
+            peer.adopted.retain(|id, _| id == canary);
+            peer.placed.retain(|id, _| id == canary);
+            peer.tripped.retain(|id, _| id == canary);
+        }
+        fleet
+    }
+
+    /// Every worker remembered.
+    pub fn workers(&self) -> impl Iterator<Item = (Incarnation, &Peer)> {
+        self.workers.iter().map(|(incarnation, peer)| (*incarnation, peer))
+    }
+
+    /// Workers with a stream.
+    pub fn live(&self) -> impl Iterator<Item = &Peer> {
+        self.workers.values().filter(|peer| peer.conn.is_some())
+    }
+
+    /// A live or expected worker whose routes serve `upstream` by default. A worker that is away is not expected once its
+    /// proxy is back with others: they say what its routes are now.
+    pub fn serving_by_default(&self, service: &CanaryId, upstream: &Upstream, now: Millis) -> Option<&Peer> {
+        let back: BTreeSet<&str> = self.live().map(|peer| peer.node.as_str()).filter(|node| !node.is_empty()).collect();
+        let is_expected =
+            |peer: &Peer| now.since(peer.last_seen_at) <= EXPECTED_FOR && !back.contains(peer.node.as_str());
+        let known = |peer: &&Peer| peer.conn.is_some() || is_expected(peer);
+        self.workers.values().filter(known).find(|peer| peer.default_upstream(service) == upstream.as_str())
+    }
+
+    /// Workers that are live or expected back.
+    pub fn expected(&self, now: Millis) -> usize {
+        let is_away = |peer: &Peer| peer.conn.is_none() && now.since(peer.last_seen_at) > EXPECTED_FOR;
+        self.workers.values().filter(|peer| !is_away(peer)).count()
+    }
+
+    /// A worker whose fuse for a canary is tripped, live or only just away: a stream that broke is no fuse that was armed.
+    pub fn tripped(&self, canary: &CanaryId, now: Millis) -> Option<&Peer> {
+        let is_known = |peer: &&Peer| peer.conn.is_some() || now.since(peer.last_seen_at) < BACK_WITHIN;
+        self.workers.values().filter(is_known).find(|peer| peer.tripped.contains_key(canary))
+    }
+
+    /// Live workers that have not confirmed an epoch.
+    pub fn behind(&self, canary: &CanaryId, epoch: Epoch) -> usize {
+        self.live().filter(|peer| peer.adopted.get(canary).is_none_or(|adopted| *adopted < epoch)).count()
+    }
+
+    /// Workers that may still route by an entry before `epoch`: live ones that have not confirmed it, and those that went
+    /// away less than `within` ago.
+    pub fn unconfirmed(&self, canary: &CanaryId, epoch: Epoch, within: Millis, now: Millis) -> usize {
+        let away = self.workers.values().filter(|peer| peer.conn.is_none() && now.since(peer.last_seen_at) < within);
+        let unconfirmed = away.filter(|peer| peer.adopted.get(canary).is_none_or(|adopted| *adopted < epoch));
+        self.behind(canary, epoch) + unconfirmed.count()
+    }
+
+    /// Workers that went away at `since` or later and have not come back.
+    pub fn lost_since(&self, since: Millis) -> usize {
+        self.workers.values().filter(|peer| peer.conn.is_none() && peer.last_seen_at >= since).count()
+    }
+
+    fn forget_one(&mut self) {
+        if self.workers.len() <= MAX_WORKERS {
+            return;
+        }
+        let gone = self.workers.iter().filter(|(_, peer)| peer.conn.is_none());
+        if let Some(longest) = gone.min_by_key(|(_, peer)| peer.last_seen_at).map(|(incarnation, _)| *incarnation) {
+            self.workers.remove(&longest);
+        }
+    }
+}

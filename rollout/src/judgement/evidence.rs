@@ -1,0 +1,364 @@
+//! report -> fold: the merged, deduplicated sum of what the workers counted.
+//!
+//! `fold` adds one stratum and does not depend on order; [`Received::note`] says whether a report is new. Only the
+//! sliding window, which threshold checks look at, depends on when it arrived.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::time::Millis;
+use crate::judgement::guards::{Guards, GuardsVerdict};
+use crate::judgement::latency_baseline::{Past, Tracking};
+use crate::judgement::sample_ratio::Ratio;
+use crate::judgement::sequential::Sequential;
+use crate::judgement::slots::Slots;
+use crate::routing::route::Placement;
+use crate::routing::table::{Epoch, Version, WeightPpm};
+use crate::worker::messages::{Incarnation, Watermark};
+use crate::worker::tally::{Counts, PerVersion, Stratum};
+
+/// Report numbers remembered above a gap; a worker has one report in flight, so more than one is already odd.
+const MAX_AHEAD: usize = 64;
+/// Strata of one release kept apart; past it the oldest merge into epoch 0.
+const MAX_STRATA: usize = 1024;
+/// Slices of a window: its end moves in steps of a sixtieth.
+const SLICES: u64 = 60;
+
+/// Which reports of one incarnation have been folded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// All numbers up to this one are accounted for.
+    through: u64,
+    /// Numbers above a gap.
+    ahead: BTreeSet<u64>,
+    /// Numbers that were given up: an agent that lost its memory never saw them.
+    missing: u64,
+}
+
+impl Received {
+    /// Notes a report's number; `false` when it was folded before.
+    pub fn note(&mut self, number: u64) -> bool {
+        if number <= self.through || self.ahead.contains(&number) {
+            return false;
+        }
+        if self.through == 0 && self.ahead.is_empty() && number > 1 {
+            // First contact in the middle of a worker's life: what came before is not coming again.
+            self.missing = number - 1;
+            self.through = number;
+            return true;
+        }
+        self.ahead.insert(number);
+        while self.ahead.remove(&self.through.saturating_add(1)) {
+            self.through += 1;
+        }
+        if self.ahead.len() > MAX_AHEAD
+            && let Some(first) = self.ahead.pop_first()
+        {
+            self.missing += first - self.through - 1;
+            self.through = first;
+        }
+        true
+    }
+
+    /// Reports that this agent knows it never saw.
+    pub const fn missing(&self) -> u64 {
+        self.missing
+    }
+}
+
+/// What is known of one canary's traffic.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Everything ever counted, exact through crashes.
+    totals: PerVersion,
+    /// This release, by stratum.
+    #[serde(with = "crate::base::serde_pairs")]
+    strata: BTreeMap<(Epoch, Version, Placement), Counts>,
+    /// The release's first epoch: requests that started before it are not its evidence.
+    since: Epoch,
+    window: Window,
+    /// Requests a second of both versions, smoothed; what a slot's length is fixed by.
+    rate: Rate,
+    /// The release's slots that are not complete, and the tests over all of them.
+    slots: Slots,
+    tests: Option<Sequential>,
+    /// What the weights of this release placed.
+    ratio: Ratio,
+    /// The primary's recent latencies, in and between releases, and what to measure the canary's by.
+    past: Past,
+    tracking: Option<Tracking>,
+}
+
+impl Evidence {
+    /// Adds one stratum of a report that has not been folded before.
+    pub fn fold<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
+        self.totals.add(stratum.version, counts);
+        if stratum.placement != Placement::Mirrored {
+            self.rate.add(counts.started, now);
+        }
+        if stratum.epoch >= self.since {
+            self.fold_release(stratum, counts, now);
+        }
+        if stratum.version == Version::Primary {
+            self.past.add(&counts.latency, now);
+        }
+    }
+
+    fn fold_release<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
+        let key = (stratum.epoch, stratum.version, stratum.placement);
+        self.strata.entry(key).or_default().merge(counts);
+        self.slots.fold(stratum, counts, || self.past.thresholds(self.tracking?));
+        if stratum.placement == Placement::Drawn {
+            self.ratio.place(stratum.epoch, stratum.version == Version::Canary, counts.started);
+        }
+        if self.strata.len() > MAX_STRATA
+            && let Some(key) = self.strata.keys().find(|(epoch, ..)| *epoch > Epoch(0)).copied()
+            && let Some(oldest) = self.strata.remove(&key)
+        {
+            let (_, version, placement) = key;
+            self.strata.entry((Epoch(0), version, placement)).or_default().merge(&oldest);
+        }
+        self.window.add(stratum.version, counts, now);
+    }
+
+    /// A release begins: what counts from now on is what starts under `first` or a later epoch.
+    pub fn begin_release(&mut self, first: Epoch, longest_window: Millis, guards: &Guards) {
+        self.slots = Slots::default();
+        self.tests = Some(guards.begin());
+        self.ratio = Ratio::default();
+        self.tracking = guards.tracking();
+        self.since = first;
+        self.strata.clear();
+        self.window = Window::new(longest_window);
+    }
+
+    /// The first epoch of the release that [`Evidence::release`] sums up.
+    pub const fn since(&self) -> Epoch {
+        self.since
+    }
+
+    /// A worker says how far it has come in its slots.
+    pub fn watermark(&mut self, worker: Incarnation, watermark: &Watermark, now: Millis) {
+        if watermark.epoch >= self.since {
+            self.slots.watermark(worker, watermark, now);
+        }
+    }
+
+    /// What the guards say of all that is known now; `None` before the first release.
+    pub fn look(&mut self, guards: &Guards, now: Millis) -> Option<GuardsVerdict> {
+        let seen = self.release();
+        let tests = self.tests.as_mut()?;
+        self.slots.feed(tests, now);
+        Some(guards.look(tests, &seen, &self.ratio))
+    }
+
+    /// An entry with a split was issued.
+    pub fn weigh(&mut self, epoch: Epoch, weight: WeightPpm) {
+        self.ratio.weigh(epoch, weight);
+    }
+
+    /// The weight under an epoch of this release, if it had one.
+    pub fn weight(&self, epoch: Epoch) -> Option<WeightPpm> {
+        self.ratio.weight(epoch)
+    }
+
+    /// Users' requests to the canary that started under `first` or a later epoch, however they were placed.
+    pub fn canary_since(&self, first: Epoch) -> Counts {
+        let mut sum = Counts::default();
+        let of_canary = self.strata.range((first, Version::Primary, Placement::Drawn)..);
+        of_canary
+            .filter(|((_, version, placement), _)| *version == Version::Canary && *placement != Placement::Mirrored)
+            .for_each(|(_, counts)| sum.merge(counts));
+        sum
+    }
+
+    /// Requests a second of both versions together, smoothed over ten seconds.
+    pub fn per_second(&self, now: Millis) -> f64 {
+        self.rate.per_second(now)
+    }
+
+    /// Everything ever counted.
+    pub const fn totals(&self) -> &PerVersion {
+        &self.totals
+    }
+
+    /// This release so far.
+    pub fn release(&self) -> PerVersion {
+        let mut sum = PerVersion::default();
+        self.strata.iter().for_each(|((_, version, _), counts)| sum.add(*version, counts));
+        sum
+    }
+
+    /// This release, each stratum apart: what started under one epoch on one version, by one kind of placement.
+    pub fn strata(&self) -> impl Iterator<Item = (Epoch, Version, Placement, &Counts)> {
+        self.strata.iter().map(|((epoch, version, placement), counts)| (*epoch, *version, *placement, counts))
+    }
+
+    /// This release, requests that the split placed (not the match rules, and no copies), under one epoch.
+    pub fn split_under(&self, epoch: Epoch) -> PerVersion {
+        let mut sum = PerVersion::default();
+        let placed = self.strata.iter().filter(|((e, _, placement), _)| *e == epoch && placement.is_split());
+        placed.for_each(|((_, version, _), counts)| sum.add(*version, counts));
+        sum
+    }
+
+    /// What arrived in the last `span` of this release.
+    pub fn last(&self, span: Millis, now: Millis) -> PerVersion {
+        self.window.last(span, now)
+    }
+}
+
+/// An exponentially weighted rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Rate {
+    weight: f64,
+    at: Millis,
+}
+
+/// Over how long a rate is smoothed, in milliseconds.
+const RATE_OVER_MS: f64 = 10_000.0;
+
+impl Rate {
+    fn add(&mut self, count: u64, now: Millis) {
+        self.weight = self.decayed(now) + count as f64;
+        self.at = self.at.max(now);
+    }
+
+    fn per_second(&self, now: Millis) -> f64 {
+        self.decayed(now) * 1000.0 / RATE_OVER_MS
+    }
+
+    fn decayed(&self, now: Millis) -> f64 {
+        self.weight * libm::exp(-(now.since(self.at).0 as f64) / RATE_OVER_MS)
+    }
+}
+
+/// The newest counts, in slices by arrival.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Window {
+    slice: Millis,
+    kept: Millis,
+    slices: VecDeque<(Millis, PerVersion)>,
+}
+
+impl Window {
+    fn new(longest: Millis) -> Self {
+        Self { slice: Millis((longest.0 / SLICES).max(50)), kept: longest, slices: VecDeque::new() }
+    }
+
+    fn add(&mut self, version: Version, counts: &Counts, now: Millis) {
+        if self.slice == Millis(0) {
+            return;
+        }
+        let start = Millis(now.0 - now.0 % self.slice.0);
+        if self.slices.back().is_none_or(|(at, _)| *at < start) {
+            self.slices.push_back((start, PerVersion::default()));
+        }
+        if let Some((_, newest)) = self.slices.back_mut() {
+            newest.add(version, counts);
+        }
+        while self.slices.front().is_some_and(|(at, _)| now.since(*at) > self.kept.plus(self.slice)) {
+            self.slices.pop_front();
+        }
+    }
+
+    fn last(&self, span: Millis, now: Millis) -> PerVersion {
+        let mut sum = PerVersion::default();
+        let fresh = self.slices.iter().filter(|(at, _)| now.since(*at) <= span);
+        fresh.for_each(|(_, counts)| sum.merge(counts));
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::time::Micros;
+    use crate::routing::outcome::{FailureClass, Outcome};
+    use crate::worker::tally::Slot;
+
+    fn counts(succeeded: u64, failed: u64) -> Counts {
+        let mut counts = Counts { started: succeeded + failed, ..Counts::default() };
+        (0..succeeded).for_each(|n| counts.end(Outcome::Success, Micros(1000 + n), false));
+        (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(50), true));
+        counts
+    }
+
+    fn guards() -> Guards {
+        Guards { guards: Vec::new(), alpha: 0.01, max_cluster: 1, sample_ratio: None }
+    }
+
+    const fn stratum(epoch: u64, version: Version) -> Stratum<()> {
+        Stratum { canary: (), epoch: Epoch(epoch), version, placement: Placement::Drawn, slot: Slot(0) }
+    }
+
+    /// Folds numbered reports, as the controller does.
+    fn folded(order: &[usize], reports: &[(u64, bool, u64, u64)]) -> Evidence {
+        let mut received = Received::default();
+        let mut evidence = Evidence::default();
+        received.note(1);
+        for &n in order {
+            let (epoch, is_canary, succeeded, failed) = reports[n];
+            if received.note(n as u64 + 2) {
+                let version = if is_canary { Version::Canary } else { Version::Primary };
+                evidence.fold(&stratum(epoch, version), &counts(succeeded, failed), Millis(0));
+            }
+        }
+        evidence
+    }
+
+    proptest! {
+        #[test]
+        fn fold_ignores_order_and_repeats(
+            reports in prop::collection::vec((1u64..4, any::<bool>(), 0u64..5, 0u64..3), 1..30),
+            shuffle in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
+        ) {
+            let in_order: Vec<usize> = (0..reports.len()).collect();
+            let mut disorder: Vec<usize> = shuffle.iter().map(|index| index.index(reports.len())).collect();
+            disorder.extend((0..reports.len()).rev());
+            prop_assert_eq!(folded(&in_order, &reports), folded(&disorder, &reports));
+        }
+    }
+
+    #[test]
+    fn reports_that_never_came_are_counted_as_missing() {
+        let mut received = Received::default();
+        assert!(received.note(57), "an agent without memory meets a worker in mid-life");
+        assert_eq!(received.missing(), 56);
+        assert!(!received.note(57) && !received.note(3));
+        assert!(received.note(58));
+        for number in 0..=MAX_AHEAD as u64 {
+            assert!(received.note(100 + number));
+        }
+        assert_eq!(received.missing(), 56 + 41, "59 to 99 are given up once too many lie above the gap");
+    }
+
+    #[test]
+    fn a_release_sees_only_what_started_under_it() {
+        let mut evidence = Evidence::default();
+        evidence.fold(&stratum(4, Version::Canary), &counts(3, 3), Millis(0));
+        evidence.begin_release(Epoch(5), Millis(1000), &guards());
+        evidence.fold(&stratum(4, Version::Canary), &counts(0, 7), Millis(10));
+        evidence.fold(&stratum(5, Version::Canary), &counts(10, 0), Millis(20));
+        assert_eq!(evidence.release().canary.judged(), 10);
+        assert_eq!(evidence.last(Millis(1000), Millis(20)).canary.failed.total(), 0);
+        assert_eq!(evidence.totals().canary.failed.total(), 10);
+    }
+
+    #[test]
+    fn the_window_slides_and_forgets() {
+        let mut evidence = Evidence::default();
+        evidence.begin_release(Epoch(1), Millis(6_000), &guards());
+        for second in 0..100u64 {
+            evidence.fold(&stratum(1, Version::Canary), &counts(1, 0), Millis(second * 1000));
+        }
+        let now = Millis(99_000);
+        assert_eq!(evidence.last(Millis(3_000), now).canary.judged(), 4);
+        assert_eq!(evidence.last(Millis(6_000), now).canary.judged(), 7);
+        assert_eq!(evidence.last(Millis(6_000), Millis(200_000)).canary.judged(), 0, "old samples do not count as new");
+        assert!(evidence.window.slices.len() <= 8);
+    }
+}

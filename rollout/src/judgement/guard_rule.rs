@@ -1,0 +1,188 @@
+//! What a guard holds against the canary, and how its elementary tests combine.
+//!
+//! The smaller of two e-values where both must be bad, their mean where either may be (docs/statistics.md, sections 2, 3,
+//! 7).
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::histogram::Bucket;
+use crate::base::time::Micros;
+use crate::judgement::latency_baseline::TRACKED;
+use crate::judgement::sequential::{Signal, Test};
+use crate::statistics::boundary::{Boundary, Trials, all_of, any_of, certify};
+use crate::worker::tally::Counts;
+
+/// What a guard does when it trips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GuardAction {
+    /// Says so.
+    Notify,
+    /// Stops the release from advancing until a person decides.
+    Pause,
+    /// Aborts the release.
+    Abort,
+}
+
+/// Which guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GuardName {
+    /// The canary's failure rate is above its objective.
+    Slo,
+    /// It is worse than the primary's by more than a margin, and above a floor.
+    Regression,
+    /// More of its requests are slow than the quantile allows.
+    Latency,
+    /// It is slower than the primary by more than a margin, and above a floor.
+    LatencyRegression,
+    /// The canary's share of the requests is not what the weight says: the evidence is suspect.
+    SampleRatio,
+}
+
+impl GuardAction {
+    /// Its name in messages and manifests.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Notify => "notify",
+            Self::Pause => "pause",
+            Self::Abort => "abort",
+        }
+    }
+}
+
+impl GuardName {
+    /// Its name in messages and manifests.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Slo => "slo",
+            Self::Regression => "regression",
+            Self::Latency => "latency",
+            Self::LatencyRegression => "latencyRegression",
+            Self::SampleRatio => "sampleRatio",
+        }
+    }
+}
+
+/// What is held against the canary.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum GuardRule {
+    /// Failure rate above this, 0 to 1. With `unless_primary_also`, not while the primary fails as often: a shared outage.
+    Slo {
+        /// The greatest good failure rate.
+        limit: f64,
+        /// Whether a shared outage is forgiven.
+        unless_primary_also: bool,
+    },
+    /// Failure rate more than `margin` times the primary's, and above `floor`.
+    Regression {
+        /// 1 or more.
+        margin: f64,
+        /// 0 to 1.
+        floor: f64,
+    },
+    /// More than `share` (0 to 1) of the requests fail or take longer than `limit`.
+    Latency {
+        /// Longer is slow.
+        limit: Micros,
+        /// 0.05 for a p95.
+        share: f64,
+    },
+    /// Slower than `margin` times the primary somewhere among the tracked quantiles, and more than `share` of the requests
+    /// take longer than `floor`: a canary that is slower, but fast enough by far, is no worse for its users.
+    LatencyRegression {
+        /// 1 or more.
+        margin: f64,
+        /// Differences below it do not matter.
+        floor: Micros,
+        /// 0.05 for a p95.
+        share: f64,
+    },
+}
+
+impl GuardRule {
+    /// Which guard this is.
+    pub const fn name(&self) -> GuardName {
+        match self {
+            Self::Slo { .. } => GuardName::Slo,
+            Self::Regression { .. } => GuardName::Regression,
+            Self::Latency { .. } => GuardName::Latency,
+            Self::LatencyRegression { .. } => GuardName::LatencyRegression,
+        }
+    }
+
+    /// Events and trials among some requests, as people count them.
+    pub fn of(&self, counts: &Counts) -> (u64, u64) {
+        let events = match self {
+            Self::Slo { .. } | Self::Regression { .. } => counts.failed.total(),
+            Self::Latency { .. } => counts.slow,
+            Self::LatencyRegression { floor, .. } => counts.latency.count_above(Bucket::of(*floor)),
+        };
+        (events, counts.started.saturating_sub(counts.void))
+    }
+
+    /// The greatest good share of events, 0 to 1, where the canary alone decides.
+    pub const fn limit(&self) -> Option<f64> {
+        match self {
+            Self::Slo { limit, .. } => Some(*limit),
+            Self::Latency { share, .. } => Some(*share),
+            Self::Regression { .. } | Self::LatencyRegression { .. } => None,
+        }
+    }
+
+    /// ln e-value that the canary is within the limit, on these counts alone; `None` for comparisons, which cannot be
+    /// certified in a useful time (docs/statistics.md, section 4: they cost failures, not requests).
+    pub fn certify(&self, counts: &Counts, max_cluster: u32) -> Option<f64> {
+        Some(certify(self.trials(counts), self.limit()?, max_cluster))
+    }
+
+    /// The canary's requests as trials. A client that left after the latency limit says nothing about failures.
+    fn trials(&self, counts: &Counts) -> Trials {
+        let started = counts.started.saturating_sub(counts.void);
+        match self {
+            Self::Slo { .. } | Self::Regression { .. } => Trials {
+                started: started.saturating_sub(counts.abandoned),
+                events: counts.failed.total(),
+                pending: counts.pending(),
+            },
+            // A pending request may have been counted as slow for its age: then it counts against the canary twice.
+            Self::Latency { .. } | Self::LatencyRegression { .. } => {
+                Trials { started, events: counts.slow, pending: counts.pending() }
+            }
+        }
+    }
+
+    pub(crate) fn tests(&self) -> Vec<Test> {
+        let failed = |boundary| Test { signal: Signal::Failed, boundary };
+        match *self {
+            Self::Slo { limit, unless_primary_also: false } => vec![failed(Boundary::Absolute(limit))],
+            Self::Slo { limit, unless_primary_also: true } => {
+                vec![failed(Boundary::Absolute(limit)), failed(Boundary::Relative(1.0))]
+            }
+            Self::Regression { margin, floor } => {
+                vec![failed(Boundary::Relative(margin)), failed(Boundary::Absolute(floor))]
+            }
+            Self::Latency { share, .. } => {
+                vec![Test { signal: Signal::Slow, boundary: Boundary::Absolute(share) }]
+            }
+            Self::LatencyRegression { share, .. } => {
+                let above = |n| Test { signal: Signal::Above(n), boundary: Boundary::Relative(1.0) };
+                let floor = Test { signal: Signal::OverFloor, boundary: Boundary::Absolute(share) };
+                (0..TRACKED.len()).map(above).chain([floor]).collect()
+            }
+        }
+    }
+
+    /// The guard's ln e-value from those of its tests, in the order of [`GuardRule::tests`].
+    pub(crate) fn combine(&self, ln_e: &[f64]) -> f64 {
+        match (self, ln_e.split_last()) {
+            (Self::LatencyRegression { .. }, Some((floor, above))) => {
+                let share = 1.0 / above.len() as f64;
+                let any = any_of(&above.iter().map(|ln_e| (share, *ln_e)).collect::<Vec<_>>());
+                all_of(&[any, *floor])
+            }
+            _ => all_of(ln_e),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What all workers saw, and what it says of a canary: report -> fold -> look. It moves nothing: a verdict is data.
+
+/// Latency thresholds that follow the primary's past.
+pub mod latency_thresholds;
+
+/// How many of a slot's latencies were above them.
+pub mod latency_baseline;
+
+/// Elementary tests over a stream of slots.
+pub mod sequential;
+
+/// What one guard holds against the canary.
+pub mod guard_rule;
+
+/// Whether the canary gets the share that its weight says.
+pub mod sample_ratio;
+
+/// The guards of a release together.
+pub mod guards;
+
+/// When a step is proven.
+pub mod certificate;
+
+/// Slots that are not complete yet, gathered from all workers.
+pub mod slots;
+
+/// report -> fold.
+pub mod evidence;

@@ -1,0 +1,316 @@
+//! Elementary tests over a stream of slots, with what is not known yet taken against "bad" and corrected later.
+//!
+//! A slot opens, its counts grow, and in the end all its requests have ended: it is complete. Each test keeps the wealth of
+//! the complete slots; the few younger ones are bet anew at every look, with what is known by then. Whether to stake anew
+//! is decided when a slot opens, on what is known at that moment, so it never depends on what it is staked on.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::judgement::latency_baseline::Above;
+use crate::routing::table::Epoch;
+use crate::statistics::boundary::{Boundary, Pair, Trials};
+use crate::statistics::mixture::{G8, Stakes, Wealth};
+use crate::worker::tally::Slot;
+
+/// Slots that may be incomplete at a time; past it the oldest is closed as it stands: 15 s of slots of 100 ms, twice.
+const MAX_INCOMPLETE: usize = 300;
+
+/// Which slot: its epoch, and its number within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SlotKey {
+    /// The table entry under which its requests started.
+    pub epoch: Epoch,
+    /// 0, 1, 2, … since the entry came into force.
+    pub slot: Slot,
+}
+
+/// What counts as an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Signal {
+    /// The request failed.
+    Failed,
+    /// It failed, or took longer than the latency limit.
+    Slow,
+    /// It took longer than a threshold that follows the primary's past; one for each tracked quantile.
+    Above(usize),
+    /// It took longer than the floor of that comparison.
+    OverFloor,
+}
+
+/// One version's requests in one slot, by every signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Requests that started and are no void.
+    pub started: u64,
+    /// Those without a known end.
+    pub pending: u64,
+    /// See [`Signal::Failed`].
+    pub failed: u64,
+    /// See [`Signal::Slow`]. A pending request is slow as soon as its age says so.
+    pub slow: u64,
+    /// See [`Signal::Above`]; `None` in a slot without thresholds.
+    pub above: Option<Above>,
+}
+
+impl Observed {
+    /// No requests.
+    pub const NOTHING: Self = Self { started: 0, pending: 0, failed: 0, slow: 0, above: None };
+
+    /// As trials of one signal.
+    pub fn trials(&self, signal: Signal) -> Trials {
+        let events = match (signal, self.above) {
+            (Signal::Failed, _) => self.failed,
+            (Signal::Slow, _) => self.slow,
+            (Signal::Above(n), Some(above)) => above.tracked.get(n).copied().unwrap_or(0),
+            (Signal::OverFloor, Some(above)) => above.floor,
+            (Signal::Above(_) | Signal::OverFloor, None) => return Trials::default(),
+        };
+        Trials { started: self.started, events, pending: self.pending.min(self.started.saturating_sub(events)) }
+    }
+}
+
+/// All requests of one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedSlot {
+    /// The canary's, as the split placed them.
+    pub canary: Observed,
+    /// The primary's, as the split placed them.
+    pub primary: Observed,
+    /// The canary's that a match rule placed: evidence of how good it is, but not comparable with the primary's.
+    pub matched: Observed,
+}
+
+impl ObservedSlot {
+    /// A slot that has just opened.
+    pub const NOTHING: Self =
+        Self { canary: Observed::NOTHING, primary: Observed::NOTHING, matched: Observed::NOTHING };
+
+    fn pair(&self, test: Test) -> Pair {
+        let mut canary = self.canary.trials(test.signal);
+        if matches!(test.boundary, Boundary::Absolute(_)) {
+            let matched = self.matched.trials(test.signal);
+            canary.started += matched.started;
+            canary.events += matched.events;
+            canary.pending += matched.pending;
+        }
+        Pair { canary, primary: self.primary.trials(test.signal) }
+    }
+
+    /// Whether every request in it has ended.
+    pub const fn is_complete(&self) -> bool {
+        self.canary.pending == 0 && self.primary.pending == 0 && self.matched.pending == 0
+    }
+}
+
+/// One elementary test.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Test {
+    /// What counts as an event.
+    pub signal: Signal,
+    /// Against what.
+    pub boundary: Boundary,
+}
+
+/// All tests of a release over all its slots.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sequential {
+    tests: Vec<Test>,
+    max_cluster: u32,
+    complete: Vec<Wealth>,
+    tail: VecDeque<Uncomplete>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Uncomplete {
+    key: SlotKey,
+    observed: ObservedSlot,
+    /// Whether no more requests can start in it; comparisons look at closed slots only.
+    is_closed: bool,
+    /// Laid when it opened, one for each test.
+    stakes: Vec<Stakes>,
+}
+
+impl Sequential {
+    /// Tests that have seen nothing.
+    pub fn new(tests: Vec<Test>, max_cluster: u32) -> Self {
+        let complete = vec![Wealth::default(); tests.len()];
+        Self { tests, max_cluster, complete, tail: VecDeque::new() }
+    }
+
+    /// A slot begins. `forced` at a weight step: the load changes, a likely moment for a fault.
+    pub fn open(&mut self, key: SlotKey, forced: bool) {
+        if self.tail.iter().any(|held| held.key == key) {
+            return;
+        }
+        let stakes = (0..self.tests.len()).map(|n| self.provisional(n).due(forced)).collect();
+        let observed = ObservedSlot::NOTHING;
+        self.tail.push_back(Uncomplete { key, observed, is_closed: false, stakes });
+        if self.tail.len() > MAX_INCOMPLETE {
+            self.close_first();
+        }
+    }
+
+    /// What is known of a slot now; it replaces what was known before. A complete slot does not change any more.
+    pub fn observe(&mut self, key: SlotKey, observed: ObservedSlot, is_closed: bool) {
+        if let Some(held) = self.tail.iter_mut().find(|held| held.key == key) {
+            held.observed = observed;
+            held.is_closed = is_closed;
+        }
+        while self.tail.front().is_some_and(|first| first.is_closed && first.observed.is_complete()) {
+            self.close_first();
+        }
+    }
+
+    /// ln e-value of each test on all that is known.
+    pub fn look(&self) -> Vec<f64> {
+        (0..self.tests.len()).map(|n| self.provisional(n).ln_e(&G8)).collect()
+    }
+
+    /// The tests, in the order of [`Sequential::look`].
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
+    }
+
+    /// A test's wealth with the uncomplete slots bet as they stand.
+    fn provisional(&self, n: usize) -> Wealth {
+        let (Some(test), Some(complete)) = (self.tests.get(n), self.complete.get(n)) else { return Wealth::default() };
+        let mut wealth = complete.clone();
+        self.tail.iter().for_each(|slot| bet(&mut wealth, *test, n, slot, self.max_cluster));
+        wealth
+    }
+
+    fn close_first(&mut self) {
+        let Some(first) = self.tail.pop_front() else { return };
+        for (n, (test, wealth)) in self.tests.iter().zip(&mut self.complete).enumerate() {
+            bet(wealth, *test, n, &first, self.max_cluster);
+        }
+    }
+}
+
+fn bet(wealth: &mut Wealth, test: Test, n: usize, slot: &Uncomplete, max_cluster: u32) {
+    if let Some(stakes) = slot.stakes.get(n) {
+        wealth.stake(stakes);
+    }
+    // Looking at an open slot's shares would let their fluctuation decide when it ends.
+    let may_look = slot.is_closed || matches!(test.boundary, Boundary::Absolute(_));
+    if may_look && let Some(ratios) = test.boundary.ln_ratios(&slot.observed.pair(test), max_cluster) {
+        wealth.bet(&ratios);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SLO: Test = Test { signal: Signal::Failed, boundary: Boundary::Absolute(0.01) };
+    const REGRESSION: Test = Test { signal: Signal::Failed, boundary: Boundary::Relative(1.5) };
+
+    const fn key(number: u32) -> SlotKey {
+        SlotKey { epoch: Epoch(1), slot: Slot(number) }
+    }
+
+    const fn observed(started: u64, failed: u64, pending: u64) -> Observed {
+        Observed { started, pending, failed, slow: failed, above: None }
+    }
+
+    fn after(slots: &[ObservedSlot]) -> Sequential {
+        let mut tests = Sequential::new(vec![SLO, REGRESSION], 1);
+        for (number, slot) in (0..).zip(slots) {
+            tests.open(key(number), false);
+            tests.observe(key(number), *slot, true);
+        }
+        tests
+    }
+
+    #[test]
+    fn two_failures_in_two_requests_are_enough_for_a_total_failure() {
+        let slot = ObservedSlot { canary: observed(2, 2, 0), primary: observed(18, 0, 0), ..ObservedSlot::NOTHING };
+        let [slo, _] = after(&[slot]).look()[..] else { panic!() };
+        assert!(slo >= libm::log(100.0), "{slo}");
+        let healthy = ObservedSlot { canary: observed(2, 0, 0), primary: observed(18, 0, 0), ..ObservedSlot::NOTHING };
+        assert!(after(&[healthy; 100]).look()[0] < 0.0);
+    }
+
+    #[test]
+    fn a_fault_after_an_hour_of_health_is_found_as_quickly() {
+        let healthy = ObservedSlot { canary: observed(10, 0, 0), primary: observed(90, 0, 0), ..ObservedSlot::NOTHING };
+        let bad = ObservedSlot { canary: observed(10, 10, 0), primary: observed(90, 0, 0), ..ObservedSlot::NOTHING };
+        let mut slots = vec![healthy; 36_000];
+        slots.push(bad);
+        assert!(after(&slots).look()[0] >= libm::log(100.0));
+    }
+
+    #[test]
+    fn an_open_slot_speaks_in_absolute_tests_only() {
+        let mut tests = Sequential::new(vec![SLO, REGRESSION], 1);
+        tests.open(key(0), false);
+        let slot = ObservedSlot { canary: observed(9, 9, 0), primary: observed(90, 0, 0), ..ObservedSlot::NOTHING };
+        tests.observe(key(0), slot, false);
+        assert!(tests.look()[0] > 5.0 && tests.look()[1].abs() < 1e-9);
+        tests.observe(key(0), slot, true);
+        assert!(tests.look()[1] > 5.0);
+    }
+
+    #[test]
+    fn the_tail_is_bounded() {
+        let mut tests = Sequential::new(vec![SLO], 1);
+        for number in 0..1000 {
+            tests.open(key(number), false);
+            let slot = ObservedSlot { canary: observed(3, 0, 1), primary: observed(3, 0, 1), ..ObservedSlot::NOTHING };
+            tests.observe(key(number), slot, true);
+        }
+        assert_eq!(tests.tail.len(), MAX_INCOMPLETE);
+    }
+
+    fn slot() -> impl Strategy<Value = ObservedSlot> {
+        let side = (0u64..20, 0u64..4, 0u64..4)
+            .prop_map(|(more, failed, pending)| observed(more + failed + pending, failed, pending));
+        (side.clone(), side).prop_map(|(canary, primary)| ObservedSlot { canary, primary, ..ObservedSlot::NOTHING })
+    }
+
+    proptest! {
+        #[test]
+        fn how_outcomes_trickle_in_changes_nothing_in_the_end(slots in prop::collection::vec(slot(), 1..40)) {
+            let ended = |side: Observed| Observed { pending: 0, ..side };
+            let last: Vec<ObservedSlot> =
+                slots.iter().map(|s| ObservedSlot { canary: ended(s.canary), primary: ended(s.primary), ..ObservedSlot::NOTHING }).collect();
+            // Slots that complete at once, and slots that complete all together at the end, with the same stakes laid.
+            let mut late = Sequential::new(vec![SLO], 1);
+            for (number, slot) in (0..).zip(&slots) {
+                late.open(key(number), false);
+                late.observe(key(number), *slot, true);
+            }
+            for (number, slot) in (0..).zip(&last) {
+                late.observe(key(number), *slot, true);
+            }
+            prop_assert!(late.tail.is_empty());
+            prop_assert!((late.look()[0] - after(&last).look()[0]).abs() < 1e-9);
+        }
+
+        #[test]
+        fn what_is_pending_never_raises_a_comparison(slots in prop::collection::vec(slot(), 1..20)) {
+            let tests = |resolve: bool| {
+                let mut tests = Sequential::new(vec![REGRESSION], 1);
+                for (number, slot) in (0..).zip(&slots) {
+                    tests.open(key(number), false);
+                    tests.observe(key(number), *slot, true);
+                }
+                if resolve {
+                    for (number, slot) in (0..).zip(&slots) {
+                        let primary = Observed { pending: 0, ..slot.primary };
+                        let canary = Observed { pending: 0, ..slot.canary };
+                        tests.observe(key(number), ObservedSlot { canary, primary, ..ObservedSlot::NOTHING }, true);
+                    }
+                }
+                tests.look()[0]
+            };
+            prop_assert!(tests(false) <= tests(true) + 1e-9);
+        }
+    }
+}

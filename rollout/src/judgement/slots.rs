@@ -1,0 +1,210 @@
+//! What is known of the slots that are not complete yet, gathered from all workers.
+//!
+//! A slot is closed when every recently connected worker has gone past it. Its outcomes keep arriving until it is complete;
+//! the tests then keep its sum and it is forgotten here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::time::Millis;
+use crate::judgement::latency_baseline::{Above, Tracked};
+use crate::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
+use crate::routing::route::Placement;
+use crate::routing::table::{Epoch, Version};
+use crate::worker::messages::{Incarnation, Watermark};
+use crate::worker::tally::{Counts, Slot, Stratum};
+
+/// A worker that has not said for this long where it is keeps no slot open.
+const POSITION_HOLDS: Millis = Millis(1_000);
+/// Slots kept at most; a worker cannot make more than it has time for.
+const MAX_SLOTS: usize = 600;
+
+/// The slots of one release.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slots {
+    #[serde(with = "crate::base::serde_pairs")]
+    open: BTreeMap<SlotKey, Gathered>,
+    watermarks: BTreeMap<Incarnation, (Epoch, Slot, Millis)>,
+    /// The last slot handed to the tests; what arrives for an earlier one that is not open any more comes too late.
+    newest: Option<(Epoch, Slot)>,
+    /// Requests that started in slots that were complete already.
+    late: u64,
+}
+
+/// One slot's sums. Latencies are counted against the slot's thresholds as they arrive and not kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Gathered {
+    thresholds: Option<Tracked>,
+    primary: Sums,
+    canary: Sums,
+    matched: Sums,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Sums {
+    started: u64,
+    ended: u64,
+    void: u64,
+    failed: u64,
+    slow: u64,
+    above: Above,
+}
+
+impl Slots {
+    /// Adds one stratum of a report. `fresh` gives the thresholds of a slot that is new.
+    pub fn fold<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, fresh: impl FnOnce() -> Option<Tracked>) {
+        let key = SlotKey { epoch: stratum.epoch, slot: stratum.slot };
+        if key.slot == Slot::MERGED {
+            return;
+        }
+        let is_past = self.newest.is_some_and(|newest| (key.epoch, key.slot) <= newest);
+        if (is_past && !self.open.contains_key(&key)) || self.open.len() >= MAX_SLOTS {
+            self.late = self.late.saturating_add(counts.started);
+            return;
+        }
+        let gathered = self.open.entry(key).or_insert_with(|| Gathered { thresholds: fresh(), ..Gathered::default() });
+        let above = gathered.thresholds.map(|thresholds| thresholds.count(stratum.version, &counts.latency));
+        let sums = match (stratum.placement, stratum.version) {
+            // Copies, like what rules place, speak about the canary alone and are compared with nothing.
+            (Placement::Matched | Placement::FailSafe | Placement::Mirrored, Version::Canary) => &mut gathered.matched,
+            (Placement::Matched | Placement::FailSafe | Placement::Mirrored, Version::Primary) => return,
+            (Placement::Drawn | Placement::Sticky, Version::Canary) => &mut gathered.canary,
+            (Placement::Drawn | Placement::Sticky, Version::Primary) => &mut gathered.primary,
+        };
+        sums.add(counts, &above.unwrap_or_default());
+    }
+
+    /// A worker says where it is.
+    pub fn watermark(&mut self, worker: Incarnation, watermark: &Watermark, now: Millis) {
+        self.watermarks.insert(worker, (watermark.epoch, watermark.slot, now));
+        self.watermarks.retain(|_, (_, _, at)| now.since(*at) <= POSITION_HOLDS);
+    }
+
+    /// Hands what is known to the tests, in the order of the slots; `epoch` is the one in force.
+    pub fn feed(&mut self, tests: &mut Sequential, now: Millis) {
+        let fresh = self.watermarks.values().filter(|(_, _, at)| now.since(*at) <= POSITION_HOLDS);
+        let through = fresh.map(|(epoch, slot, _)| (*epoch, *slot)).min();
+        let mut complete = Vec::new();
+        for (key, gathered) in &self.open {
+            let place = (key.epoch, key.slot);
+            let is_new = self.newest.is_none_or(|newest| place > newest);
+            let is_first_of_epoch = self.newest.is_none_or(|(epoch, _)| key.epoch > epoch);
+            if is_new {
+                tests.open(*key, is_first_of_epoch);
+                self.newest = Some(place);
+            }
+            let observed = gathered.observed();
+            // With no worker left to wait for, nothing more will come.
+            let is_closed = through.map_or(!self.watermarks.is_empty(), |through| place < through);
+            tests.observe(*key, observed, is_closed);
+            if is_closed && observed.is_complete() {
+                complete.push(*key);
+            }
+        }
+        complete.iter().for_each(|key| {
+            self.open.remove(key);
+        });
+    }
+}
+
+impl Gathered {
+    fn observed(&self) -> ObservedSlot {
+        let observed = |sums: &Sums| sums.observed(self.thresholds.is_some());
+        ObservedSlot {
+            canary: observed(&self.canary),
+            primary: observed(&self.primary),
+            matched: observed(&self.matched),
+        }
+    }
+}
+
+impl Sums {
+    fn add(&mut self, counts: &Counts, above: &Above) {
+        let sum = |to: &mut u64, more: u64| *to = to.saturating_add(more);
+        sum(&mut self.started, counts.started);
+        sum(&mut self.ended, counts.judged().saturating_add(counts.void).saturating_add(counts.abandoned));
+        sum(&mut self.void, counts.void);
+        sum(&mut self.failed, counts.failed.total());
+        sum(&mut self.slow, counts.slow);
+        self.above.add(above);
+    }
+
+    const fn observed(&self, has_thresholds: bool) -> Observed {
+        Observed {
+            started: self.started.saturating_sub(self.void),
+            pending: self.started.saturating_sub(self.ended),
+            failed: self.failed,
+            slow: self.slow,
+            above: if has_thresholds { Some(self.above) } else { None },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::names::CanaryId;
+    use crate::base::time::Micros;
+    use crate::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
+    use crate::judgement::sample_ratio::Ratio;
+    use crate::routing::outcome::{FailureClass, Outcome};
+    use crate::worker::tally::PerVersion;
+
+    fn counts(started: u64, failed: u64, pending: u64) -> Counts {
+        let mut counts = Counts { started, ..Counts::default() };
+        (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(5), true));
+        (failed + pending..started).for_each(|_| counts.end(Outcome::Success, Micros(5), false));
+        counts
+    }
+
+    const fn at(slot: u32, version: Version) -> Stratum<()> {
+        Stratum { canary: (), epoch: Epoch(1), version, placement: Placement::Drawn, slot: Slot(slot) }
+    }
+
+    fn watermark(slot: u32) -> Watermark {
+        Watermark { canary: CanaryId::new("prod", "web").unwrap(), epoch: Epoch(1), slot: Slot(slot) }
+    }
+
+    fn guards() -> Guards {
+        let rule = GuardRule::Regression { margin: 1.5, floor: 0.005 };
+        Guards {
+            guards: vec![Guard { rule, action: GuardAction::Abort }],
+            alpha: 0.01,
+            max_cluster: 1,
+            sample_ratio: None,
+        }
+    }
+
+    #[test]
+    fn a_comparison_waits_for_the_slowest_worker_but_not_for_ever() {
+        let (mut slots, mut tests) = (Slots::default(), guards().begin());
+        let mut feed = |slots: &mut Slots, now| {
+            slots.feed(&mut tests, Millis(now));
+            guards().look(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
+        };
+        slots.fold(&at(0, Version::Canary), &counts(10, 10, 0), || None);
+        slots.fold(&at(0, Version::Primary), &counts(90, 0, 0), || None);
+        slots.watermark(Incarnation(1), &watermark(1), Millis(100));
+        slots.watermark(Incarnation(2), &watermark(0), Millis(100));
+        assert!(!feed(&mut slots, 100), "the second worker may still have requests in slot 0");
+        assert!(feed(&mut slots, 2_000), "it has been silent for too long to wait for");
+    }
+
+    #[test]
+    fn a_complete_slot_is_forgotten_and_its_stragglers_are_counted() {
+        let (mut slots, mut tests) = (Slots::default(), guards().begin());
+        slots.fold(&at(0, Version::Canary), &counts(5, 0, 1), || None);
+        slots.fold(&at(0, Version::Primary), &counts(5, 0, 0), || None);
+        slots.watermark(Incarnation(1), &watermark(3), Millis(0));
+        slots.feed(&mut tests, Millis(0));
+        assert_eq!(slots.open.len(), 1, "one request is pending");
+        let mut end = Counts::default();
+        end.end(Outcome::Success, Micros(9), false);
+        slots.fold(&at(0, Version::Canary), &end, || None);
+        slots.feed(&mut tests, Millis(0));
+        assert!(slots.open.is_empty());
+        slots.fold(&at(0, Version::Canary), &counts(2, 2, 0), || None);
+        assert_eq!((slots.open.len(), slots.late), (0, 2));
+    }
+}

@@ -1,0 +1,176 @@
+//! The guards that thresholds mean when a manifest says nothing else of guards.
+
+use crate::base::time::Micros;
+use crate::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
+use crate::judgement::sample_ratio::SampleRatio;
+use crate::release::plan::{Check, Metric, ThresholdRange};
+use crate::routing::outcome::HUNG;
+
+/// The bound on a false abort over a whole release.
+const ALPHA: f64 = 0.01;
+/// A failure-rate objective of 100 % is taken as this.
+const LEAST_FAILURE_RATE: f64 = 1e-6;
+/// How many times the primary's failure rate is a regression.
+const REGRESSION_MARGIN: f64 = 1.5;
+/// Share of requests that may hang where no latency limit is set.
+const HUNG_SHARE: f64 = 0.05;
+/// Failures of one user that are taken as one, with stickiness.
+const STICKY_CLUSTER: u32 = 3;
+
+/// How many times slower than the primary is a regression.
+const LATENCY_MARGIN: f64 = 1.1;
+/// How far off the canary's share may be; a hash and whole requests are never exact.
+const RATIO_TOLERANCE: f64 = 0.05;
+/// The bound on a false alarm about the share.
+const RATIO_ALPHA: f64 = 0.001;
+
+/// What an operator may set of the guards; the limits themselves are the checks'.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GuardSettings {
+    /// The bound on a false abort over a whole release.
+    pub alpha: f64,
+    /// Most failures that are one event; `None` is 1, or more with stickiness.
+    pub max_cluster: Option<u32>,
+    /// What the SLO guard does; `None` turns it off, as for the others.
+    pub slo: Option<GuardAction>,
+    /// Whether it forgives what the primary suffers too.
+    pub unless_primary_also: bool,
+    /// What the regression guard does.
+    pub regression: Option<GuardAction>,
+    /// How many times the primary's failure rate is too much.
+    pub margin: f64,
+    /// The failure rate, 0 to 1, below which that does not matter; `None` is half the SLO's.
+    pub floor: Option<f64>,
+    /// What the latency guard does.
+    pub latency: Option<GuardAction>,
+    /// What the latency regression guard does.
+    pub latency_regression: Option<GuardAction>,
+    /// How many times slower than the primary is too slow.
+    pub latency_margin: f64,
+    /// The latency below which that does not matter; `None` is half the limit.
+    pub latency_floor: Option<Micros>,
+    /// What is asked of the canary's share.
+    pub sample_ratio: Option<SampleRatio>,
+}
+
+impl GuardSettings {
+    /// All guards doing `action`, or off; but those that find fault with a canary within its limits, or with the evidence,
+    /// never do more than `comparison`: a person should look first.
+    pub fn all(action: Option<GuardAction>, comparison: GuardAction) -> Self {
+        let capped = |action: GuardAction| action.min(comparison);
+        Self {
+            alpha: ALPHA,
+            max_cluster: None,
+            slo: action,
+            unless_primary_also: false,
+            regression: action,
+            margin: REGRESSION_MARGIN,
+            floor: None,
+            latency: action,
+            latency_regression: action.map(capped),
+            latency_margin: LATENCY_MARGIN,
+            latency_floor: None,
+            sample_ratio: action.map(|action| SampleRatio {
+                tolerance: RATIO_TOLERANCE,
+                alpha: RATIO_ALPHA,
+                action: action.min(GuardAction::Pause),
+            }),
+        }
+    }
+}
+
+/// The guards that a plan's checks mean: the success rate's minimum is the objective, a duration's maximum the latency
+/// limit, each to be kept with one bound on false aborts; and no regression against the primary.
+pub fn guards_of(checks: &[Check], is_sticky: bool, settings: &GuardSettings) -> Guards {
+    let mut guards = Vec::new();
+    let mut put = |rule: GuardRule, action: Option<GuardAction>| {
+        let is_first = !guards.iter().any(|guard: &Guard| guard.rule.name() == rule.name());
+        guards.extend(action.filter(|_| is_first).map(|action| Guard { rule, action }));
+    };
+    let mut has_duration = false;
+    for check in checks {
+        match (check.metric, check.range) {
+            (Metric::SuccessRate, ThresholdRange { min: Some(min), .. }) => {
+                let limit = (1.0 - min / 100.0).clamp(LEAST_FAILURE_RATE, 1.0 - LEAST_FAILURE_RATE);
+                put(GuardRule::Slo { limit, unless_primary_also: settings.unless_primary_also }, settings.slo);
+                let floor = settings.floor.unwrap_or(limit / 2.0);
+                put(GuardRule::Regression { margin: settings.margin, floor }, settings.regression);
+            }
+            (Metric::Duration { quantile }, ThresholdRange { max: Some(max), .. }) => {
+                has_duration = true;
+                let (limit, share) = (Micros((max * 1000.0) as u64), 1.0 - quantile);
+                put(GuardRule::Latency { limit, share }, settings.latency);
+                let (margin, floor) = (settings.latency_margin, settings.latency_floor.unwrap_or(Micros(limit.0 / 2)));
+                put(GuardRule::LatencyRegression { margin, floor, share }, settings.latency_regression);
+            }
+            _ => {}
+        }
+    }
+    if !has_duration && !checks.is_empty() {
+        // Nobody asked about latency, but a canary that never answers is bad whoever asks.
+        put(GuardRule::Latency { limit: HUNG, share: HUNG_SHARE }, settings.latency);
+    }
+    // A sticky user's failures are one event, as far as anybody can tell; and users, not requests, are given by weight.
+    let (cluster, sample_ratio) = if is_sticky { (STICKY_CLUSTER, None) } else { (1, settings.sample_ratio) };
+    Guards { guards, alpha: settings.alpha, max_cluster: settings.max_cluster.unwrap_or(cluster), sample_ratio }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::Millis;
+
+    fn check(metric: Metric, min: Option<f64>, max: Option<f64>) -> Check {
+        Check { name: String::new(), metric, window: Millis(1000), range: ThresholdRange { min, max } }
+    }
+
+    fn all(action: Option<GuardAction>) -> GuardSettings {
+        GuardSettings::all(action, GuardAction::Pause)
+    }
+
+    #[test]
+    fn thresholds_become_objectives() {
+        let checks = [
+            check(Metric::SuccessRate, Some(99.0), None),
+            check(Metric::Duration { quantile: 0.95 }, None, Some(500.0)),
+        ];
+        let guards = guards_of(&checks, false, &all(Some(GuardAction::Abort)));
+        let [slo, regression, latency, slower] = guards.guards[..] else { panic!("{guards:?}") };
+        assert!(matches!(slo.rule, GuardRule::Slo { limit, .. } if (limit - 0.01).abs() < 1e-12));
+        assert!(matches!(regression.rule, GuardRule::Regression { floor, .. } if (floor - 0.005).abs() < 1e-12));
+        let GuardRule::Latency { limit, share } = latency.rule else { panic!("{latency:?}") };
+        assert!(limit == Micros(500_000) && (share - 0.05).abs() < 1e-12);
+        assert!(matches!(slower.rule, GuardRule::LatencyRegression { floor: Micros(250_000), .. }));
+        assert_eq!([slo, regression, latency].map(|guard| guard.action), [GuardAction::Abort; 3]);
+        assert_eq!(slower.action, GuardAction::Pause, "slower than the primary but within the limit: a person looks");
+        assert_eq!(guards.sample_ratio.map(|ratio| ratio.action), Some(GuardAction::Pause));
+    }
+
+    #[test]
+    fn with_stickiness_failures_cluster_and_shares_are_not_judged() {
+        let checks = [check(Metric::SuccessRate, Some(99.0), None)];
+        let guards = guards_of(&checks, true, &all(Some(GuardAction::Abort)));
+        assert_eq!((guards.max_cluster, guards.sample_ratio), (STICKY_CLUSTER, None));
+        let settings = GuardSettings { max_cluster: Some(7), ..all(Some(GuardAction::Abort)) };
+        assert_eq!(guards_of(&checks, true, &settings).max_cluster, 7);
+    }
+
+    #[test]
+    fn a_canary_that_never_answers_is_bad_whatever_is_checked() {
+        let abort = all(Some(GuardAction::Abort));
+        let guards = guards_of(&[check(Metric::SuccessRate, Some(100.0), None)], false, &abort);
+        assert_eq!(guards.latency_limit(), Some(HUNG));
+        assert!(guards_of(&[], false, &abort).guards.is_empty(), "no threshold is no promise");
+    }
+
+    #[test]
+    fn each_guard_can_be_softened_or_switched_off() {
+        let check = check(Metric::SuccessRate, Some(99.0), None);
+        assert!(guards_of(std::slice::from_ref(&check), false, &all(None)).is_empty());
+        let settings =
+            GuardSettings { regression: None, slo: Some(GuardAction::Notify), ..all(Some(GuardAction::Abort)) };
+        let guards = guards_of(&[check], false, &settings).guards;
+        let named: Vec<_> = guards.iter().map(|guard| (guard.rule.name().name(), guard.action)).collect();
+        assert_eq!(named, [("slo", GuardAction::Notify), ("latency", GuardAction::Abort)]);
+    }
+}

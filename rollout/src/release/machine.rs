@@ -1,0 +1,175 @@
+//! judge -> step: the whole life of a release as two total functions. [`request`] is what people and pipelines ask, and
+//! may be refused; [`apply`] is what has happened, and cannot be. Every phase answers both.
+
+use crate::base::time::Millis;
+use crate::judgement::guards::{GuardAction, GuardsVerdict};
+use crate::release::phase::{Awaiting, Cause, Hold, Note, Phase, StepState, Underway};
+use crate::release::plan::{Advance, Deadlines, Plan, Promotion};
+use crate::routing::table::WeightPpm;
+
+// In reading order: each uses only this file and those above it.
+
+/// What goes in and what comes out.
+mod step;
+
+/// Questions to the outside, and their answers.
+mod inquiry;
+
+/// What moves traffic.
+mod advance;
+
+/// Up to the first traffic.
+mod start;
+
+/// A tick in a release that advances by checks.
+mod on_check;
+
+/// A look in a release that advances on certificate.
+mod on_certificate;
+
+/// What people may do by hand.
+mod requests;
+
+pub use inquiry::resumed_inquiry;
+pub use step::{Context, Effect, Fact, Refusal, ReleaseRequest, Start, Step};
+use step::{abort, quiet, with_note};
+
+/// How long Finalising waits for workers that do not confirm; their lease ends the canary's share anyway.
+pub const FINALISE_WITHIN: Millis = Millis(10_000);
+
+/// One request in one phase. Pure and total.
+///
+/// # Errors
+/// When it makes no sense in this phase, which is unchanged then.
+pub fn request(context: Context<'_>, phase: &Phase, request: ReleaseRequest, now: Millis) -> Result<Step, Refusal> {
+    let plan = context.plan;
+    let step = match request {
+        ReleaseRequest::Start(start) => start::start(context, phase, start, now),
+        ReleaseRequest::Retry(release, actor, reason) => start::retry(context, phase, release, (actor, reason), now),
+        ReleaseRequest::Abort(actor, reason) => requests::abort(plan, phase, actor, reason, now),
+        ReleaseRequest::Promote(actor, reason) => requests::promote(plan, phase, actor, reason, now),
+        ReleaseRequest::Confirm(actor, reason) => requests::confirm(plan, phase, actor, reason, now),
+        ReleaseRequest::Pause(actor, reason) => requests::pause(phase, actor, reason),
+        ReleaseRequest::Resume(actor, reason) => requests::resume(context, phase, actor, reason, now),
+        ReleaseRequest::SetWeight(weight, actor, reason) => requests::set_weight(plan, phase, weight, actor, reason),
+        ReleaseRequest::Skip(actor, reason) => requests::skip(context, phase, actor, reason, now),
+    }?;
+    Ok(timed(phase, step, now))
+}
+
+/// One fact in one phase. Pure and total.
+pub fn apply(context: Context<'_>, phase: &Phase, fact: Fact, now: Millis) -> Step {
+    let step = match (fact, phase) {
+        (Fact::Checked(verdict), _) => on_check::checked(context, phase, verdict, now),
+        (Fact::GateOpened(verdict), _) => on_check::gate_opened(context, phase, verdict, now),
+        (Fact::Certified(verdict), _) => on_certificate::certified(context, phase, verdict, now),
+        (Fact::Tripped(verdict), _) => tripped(phase, verdict, now),
+        (Fact::Replied { round, callee, reply }, Phase::Promoting(promoting)) => {
+            advance::hook_replied(context.plan, promoting, round, callee, &reply, now)
+        }
+        (Fact::Replied { round, callee, reply }, _) => {
+            let answered = inquiry::replied(context, phase, round, callee, reply, now);
+            start::go_on(context, answered, now)
+        }
+        (Fact::Aborted(cause), _) => aborted(context.plan, phase, cause, now),
+        (Fact::RoutingConfirmed { missing }, _) => advance::complete_finalising(phase, missing, now),
+    };
+    timed(phase, step, now)
+}
+
+/// What Progressing may take is counted from the first traffic, what other phases may from their beginning.
+fn timed(before: &Phase, mut step: Step, now: Millis) -> Step {
+    let is_first_traffic = step.phase.steps() > 0 && before.steps() == 0;
+    if (step.phase.name() != before.name() || is_first_traffic)
+        && let Some(run) = step.phase.run_mut()
+    {
+        run.phase_at = now;
+    }
+    step
+}
+
+/// Whether there is a release that can be aborted: in Finalising all traffic is on the new version already, and a swap is
+/// taken back, a copy cannot be.
+pub fn can_abort(plan: &Plan, phase: &Phase) -> bool {
+    match phase {
+        Phase::Finalising(_) => plan.promotion == Promotion::Swap,
+        _ => phase.run().is_some() && !is_returning(phase),
+    }
+}
+
+/// Whether a release may begin under the manifest's latest plan.
+///
+/// # Errors
+/// When that says `suspend: true`.
+pub const fn may_begin(latest: &Plan, verb: &'static str, phase: &Phase) -> Result<(), Refusal> {
+    let hint = "the manifest says suspend: true; take that out first";
+    if latest.is_suspended() { Err(Refusal { verb, phase: phase.name(), hint }) } else { Ok(()) }
+}
+
+/// When the phase has lasted as long as the plan allows, and how long that is.
+pub fn due(plan: &Plan, phase: &Phase) -> Option<(Millis, Millis)> {
+    let Deadlines { waiting, progressing, waiting_promotion, promoting } = plan.course.deadlines;
+    let after = match phase {
+        Phase::Waiting(_) => waiting,
+        // What is to be approved before the first traffic is waited for, too.
+        Phase::Progressing(Underway::Preparing(_)) if matches!(phase.hold(), Some(Hold::Approval { .. })) => waiting,
+        Phase::Progressing(Underway::OnStep(_)) => progressing,
+        Phase::WaitingPromotion(_) => waiting_promotion,
+        // Once the primary runs the new version, there is no way back that time could ask for.
+        Phase::Promoting(_) if !is_returning(phase) => promoting,
+        _ => None,
+    }?;
+    Some((phase.run()?.phase_at.plus(after), after))
+}
+
+/// Guards look at every report, so what they do short of an abort is done once.
+fn tripped(phase: &Phase, verdict: GuardsVerdict, now: Millis) -> Step {
+    let mut next = phase.clone();
+    let is_judged = phase.step().is_some() && !is_returning(phase);
+    let (Some(found), Some(run)) = (verdict.tripped.filter(|_| is_judged), next.run_mut()) else {
+        return quiet(next);
+    };
+    if run.tripped.contains(&found) {
+        return quiet(next);
+    }
+    run.tripped.push(found);
+    match (found.0, next) {
+        (GuardAction::Abort, next) => {
+            next.run().map_or_else(|| quiet(phase.clone()), |run| abort(run, Cause::Guards(verdict), now))
+        }
+        (GuardAction::Pause, Phase::Progressing(underway)) => {
+            with_note(Phase::Paused(underway), Note::Tripped(verdict))
+        }
+        (GuardAction::Pause, Phase::WaitingPromotion(on_step)) => {
+            with_note(Phase::Paused(Underway::OnStep(on_step)), Note::Tripped(verdict))
+        }
+        (_, next) => with_note(next, Note::Tripped(verdict)),
+    }
+}
+
+fn aborted(plan: &Plan, phase: &Phase, cause: Cause, now: Millis) -> Step {
+    let Some(run) = phase.run().filter(|_| can_abort(plan, phase)) else { return quiet(phase.clone()) };
+    let mut step = abort(run, cause, now);
+    if matches!(phase, Phase::Finalising(_)) {
+        step.effects.push(Effect::SwapRoles);
+    }
+    step
+}
+
+/// Whether the primary runs the new version and only gets its traffic back: nothing is judged then.
+const fn is_returning(phase: &Phase) -> bool {
+    matches!(phase.awaiting(), Some(Awaiting::Traffic))
+}
+
+/// The canary's share on a step; none before the first.
+pub(crate) fn weight(plan: &Plan, step: Option<&StepState>) -> WeightPpm {
+    step.map_or(WeightPpm::ZERO, |step| step.weight.unwrap_or_else(|| plan.stage(step.number.get()).weight))
+}
+
+/// When to look first at a step that begins now.
+fn first_look(plan: &Plan, now: Millis) -> Millis {
+    match &plan.advance {
+        Advance::Interval => now.plus(plan.interval),
+        Advance::Certificate(certificate) => certificate.next_look(now, certificate.min_dwell, now),
+    }
+}

@@ -1,0 +1,312 @@
+//! The history of a release: every decision with its values and its reason.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Awaiting, Hold};
+use crate::base::names::{Actor, ReleaseId, Revision, Upstream};
+use crate::base::time::Millis;
+use crate::judgement::certificate::CertificateVerdict;
+use crate::judgement::guards::GuardsVerdict;
+use crate::release::inquiry::{Objection, Purpose};
+use crate::release::threshold_checks::ChecksVerdict;
+use crate::routing::table::WeightPpm;
+use crate::worker::fuse::FuseTest;
+
+/// What allows a release to advance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Proof {
+    /// Every check passed.
+    Checks(ChecksVerdict),
+    /// The step's own requests.
+    Certificate(CertificateVerdict),
+}
+
+/// Why a release was aborted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Cause {
+    /// The last allowed check failed.
+    Checks {
+        /// How many had failed.
+        failed: u32,
+        /// The check that was too many.
+        verdict: ChecksVerdict,
+    },
+    /// A guard tripped.
+    Guards(GuardsVerdict),
+    /// Its requests did not prove it in time.
+    Undecided {
+        /// How long the plan allows a step.
+        after: Millis,
+        /// What they prove; no request at all is no data.
+        verdict: CertificateVerdict,
+    },
+    /// A person asked for it.
+    Requested {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// The last allowed check failed, by hooks or metrics of other servers.
+    Objections {
+        /// How many checks had failed.
+        failed: u32,
+        /// What spoke against it in the last.
+        refused: Vec<Objection>,
+    },
+    /// Metric servers were blind once too often.
+    MetricError {
+        /// At how many checks.
+        checks: u32,
+        /// What they said at the last.
+        refused: Vec<Objection>,
+    },
+    /// A rollback hook or gate asked for it.
+    Rollback {
+        /// Its name.
+        name: String,
+    },
+    /// A phase lasted too long.
+    Deadline {
+        /// Which.
+        phase: String,
+        /// Its time.
+        after: Millis,
+    },
+    /// The revision that the primary runs was released: there is nothing left to bring.
+    Reverted {
+        /// Who asked.
+        actor: Actor,
+    },
+    /// A worker holds a later epoch than this agent ever stored. Only the entry of an abort leaves before it is stored, so
+    /// one was lost.
+    LostAbort {
+        /// The worker's node.
+        node: String,
+    },
+    /// Another version of the same service is being promoted.
+    NotChosen {
+        /// Its canary's name.
+        version: String,
+        /// What it brings.
+        revision: Revision,
+    },
+    /// The canary's manifest is gone.
+    Withdrawn,
+}
+
+/// What happened to a canary, for history, audit and time line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Note {
+    /// Its manifest was read for the first time.
+    Declared,
+    /// Its manifest changed; `at_once` is false while a release still follows the old one.
+    Changed {
+        /// Whether the new plan is in force now.
+        at_once: bool,
+    },
+    /// A release began.
+    Started {
+        /// What it brings.
+        revision: Revision,
+        /// Who asked.
+        actor: Actor,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// A newer revision took a running release's place.
+    Superseded {
+        /// The revision that was not finished.
+        revision: Revision,
+    },
+    /// A person accepted what this build cannot honour.
+    Accepted {
+        /// Who.
+        actor: Actor,
+        /// How many checks, hooks or gates.
+        items: usize,
+    },
+    /// An approval is awaited before it begins.
+    Waiting {
+        /// Who refused, or which gates are closed.
+        refused: Vec<Objection>,
+    },
+    /// What was waited for is approved.
+    Approved {
+        /// What.
+        purpose: Purpose,
+    },
+    /// The plan says to promote without analysis.
+    AnalysisSkipped,
+    /// A person ended the wait for this step's proof or approval.
+    Skipped {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// A person gave the canary another share; it stays there until resumed.
+    WeightSet {
+        /// From.
+        from: WeightPpm,
+        /// To.
+        to: WeightPpm,
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// Hooks or metrics objected at a check, below the threshold.
+    Objected {
+        /// Failed checks so far, and how many roll back.
+        failed: u32,
+        /// See `failed`.
+        threshold: u32,
+        /// What they said.
+        refused: Vec<Objection>,
+    },
+    /// A metric server had no value at a check, within the limit.
+    MetricError {
+        /// At so many checks by now, and how many are allowed.
+        checks: u32,
+        /// See `checks`.
+        limit: u32,
+        /// What they said.
+        refused: Vec<Objection>,
+    },
+    /// Proven; an approval to promote is awaited.
+    WaitingPromotion {
+        /// Who refused, or which gates are closed.
+        refused: Vec<Objection>,
+    },
+    /// A person opened a stored gate.
+    GateOpened {
+        /// Which.
+        gate: String,
+        /// For which revision; none: the next one.
+        revision: Option<Revision>,
+        /// For how long, if not for good.
+        expires_after: Option<Millis>,
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// A person closed a stored gate.
+    GateClosed {
+        /// Which.
+        gate: String,
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// Traffic returns to the primary.
+    Returned {
+        /// The canary's share from.
+        from: WeightPpm,
+        /// To.
+        to: WeightPpm,
+    },
+    /// The weight changed.
+    Stepped {
+        /// From.
+        from: WeightPpm,
+        /// To.
+        to: WeightPpm,
+        /// What allowed it; none for the first step.
+        proof: Option<Proof>,
+    },
+    /// A check failed, but not yet too many.
+    CheckFailed {
+        /// Failed so far.
+        failed: u32,
+        /// The number that rolls back.
+        threshold: u32,
+        /// The numbers.
+        verdict: ChecksVerdict,
+    },
+    /// A guard tripped that does not abort.
+    Tripped(GuardsVerdict),
+    /// A worker's fuse has tripped: it sends nothing more to the canary.
+    FuseTripped {
+        /// The worker's node.
+        node: String,
+        /// By which test.
+        test: FuseTest,
+        /// Requests that spoke against the canary…
+        events: u64,
+        /// …among so many.
+        trials: u64,
+    },
+    /// The guards did not abort the release, so tripped fuses were armed again.
+    Rearmed,
+    /// It does not advance.
+    Held(Hold),
+    /// A person stopped it from advancing.
+    Paused {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// It goes on.
+    Resumed {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// Proven, or promoted by a person; the primary must now be brought to the new version.
+    Promoting {
+        /// Who, when a person ended the analysis early.
+        actor: Option<Actor>,
+        /// Why, then.
+        reason: String,
+        /// What proved it; none when a person ended the analysis early.
+        proof: Option<Proof>,
+        /// What is waited for; none for a swap.
+        awaiting: Option<Awaiting>,
+    },
+    /// The promotion hook failed; a person must confirm or abort.
+    HookFailed {
+        /// What it said.
+        error: String,
+    },
+    /// The primary runs the new version: by the hook (`None`) or a person's word.
+    Confirmed {
+        /// Who.
+        actor: Option<Actor>,
+        /// Why, then.
+        reason: String,
+    },
+    /// Primary and canary changed roles.
+    Swapped {
+        /// The upstream that is primary now.
+        primary: Upstream,
+    },
+    /// The release is the primary.
+    Succeeded {
+        /// Workers that had not confirmed it by the deadline.
+        unheard: usize,
+    },
+    /// The release was aborted; all traffic is the primary's.
+    Aborted(Cause),
+}
+
+/// A note with its time and release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEvent {
+    /// When.
+    pub at: Millis,
+    /// During which release; 0 before the first.
+    pub release: ReleaseId,
+    /// The canary's share after it.
+    pub weight: WeightPpm,
+    /// What.
+    pub note: Note,
+}

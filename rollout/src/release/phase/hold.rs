@@ -1,0 +1,76 @@
+//! Why a release stands still although nothing is wrong with it, and what ends the wait for the primary.
+
+use std::mem::{Discriminant, discriminant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::names::Upstream;
+use crate::release::inquiry::{Objection, Purpose, Reason};
+
+/// Why a release does not advance although nothing is wrong with the canary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Hold {
+    /// No canary traffic in the checks' windows, or on this step.
+    NoTraffic,
+    /// It waits longer than it should for its requests to prove this step.
+    Undecided,
+    /// The plan asks for what this build cannot honour, and nobody accepted that yet.
+    Unsupported,
+    /// An approval is awaited, from these.
+    Approval {
+        /// Of what.
+        purpose: Purpose,
+        /// Who refused, or which gates are closed.
+        refused: Vec<Objection>,
+    },
+    /// A person must resume it at this step.
+    Stop,
+    /// The manifest says so.
+    Suspended,
+    /// A worker's routes send requests to the canary's upstream by default.
+    DefaultUpstream {
+        /// Whose.
+        node: String,
+        /// Which upstream.
+        upstream: Upstream,
+    },
+    /// A live worker's fuse is tripped.
+    Fuse {
+        /// Whose.
+        node: String,
+    },
+}
+
+impl Hold {
+    /// Whether it says the same as another one: who refused and how. A hook may word its refusal differently
+    /// at every call, and answers come in any order.
+    pub fn repeats(&self, other: &Self) -> bool {
+        let (Self::Approval { purpose, refused }, Self::Approval { purpose: before, refused: others }) = (self, other)
+        else {
+            return self == other;
+        };
+        purpose == before && said(refused) == said(others)
+    }
+}
+
+fn said(refused: &[Objection]) -> Vec<(&str, Discriminant<Reason>)> {
+    let mut said: Vec<_> = refused.iter().map(|one| (one.name.as_str(), discriminant(&one.why))).collect();
+    said.sort_by_key(|(name, _)| *name);
+    said
+}
+
+/// What ends a wait for the primary to be brought to the new version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Awaiting {
+    /// The promotion hook's answer.
+    Hook,
+    /// `serin confirm`; `after` says why a hook did not end it.
+    Confirmation {
+        /// The hook's failure, if there was a hook.
+        after: Option<String>,
+    },
+    /// Traffic to be back on the primary, step by step.
+    Traffic,
+}

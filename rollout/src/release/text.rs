@@ -1,0 +1,370 @@
+//! The only prose: what happened, why, and by how much, in one line each; shared by log, API, CLI and UI.
+
+use crate::base::time::Millis;
+use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
+use crate::judgement::guards::{GuardFinding, GuardName, GuardRule, GuardsVerdict};
+use crate::judgement::sample_ratio::RatioFinding;
+use crate::release::inquiry::{Objection, Reason};
+use crate::release::integrations::MetricError;
+use crate::release::phase::{Awaiting, Cause, Hold, Note, Proof};
+use crate::release::plan::Metric;
+use crate::release::threshold_checks::{CheckFinding, CheckResult, ChecksVerdict};
+use crate::routing::table::WeightPpm;
+use crate::worker::fuse::FuseTest;
+
+/// One event of a canary's history.
+pub fn note(note: &Note) -> String {
+    match note {
+        Note::Declared => "manifest read".into(),
+        Note::Changed { at_once: true } => "manifest changed".into(),
+        Note::Changed { at_once: false } => {
+            "manifest changed; the release in progress keeps its plan, the next one uses the new one".into()
+        }
+        Note::Started { revision, actor, reason } => {
+            format!("release of {revision} started by {actor}{}", because(reason))
+        }
+        Note::Superseded { revision } => {
+            format!("release of {revision} superseded by a newer revision")
+        }
+        Note::Accepted { actor, items } => {
+            let items = counted(*items as u64, "check, hook or setting", "checks, hooks or settings");
+            format!("{actor} accepted {items} that this build cannot honour")
+        }
+        Note::Waiting { refused } => format!("waits for approval to start: {}", objections(refused)),
+        Note::Approved { purpose } => format!("{} approved", purpose.kind().name()),
+        Note::AnalysisSkipped => "the manifest says to promote without analysis".into(),
+        Note::Skipped { actor, reason } => format!("{actor} skipped the wait{}", because(reason)),
+        Note::Stepped { from, to, proof } => {
+            let unproven = if *from == WeightPpm::ZERO { "first step" } else { "without proof" };
+            let why = proof.as_ref().map_or_else(|| unproven.into(), self::proof);
+            if from == to {
+                return format!("weight stays {} %: {why}", from.percent());
+            }
+            format!("weight {} -> {} %: {why}", from.percent(), to.percent())
+        }
+        Note::WeightSet { from, to, actor, reason } => {
+            format!("weight {} -> {} % by {actor}, paused there{}", from.percent(), to.percent(), because(reason))
+        }
+        Note::Objected { failed, threshold, refused } => {
+            format!("failed check {failed}/{threshold}: {}", objections(refused))
+        }
+        Note::MetricError { checks, limit, refused } => {
+            format!("check {checks} without a metric value (limit {limit}): {}", objections(refused))
+        }
+        Note::CheckFailed { failed, threshold, verdict } => {
+            format!("failed check {failed}/{threshold}: {}", self::verdict(verdict))
+        }
+        Note::Tripped(verdict) => format!("tripped: {}", guards(verdict)),
+        Note::FuseTripped { node, test, events, trials } => {
+            let what = match test {
+                FuseTest::Failed => "failed",
+                FuseTest::Slow => "failed, took or are taking too long",
+            };
+            format!("fuse of proxy {node} tripped and sends every request to the primary: {events} of {trials} {what}")
+        }
+        Note::Rearmed => "tripped fuses rearmed: the guards did not abort the canary".into(),
+        Note::Held(hold) => format!("holds: {}", self::hold(hold)),
+        Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
+        Note::Resumed { actor, reason } => format!("resumed by {actor}{}", because(reason)),
+        Note::WaitingPromotion { refused } => {
+            format!("proven; waits for approval to promote: {}", objections(refused))
+        }
+        Note::GateOpened { gate, revision, expires_after, actor, reason } => {
+            let whose = revision.as_ref().map_or_else(|| "the next revision".into(), ToString::to_string);
+            let until = expires_after.map_or_else(String::new, |after| format!(" for {}", span(after)));
+            format!("gate {gate} opened for {whose} by {actor}{until}{}", because(reason))
+        }
+        Note::GateClosed { gate, actor, reason } => format!("gate {gate} closed by {actor}{}", because(reason)),
+        Note::Returned { from, to } => {
+            format!("weight {} -> {} %: traffic returns to the primary", from.percent(), to.percent())
+        }
+        Note::Promoting { actor, reason, proof, awaiting } => {
+            let why = match (actor, proof) {
+                (Some(actor), _) => format!("promoted by {actor} before the analysis ended{}", because(reason)),
+                (None, Some(proof)) => format!("proven: {}", self::proof(proof)),
+                (None, None) => "promoted without proof".into(),
+            };
+            match awaiting {
+                Some(awaiting) => format!("{why}; waits for {}", self::awaiting(awaiting)),
+                None => why,
+            }
+        }
+        Note::HookFailed { error } => {
+            format!("promotion hook failed: {error}; `serin confirm` or `serin abort`")
+        }
+        Note::Confirmed { actor: Some(actor), reason } => {
+            format!("{actor} confirmed that the primary runs the new version{}", because(reason))
+        }
+        Note::Confirmed { actor: None, .. } => "promotion hook confirmed that the primary runs the new version".into(),
+        Note::Swapped { primary } => format!("roles swapped: {primary} is the primary now"),
+        Note::Succeeded { unheard: 0 } => "promoted; every live worker routes all traffic to the primary".into(),
+        Note::Succeeded { unheard } => {
+            format!("promoted; {} had not confirmed by the deadline", counted(*unheard as u64, "worker", "workers"))
+        }
+        Note::Aborted(cause) => format!("aborted, all traffic to primary: {}", self::cause(cause)),
+    }
+}
+
+/// Why a release does not advance.
+pub fn hold(hold: &Hold) -> String {
+    match hold {
+        Hold::NoTraffic => "no canary traffic, so there is nothing to judge".into(),
+        Hold::Undecided => {
+            "this step's requests do not prove the thresholds yet; `serin explain` shows the progress".into()
+        }
+        Hold::Approval { purpose, refused } if refused.is_empty() => {
+            format!("{} approved; waiting for good requests", purpose.kind().name())
+        }
+        Hold::Approval { purpose, refused } => {
+            format!("waiting for {}: {}", purpose.kind().name(), objections(refused))
+        }
+        Hold::Stop => "the plan stops at this step; `serin resume` continues".into(),
+        Hold::Suspended => "the manifest says suspend: true".into(),
+        Hold::Unsupported => {
+            "the manifest asks for checks, hooks or settings that this build cannot honour (`serin describe` lists them); \
+             continue without them: `serin release … --accept-unsupported`"
+                .into()
+        }
+        Hold::DefaultUpstream { node, upstream } => {
+            format!("proxy {node} sends requests to {upstream} by default, so it would serve unproven code without an agent")
+        }
+        Hold::Fuse { node } => {
+            format!("the fuse of proxy {node} has tripped; it is rearmed after a delay unless the guards abort the canary")
+        }
+    }
+}
+
+/// What ends a wait in Promoting.
+pub fn awaiting(awaiting: &Awaiting) -> String {
+    match awaiting {
+        Awaiting::Hook => "the promotion hook to bring the primary to the new version".into(),
+        Awaiting::Confirmation { after: None } => {
+            "`serin confirm`: deploy the new version to the primary upstream, then confirm".into()
+        }
+        Awaiting::Confirmation { after: Some(error) } => {
+            format!("`serin confirm`, since the promotion hook failed: {error}")
+        }
+        Awaiting::Traffic => "traffic to return to the primary".into(),
+    }
+}
+
+/// Why a release was aborted.
+pub fn cause(cause: &Cause) -> String {
+    match cause {
+        Cause::Checks { failed, verdict } => {
+            format!("failed checks reached the threshold ({failed}): {}", self::verdict(verdict))
+        }
+        Cause::Guards(verdict) => guards(verdict),
+        Cause::Undecided { after, verdict } => {
+            format!("nothing proven within {}: {}", span(*after), certificate(verdict))
+        }
+        Cause::Objections { failed, refused } => {
+            format!("failed checks reached the threshold ({failed}): {}", objections(refused))
+        }
+        Cause::MetricError { checks, refused } => {
+            // The first check over the limit aborts, so the limit is one less.
+            let limit = checks.saturating_sub(1);
+            let checks = counted(u64::from(*checks), "check", "checks");
+            format!("{checks} without a metric value (limit {limit}): {}", objections(refused))
+        }
+        Cause::Rollback { name } => format!("{name} requested a rollback"),
+        Cause::Deadline { phase, after } => format!("{phase} exceeded its deadline of {}", span(*after)),
+        Cause::Reverted { actor } => format!("{actor} released the revision that the primary already runs"),
+        Cause::Requested { actor, reason } => format!("requested by {actor}{}", because(reason)),
+        Cause::LostAbort { node } => format!(
+            "proxy {node} has a later table than this agent's journal; only an abort leaves before it is stored, so \
+             the agent stopped between aborting this release and recording it"
+        ),
+        Cause::NotChosen { version, revision } => format!("{version} is promoted instead, with {revision}"),
+        Cause::Withdrawn => "its manifest was removed".into(),
+    }
+}
+
+/// What hooks, gates and metric servers object.
+pub fn objections(refused: &[Objection]) -> String {
+    refused.iter().map(objection).collect::<Vec<_>>().join("; ")
+}
+
+fn objection(Objection { name, why }: &Objection) -> String {
+    match why {
+        Reason::Closed => format!("gate {name} is closed (`serin gate open` opens it)"),
+        Reason::Refused(said) => format!("hook {name}: {said}"),
+        Reason::MetricError(MetricError::NoValue) => format!("metric {name}: no value"),
+        Reason::MetricError(MetricError::Failed(said)) => format!("metric {name}: query failed: {said}"),
+        Reason::OutOfRange { value, range } => {
+            let (end, limit) = match (range.min, range.max) {
+                (Some(min), _) if *value < min => ("< min", min),
+                (_, max) => ("> max", max.unwrap_or(f64::INFINITY)),
+            };
+            let [shown, by] = distance(*value, limit);
+            format!("metric {name} {shown} {end} {} (by {by})", number(limit))
+        }
+    }
+}
+
+/// What allowed a release to advance.
+pub fn proof(proof: &Proof) -> String {
+    match proof {
+        Proof::Checks(verdict) => self::verdict(verdict),
+        Proof::Certificate(verdict) => certificate(verdict),
+    }
+}
+
+/// What a step's requests prove, guard by guard.
+pub fn certificate(verdict: &CertificateVerdict) -> String {
+    if verdict.requests() == 0 {
+        return "no canary request on this step".into();
+    }
+    let of = |finding: &CertificateFinding| {
+        let (events, trials) = finding.canary;
+        let is_certified = finding.ln_e >= verdict.needed;
+        let what = if is_certified { "certified" } else { "not certified" };
+        format!("{} {what}: {} ({events} of {trials})", finding.rule.name().name(), rule(&finding.rule))
+    };
+    verdict.findings.iter().map(of).collect::<Vec<_>>().join("; ")
+}
+
+/// The guard that forced a verdict, with its numbers: estimate, limit, counts, evidence.
+pub fn guards(verdict: &GuardsVerdict) -> String {
+    let forcing = verdict.tripped.map(|(_, name)| name);
+    if let (Some(GuardName::SampleRatio), Some(ratio)) = (forcing, &verdict.ratio) {
+        return sample_ratio(ratio);
+    }
+    let finding = verdict.findings.iter().find(|finding| Some(finding.guard.rule.name()) == forcing);
+    let Some(finding) = finding else { return "no guard has tripped".into() };
+    let GuardFinding { guard, ln_e, canary, primary } = finding;
+    let share = |(events, trials): (u64, u64)| {
+        let percent = if trials == 0 { 0.0 } else { events as f64 * 100.0 / trials as f64 };
+        format!("{events} of {trials} ({} %)", number(percent))
+    };
+    format!(
+        "guard {} ({}): canary {}, primary {}; less than a 1-in-{} chance for a canary within the limit",
+        guard.rule.name().name(),
+        rule(&guard.rule),
+        share(*canary),
+        share(*primary),
+        number(libm::exp(*ln_e).min(1e12).floor()),
+    )
+}
+
+/// The canary's share, when it is not what the weight says.
+fn sample_ratio(ratio: &RatioFinding) -> String {
+    format!(
+        "guard sampleRatio: the canary got {} of {} requests, the weight means {}; less than a 1-in-{} chance where requests \
+         follow the weight. This puts the evidence in doubt, not the canary: look for proxies or routes that place requests \
+         by other rules",
+        ratio.canary,
+        ratio.all,
+        number(ratio.expected.round()),
+        number(libm::exp(ratio.ln_e).min(1e12).floor()),
+    )
+}
+
+/// What a guard allows, in words.
+pub fn rule(rule: &GuardRule) -> String {
+    match rule {
+        GuardRule::Slo { limit, unless_primary_also } => {
+            let unless = if *unless_primary_also { ", unless the primary does too" } else { "" };
+            format!("at most {} % may fail{unless}", number(limit * 100.0))
+        }
+        GuardRule::Regression { margin, floor } => {
+            format!("at most {} times the primary's failures, above {} %", number(*margin), number(floor * 100.0))
+        }
+        GuardRule::LatencyRegression { margin, floor, share } => {
+            let (margin, floor) = (number(*margin), number(floor.0 as f64 / 1000.0));
+            format!(
+                "at most {margin} times the primary's latencies, where over {} % take over {floor} ms",
+                number(share * 100.0)
+            )
+        }
+        GuardRule::Latency { limit, share } => {
+            format!("at most {} % may fail or take over {} ms", number(share * 100.0), number(limit.0 as f64 / 1000.0))
+        }
+    }
+}
+
+/// What forced a verdict: the failed checks if any failed, else those without data, else all.
+pub fn verdict(verdict: &ChecksVerdict) -> String {
+    let forcing = verdict.findings.iter().filter(|finding| finding.answer == verdict.answer);
+    let lines: Vec<String> = forcing.map(finding).collect();
+    if lines.is_empty() { "no checks configured".into() } else { lines.join("; ") }
+}
+
+/// One check's numbers: value, limit, by how much, from how many requests.
+pub fn finding(finding: &CheckFinding) -> String {
+    let CheckFinding { check, value, range, requests, window, .. } = finding;
+    let name = label(check, finding.metric);
+    let Some(value) = *value else {
+        return format!("{name}: no requests in the last {}", span(*window));
+    };
+    let unit = unit(finding.metric);
+    let from = format!("{} in {}", counted(*requests, "request", "requests"), span(*window));
+    let limit = |word: &str, limit: f64| format!("{word} {} {unit}", number(limit));
+    match (finding.answer, range.min, range.max) {
+        (CheckResult::Fail, Some(min), _) if value < min => {
+            let [shown, by] = distance(value, min);
+            format!("{name} {shown} {unit} < {} (by {by}; {from})", limit("min", min))
+        }
+        (CheckResult::Fail, _, Some(max)) => {
+            let [shown, by] = distance(value, max);
+            format!("{name} {shown} {unit} > {} (by {by}; {from})", limit("max", max))
+        }
+        (_, min, max) => {
+            let limits: Vec<String> =
+                min.map(|min| limit("min", min)).into_iter().chain(max.map(|max| limit("max", max))).collect();
+            let limits = if limits.is_empty() { "no limit".into() } else { limits.join(", ") };
+            format!("{name} {} {unit} ({limits}; {from})", number(value))
+        }
+    }
+}
+
+/// A metric as people call it: p95 where it is a quantile.
+pub fn label(name: &str, metric: Metric) -> String {
+    match metric {
+        Metric::SuccessRate => name.to_owned(),
+        Metric::Duration { quantile } => format!("{name} p{}", rounded(quantile * 100.0, 5)),
+    }
+}
+
+/// The unit of a metric's values.
+pub const fn unit(metric: Metric) -> &'static str {
+    match metric {
+        Metric::SuccessRate => "%",
+        Metric::Duration { .. } => "ms",
+    }
+}
+
+/// At most two decimals, none that say nothing.
+pub fn number(value: f64) -> String {
+    rounded(value, 2)
+}
+
+/// A span as people write it.
+pub fn span(span: Millis) -> String {
+    match span.0 {
+        ms if ms < 1000 || ms % 1000 != 0 => format!("{ms} ms"),
+        ms if ms < 120_000 => format!("{} s", ms / 1000),
+        ms if ms < 7_200_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000).replace(" 0 s", ""),
+        ms => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000).replace(" 0 min", ""),
+    }
+}
+
+/// A value and how far it is from a limit, with as many decimals as it takes to tell the two apart.
+fn distance(value: f64, limit: f64) -> [String; 2] {
+    let is_seen = |decimals: &usize| rounded(value, *decimals) != rounded(limit, *decimals);
+    let decimals = (2..9).find(is_seen).unwrap_or(9);
+    [rounded(value, decimals), rounded((value - limit).abs(), decimals)]
+}
+
+fn rounded(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}

@@ -1,0 +1,152 @@
+//! fold -> judge: threshold checks with Flagger's semantics, and a third answer, undecided, where there is no data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::time::Millis;
+use crate::judgement::evidence::Evidence;
+use crate::release::plan::{Check, Metric, Plan, ThresholdRange};
+use crate::worker::tally::Counts;
+
+/// What a check, or all checks together, say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CheckResult {
+    /// Good.
+    Pass,
+    /// Bad.
+    Fail,
+    /// No traffic to judge.
+    Undecided,
+}
+
+/// One check with the numbers that forced its answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckFinding {
+    /// The metric's name.
+    pub check: String,
+    /// What was measured.
+    pub metric: Metric,
+    /// The canary's value: percent, or milliseconds; `None` without data.
+    pub value: Option<f64>,
+    /// The primary's at the same time, for comparison only.
+    pub primary_value: Option<f64>,
+    /// What was allowed.
+    pub range: ThresholdRange,
+    /// Canary requests behind the value.
+    pub requests: u64,
+    /// Over how long a time.
+    pub window: Millis,
+    /// The answer.
+    pub answer: CheckResult,
+}
+
+/// All checks of one look.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChecksVerdict {
+    /// Fail if any check fails; else undecided if any has no data; else pass.
+    pub answer: CheckResult,
+    /// Each check, in the plan's order.
+    pub findings: Vec<CheckFinding>,
+}
+
+/// Judges a canary by its plan's checks.
+pub fn check(plan: &Plan, evidence: &Evidence, now: Millis) -> ChecksVerdict {
+    let findings: Vec<CheckFinding> = plan.checks.iter().map(|check| find(check, evidence, now)).collect();
+    let any = |answer| findings.iter().any(|finding| finding.answer == answer);
+    let answer = if any(CheckResult::Fail) {
+        CheckResult::Fail
+    } else if any(CheckResult::Undecided) || evidence.last(plan.longest_window(), now).canary.judged() == 0 {
+        // Even a plan without checks does not advance on no traffic.
+        CheckResult::Undecided
+    } else {
+        CheckResult::Pass
+    };
+    ChecksVerdict { answer, findings }
+}
+
+fn find(check: &Check, evidence: &Evidence, now: Millis) -> CheckFinding {
+    let seen = evidence.last(check.window, now);
+    let value = measure(check.metric, &seen.canary);
+    let answer = match value {
+        None => CheckResult::Undecided,
+        Some(value) if check.range.contains(value) => CheckResult::Pass,
+        Some(_) => CheckResult::Fail,
+    };
+    CheckFinding {
+        check: check.name.clone(),
+        metric: check.metric,
+        value,
+        primary_value: measure(check.metric, &seen.primary),
+        range: check.range,
+        requests: seen.canary.judged(),
+        window: check.window,
+        answer,
+    }
+}
+
+fn measure(metric: Metric, counts: &Counts) -> Option<f64> {
+    match metric {
+        Metric::SuccessRate => counts.success_rate().map(|rate| rate * 100.0),
+        Metric::Duration { quantile } => counts.latency.quantile(quantile).map(|us| us.0 as f64 / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::Micros;
+    use crate::release::plan::tests::spec;
+    use crate::routing::outcome::{FailureClass, Outcome};
+    use crate::routing::route::Placement;
+    use crate::routing::table::{Epoch, Version};
+    use crate::worker::tally::{Slot, Stratum};
+
+    fn verdict(good: u64, bad: u64, slow: u64) -> ChecksVerdict {
+        let plan = Plan::new(spec()).unwrap();
+        let mut evidence = Evidence::default();
+        evidence.begin_release(Epoch(1), plan.longest_window(), &plan.guards);
+        let mut counts = Counts { started: good + bad + slow, ..Counts::default() };
+        (0..good).for_each(|_| counts.end(Outcome::Success, Micros(20_000), false));
+        (0..bad).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1_000), true));
+        (0..slow).for_each(|_| counts.end(Outcome::Success, Micros(900_000), true));
+        let stratum = Stratum {
+            canary: (),
+            epoch: Epoch(1),
+            version: Version::Canary,
+            placement: Placement::Drawn,
+            slot: Slot(0),
+        };
+        evidence.fold(&stratum, &counts, Millis(0));
+        check(&plan, &evidence, Millis(10))
+    }
+
+    #[test]
+    fn thresholds_include_their_ends() {
+        assert_eq!(verdict(100, 0, 0).answer, CheckResult::Pass);
+        assert_eq!(verdict(99, 1, 0).answer, CheckResult::Pass, "exactly 99 % is good");
+        let failed = verdict(989, 11, 0);
+        assert_eq!(failed.answer, CheckResult::Fail);
+        assert_eq!(failed.findings[0].value, Some(98.9));
+        assert_eq!(failed.findings[0].requests, 1000);
+    }
+
+    #[test]
+    fn p95_sees_the_slow_twentieth() {
+        assert_eq!(verdict(96, 0, 4).answer, CheckResult::Pass);
+        let slow = verdict(94, 0, 6);
+        assert_eq!(slow.answer, CheckResult::Fail);
+        assert_eq!(slow.findings[1].answer, CheckResult::Fail);
+        assert!(slow.findings[1].value.unwrap() >= 900.0);
+    }
+
+    #[test]
+    fn no_traffic_is_undecided_even_without_checks() {
+        assert_eq!(verdict(0, 0, 0).answer, CheckResult::Undecided);
+        let mut bare = spec();
+        bare.checks.clear();
+        let plan = Plan::new(bare).unwrap();
+        assert_eq!(check(&plan, &Evidence::default(), Millis(5)).answer, CheckResult::Undecided);
+    }
+}

@@ -1,0 +1,22 @@
+//! One request: which version it goes to, and how it ended. Stateless: what is counted and sent is the worker's.
+
+/// How one request ended: the one place that says what a failure is.
+pub mod outcome;
+
+/// What a match rule sees of a request.
+pub mod request;
+
+/// The cookie that the filter issues to users without a key.
+pub mod cookie;
+
+/// The part of a service's traffic in which one of several versions is tried.
+pub mod lane;
+
+/// The limits that an entry gives to the worker's fuse.
+pub mod fuse_plan;
+
+/// What a worker needs to route: one entry for each canary, with an epoch of its own.
+pub mod table;
+
+/// request -> route.
+pub mod route;

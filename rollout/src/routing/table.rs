@@ -1,0 +1,352 @@
+//! What a worker needs to route: one entry per canary, each with its own epoch, adopted only by a greater one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::names::{CanaryId, Upstream};
+use crate::base::time::{Micros, Millis};
+pub use crate::base::weight::{WHOLE_PPM, WeightError, WeightPpm};
+use crate::routing::cookie::IssuedCookie;
+use crate::routing::fuse_plan::FusePlan;
+use crate::routing::lane::Lane;
+use crate::routing::request::MatchRule;
+
+/// Most canaries one table holds; a worker's memory is bounded by it.
+pub const MAX_CANARIES: usize = 1024;
+/// As much of an authority as is looked at; a host's name has at most 253 bytes.
+const MAX_HOST_BYTES: usize = 300;
+
+/// The version of a canary's entry; only a greater one is ever adopted. 0 is never issued by an agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The next epoch for an entry that leaves after it was stored: even.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self((self.0 | 1).saturating_add(1))
+    }
+
+    /// The next epoch for an abort: odd. It leaves before it is stored, so an agent that lost it in a crash could give its
+    /// epoch to something else; with odd epochs for aborts alone, a worker's Hello tells a lost abort from what came after it.
+    #[must_use]
+    pub const fn next_abort(self) -> Self {
+        Self(self.0.saturating_add(1) | 1)
+    }
+
+    /// Whether an abort has it.
+    pub const fn is_abort(self) -> bool {
+        self.0 % 2 == 1
+    }
+}
+
+/// A table's own number for a canary, given when its first entry comes and kept for as long as the table lives: what is
+/// counted and looked up for each request is found under it, without comparing names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CanaryIndex(pub u16);
+
+/// Which side of the split served a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Version {
+    /// The proven version; serves whatever is not the canary's.
+    Primary,
+    /// The version on trial.
+    Canary,
+}
+
+impl Version {
+    /// Both, primary first.
+    pub const ALL: [Self; 2] = [Self::Primary, Self::Canary];
+
+    /// The version's name in messages, tables and stats.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Canary => "canary",
+        }
+    }
+}
+
+/// What makes one user stay on one version while the weight grows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StickyKey {
+    /// A header's first value.
+    Header(String),
+    /// A cookie's value.
+    Cookie(String),
+    /// The value of a cookie that the filter issues to users without one.
+    IssuedCookie(IssuedCookie),
+    /// The client's address as the proxy trusts it, without the port.
+    ClientAddress,
+}
+
+/// Which traffic a canary is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scope {
+    /// Hosts in lower case without port: a name, `*.suffix`, or `*` for any.
+    pub hosts: Vec<String>,
+    /// String prefix of the path, as in Envoy's and Istio's routes.
+    pub path_prefix: String,
+    /// Which part of that traffic, where several versions are tried at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<Lane>,
+}
+
+impl Scope {
+    /// The names under which a Kubernetes service is called: `name`, `name.namespace` and the longer ones.
+    pub fn of_service(id: &CanaryId) -> Self {
+        let (name, namespace) = (id.name(), id.namespace());
+        let hosts = ["", ".svc", ".svc.cluster.local"].map(|tail| format!("{name}.{namespace}{tail}"));
+        Self { hosts: [name.to_owned()].into_iter().chain(hosts).collect(), path_prefix: "/".into(), lane: None }
+    }
+
+    /// The canary that a manifest or a proxy's configuration names where it means this traffic: of several versions the
+    /// one whose name they share, else `own`.
+    pub fn service<'a>(&'a self, own: &'a CanaryId) -> &'a CanaryId {
+        self.lane.as_ref().map_or(own, Lane::of)
+    }
+
+    /// What share of this traffic a share of all the service's is.
+    pub fn within(&self, weight: WeightPpm) -> WeightPpm {
+        self.lane.as_ref().map_or(weight, |lane| lane.within(weight))
+    }
+
+    /// What share of all the service's traffic a share of this is.
+    pub fn of_all(&self, weight: WeightPpm) -> WeightPpm {
+        self.lane.as_ref().map_or(weight, |lane| lane.of_all(weight))
+    }
+}
+
+/// The split while a release is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Split {
+    /// Where the canary's share goes.
+    pub canary: Upstream,
+    /// The canary's share of what no rule places, within its scope (and lane).
+    pub weight: WeightPpm,
+    /// Share of the primary's requests that the canary gets a copy of.
+    #[serde(default)]
+    pub mirror: WeightPpm,
+    /// Requests that match any of these go to the canary, independent of the weight.
+    pub rules: Vec<MatchRule>,
+    /// Keeps a user on one side; without it the choice is per request.
+    pub sticky: Option<StickyKey>,
+    /// Mixed into the sticky hash; canary and release, so other users come first next time.
+    pub salt: String,
+    /// Length of the slots in which requests are counted, fixed when the entry is issued.
+    pub slot: Millis,
+    /// Longer than this is slow; without it [`HUNG`](crate::routing::outcome::HUNG).
+    pub latency_limit: Option<Micros>,
+    /// The limits at which a worker stops sending to the canary by itself.
+    pub fuse: Option<FusePlan>,
+}
+
+/// How one canary's traffic is routed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Whose entry this is.
+    pub canary: CanaryId,
+    /// Which version of it.
+    pub epoch: Epoch,
+    /// What to do; `None` withdraws the canary: the worker forgets all but the epoch.
+    pub routing: Option<Routing>,
+}
+
+/// The part of an [`Entry`] that routes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Routing {
+    /// Which traffic.
+    pub scope: Scope,
+    /// Where the primary's share goes.
+    pub primary: Upstream,
+    /// The split; `None` while no release is on.
+    pub split: Option<Split>,
+}
+
+/// What became of an entry that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adoption {
+    /// It is in force.
+    Adopted,
+    /// Its epoch is not greater than the one in force.
+    Stale,
+    /// The table holds [`MAX_CANARIES`] others.
+    Full,
+}
+
+/// A canary in whose scope a request falls.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Where it stands.
+    pub index: CanaryIndex,
+    /// Its entry.
+    pub entry: &'a Entry,
+    /// The part of it that routes.
+    pub routing: &'a Routing,
+    /// All canaries of the host that was looked up.
+    of_host: &'a [CanaryIndex],
+}
+
+/// All entries in force, found by host and path.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    indexes: BTreeMap<CanaryId, CanaryIndex>,
+    entries: Vec<Entry>,
+    /// By a host's whole name; `*` stands for any.
+    by_host: BTreeMap<Vec<u8>, Vec<CanaryIndex>>,
+    /// Those of `*.suffix`, by the suffix alone.
+    by_suffix: BTreeMap<Vec<u8>, Vec<CanaryIndex>>,
+    needs_client_address: bool,
+    is_mirroring: bool,
+}
+
+impl Table {
+    /// Takes an entry if its epoch is strictly greater, so loss, repeats and reordering are harmless.
+    pub fn adopt(&mut self, entry: Entry) -> Adoption {
+        match self.get(&entry.canary) {
+            Some(held) if entry.epoch <= held.epoch => return Adoption::Stale,
+            None if self.entries.len() >= MAX_CANARIES => return Adoption::Full,
+            _ => {}
+        }
+        self.put(entry);
+        Adoption::Adopted
+    }
+
+    /// Puts an entry in place without comparing epochs; for static configuration only.
+    pub fn put(&mut self, entry: Entry) {
+        // The door bounds what is put and `adopt` what is adopted, so the numbers cannot run out.
+        let next = CanaryIndex(u16::try_from(self.entries.len()).unwrap_or(u16::MAX));
+        let index = *self.indexes.entry(entry.canary.clone()).or_insert(next);
+        match self.entries.get_mut(usize::from(index.0)) {
+            Some(held) => *held = entry,
+            None => self.entries.push(entry),
+        }
+        self.index_scopes();
+    }
+
+    /// The entry in force for a canary.
+    pub fn get(&self, canary: &CanaryId) -> Option<&Entry> {
+        self.at(self.index_of(canary)?)
+    }
+
+    /// The entry under an index.
+    pub fn at(&self, index: CanaryIndex) -> Option<&Entry> {
+        self.entries.get(usize::from(index.0))
+    }
+
+    /// The index of a canary that has, or had, an entry.
+    pub fn index_of(&self, canary: &CanaryId) -> Option<CanaryIndex> {
+        self.indexes.get(canary).copied()
+    }
+
+    /// All entries with their indexes, by canary.
+    pub fn entries(&self) -> impl Iterator<Item = (CanaryIndex, &Entry)> {
+        self.indexes.values().filter_map(|index| Some((*index, self.at(*index)?)))
+    }
+
+    /// The canary in whose scope a request falls: the most exact host, then the longest path prefix; of several in lanes
+    /// any one. Allocates nothing, for it runs for every request.
+    pub fn find(&self, authority: &[u8], path: &[u8]) -> Option<Found<'_>> {
+        let mut buffer = [0; MAX_HOST_BYTES];
+        let host = host_of(authority, &mut buffer);
+        let mut suffixes = std::iter::successors(parent_of(host), |suffix| parent_of(suffix));
+        self.narrowest(self.by_host.get(host), path)
+            .or_else(|| suffixes.find_map(|suffix| self.narrowest(self.by_suffix.get(suffix), path)))
+            .or_else(|| self.narrowest(self.by_host.get(b"*".as_slice()), path))
+    }
+
+    fn narrowest<'a>(&'a self, of_host: Option<&'a Vec<CanaryIndex>>, path: &[u8]) -> Option<Found<'a>> {
+        let of_host = of_host?;
+        let fitting = self.routing_of(of_host).filter_map(|(index, entry, routing)| {
+            let is_prefix = path.starts_with(routing.scope.path_prefix.as_bytes());
+            is_prefix.then_some(Found { index, entry, routing, of_host })
+        });
+        // Lanes before a canary without: a proxy's own table may still name the service as a whole.
+        fitting
+            .max_by_key(|Found { routing: Routing { scope, .. }, .. }| (scope.path_prefix.len(), scope.lane.is_some()))
+    }
+
+    /// All versions that share a found one's traffic, itself among them.
+    pub fn beside<'a>(
+        &'a self,
+        found: &Found<'a>,
+    ) -> impl Iterator<Item = (CanaryIndex, &'a Entry, &'a Routing)> + use<'a> {
+        let Found { routing: Routing { scope, .. }, of_host, .. } = *found;
+        let service = scope.lane.as_ref().map(Lane::of);
+        self.routing_of(of_host).filter(move |(_, _, routing)| {
+            routing.scope.lane.as_ref().map(Lane::of) == service && routing.scope.path_prefix == scope.path_prefix
+        })
+    }
+
+    fn routing_of<'a>(
+        &'a self,
+        indexes: &'a [CanaryIndex],
+    ) -> impl Iterator<Item = (CanaryIndex, &'a Entry, &'a Routing)> + use<'a> {
+        let entries = indexes.iter().filter_map(|index| Some((*index, self.at(*index)?)));
+        entries.filter_map(|(index, entry)| Some((index, entry, entry.routing.as_ref()?)))
+    }
+
+    /// Whether any split in force is sticky by the client's address; only then need a shell ask for it.
+    pub const fn needs_client_address(&self) -> bool {
+        self.needs_client_address
+    }
+
+    /// Whether any split in force copies requests; only then must a shell look for copies.
+    pub const fn is_mirroring(&self) -> bool {
+        self.is_mirroring
+    }
+
+    /// Whose copies an upstream gets. Of several canaries with one upstream the first has them all.
+    pub fn mirrored_to(&self, upstream: &Upstream) -> Option<(CanaryIndex, &Entry, &Split)> {
+        let splits =
+            self.entries().filter_map(|(index, entry)| Some((index, entry, entry.routing.as_ref()?.split.as_ref()?)));
+        splits.into_iter().find(|(_, _, split)| split.mirror > WeightPpm::ZERO && split.canary == *upstream)
+    }
+
+    fn index_scopes(&mut self) {
+        let splits = || self.entries.iter().filter_map(|entry| entry.routing.as_ref()?.split.as_ref());
+        self.needs_client_address = splits().any(|split| split.sticky == Some(StickyKey::ClientAddress));
+        self.is_mirroring = splits().any(|split| split.mirror > WeightPpm::ZERO);
+        self.by_host.clear();
+        self.by_suffix.clear();
+        for index in self.indexes.values() {
+            let Some(entry) = self.entries.get(usize::from(index.0)) else { continue };
+            for host in entry.routing.iter().flat_map(|routing| &routing.scope.hosts) {
+                let (scopes, key) = match host.strip_prefix("*.") {
+                    Some(suffix) => (&mut self.by_suffix, suffix),
+                    None => (&mut self.by_host, host.as_str()),
+                };
+                scopes.entry(key.into()).or_default().push(*index);
+            }
+        }
+    }
+}
+
+/// An authority's host: lower case, without port, an IPv6 address without brackets.
+fn host_of<'a>(authority: &[u8], buffer: &'a mut [u8; MAX_HOST_BYTES]) -> &'a [u8] {
+    let text = authority.get(..authority.len().min(MAX_HOST_BYTES)).unwrap_or_default();
+    let (text, end) = text.strip_prefix(b"[").map_or((text, b':'), |text| (text, b']'));
+    let host = text.split(|byte| *byte == end).next().unwrap_or_default();
+    let lowered = buffer.get_mut(..host.len()).unwrap_or_default();
+    for (to, from) in lowered.iter_mut().zip(host) {
+        *to = from.to_ascii_lowercase();
+    }
+    lowered
+}
+
+/// What follows the first dot.
+fn parent_of(host: &[u8]) -> Option<&[u8]> {
+    let dot = host.iter().position(|byte| *byte == b'.')?;
+    host.get(dot + 1..)
+}
+
+#[cfg(test)]
+mod tests;

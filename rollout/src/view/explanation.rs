@@ -1,0 +1,316 @@
+//! Why a release stands where it stands, with every number: what `serin explain` and the API show.
+//!
+//! Decisions are the guards' and the certificate's; here they are only told, beside estimates and intervals that hold at
+//! every moment at once, so that a person may look as often as he likes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::time::Millis;
+use crate::controller::canary::Canary;
+use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
+use crate::judgement::guards::{GuardFinding, GuardsVerdict};
+use crate::judgement::sample_ratio::Ratio;
+use crate::release::text;
+use crate::statistics::confidence::confidence_sequence;
+use crate::view::headline::headline;
+use crate::view::status::{self, VersionStatus};
+use crate::worker::tally::PerVersion;
+
+/// The intervals shown hold with 95 % confidence, for ever.
+const INTERVAL_ALPHA: f64 = 0.05;
+
+/// One release's judgement at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// `namespace/name`.
+    pub canary: String,
+    /// Number of the release; 0 before the first.
+    pub release: u64,
+    /// Phase, as Flagger names it.
+    pub phase: String,
+    /// What is going on and why, in one line.
+    pub summary: String,
+    /// What the latest release brings or brought.
+    pub revision: Option<String>,
+    /// Share meant for the canary now, percent.
+    pub weight_percent: f64,
+    /// Step taken, and how many there are.
+    pub step: usize,
+    /// See `step`.
+    pub steps: usize,
+    /// Primary and canary in this release.
+    pub versions: Vec<VersionStatus>,
+    /// What each guard says against the canary.
+    pub guards: Vec<GuardExplanation>,
+    /// How far the guards' evidence has come toward an abort, 0 to 1.
+    pub toward_abort: f64,
+    /// The bound on a false abort over the whole release.
+    pub alpha: f64,
+    /// Failures that are taken as one event, and why.
+    pub max_cluster: u32,
+    /// See `max_cluster`.
+    pub max_cluster_because: String,
+    /// The counts apart: what started under one epoch, on one version, by one kind of placement. Oldest first; those of
+    /// epoch 0 are several old ones together.
+    pub strata: Vec<StratumExplanation>,
+    /// Whether the canary gets its share; null where that is not judged.
+    pub sample_ratio: Option<RatioExplanation>,
+    /// What this step's requests prove; null where checks advance the release, or none is on.
+    pub certificate: Option<CertificateExplanation>,
+}
+
+/// A share of requests with an interval that holds at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Share {
+    /// Requests that count against the version, and all that could.
+    pub events: u64,
+    /// See `events`.
+    pub trials: u64,
+    /// In percent; null without requests.
+    pub percent: Option<f64>,
+    /// 95 % interval, percent.
+    pub low_percent: f64,
+    /// See `low_percent`.
+    pub high_percent: f64,
+}
+
+/// Requests that are alike in epoch, version and placement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StratumExplanation {
+    /// Epoch of the table entry under which they started.
+    pub epoch: u64,
+    /// The canary's share under that entry, percent; null where there was no split.
+    pub weight_percent: Option<f64>,
+    /// `primary` or `canary`.
+    pub version: String,
+    /// How they came to it: `drawn`, `sticky`, `mirrored` (a copy) `matched` (by a rule) or `failSafe` (to the primary: its lease is over or its fuse tripped).
+    pub placement: String,
+    /// How many.
+    pub requests: u64,
+    /// Bad answers.
+    pub failed: u64,
+    /// Not yet ended.
+    pub pending: u64,
+}
+
+/// What one guard says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuardExplanation {
+    /// Which guard.
+    pub guard: String,
+    /// What it allows, in words.
+    pub rule: String,
+    /// What follows when it trips: `abort`, `pause` or `notify`.
+    pub action: String,
+    /// `bad` when it forced the verdict, `good` when its share of the canary is certain to be within the limit, else
+    /// `undecided`.
+    pub verdict: String,
+    /// The canary's requests.
+    pub canary: Share,
+    /// The primary's, for comparison.
+    pub primary: Share,
+    /// Canary minus primary, percentage points, with a 95 % interval: least, estimate, greatest.
+    pub difference: [f64; 3],
+    /// The greatest good share, percent, where the canary alone decides.
+    pub limit_percent: Option<f64>,
+    /// The e-value against the canary: odds of so much under the rule at most 1 in this.
+    pub e_value: f64,
+    /// What its e-value must reach to trip the guards alone.
+    pub e_needed: f64,
+    /// How far it alone has brought the release toward its action, 0 to 1.
+    pub toward_action: f64,
+}
+
+/// The canary's share of what the weight placed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RatioExplanation {
+    /// Canary requests among all that the weight placed.
+    pub canary: u64,
+    /// See `canary`.
+    pub all: u64,
+    /// How many it should have had.
+    pub expected: f64,
+    /// The e-value against the share being right.
+    pub e_value: f64,
+    /// What it must reach.
+    pub e_needed: f64,
+}
+
+/// What a step's requests prove.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateExplanation {
+    /// How far the slowest guard has come, 0 to 1.
+    pub progress: f64,
+    /// Time on this step so far, and the least, milliseconds.
+    pub on_step_ms: u64,
+    /// See `on_step_ms`.
+    pub dwell_ms: u64,
+    /// Each guard that must be certified.
+    pub guards: Vec<CertificateGuard>,
+}
+
+/// One guard's certificate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateGuard {
+    /// Which guard.
+    pub guard: String,
+    /// What is certified, in words.
+    pub rule: String,
+    /// This step's canary requests that speak against it, and all that could.
+    pub events: u64,
+    /// See `events`.
+    pub trials: u64,
+    /// How far it has come, 0 to 1: requests that have ended, of these and those to go.
+    pub progress: f64,
+    /// Good answers that would complete it if nothing bad came, those to requests in flight among them; 0 when it is
+    /// complete.
+    pub requests_to_go: u64,
+}
+
+/// Explains a canary's release, in progress or ended.
+pub fn explain(canary: &Canary, now: Millis) -> Explanation {
+    let guards = &canary.plan.guards;
+    // Before the first report the guards say nothing, but what they are is worth reading.
+    let unseen = || guards.look(&guards.begin(), &PerVersion::default(), &Ratio::default());
+    let verdict = canary.verdict.clone().unwrap_or_else(unseen);
+    let step = canary.phase.step();
+    Explanation {
+        canary: canary.plan.id.to_string(),
+        release: canary.releases,
+        phase: canary.phase.name().into(),
+        summary: headline(canary, now),
+        revision: status::revision(&canary.phase),
+        weight_percent: canary.weight().percent(),
+        step: canary.phase.steps(),
+        steps: canary.plan.last_step(),
+        versions: status::versions(canary, &canary.evidence.release()),
+        guards: explained(&verdict),
+        toward_abort: verdict.toward_abort(),
+        alpha: guards.alpha,
+        max_cluster: guards.max_cluster,
+        max_cluster_because: cluster_reason(canary),
+        strata: strata(canary),
+        sample_ratio: verdict.ratio.map(|found| RatioExplanation {
+            canary: found.canary,
+            all: found.all,
+            expected: found.expected,
+            e_value: e_value(found.ln_e),
+            e_needed: e_value(found.needed),
+        }),
+        certificate: step.zip(canary.certificate.as_ref()).map(|(step, verdict)| CertificateExplanation {
+            progress: verdict.progress(guards.max_cluster),
+            on_step_ms: now.since(step.at).0,
+            dwell_ms: verdict.dwell.0,
+            guards: verdict.findings.iter().map(|finding| certified(finding, verdict, guards.max_cluster)).collect(),
+        }),
+    }
+}
+
+fn explained(verdict: &GuardsVerdict) -> Vec<GuardExplanation> {
+    let count = verdict.findings.len() as f64;
+    let one = |finding: &GuardFinding| {
+        let forced = verdict.tripped.is_some_and(|(_, guard)| guard == finding.guard.rule.name());
+        let (canary, primary) = (share(finding.canary, INTERVAL_ALPHA), share(finding.primary, INTERVAL_ALPHA));
+        let limit_percent = finding.guard.rule.limit().map(|limit| limit * 100.0);
+        let is_within = limit_percent.is_some_and(|limit| canary.high_percent < limit);
+        GuardExplanation {
+            guard: finding.guard.rule.name().name().into(),
+            rule: text::rule(&finding.guard.rule),
+            action: finding.guard.action.name().into(),
+            verdict: if forced {
+                "bad"
+            } else if is_within {
+                "good"
+            } else {
+                "undecided"
+            }
+            .into(),
+            canary,
+            primary,
+            difference: difference(finding.canary, finding.primary),
+            limit_percent,
+            e_value: e_value(finding.ln_e),
+            e_needed: e_value(verdict.needed) * count,
+            toward_action: ((finding.ln_e - libm::log(count)) / verdict.needed).clamp(0.0, 1.0),
+        }
+    };
+    verdict.findings.iter().map(one).collect()
+}
+
+fn share((events, trials): (u64, u64), alpha: f64) -> Share {
+    let (low, high) = confidence_sequence(events, trials, alpha);
+    let percent = (trials > 0).then(|| events as f64 * 100.0 / trials as f64);
+    Share { events, trials, percent, low_percent: low * 100.0, high_percent: high * 100.0 }
+}
+
+/// Both intervals at half the alpha hold together, so their difference holds at the whole.
+fn difference(canary: (u64, u64), primary: (u64, u64)) -> [f64; 3] {
+    let [canary, primary] = [canary, primary].map(|counts| share(counts, INTERVAL_ALPHA / 2.0));
+    let estimate = canary.percent.unwrap_or_default() - primary.percent.unwrap_or_default();
+    [canary.low_percent - primary.high_percent, estimate, canary.high_percent - primary.low_percent]
+}
+
+fn certified(finding: &CertificateFinding, verdict: &CertificateVerdict, max_cluster: u32) -> CertificateGuard {
+    let (events, trials) = finding.canary;
+    CertificateGuard {
+        guard: finding.rule.name().name().into(),
+        rule: text::rule(&finding.rule),
+        events,
+        trials,
+        progress: finding.progress(verdict.needed, max_cluster),
+        requests_to_go: finding.requests_to_go(verdict.needed, max_cluster),
+    }
+}
+
+fn strata(canary: &Canary) -> Vec<StratumExplanation> {
+    let strata = canary.evidence.strata().map(|(epoch, version, placement, counts)| StratumExplanation {
+        epoch: epoch.0,
+        weight_percent: canary.evidence.weight(epoch).map(|weight| canary.plan.scope.of_all(weight).percent()),
+        version: version.name().into(),
+        placement: placement.name().into(),
+        requests: counts.started,
+        failed: counts.failed.total(),
+        pending: counts.pending(),
+    });
+    strata.collect()
+}
+
+fn cluster_reason(canary: &Canary) -> String {
+    let is_sticky = canary.plan.sticky.is_some();
+    match (canary.plan.guards.max_cluster, is_sticky) {
+        (1, _) => "each failure counts as an event of its own".into(),
+        (_, true) => "users are sticky, and one user's failures may be one event".into(),
+        (_, false) => "set in the manifest".into(),
+    }
+}
+
+/// Finite, so that JSON has it.
+fn e_value(ln_e: f64) -> f64 {
+    libm::exp(ln_e.clamp(-700.0, 700.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_wider_than_its_parts_and_holds_its_estimate() {
+        let [low, estimate, high] = difference((10, 200), (5, 1_000));
+        assert!((estimate - 4.5).abs() < 1e-9 && low < estimate && estimate < high);
+        let alone = share((10, 200), INTERVAL_ALPHA);
+        assert!(high - low > alone.high_percent - alone.low_percent);
+        assert_eq!(difference((0, 0), (0, 0)), [-100.0, 0.0, 100.0], "nothing is known of nothing");
+    }
+
+    #[test]
+    fn e_values_stay_numbers() {
+        assert!(e_value(f64::INFINITY).is_finite() && e_value(f64::NEG_INFINITY) > 0.0);
+    }
+}

@@ -1,0 +1,378 @@
+//! What the agent shows of itself: the API's and the CLI's words, computed from the controller and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::time::Millis;
+use crate::controller::Controller;
+use crate::controller::canary::Canary;
+use crate::controller::fleet::{Fleet, Peer};
+use crate::judgement::guards::{GuardFinding, GuardsVerdict};
+use crate::release::phase::{HistoryEvent, Note, Phase};
+use crate::release::plan::Advance;
+use crate::release::text;
+use crate::routing::outcome::FailureClass;
+use crate::routing::table::{Epoch, Version, WeightPpm};
+use crate::worker::tally::{Counts, PerVersion};
+
+mod gates;
+mod message;
+
+pub use gates::{GateStatus, stored_gates};
+
+/// One canary at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CanaryStatus {
+    /// Object name.
+    pub name: String,
+    /// Object namespace.
+    pub namespace: String,
+    /// Name of the service whose traffic it shares with other versions; null where it has all of it.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// Phase, as Flagger names it.
+    pub phase: String,
+    /// What is happening and why, in one line.
+    pub message: String,
+    /// What a person must do before the release can go on; null while it may go on by itself.
+    #[serde(default)]
+    pub needs_person: Option<String>,
+    /// Number of the latest release; 0 before the first.
+    pub release: u64,
+    /// What the latest release brings or brought.
+    pub revision: Option<String>,
+    /// What the primary runs, as far as this agent promoted it.
+    pub promoted_revision: Option<String>,
+    /// Share meant for the canary now, percent.
+    pub weight_percent: f64,
+    /// Share it got under the epoch in force, percent; null without requests.
+    pub observed_percent: Option<f64>,
+    /// Step taken, and how many there are.
+    pub step: usize,
+    /// See `step`.
+    pub steps: usize,
+    /// Failed checks so far, and the number that rolls back.
+    pub failed_checks: u32,
+    /// See `failed_checks`.
+    pub threshold: u32,
+    /// Time to the next check, milliseconds; null when none is due.
+    pub next_check_ms: Option<u64>,
+    /// Epoch of the table entry in force.
+    pub epoch: u64,
+    /// Live workers, and how many of them have that epoch in force.
+    pub workers_live: usize,
+    /// See `workers_live`.
+    pub workers_in_sync: usize,
+    /// Workers that went away during the release in progress and have not come back: what they had not reported yet is
+    /// missing from its evidence.
+    pub workers_lost: usize,
+    /// Live workers that send nothing to it because their fuse has tripped.
+    #[serde(default)]
+    pub workers_tripped: usize,
+    /// What a proxy serves that has never heard of this agent.
+    pub without_agent: String,
+    /// Primary and canary in this release (since the start of observation before the first).
+    pub versions: Vec<VersionStatus>,
+    /// Primary and canary since this agent first saw them; never reset.
+    pub totals: Vec<VersionStatus>,
+    /// What a step is left after: `certificate` or `interval`.
+    pub advance: String,
+    /// How far the guards' evidence has come toward an abort, 0 to 1.
+    pub toward_abort: f64,
+    /// How far this step's certificate has come, 0 to 1; null where none is needed now.
+    pub toward_step: Option<f64>,
+    /// What each guard says of the release, as of the last report.
+    pub guards: Vec<GuardStatus>,
+    /// What this build cannot honour, as `field: what`.
+    pub unsupported: Vec<String>,
+}
+
+/// One guard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GuardStatus {
+    /// `slo`, `regression` or `latency`.
+    pub guard: String,
+    /// What it holds against the canary, in words.
+    pub rule: String,
+    /// What follows when it trips: `abort`, `pause` or `notify`.
+    pub action: String,
+    /// Canary requests that speak against it, and of how many.
+    pub canary_events: u64,
+    /// See `canary_events`.
+    pub canary_trials: u64,
+    /// The primary's, for comparison.
+    pub primary_events: u64,
+    /// See `primary_events`.
+    pub primary_trials: u64,
+    /// Natural logarithm of the e-value: the evidence against the canary.
+    pub ln_e: f64,
+    /// Natural logarithm of what the weighted evidence of all guards must reach.
+    pub ln_needed: f64,
+}
+
+/// One version's counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionStatus {
+    /// `primary` or `canary`.
+    pub version: String,
+    /// The upstream that plays it now.
+    pub upstream: String,
+    /// Requests begun.
+    pub started: u64,
+    /// Good answers.
+    pub succeeded: u64,
+    /// Bad answers of all classes.
+    pub failed: u64,
+    /// Bad answers by class, classes without any left out.
+    pub failed_by_class: BTreeMap<String, u64>,
+    /// Requests that say nothing about the version.
+    pub void: u64,
+    /// Begun and not yet ended.
+    pub pending: u64,
+    /// Good answers in percent of good and bad.
+    pub success_rate_percent: Option<f64>,
+    /// Latency quantiles in milliseconds.
+    pub p50_ms: Option<f64>,
+    /// See `p50_ms`.
+    pub p95_ms: Option<f64>,
+    /// See `p50_ms`.
+    pub p99_ms: Option<f64>,
+}
+
+/// One event of a canary's history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventStatus {
+    /// Unix time, milliseconds.
+    pub at_ms: u64,
+    /// During which release.
+    pub release: u64,
+    /// The canary's share after it, percent.
+    pub weight_percent: f64,
+    /// What and why.
+    pub message: String,
+    /// The same with all its numbers, for programs.
+    pub detail: Note,
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerStatus {
+    /// Envoy's `node.id`.
+    pub node: String,
+    /// Envoy's `node.cluster`.
+    pub cluster: String,
+    /// Which life of the worker, hexadecimal.
+    pub incarnation: String,
+    /// The filter's build version.
+    pub filter_version: String,
+    /// The protocol spoken.
+    pub protocol: String,
+    /// Whether it has a stream now.
+    pub connected: bool,
+    /// Since it last reported, milliseconds.
+    pub silent_ms: u64,
+    /// Reports known to be missing.
+    pub missing_reports: u64,
+    /// What it has in force.
+    pub canaries: Vec<WorkerCanary>,
+    /// Canaries to which it sends nothing because their fuse has tripped, as `namespace/name`.
+    #[serde(default)]
+    pub tripped: Vec<String>,
+}
+
+/// One canary on one worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerCanary {
+    /// `namespace/name`.
+    pub canary: String,
+    /// Epoch in force there.
+    pub epoch: u64,
+    /// Whether that is the agent's newest.
+    pub in_sync: bool,
+    /// Requests that the split placed, since this incarnation was first seen.
+    pub requests: u64,
+    /// The canary's share of them, percent.
+    pub observed_percent: Option<f64>,
+}
+
+/// One canary.
+pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanaryStatus {
+    let fleet = controller.fleet();
+    let id = &canary.plan.id;
+    let run = canary.phase.run();
+    let under_epoch = canary.evidence.split_under(canary.epoch);
+    let behind = fleet.behind(id, canary.epoch);
+    let live = fleet.live().count();
+    CanaryStatus {
+        name: id.name().into(),
+        namespace: id.namespace().into(),
+        service: canary.plan.scope.lane.as_ref().map(|lane| lane.of().name().into()),
+        phase: canary.phase.name().into(),
+        message: message::message(canary, fleet, now),
+        needs_person: message::needs_person(canary, now),
+        release: canary.releases,
+        revision: revision(&canary.phase),
+        promoted_revision: canary.promoted.as_ref().map(ToString::to_string),
+        weight_percent: canary.weight().percent(),
+        observed_percent: share(canary, under_epoch.primary.started, under_epoch.canary.started),
+        step: canary.phase.steps(),
+        steps: canary.plan.last_step(),
+        failed_checks: run.map_or(0, |run| run.failed_checks),
+        threshold: canary.plan.threshold,
+        next_check_ms: (canary.phase.step().and_then(|_| canary.phase.check_at()))
+            .filter(|_| canary.plan.advance == Advance::Interval)
+            .map(|check_at| check_at.since(now).0),
+        epoch: canary.epoch.0,
+        workers_live: live,
+        workers_in_sync: live.saturating_sub(behind),
+        workers_lost: run.map_or(0, |run| fleet.lost_since(run.started_at)),
+        workers_tripped: fleet.live().filter(|peer| peer.tripped.contains_key(id)).count(),
+        without_agent: without_agent(canary, fleet),
+        versions: versions(canary, &canary.evidence.release()),
+        totals: versions(canary, canary.evidence.totals()),
+        advance: canary.plan.advance.name().into(),
+        toward_abort: run.and(canary.verdict.as_ref()).map_or(0.0, GuardsVerdict::toward_abort),
+        toward_step: run
+            .and(canary.certificate.as_ref())
+            .map(|verdict| verdict.progress(canary.plan.guards.max_cluster)),
+        guards: canary.verdict.iter().flat_map(guards).collect(),
+        unsupported: canary.plan.unsupported.iter().map(|u| format!("{}: {}", u.field, u.what)).collect(),
+    }
+}
+
+/// A canary's history, oldest first.
+pub fn events(canary: &Canary) -> Vec<EventStatus> {
+    canary.history.iter().map(event).collect()
+}
+
+/// One event.
+pub fn event(event: &HistoryEvent) -> EventStatus {
+    EventStatus {
+        at_ms: event.at.0,
+        release: event.release.0,
+        weight_percent: event.weight.percent(),
+        message: text::note(&event.note),
+        detail: event.note.clone(),
+    }
+}
+
+/// Every worker that is live, or was within the time it is expected back.
+pub fn workers(controller: &Controller, now: Millis) -> Vec<WorkerStatus> {
+    let fleet = controller.fleet();
+    let known = fleet.workers().filter(|(_, peer)| {
+        peer.conn.is_some() || now.since(peer.last_seen_at) <= crate::controller::fleet::EXPECTED_FOR
+    });
+    let shown = known.map(|(incarnation, peer)| WorkerStatus {
+        node: peer.node.clone(),
+        cluster: peer.cluster.clone(),
+        incarnation: incarnation.to_string(),
+        filter_version: peer.filter_version.clone(),
+        protocol: peer.protocol.to_string(),
+        connected: peer.conn.is_some(),
+        silent_ms: now.since(peer.last_seen_at).0,
+        missing_reports: peer.received.missing(),
+        canaries: worker_canaries(controller, peer),
+        tripped: peer.tripped.keys().map(ToString::to_string).collect(),
+    });
+    shown.collect()
+}
+
+fn worker_canaries(controller: &Controller, peer: &Peer) -> Vec<WorkerCanary> {
+    let managed = controller.canaries().map(|canary| {
+        let id = &canary.plan.id;
+        let epoch = peer.adopted.get(id).copied().unwrap_or(Epoch(0));
+        let (primary, on_canary) = peer.placed.get(id).copied().unwrap_or_default();
+        WorkerCanary {
+            canary: id.to_string(),
+            epoch: epoch.0,
+            in_sync: epoch >= canary.epoch,
+            requests: primary.saturating_add(on_canary),
+            observed_percent: share(canary, primary, on_canary),
+        }
+    });
+    managed.collect()
+}
+
+fn guards(verdict: &GuardsVerdict) -> Vec<GuardStatus> {
+    let status = |finding: &GuardFinding| GuardStatus {
+        guard: finding.guard.rule.name().name().into(),
+        rule: text::rule(&finding.guard.rule),
+        action: finding.guard.action.name().into(),
+        canary_events: finding.canary.0,
+        canary_trials: finding.canary.1,
+        primary_events: finding.primary.0,
+        primary_trials: finding.primary.1,
+        ln_e: finding.ln_e,
+        ln_needed: verdict.needed,
+    };
+    verdict.findings.iter().map(status).collect()
+}
+
+pub(crate) fn revision(phase: &Phase) -> Option<String> {
+    let ended = phase.ended().map(|ended| &ended.revision);
+    phase.run().map(|run| &run.revision).or(ended).map(ToString::to_string)
+}
+
+fn without_agent(canary: &Canary, fleet: &Fleet) -> String {
+    let upstreams: BTreeSet<String> = fleet.live().map(|peer| peer.default_upstream(canary.service())).collect();
+    let mut upstreams = upstreams.into_iter();
+    match (upstreams.next(), upstreams.next()) {
+        (None, _) => "not known: no live worker".into(),
+        (Some(one), None) if one == canary.primary().as_str() => format!("{one} (the primary)"),
+        (Some(one), None) if one == canary.canary().as_str() => {
+            let role = if canary.swapped { "former primary" } else { "canary's upstream" };
+            format!("{one} (the {role}: move the default route and defaultUpstreams before the next release)")
+        }
+        (Some(one), None) => {
+            format!("{one} (neither primary nor canary: check the default route and defaultUpstreams)")
+        }
+        (Some(one), Some(two)) => {
+            let all: Vec<String> = [one, two].into_iter().chain(upstreams).collect();
+            format!("{} (the proxies differ)", all.join(", "))
+        }
+    }
+}
+
+pub(crate) fn versions(canary: &Canary, counts: &PerVersion) -> Vec<VersionStatus> {
+    let of = |version: Version| {
+        let upstream = match version {
+            Version::Primary => canary.primary(),
+            Version::Canary => canary.canary(),
+        };
+        version_status(version, upstream.as_str(), counts.of(version))
+    };
+    Version::ALL.map(of).into()
+}
+
+fn version_status(version: Version, upstream: &str, counts: &Counts) -> VersionStatus {
+    let quantile = |q| counts.latency.quantile(q).map(|us| us.0 as f64 / 1000.0);
+    let by_class = FailureClass::ALL.into_iter().map(|class| (class.name().to_owned(), counts.failed.of(class)));
+    VersionStatus {
+        version: version.name().into(),
+        upstream: upstream.into(),
+        started: counts.started,
+        succeeded: counts.succeeded,
+        failed: counts.failed.total(),
+        failed_by_class: by_class.filter(|(_, count)| *count > 0).collect(),
+        void: counts.void,
+        pending: counts.pending(),
+        success_rate_percent: counts.success_rate().map(|rate| rate * 100.0),
+        p50_ms: quantile(0.5),
+        p95_ms: quantile(0.95),
+        p99_ms: quantile(0.99),
+    }
+}
+
+/// Of all the service's traffic; what one lane of it showed stands for that lane's part.
+fn share(canary: &Canary, primary: u64, on_canary: u64) -> Option<f64> {
+    let all = primary.saturating_add(on_canary);
+    let whole = canary.plan.scope.of_all(WeightPpm::WHOLE).percent();
+    (all > 0).then(|| on_canary as f64 * whole / all as f64)
+}

@@ -1,0 +1,79 @@
+//! What is happening to a canary in one line, and what a person must do where nothing else goes on.
+
+use crate::base::time::Millis;
+use crate::controller::canary::Canary;
+use crate::controller::fleet::Fleet;
+use crate::release::inquiry::{Objection, Reason};
+use crate::release::phase::{Awaiting, Hold, Phase};
+use crate::release::text;
+use crate::routing::table::WeightPpm;
+
+/// What is happening and why.
+pub(super) fn message(canary: &Canary, fleet: &Fleet, now: Millis) -> String {
+    let line = line(canary, now);
+    match canary.phase.run() {
+        Some(_) if fleet.live().next().is_none() => format!("{line}; no worker is connected"),
+        Some(_) if lacks_requests(canary) => format!("{line}; no canary request on this step yet"),
+        _ => line,
+    }
+}
+
+/// What a person must do before the release can go on; `None` while it may go on by itself: traffic may come, evidence
+/// grow, a hook that refuses agree, a fuse be armed again.
+pub(super) fn needs_person(canary: &Canary, now: Millis) -> Option<String> {
+    let run = canary.phase.run()?;
+    let id = &canary.plan.id;
+    match (&canary.phase, &canary.standing_hold(now)) {
+        (phase, _) if matches!(phase.awaiting(), Some(Awaiting::Confirmation { .. })) => {
+            Some(format!("bring the primary to {}, then `serin confirm {id}`", run.revision))
+        }
+        (Phase::Promoting(..) | Phase::Finalising(..), _) => None,
+        // While a person holds it nothing else is asked, and nothing accepted.
+        (Phase::Paused(_), _) | (_, Some(Hold::Stop)) => Some(format!("`serin resume {id}` lets it go on")),
+        (_, Some(Hold::Unsupported)) => {
+            Some(format!("`serin release {id} --revision {} --accept-unsupported` goes on without them", run.revision))
+        }
+        (_, Some(Hold::DefaultUpstream { .. })) => {
+            Some("move that proxy's default route and its defaultUpstreams to the primary".into())
+        }
+        (_, Some(Hold::Suspended)) => Some("take `suspend: true` out of the manifest".into()),
+        (_, Some(Hold::Approval { refused, .. })) => closed(id.as_str(), refused),
+        (_, Some(Hold::NoTraffic | Hold::Undecided | Hold::Fuse { .. }) | None) => None,
+    }
+}
+
+fn closed(canary: &str, refused: &[Objection]) -> Option<String> {
+    let gates = refused.iter().filter(|objection| objection.why == Reason::Closed);
+    let open: Vec<String> = gates.map(|gate| format!("`serin gate open {canary} {}`", gate.name)).collect();
+    (!open.is_empty()).then(|| format!("{} approves", open.join(" and ")))
+}
+
+fn line(canary: &Canary, now: Millis) -> String {
+    let hold = canary.standing_hold(now);
+    let advancing = || match &hold {
+        Some(hold) => format!("holds: {}", text::hold(hold)),
+        None => format!("step {} of {}", canary.phase.steps(), canary.plan.last_step()),
+    };
+    match &canary.phase {
+        Phase::Initialized => "waits for a release: `serin release`".into(),
+        Phase::Waiting(_) | Phase::Progressing(_) => advancing(),
+        Phase::WaitingPromotion(_) => format!("proven, and judged on; {}", advancing()),
+        Phase::Paused(_) => match &hold {
+            // Its own words say how it goes on.
+            Some(Hold::Stop) => format!("paused: {}", text::hold(&Hold::Stop)),
+            Some(hold) => format!("paused: {}; `serin resume` goes on", text::hold(hold)),
+            None => format!("paused at {}; `serin resume` goes on", advancing()),
+        },
+        Phase::Promoting(promoting) => format!("promotion waits for {}", text::awaiting(&promoting.awaiting)),
+        Phase::Finalising(..) => "traffic returns to the primary".into(),
+        Phase::Succeeded(ended) => format!("{} was promoted", ended.revision),
+        Phase::Failed(ended, cause) => format!("{} was aborted: {}", ended.revision, text::cause(cause)),
+    }
+}
+
+/// Whether a step whose requests are to be judged has none yet, and no hold says so.
+fn lacks_requests(canary: &Canary) -> bool {
+    let is_judged = matches!(canary.phase, Phase::Progressing(_) | Phase::Paused(_)) && canary.phase.step().is_some();
+    let is_shared = canary.weight() > WeightPpm::ZERO || !canary.plan.rules.is_empty();
+    is_judged && is_shared && canary.phase.hold().is_none() && canary.on_step().started == 0
+}

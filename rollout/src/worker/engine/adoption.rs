@@ -1,0 +1,101 @@
+//! entry -> adopt: what comes into force, and what is worked out once then so that no request has to.
+
+use super::Worker;
+use crate::base::names::{CanaryId, Upstream};
+use crate::base::time::{Micros, Millis};
+use crate::routing::table::{Adoption, CanaryIndex, Entry, Split, Version};
+use crate::worker::api::WorkerAction;
+use crate::worker::messages::ToAgent;
+use crate::worker::tally::Slot;
+
+/// What the engine knows of one entry beside what it says, so that no request has to look it up by a name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Standing {
+    /// When the agent's entry came into force; its slots count from then.
+    since: Option<Micros>,
+    /// Whether the routes send requests to the primary's upstream by default, and to the canary's.
+    is_default: [bool; 2],
+}
+
+impl Worker {
+    /// Puts an entry of the configuration in place.
+    pub(super) fn put(&mut self, entry: Entry) {
+        let canary = entry.canary.clone();
+        self.table.put(entry);
+        self.in_force(&canary, None);
+    }
+
+    /// An entry from the agent. A stale one is confirmed as well: the agent learns what is in force.
+    pub(super) fn adopt(&mut self, entry: Entry, now: Millis) -> Option<WorkerAction> {
+        let canary = entry.canary.clone();
+        match self.table.adopt(entry) {
+            Adoption::Full => {
+                self.faults.entries += 1;
+                return None;
+            }
+            Adoption::Stale => {}
+            Adoption::Adopted => self.in_force(&canary, Some(Micros(now.0.saturating_mul(1000)))),
+        }
+        let in_force = self.table.get(&canary)?.epoch;
+        Some(WorkerAction::Send(ToAgent::Adopted(canary, in_force)))
+    }
+
+    /// What follows from an entry that has come into force; `since` is when, for one of the agent's.
+    fn in_force(&mut self, canary: &CanaryId, since: Option<Micros>) {
+        let Some(index) = self.table.index_of(canary) else { return };
+        if let Some(entry) = self.table.at(index) {
+            self.fuses.adopt(index, entry);
+        }
+        let at = usize::from(index.0);
+        if self.standings.len() <= at {
+            self.standings.resize(at + 1, Standing::default());
+        }
+        let is_default = self.is_default_under(index);
+        if let Some(standing) = self.standings.get_mut(at) {
+            *standing = Standing { since: since.or(standing.since), is_default };
+        }
+    }
+
+    /// Finds out anew which upstreams the routes take by default.
+    pub(super) fn resolve_defaults(&mut self) {
+        let resolved: Vec<(CanaryIndex, [bool; 2])> =
+            self.table.entries().map(|(index, _)| (index, self.is_default_under(index))).collect();
+        for (index, is_default) in resolved {
+            self.standings
+                .get_mut(usize::from(index.0))
+                .into_iter()
+                .for_each(|standing| standing.is_default = is_default);
+        }
+    }
+
+    fn is_default_under(&self, index: CanaryIndex) -> [bool; 2] {
+        let Some((entry, routing)) = self.table.at(index).and_then(|entry| Some((entry, entry.routing.as_ref()?)))
+        else {
+            return [false; 2];
+        };
+        let service = routing.scope.service(&entry.canary);
+        let is_default = |upstream: &Upstream| match self.settings.default_upstreams.get(service) {
+            Some(default) => default == upstream,
+            None => upstream.as_str().strip_suffix("-primary") == Some(service.name()),
+        };
+        [is_default(&routing.primary), routing.split.as_ref().is_some_and(|split| is_default(&split.canary))]
+    }
+
+    pub(super) fn is_default(&self, index: CanaryIndex, version: Version) -> bool {
+        let [primary, canary] = self.standing(index).is_default;
+        match version {
+            Version::Primary => primary,
+            Version::Canary => canary,
+        }
+    }
+
+    fn standing(&self, index: CanaryIndex) -> Standing {
+        self.standings.get(usize::from(index.0)).copied().unwrap_or_default()
+    }
+
+    pub(super) fn slot_of(&self, index: CanaryIndex, split: &Split, now: Micros) -> Slot {
+        let Some(since) = self.standing(index).since else { return Slot(0) };
+        let passed = now.since(since).0 / split.slot.0.max(1).saturating_mul(1000);
+        Slot(u32::try_from(passed).unwrap_or(u32::MAX).min(Slot::MERGED.0 - 1))
+    }
+}

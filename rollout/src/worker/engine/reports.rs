@@ -1,0 +1,65 @@
+//! What one worker says to the agent: who it is, and what it has counted since it said so last.
+
+use super::Worker;
+use crate::base::names::CanaryId;
+use crate::base::time::{Micros, Millis};
+use crate::routing::table::Epoch;
+use crate::worker::api::{IDLE_EVERY, Identity, WorkerAction};
+use crate::worker::messages::{Hello, MAX_STRATA, PROTOCOL, ToAgent, Watermark};
+use crate::worker::sender::Delta;
+use crate::worker::tally::{Counts, Stratum};
+
+impl Worker {
+    pub(super) fn hello(&self) -> Hello {
+        let Identity { node, cluster, filter_version, incarnation } = self.identity.clone();
+        let adopted = self.table.entries().map(|(_, entry)| entry).filter(|entry| entry.epoch > Epoch(0));
+        Hello {
+            protocol: PROTOCOL,
+            incarnation,
+            node,
+            cluster,
+            filter_version,
+            adopted: adopted.map(|entry| (entry.canary.clone(), entry.epoch)).collect(),
+            default_upstreams: self.settings.default_upstreams.clone().into_iter().collect(),
+            trips: self.fuses.tripped().filter(|trip| trip.epoch > Epoch(0)).cloned().collect(),
+        }
+    }
+
+    /// The next report, or a sign of life when there is nothing to say.
+    pub(super) fn report(&mut self, now: Millis) -> Option<WorkerAction> {
+        if self.sender.is_free() && (!self.tally.is_empty() || self.fuses.has_unreported()) {
+            self.sent_at = now;
+            let (strata, is_drained) = self.named_strata();
+            // What is left for the next report would belong to slots that this one's watermarks call complete.
+            let watermarks = if is_drained { self.watermarks(now) } else { Vec::new() };
+            let delta = Delta { strata, watermarks, trips: self.fuses.take_unreported() };
+            return Some(WorkerAction::Send(ToAgent::Report(self.sender.next(delta, now))));
+        }
+        if now.since(self.sent_at) < IDLE_EVERY {
+            return None;
+        }
+        self.sent_at = now;
+        Some(WorkerAction::Send(ToAgent::Beat))
+    }
+
+    /// As many strata as a report holds, and whether those are all.
+    fn named_strata(&mut self) -> (Vec<(Stratum<CanaryId>, Counts)>, bool) {
+        let taken = self.tally.take(MAX_STRATA).into_iter();
+        let named = taken.filter_map(|(Stratum { canary, epoch, version, placement, slot }, counts)| {
+            let canary = self.canary(canary)?.clone();
+            Some((Stratum { canary, epoch, version, placement, slot }, counts))
+        });
+        (named.collect(), self.tally.is_empty())
+    }
+
+    /// Where this worker is in each canary's slots: all that started before them has been handed over.
+    fn watermarks(&self, now: Millis) -> Vec<Watermark> {
+        let now = Micros(now.0.saturating_mul(1000));
+        let splits = self.table.entries().filter_map(|(index, entry)| {
+            let split = entry.routing.as_ref()?.split.as_ref().filter(|_| entry.epoch > Epoch(0))?;
+            let slot = self.slot_of(index, split, now);
+            Some(Watermark { canary: entry.canary.clone(), epoch: entry.epoch, slot })
+        });
+        splits.collect()
+    }
+}

@@ -1,0 +1,252 @@
+//! The fuse's arithmetic: when one worker alone, without asking the agent, may say that a canary is plainly broken.
+//!
+//! G8 against a fixed boundary, with paid restarts, as integers: in run r = 0, 1, 2, … the k-th event trips the fuse when
+//! it comes within a given number of requests, and a run is stale, so that a new one begins, when enough more passed that the
+//! evidence fell by half a nat. Counting is additions and comparisons; a limit is computed when it is first needed.
+//!
+//! Why a false trip has probability alpha at most, at any time: run 0 has 3/4 of alpha, each of the 2^b runs from number 2^b
+//! on has 1/4 · 1/((b+1)(b+2)) / 2^b of it, and these shares sum to one (the guards' stakes are 1/r and need an end; these
+//! do not, and stay the same for half of all runs so far, which is what a table wants). A run begins at a moment chosen
+//! by the past alone and counts only requests that start after it; within it, the evidence of any first n requests with
+//! those of their events that are known is at most what it will be when all are known, and that is a supermartingale from
+//! 1 if the canary keeps the limit (see [`mixture`](crate::statistics::mixture)). So n may be taken where the evidence is greatest:
+//! at the youngest request known to be an event. Without that, requests which hang would hide each other.
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::routing::fuse_plan::{FusePlan, MAX_CLUSTER, Ppb, PpbError};
+use crate::statistics::mixture::{G8, STAKED_AT_START};
+
+/// Most clusters of events in a run; one that has neither tripped nor gone stale by then gives way to the next.
+const MAX_CLUSTERS: u64 = 64;
+/// A run is stale once its evidence has fallen so far, in nats. At one nat a run of good requests is up to 36 long against
+/// a limit of 1 %, and a total failure at its end needs up to 11 answers; at a quarter runs are short, and there are many, so that
+/// faults of 5 % take a fifth longer.
+const STALE_AT: f64 = -0.5;
+
+/// Which of a fuse's two tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FuseTest {
+    /// Too many requests failed.
+    Failed,
+    /// Too many failed, took too long, or are open for too long.
+    Slow,
+}
+
+impl FuseTest {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Failed, Self::Slow];
+
+    /// Its name in messages and statistics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Slow => "slow",
+        }
+    }
+}
+
+/// What tripped a fuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FuseTrip {
+    /// Which test.
+    pub test: FuseTest,
+    /// Requests of its run that speak against the canary…
+    pub events: u64,
+    /// …among this many.
+    pub trials: u64,
+}
+
+/// One canary's fuse in one worker, for one release.
+#[derive(Debug)]
+pub struct Fuse {
+    tests: [Option<Running>; 2],
+    /// Requests of the canary begun so far; each one's number among them is its ordinal. Goes on over all runs.
+    begun: u64,
+    tripped: Option<FuseTrip>,
+}
+
+impl Fuse {
+    /// A fuse that has seen nothing; ordinals go on from `begun`.
+    pub fn new(plan: &FusePlan, begun: u64) -> Self {
+        Self { tests: Running::of(plan, begun, [0; 2]), begun, tripped: None }
+    }
+
+    /// A later entry of the same release: whole again, with a new run, paid from the same alpha.
+    pub fn rearm(&mut self, plan: &FusePlan) {
+        let runs = [0, 1].map(|n| self.tests.get(n).and_then(Option::as_ref).map_or(0, |test| test.run + 1));
+        self.tests = Running::of(plan, self.begun, runs);
+        self.tripped = None;
+    }
+
+    /// Requests begun so far.
+    pub const fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// A request begins; returns its ordinal. `known` is a number below which every ordinal's slowness is known.
+    /// A run that has gone stale by then ends before the request.
+    pub fn start(&mut self, known: u64) -> u64 {
+        let ordinal = self.begun;
+        for test in self.tests.iter_mut().flatten() {
+            test.refresh(known, ordinal);
+        }
+        self.begun += 1;
+        ordinal
+    }
+
+    /// A request turned out to be an event. Each one counts once for each test: the caller sees to that.
+    pub fn event(&mut self, which: FuseTest, ordinal: u64) -> Option<FuseTrip> {
+        let begun = self.begun;
+        let test = self.tests.get_mut(which as usize)?.as_mut().filter(|test| ordinal >= test.first)?;
+        let trials = test.event(ordinal, begun)?;
+        if self.tripped.is_some() {
+            return None;
+        }
+        self.tripped = Some(FuseTrip { test: which, events: test.events, trials });
+        self.tripped
+    }
+
+    /// A request turned out to be no trial.
+    pub fn void(&mut self, which: FuseTest, ordinal: u64) {
+        if let Some(test) = self.tests.get_mut(which as usize).and_then(Option::as_mut)
+            && ordinal >= test.first
+        {
+            test.voids += 1;
+        }
+    }
+
+    /// What tripped it, until it is armed again.
+    pub const fn tripped(&self) -> Option<FuseTrip> {
+        self.tripped
+    }
+}
+
+/// One test in its present run.
+#[derive(Debug)]
+struct Running {
+    theta0: f64,
+    /// For all runs together.
+    alpha: f64,
+    max_cluster: u32,
+    run: u64,
+    /// The first ordinal that belongs to the run.
+    first: u64,
+    /// Events known, and the greatest ordinal among them.
+    events: u64,
+    youngest: u64,
+    /// Requests of the run known to be no trials.
+    voids: u64,
+    /// Within how many requests the k-th event trips, for this run's share of alpha; 0 for never.
+    trips_within: Vec<u64>,
+    /// The most requests with k events that are not stale yet.
+    stale_after: Vec<u64>,
+}
+
+impl Running {
+    fn of(plan: &FusePlan, first: u64, runs: [u64; 2]) -> [Option<Self>; 2] {
+        let limits = plan.limits();
+        let alpha = plan.alpha.probability() / limits.iter().flatten().count().max(1) as f64;
+        let [failed, slow] = limits;
+        let [run_failed, run_slow] = runs;
+        [(failed, run_failed), (slow, run_slow)].map(|(limit, run)| {
+            limit.map(|limit| Self {
+                theta0: limit.probability(),
+                alpha,
+                max_cluster: plan.max_cluster.max(1),
+                run,
+                first,
+                events: 0,
+                youngest: first,
+                voids: 0,
+                trips_within: Vec::new(),
+                stale_after: Vec::new(),
+            })
+        })
+    }
+
+    /// Begins a new run at `next` if this one is stale.
+    fn refresh(&mut self, known: u64, next: u64) {
+        let seen = known.min(next).saturating_sub(self.first).saturating_sub(self.voids);
+        let is_over = self.events >= MAX_CLUSTERS * u64::from(self.max_cluster);
+        if !is_over && seen <= self.stale_after(self.events) {
+            return;
+        }
+        if block_of(self.run) != block_of(self.run + 1) {
+            self.trips_within.clear();
+        }
+        self.run += 1;
+        self.first = next;
+        self.youngest = next;
+        self.events = 0;
+        self.voids = 0;
+    }
+
+    /// Counts an event of this run; the trials among which it was one too many, if it was.
+    fn event(&mut self, ordinal: u64, begun: u64) -> Option<u64> {
+        self.events += 1;
+        self.youngest = self.youngest.max(ordinal);
+        let up_to_youngest = self.youngest - self.first + 1;
+        let all = begun.saturating_sub(self.first).saturating_sub(self.voids);
+        let trials = up_to_youngest.min(all);
+        (trials <= self.trips_within(self.events)).then_some(trials)
+    }
+
+    fn trips_within(&mut self, events: u64) -> u64 {
+        let needed = -libm::log(self.alpha * share_of(self.run));
+        while self.trips_within.len() as u64 <= events {
+            let events = self.trips_within.len() as u64;
+            self.trips_within.push(self.most_trials(events, needed));
+        }
+        at(&self.trips_within, events)
+    }
+
+    fn stale_after(&mut self, events: u64) -> u64 {
+        while self.stale_after.len() as u64 <= events {
+            let events = self.stale_after.len() as u64;
+            self.stale_after.push(self.most_trials(events, STALE_AT));
+        }
+        at(&self.stale_after, events)
+    }
+
+    /// The most trials with which `events` are worth `ln_e` at least; 0 for none. Evidence falls with every trial.
+    fn most_trials(&self, events: u64, ln_e: f64) -> u64 {
+        let per_cluster = |count: u64| count as f64 / f64::from(self.max_cluster);
+        let holds = |trials: u64| G8.ln_e(per_cluster(events), per_cluster(trials), self.theta0) >= ln_e;
+        if !holds(events) {
+            return 0;
+        }
+        let mut step = 1u64;
+        while holds(events.saturating_add(step)) && step < u64::MAX / 4 {
+            step *= 2;
+        }
+        // It holds at the lower end, not at the upper.
+        let (mut low, mut high) = (events + step / 2, events.saturating_add(step));
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if holds(middle) { low = middle } else { high = middle }
+        }
+        low
+    }
+}
+
+/// A run's share of alpha; over all runs they sum to one.
+fn share_of(run: u64) -> f64 {
+    block_of(run).map_or(STAKED_AT_START, |block| {
+        let (runs, block) = ((1u64 << block) as f64, f64::from(block));
+        (1.0 - STAKED_AT_START) / (runs * (block + 1.0) * (block + 2.0))
+    })
+}
+
+/// The block b of the 2^b runs that share alike; the first run has none.
+const fn block_of(run: u64) -> Option<u32> {
+    run.checked_ilog2()
+}
+
+fn at(limits: &[u64], events: u64) -> u64 {
+    usize::try_from(events).ok().and_then(|events| limits.get(events)).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! outcome -> tally: what one worker saw, by canary, epoch, version and placement.
+//!
+//! A trial is counted when its request STARTS; its outcome when it is known, into the stratum in which it started
+//! (docs/statistics.md, section 6). What has started and not ended is pending.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::histogram::Latency;
+use crate::base::time::Micros;
+use crate::routing::outcome::{FailureClass, Outcome};
+use crate::routing::route::Placement;
+use crate::routing::table::{CanaryIndex, Epoch, Version};
+
+/// Where a request is counted. `canary` is the worker's own number for a canary or the agent's id of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Stratum<C> {
+    /// Which canary.
+    pub canary: C,
+    /// The entry under which the request started; 0 for what was merged for want of room, or routed statically.
+    pub epoch: Epoch,
+    /// Which side served it.
+    pub version: Version,
+    /// How it came there.
+    pub placement: Placement,
+    /// The stretch of time in which it started, counted from when the entry came into force; see [`Slot`].
+    pub slot: Slot,
+}
+
+/// A stretch of time under one epoch, of a length that the entry fixed beforehand; comparisons look at whole slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slot(pub u32);
+
+impl Slot {
+    /// No slot in particular: merged for want of room. Comparisons leave it out.
+    pub const MERGED: Self = Self(u32::MAX);
+}
+
+/// Failures by class, in the order of [`FailureClass::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Failures(pub [u64; FailureClass::ALL.len()]);
+
+impl Failures {
+    /// All classes together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// One class.
+    pub fn of(&self, class: FailureClass) -> u64 {
+        self.0.get(class as usize).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, class: FailureClass, count: u64) {
+        if let Some(held) = self.0.get_mut(class as usize) {
+            *held = held.saturating_add(count);
+        }
+    }
+}
+
+/// What happened in one stratum. Merging adds; it is commutative and associative.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Requests that began.
+    pub started: u64,
+    /// Good answers.
+    pub succeeded: u64,
+    /// Bad ones, by class.
+    pub failed: Failures,
+    /// Requests that say nothing about the version.
+    pub void: u64,
+    /// Requests whose client left after the latency limit had passed: slow, but neither good nor bad.
+    pub abandoned: u64,
+    /// Requests that failed, or took longer than the entry's latency limit: counted exactly, and for a pending one as soon
+    /// as its age passes the limit.
+    pub slow: u64,
+    /// How long the successes and failures took.
+    pub latency: Latency,
+}
+
+impl Counts {
+    /// Counts one ended request; `is_slow` when its latency passed the limit and its age was not counted as slow before.
+    pub fn end(&mut self, outcome: Outcome, latency: Micros, is_slow: bool) {
+        if is_slow && outcome != Outcome::Void {
+            self.slow = self.slow.saturating_add(1);
+        }
+        match outcome {
+            Outcome::Success => self.succeeded = self.succeeded.saturating_add(1),
+            Outcome::Failure(class) => self.failed.add(class, 1),
+            Outcome::Void => {
+                self.void = self.void.saturating_add(1);
+                return;
+            }
+            Outcome::Abandoned => {
+                self.abandoned = self.abandoned.saturating_add(1);
+                return;
+            }
+        }
+        self.latency.record(latency);
+    }
+
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.started = self.started.saturating_add(other.started);
+        self.succeeded = self.succeeded.saturating_add(other.succeeded);
+        for (class, count) in FailureClass::ALL.into_iter().zip(other.failed.0) {
+            self.failed.add(class, count);
+        }
+        self.void = self.void.saturating_add(other.void);
+        self.abandoned = self.abandoned.saturating_add(other.abandoned);
+        self.slow = self.slow.saturating_add(other.slow);
+        self.latency.merge(&other.latency);
+    }
+
+    /// Requests whose outcome counts: successes and failures.
+    pub fn judged(&self) -> u64 {
+        self.succeeded.saturating_add(self.failed.total())
+    }
+
+    /// Begun and not yet ended; never negative, although a delta may end what an earlier one began.
+    pub fn pending(&self) -> u64 {
+        self.started.saturating_sub(self.judged()).saturating_sub(self.void).saturating_sub(self.abandoned)
+    }
+
+    /// Good answers among the judged, 0 to 1; `None` without any.
+    pub fn success_rate(&self) -> Option<f64> {
+        let judged = self.judged();
+        (judged > 0).then(|| self.succeeded as f64 / judged as f64)
+    }
+}
+
+/// Counts per version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerVersion {
+    /// The primary's.
+    pub primary: Counts,
+    /// The canary's.
+    pub canary: Counts,
+}
+
+impl PerVersion {
+    /// One side.
+    pub const fn of(&self, version: Version) -> &Counts {
+        match version {
+            Version::Primary => &self.primary,
+            Version::Canary => &self.canary,
+        }
+    }
+
+    pub(crate) fn add(&mut self, version: Version, counts: &Counts) {
+        match version {
+            Version::Primary => self.primary.merge(counts),
+            Version::Canary => self.canary.merge(counts),
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.primary.merge(&other.primary);
+        self.canary.merge(&other.canary);
+    }
+}
+
+/// Counts since the last report, bounded in memory however long the agent is away.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    strata: BTreeMap<Stratum<CanaryIndex>, Counts>,
+    limit: usize,
+    /// The last stratum handed over: the next take goes on behind it, so that each gets its turn.
+    taken_to: Option<Stratum<CanaryIndex>>,
+}
+
+impl Tally {
+    /// Holds at most `limit` strata, or one for each canary, version and placement where those are more, and the one that
+    /// is being counted. Past that the oldest slots merge into one for each epoch, then the oldest epochs into epoch 0.
+    /// Comparisons leave both out.
+    pub const fn new(limit: usize) -> Self {
+        Self { strata: BTreeMap::new(), limit, taken_to: None }
+    }
+
+    /// Counts a request that begins.
+    pub fn start(&mut self, stratum: Stratum<CanaryIndex>) {
+        let counts = self.at(stratum);
+        counts.started = counts.started.saturating_add(1);
+    }
+
+    /// Counts how a request ended, in the stratum in which it began.
+    pub fn end(&mut self, stratum: Stratum<CanaryIndex>, outcome: Outcome, latency: Micros, is_slow: bool) {
+        self.at(stratum).end(outcome, latency, is_slow);
+    }
+
+    /// Counts a request that has not ended but whose age passed the limit.
+    pub fn aged(&mut self, stratum: Stratum<CanaryIndex>) {
+        let counts = self.at(stratum);
+        counts.slow = counts.slow.saturating_add(1);
+    }
+
+    /// Whether nothing was counted since the last [`Tally::take`].
+    pub fn is_empty(&self) -> bool {
+        self.strata.is_empty()
+    }
+
+    /// How many strata are live.
+    pub fn len(&self) -> usize {
+        self.strata.len()
+    }
+
+    /// Hands over at most `limit` strata and forgets them; the others' turn comes with the next take.
+    pub fn take(&mut self, limit: usize) -> Vec<(Stratum<CanaryIndex>, Counts)> {
+        let is_behind = |key: &Stratum<CanaryIndex>| self.taken_to.is_none_or(|last| *key > last);
+        let keys = self.strata.keys().copied();
+        let (behind, before): (Vec<_>, Vec<_>) = keys.partition(is_behind);
+        let turn: Vec<_> = behind.into_iter().chain(before).take(limit).collect();
+        self.taken_to = turn.last().copied();
+        turn.into_iter().filter_map(|key| Some((key, self.strata.remove(&key)?))).collect()
+    }
+
+    fn at(&mut self, stratum: Stratum<CanaryIndex>) -> &mut Counts {
+        let is_new = !self.strata.contains_key(&stratum);
+        while is_new && self.strata.len() >= self.limit && self.merge_oldest() {}
+        self.strata.entry(stratum).or_default()
+    }
+
+    /// One step towards fewer strata; `false` when there is nothing left to merge.
+    fn merge_oldest(&mut self) -> bool {
+        let in_slot = self.strata.keys().filter(|key| key.slot != Slot::MERGED).min_by_key(|key| (key.epoch, key.slot));
+        let in_epoch = self.strata.keys().filter(|key| key.epoch > Epoch(0)).min_by_key(|key| key.epoch);
+        let (oldest, merged) = match (in_slot.copied(), in_epoch.copied()) {
+            (Some(oldest), _) => (oldest, Stratum { slot: Slot::MERGED, ..oldest }),
+            (None, Some(oldest)) => (oldest, Stratum { epoch: Epoch(0), ..oldest }),
+            (None, None) => return false,
+        };
+        if let Some(counts) = self.strata.remove(&oldest) {
+            self.strata.entry(merged).or_default().merge(&counts);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stratum(canary: u16, epoch: u64, version: Version) -> Stratum<CanaryIndex> {
+        Stratum {
+            canary: CanaryIndex(canary),
+            epoch: Epoch(epoch),
+            version,
+            placement: Placement::Drawn,
+            slot: Slot(epoch as u32 % 7),
+        }
+    }
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        prop_oneof![
+            Just(Outcome::Success),
+            Just(Outcome::Void),
+            prop::sample::select(FailureClass::ALL.to_vec()).prop_map(Outcome::Failure),
+        ]
+    }
+
+    fn counts() -> impl Strategy<Value = Counts> {
+        prop::collection::vec((outcome(), 0u64..20_000_000), 0..20).prop_map(|ends| {
+            let mut counts = Counts { started: ends.len() as u64 + 1, ..Counts::default() };
+            ends.into_iter()
+                .for_each(|(outcome, latency_us)| counts.end(outcome, Micros(latency_us), latency_us > 500_000));
+            counts
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn merge_is_a_commutative_monoid(a in counts(), b in counts(), c in counts()) {
+            let sum = |parts: [&Counts; 3]| parts.into_iter().fold(Counts::default(), |mut sum, part| { sum.merge(part); sum });
+            prop_assert_eq!(sum([&a, &b, &c]), sum([&c, &a, &b]));
+            let mut bc = b.clone();
+            bc.merge(&c);
+            let mut left = a.clone();
+            left.merge(&bc);
+            prop_assert_eq!(left, sum([&a, &b, &c]));
+            prop_assert_eq!(sum([&a, &Counts::default(), &Counts::default()]), a);
+        }
+
+        #[test]
+        fn a_full_tally_loses_nothing(events in prop::collection::vec((0u16..4, 1u64..60, any::<bool>(), outcome()), 0..300)) {
+            let mut tally = Tally::new(8);
+            for (canary, epoch, is_canary, outcome) in &events {
+                let at = stratum(*canary, *epoch, if *is_canary { Version::Canary } else { Version::Primary });
+                tally.start(at);
+                tally.end(at, *outcome, Micros(10), false);
+                // Four canaries with two versions each are eight strata that nothing merges.
+                prop_assert!(tally.len() <= 8 + 1, "{} strata", tally.len());
+            }
+            let mut all = Counts::default();
+            while !tally.is_empty() {
+                let part = tally.take(3);
+                prop_assert!(part.len() <= 3);
+                part.iter().for_each(|(_, counts)| all.merge(counts));
+            }
+            prop_assert_eq!(all.started, events.len() as u64);
+            prop_assert_eq!(all.judged() + all.void, events.len() as u64);
+            prop_assert_eq!(all.latency.count(), all.judged());
+        }
+    }
+    #[test]
+    fn a_busy_stratum_cannot_keep_the_others_waiting() {
+        let mut tally = Tally::new(8);
+        let busy = stratum(0, 1, Version::Primary);
+        let quiet = stratum(1, 1, Version::Primary);
+        tally.start(quiet);
+        let mut taken = Vec::new();
+        for _ in 0..2 {
+            tally.start(busy);
+            taken.extend(tally.take(1).into_iter().map(|(stratum, _)| stratum));
+        }
+        assert_eq!(taken, [busy, quiet]);
+    }
+}
