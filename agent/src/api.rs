@@ -15,13 +15,26 @@ use crate::manifests::Manifests;
 use crate::metrics::Sources;
 use serving::Token;
 
-mod gates;
+/// Which canary a path means, and refusals as answers.
 mod ids;
-mod load_tester_gates;
+
+/// What only reads.
 mod reads;
-mod records;
-mod verbs;
+
+/// Status and events as a stream.
 mod watch;
+
+/// What people and pipelines ask of a release.
+mod verbs;
+
+/// Gates: listed, opened, closed.
+mod gates;
+
+/// The same gates at the URLs of Flagger's load tester.
+mod load_tester_gates;
+
+/// Recorded releases.
+mod records;
 
 /// Where every request is described, as errors say it.
 const REFERENCE: &str = "GET /api/v1/openapi.json describes every request";

@@ -8,12 +8,20 @@
 //! - `cost`: what one update takes
 //! - `findings`, `tables`: all of it together, for machines and for people
 
-pub mod contest;
-pub mod cost;
 pub mod draws;
-pub mod exact;
-pub mod findings;
+
 pub mod parallel;
+
 pub mod product;
+
+pub mod contest;
+
+pub mod cost;
+
+pub mod exact;
+
 pub mod restarts;
+
+pub mod findings;
+
 pub mod tables;

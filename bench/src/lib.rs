@@ -10,13 +10,22 @@
 //! - `abort`: all that is special to what a bad release costs the users
 //! - `judge`: all that is special to how fast the judge decides; it needs no Envoy
 
-pub mod abort;
 pub mod cpu;
-pub mod judge;
+
 pub mod listeners;
+
 pub mod load;
+
 pub mod machine;
+
 pub mod output;
+
 pub mod quartiles;
+
+pub mod abort;
+
+pub mod judge;
+
 pub mod report;
+
 pub mod upstream;

@@ -13,14 +13,14 @@ use crate::{output, target};
 /// A verb: its name in the API, and what to tell of it.
 type Verb = (&'static str, &'static str);
 
-pub(crate) const ABORT: Verb = ("abort", "all traffic goes to the primary; `serin describe` tells the whole story");
+pub(crate) const ABORT: Verb = ("abort", "all traffic goes to the primary; `serin describe` shows what happened");
 pub(crate) const PROMOTE: Verb =
     ("promote", "`serin get` shows whether it waits for something (`serin confirm` ends a wait for a person)");
 pub(crate) const CONFIRM: Verb = ("confirm", "traffic returns to the primary");
 pub(crate) const PAUSE: Verb = ("pause", "it keeps its weight and is still judged; `serin resume` goes on");
 pub(crate) const RESUME: Verb = ("resume", "`serin get -w` follows it");
 pub(crate) const RETRY: Verb = ("retry", "the same revision once more, from the first step; `serin get -w` follows it");
-pub(crate) const SKIP: Verb = ("skip", "it goes on without what it waited for; `serin get -w` follows it");
+pub(crate) const SKIP: Verb = ("skip", "skipped to the next step; `serin get -w` follows it");
 
 /// Asks for a verb that takes a reason.
 pub(crate) async fn run((verb, next): Verb, args: ReasonArgs) -> Result<(), Failure> {
@@ -65,11 +65,16 @@ pub(crate) struct Said {
     pub(crate) id: CanaryId,
     /// The answer.
     pub(crate) done: Done,
+    is_json: bool,
 }
 
 impl Said {
     pub(crate) fn tell(&self, next: &str) -> Result<(), Failure> {
-        let Self { id, done } = self;
+        let Self { id, done, is_json } = self;
+        if *is_json {
+            let said = json!({"canary": id.as_str(), "release": done.release, "phase": done.phase});
+            return output::print(&output::json(&said, true)?);
+        }
         output::print(&format!("{id}: release {} is {}; {next}\n", done.release, done.phase))
     }
 }
@@ -85,7 +90,7 @@ pub(crate) async fn ask(args: &ReasonArgs, what: &[&str], more: &[(&str, Value)]
     let id = target::resolve(&client, &args.canary).await?;
     let asked = client.ask(&id, what, &body).await;
     let done = target::explain(&client, &id, asked).await?;
-    Ok(Said { id, done })
+    Ok(Said { id, done, is_json: args.output.is_json() })
 }
 
 /// A share of the traffic.

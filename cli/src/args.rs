@@ -58,6 +58,8 @@ pub(crate) struct VerbArgs {
     #[arg(long = "as", value_name = "ACTOR")]
     pub(crate) actor: Option<String>,
     #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
     pub(crate) agent: AgentArgs,
 }
 
@@ -135,6 +137,8 @@ pub(crate) struct DescribeArgs {
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub(crate) events: usize,
     #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
     pub(crate) agent: AgentArgs,
 }
 
@@ -155,8 +159,34 @@ pub(crate) struct ExplainArgs {
 pub(crate) enum ExplainFormat {
     /// For people
     Table,
+    /// For people, with intervals, the split, correlated failures and the counts by weight
+    Wide,
     /// The API's JSON
     Json,
+}
+
+/// How most commands print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// How to print, where nothing else is special about it.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct OutputArgs {
+    /// How to print
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "table")]
+    format: OutputFormat,
+}
+
+impl OutputArgs {
+    /// Whether programs read it.
+    pub(crate) fn is_json(self) -> bool {
+        self.format == OutputFormat::Json
+    }
 }
 
 /// `serin validate`.
@@ -168,6 +198,8 @@ pub(crate) struct ValidateArgs {
     /// Read the folders in a directory too; the agent itself does not
     #[arg(short, long)]
     pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// `serin replay`.
@@ -194,25 +226,17 @@ pub(crate) struct ReplayArgs {
     /// Only list the recorded releases
     #[arg(long, conflicts_with_all = ["record", "save", "file", "release"])]
     pub(crate) list: bool,
-    /// How to print
-    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    pub(crate) output: ReplayFormat,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
     #[command(flatten)]
     pub(crate) agent: AgentArgs,
-}
-
-/// How `replay` prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ReplayFormat {
-    /// For people
-    Table,
-    /// For programs
-    Json,
 }
 
 /// `serin proxies`.
 #[derive(Args, Debug)]
 pub(crate) struct ProxiesArgs {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
     #[command(flatten)]
     pub(crate) agent: AgentArgs,
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use manifest;
 use rollout::release::plan::Flavour;
 
 use crate::failure::{self, Failure};

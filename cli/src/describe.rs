@@ -1,132 +1,279 @@
-//! `serin describe`: one canary's whole story on one screen.
+//! `serin describe`: one canary on one page: where it stands, its steps, who is asked, what was counted, what happened.
 
-use rollout::view::status::CanaryStatus;
+use comfy_table::Cell;
+use rollout::view::explanation::{Explanation, StageExplanation};
+use rollout::view::status::{CanaryStatus, GateStatus};
+use serde_json::{Value, json};
 
 use crate::args::DescribeArgs;
 use crate::client::{Client, Items};
+use crate::columns::{Sheet, left, right, wrapped};
 use crate::failure::Failure;
-use crate::text::{self, or_dash, percent, span};
+use crate::text::{self, count, or_dash, percent, span_of, utc};
 use crate::wait::Event;
-use crate::{output, table, target};
+use crate::{canary_table, checks_table, output, table, target};
+
+/// Columns of a label.
+const LABEL: usize = 15;
 
 /// `serin describe`.
 pub(crate) async fn run(args: DescribeArgs) -> Result<(), Failure> {
     let client = Client::new(&args.agent)?;
     let id = target::resolve(&client, &args.canary).await?;
     let found = client.canary(&id).await;
-    let status: CanaryStatus = target::explain(&client, &id, found).await?.shown()?;
-    let history: Items<Event> = client.events(&id).await?.shown()?;
-    output::print(&page(&status, &history.items, args.events, text::now_ms()))
-}
-
-fn page(status: &CanaryStatus, history: &[Event], shown: usize, now_ms: u64) -> String {
-    let mut page = block(status);
-    if !status.unsupported.is_empty() {
-        page += "\nNot honoured by this build (a release holds until `--accept-unsupported`):\n";
-        let lines = status.unsupported.iter().map(|what| format!("  {what}\n"));
-        page.extend(lines);
+    let status = target::explain(&client, &id, found).await?;
+    let explanation = client.explanation(&id).await?;
+    let (gates, history) = (client.stored_gates(&id).await?, client.events(&id).await?);
+    if args.output.is_json() {
+        let (gates, events) = (gates.exact::<Items<Value>>()?.items, history.exact::<Items<Value>>()?.items);
+        let [status, explanation] = [status.exact::<Value>()?, explanation.exact::<Value>()?];
+        let all = json!({"status": status, "explanation": explanation, "gates": gates, "events": events});
+        return output::print(&output::json(&all, true)?);
     }
-    let heading = if status.release == 0 { "Versions so far" } else { "Versions in this release" };
-    page += &format!("\n{heading}:\n{}", table::versions(&status.versions));
-    let hidden = history.len().saturating_sub(shown);
-    let latest = history.get(hidden..).unwrap_or_default();
-    page += "\nEvents";
-    if hidden > 0 {
-        page += &format!(" (latest {shown} of {}, --events {} shows all)", history.len(), history.len());
-    }
-    page += ":\n";
-    page += &if latest.is_empty() { "  none yet\n".into() } else { table::events(latest, now_ms) };
-    page
-}
-
-fn block(status: &CanaryStatus) -> String {
-    let style = table::phase_style(&status.phase);
-    let phase = format!("{style}{}{style:#}", status.phase);
-    let release = match (&status.revision, status.release) {
-        (_, 0) => "none yet".into(),
-        (Some(revision), release) => format!("{release}, revision {revision}"),
-        (None, release) => release.to_string(),
+    let page = Page {
+        status: &status.shown()?,
+        told: &explanation.shown()?,
+        gates: gates.shown::<Items<GateStatus>>()?.items,
+        history: &history.shown::<Items<Event>>()?.items,
+        events: args.events,
+        now_ms: text::now_ms(),
+        width: output::width(),
     };
-    let weight =
-        format!("{} meant, {} observed", percent(status.weight_percent), or_dash(status.observed_percent, percent));
-    let checks = format!(
-        "{} failed of {} that roll back{}",
-        status.failed_checks,
-        status.threshold,
-        status.next_check_ms.map_or_else(String::new, |ms| {
-            format!("; next check in {}", span(std::time::Duration::from_millis(ms)))
-        })
-    );
+    output::print(&page.render())
+}
+
+struct Page<'a> {
+    status: &'a CanaryStatus,
+    told: &'a Explanation,
+    gates: Vec<GateStatus>,
+    /// Oldest first.
+    history: &'a [Event],
+    /// How many of the latest events are shown.
+    events: usize,
+    now_ms: u64,
+    width: Option<usize>,
+}
+
+impl Page<'_> {
+    fn render(&self) -> String {
+        let Self { status, told, now_ms, width, .. } = *self;
+        let mut parts = vec![self.block()];
+        parts.extend((!status.unsupported.is_empty()).then(|| {
+            let lines = status.unsupported.iter().map(|what| format!("  {what}\n")).collect::<String>();
+            format!("Not honoured by this build (a release holds until `--accept-unsupported`):\n{lines}")
+        }));
+        parts.extend((!told.stages.is_empty()).then(|| self.steps()));
+        let gates: Vec<_> = self.gates.iter().map(|gate| (None, gate.clone())).collect();
+        parts.extend((!gates.is_empty()).then(|| format!("Gates:\n{}", checks_table::gates(&gates, width))));
+        parts.extend(checks_table::hooks(&told.hooks, now_ms, width));
+        parts.extend(checks_table::checks(&told.checks, now_ms, width));
+        parts.extend(checks_table::metrics(&told.metrics, now_ms, width));
+        let heading = if status.release == 0 { "Versions so far" } else { "Versions in this release" };
+        parts.push(format!("{heading}:\n{}", table::versions(&status.versions)));
+        parts.extend(self.history());
+        parts.join("\n")
+    }
+
+    fn block(&self) -> String {
+        let Self { status, width, .. } = *self;
+        let style = table::phase_style(&status.phase);
+        let lines = [
+            ("Canary", format!("{}/{}", status.namespace, status.name)),
+            ("Phase", status.phase.clone()),
+            ("Message", status.message.clone()),
+            ("Release", self.release()),
+            ("Promoted", status.promoted_revision.clone().unwrap_or_else(|| "none".into())),
+            ("Weight", weight(status)),
+            ("Step", step(status)),
+            ("Checks", checks(status)),
+            ("Workers", workers(status)),
+            ("Without agent", status.without_agent.clone()),
+        ];
+        let line = |(label, value): (&str, String)| {
+            let room = width.map_or(usize::MAX, |width| width.saturating_sub(LABEL));
+            let value = wrapped(&value, room).join(&format!("\n{}", " ".repeat(LABEL)));
+            match label {
+                "Phase" => format!("{:<LABEL$}{style}{value}{style:#}\n", "Phase:"),
+                "Checks" if status.advance == "certificate" => String::new(),
+                _ => format!("{:<LABEL$}{value}\n", format!("{label}:")),
+            }
+        };
+        lines.map(line).concat()
+    }
+
+    fn release(&self) -> String {
+        let status = self.status;
+        let release = match (&status.revision, status.release) {
+            (_, 0) => return "none yet".into(),
+            (Some(revision), release) => format!("{release}, revision {revision}"),
+            (None, release) => release.to_string(),
+        };
+        let began = or_some(status.started_at_ms, |at| format!(", began {}", utc(at)));
+        let verb = if matches!(status.phase.as_str(), "Succeeded" | "Failed") { "took" } else { "for" };
+        release + &began + &or_some(status.ran_ms, |ms| format!(", {verb} {}", span_of(ms)))
+    }
+
+    /// The plan's steps, the current one marked.
+    fn steps(&self) -> String {
+        let current = self.status.on_step_ms.map(|on_step| (self.status.step, on_step));
+        let rows = self.told.stages.iter().map(|stage| {
+            let on_step = current.filter(|(step, _)| *step == stage.step).map(|(_, on_step)| on_step);
+            let since = on_step.map(|ms| format!("{}, {}", utc(self.now_ms.saturating_sub(ms)), span_of(ms)));
+            vec![
+                Cell::new(if on_step.is_some() { ">" } else { "" }),
+                Cell::new(stage.step),
+                Cell::new(percent(stage.weight_percent)),
+                Cell::new(left_after(stage)),
+                Cell::new(since.unwrap_or_default()),
+            ]
+        });
+        let title = |title, is_used: bool| left(if is_used { title } else { "" });
+        let is_more = self.told.stages.iter().any(|stage| !left_after(stage).is_empty());
+        let columns =
+            vec![left(""), right("STEP"), right("WEIGHT"), title("ALSO", is_more), title("SINCE", current.is_some())];
+        format!("Steps:\n{}", Sheet::new(columns, rows).render(self.width))
+    }
+
+    /// Events of this release, then what came before.
+    fn history(&self) -> Vec<String> {
+        let hidden = self.history.len().saturating_sub(self.events);
+        let latest = self.history.get(hidden..).unwrap_or_default();
+        let (of_release, before): (Vec<&Event>, Vec<&Event>) =
+            latest.iter().partition(|event| event.release == self.status.release);
+        let table = |events: &[&Event]| {
+            let events: Vec<Event> = events.iter().copied().cloned().collect();
+            table::events(&events, self.now_ms, self.width)
+        };
+        let all = self.history.len();
+        let note = if hidden > 0 {
+            format!(" (latest {} of {all}, --events {all} shows all)", self.events)
+        } else {
+            String::new()
+        };
+        let title = if self.status.release == 0 { "Events" } else { "Events of this release" };
+        let mut parts = Vec::new();
+        let events = if of_release.is_empty() { "  none yet\n".into() } else { table(&of_release) };
+        parts.push(format!("{title}{note}:\n{events}"));
+        parts.extend((!before.is_empty()).then(|| format!("Earlier events:\n{}", table(&before))));
+        parts
+    }
+}
+
+fn or_some<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+    value.map_or_else(String::new, show)
+}
+
+fn weight(status: &CanaryStatus) -> String {
+    format!("{} target, {} observed", percent(status.weight_percent), or_dash(status.observed_percent, percent))
+}
+
+fn step(status: &CanaryStatus) -> String {
+    let step = format!("{} of {}", status.step, status.steps);
+    let on_step = or_some(status.on_step_ms, |ms| format!(" for {}", span_of(ms)));
+    let rate = or_some(status.requests_per_second, |rate| {
+        format!(", {} canary requests a second", rollout::release::text::number(rate))
+    });
+    step + &on_step + &rate + &or_some(status.step_remaining_ms, |ms| format!("; {}", canary_table::remaining(ms)))
+}
+
+fn checks(status: &CanaryStatus) -> String {
+    let next = or_some(status.next_check_ms, |ms| format!("; next check in {}", span_of(ms)));
+    format!("{} failed of {} that roll back{next}", status.failed_checks, status.threshold)
+}
+
+fn workers(status: &CanaryStatus) -> String {
     let workers =
         format!("{} live, {} with epoch {} in force", status.workers_live, status.workers_in_sync, status.epoch);
-    let workers = match status.workers_lost {
-        0 => workers,
-        lost => format!("{workers}; {lost} went away in this release, and what they had not reported is missing"),
+    let lost = match status.workers_lost {
+        0 => String::new(),
+        lost => format!("; {lost} disconnected in this release; what they had not reported is missing"),
     };
-    let workers = match status.workers_tripped {
-        0 => workers,
-        tripped => format!("{workers}; the fuse of {tripped} has tripped, and sends nothing to the canary"),
+    let tripped = match status.workers_tripped {
+        0 => String::new(),
+        tripped => format!("; the fuse of {} has tripped and sends nothing to the canary", count(tripped as u64)),
     };
-    let lines = [
-        ("Canary", format!("{}/{}", status.namespace, status.name)),
-        ("Phase", phase),
-        ("Message", status.message.clone()),
-        ("Release", release),
-        ("Promoted", status.promoted_revision.clone().unwrap_or_else(|| "nothing by this agent yet".into())),
-        ("Weight", weight),
-        ("Step", format!("{} of {}", status.step, status.steps)),
-        ("Checks", checks),
-        ("Workers", workers),
-        ("Without agent", status.without_agent.clone()),
+    workers + &lost + &tripped
+}
+
+/// What a step has besides its weight.
+fn left_after(stage: &StageExplanation) -> String {
+    let parts = [
+        (stage.mirror_percent > 0.0).then(|| format!("{} mirrored", percent(stage.mirror_percent))),
+        (stage.dwell_ms > 0).then(|| format!("at least {}", span_of(stage.dwell_ms))),
+        stage.stops.then(|| "stops for `serin resume`".to_owned()),
+        stage.needs_approval.then(|| "after the approval to promote".to_owned()),
     ];
-    lines.map(|(label, value)| format!("{:<15}{value}\n", format!("{label}:"))).concat()
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::*;
     use crate::fixture;
+    use crate::screens::{compare, plain};
+
+    fn event(at_ms: u64, release: u64, message: &str) -> Event {
+        Event { at_ms, release, weight_percent: 5.0, message: message.into(), detail: Value::Null }
+    }
+
+    fn gate(gate: &str, open: bool) -> GateStatus {
+        GateStatus {
+            gate: gate.into(),
+            kind: "confirm-promotion".into(),
+            open,
+            revision: None,
+            actor: open.then(|| "ann".into()),
+            reason: open.then(|| "looked at the dashboards".into()),
+            opened_at_ms: None,
+            expires_at_ms: None,
+        }
+    }
+
+    fn page(status: &CanaryStatus, events: usize, width: Option<usize>) -> String {
+        let history = [
+            event(1_699_999_000_000, 2, "release of v1 begun by ann"),
+            event(
+                1_700_000_000_000,
+                3,
+                "release of v2 begun by ann: the new cart, SHOP-77, with all that the board asked for",
+            ),
+            event(1_700_000_060_000, 3, "weight 5 -> 12.5 %: first step"),
+        ];
+        let told = &fixture::checked("prod", "web");
+        let gates = vec![gate("owner", true), gate("board", false)];
+        Page { status, told, gates, history: &history, events, now_ms: 1_700_000_072_000, width }.render()
+    }
 
     #[test]
-    fn a_page_tells_state_versions_and_why() {
+    fn a_page_shows_state_steps_askers_versions_and_events() {
         let mut status = fixture::canary("prod", "web", "Progressing");
         status.unsupported = vec!["spec.analysis.webhooks[0]: load-test hooks".into()];
-        let event = |at_ms, message: &str| Event {
-            at_ms,
-            release: 3,
-            weight_percent: 5.0,
-            message: message.into(),
-            detail: serde_json::Value::Null,
-        };
-        let history = [event(1000, "old"), event(2000, "weight 0 -> 5 %: first step")];
-        let page = anstream::adapter::strip_str(&page(&status, &history, 1, 12_000)).to_string();
-        let (head, rest) = page.split_once("\nVersions in this release:\n").unwrap();
-        assert_eq!(
-            head,
-            "\
-Canary:        prod/web
-Phase:         Progressing
-Message:       step 2 of 5
-Release:       3, revision v2
-Promoted:      v1
-Weight:        12.5% meant, 12.41% observed
-Step:          2 of 5
-Checks:        1 failed of 3 that roll back; next check in 4s
-Workers:       2 live, 2 with epoch 17 in force
-Without agent: web-primary (the primary)
+        compare("describe", &page(&status, 30, None));
+        for width in [80, 120, 200] {
+            let page = page(&status, 2, Some(width));
+            assert!(plain(&page).lines().all(|line| line.width() <= width), "{page}");
+            compare(&format!("describe-{width}"), &page);
+        }
+    }
 
-Not honoured by this build (a release holds until `--accept-unsupported`):
-  spec.analysis.webhooks[0]: load-test hooks
-"
+    #[test]
+    fn a_certificate_says_how_long_it_takes_and_no_checks() {
+        let mut status = fixture::canary("prod", "web", "Progressing");
+        status.advance = "certificate".into();
+        status.step_remaining_ms = Some(7_000);
+        (status.workers_lost, status.workers_tripped) = (1, 1);
+        status.promoted_revision = None;
+        let page = plain(&page(&status, 30, None));
+        assert!(
+            page.contains("Step:          2 of 5 for 12s, 20 canary requests a second; about 7s to go\n"),
+            "{page}"
         );
-        let (_, events) = rest.split_once("\nEvents ").unwrap();
-        assert_eq!(
-            events,
-            "\
-(latest 1 of 2, --events 2 shows all):
-AGE       TIME                   RELEASE   WEIGHT   WHAT AND WHY
-10s ago   1970-01-01 00:00:02Z         3       5%   weight 0 -> 5 %: first step
-"
+        assert!(page.contains("Promoted:      none\n") && !page.contains("roll back"), "{page}");
+        assert!(
+            page.contains("; 1 disconnected in this release") && page.contains("the fuse of 1 has tripped"),
+            "{page}"
         );
     }
 }

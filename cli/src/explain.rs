@@ -10,11 +10,13 @@ use rollout::view::status::VersionStatus;
 use serde_json::Value;
 
 use crate::args::{ExplainArgs, ExplainFormat};
+use crate::checks_table;
 use crate::client::Client;
+use crate::columns::{Sheet, TextPlace, left, right, wrapped};
 use crate::failure::Failure;
-use crate::table::{number_cell, phase_style, render};
-use crate::text::{count, millis, or_dash, percent, progress, span};
-use crate::{output, target};
+use crate::table::phase_style;
+use crate::text::{count, millis, or_dash, percent, progress, span_of};
+use crate::{output, target, text};
 
 /// Strata shown, the latest; a long release has hundreds, and `-o json` all of them.
 const MAX_STRATA: usize = 12;
@@ -25,130 +27,160 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<(), Failure> {
     let id = target::resolve(&client, &args.canary).await?;
     let found = client.explanation(&id).await;
     let body = target::explain(&client, &id, found).await?;
-    match args.output {
+    let is_wide = match args.output {
         // As it is, with whatever a newer agent adds.
-        ExplainFormat::Json => output::print(&output::json(&body.exact::<Value>()?, true)?),
-        ExplainFormat::Table => output::print(&page(&body.shown()?)),
+        ExplainFormat::Json => return output::print(&output::json(&body.exact::<Value>()?, true)?),
+        ExplainFormat::Wide => true,
+        ExplainFormat::Table => false,
+    };
+    output::print(&Page { told: &body.shown()?, is_wide, width: output::width(), now_ms: text::now_ms() }.render())
+}
+
+/// What is shown, and how.
+struct Page<'a> {
+    told: &'a Explanation,
+    /// Whether with the less used numbers.
+    is_wide: bool,
+    width: Option<usize>,
+    now_ms: u64,
+}
+
+impl Page<'_> {
+    fn render(&self) -> String {
+        let Self { told, width, now_ms, .. } = *self;
+        let style = headline_style(told);
+        let lines = width.map_or_else(|| vec![told.summary.clone()], |width| wrapped(&told.summary, width));
+        let headline: String = lines.iter().map(|line| format!("{style}{line}{style:#}\n")).collect();
+        if told.release == 0 {
+            return headline;
+        }
+        let mut parts = vec![headline, self.versions()];
+        parts.extend(checks_table::checks(&told.checks, now_ms, width));
+        parts.extend(checks_table::metrics(&told.metrics, now_ms, width));
+        parts.extend(checks_table::hooks(&told.hooks, now_ms, width));
+        parts.extend((!told.guards.is_empty()).then(|| self.guards()));
+        parts.extend(told.certificate.as_ref().map(|certificate| self.certificate(certificate)));
+        if self.is_wide {
+            parts.extend(told.sample_ratio.as_ref().map(sample_ratio));
+            parts.push(correlated(told));
+            parts.extend((!told.strata.is_empty()).then(|| strata(&told.strata)));
+        }
+        parts.join("\n")
+    }
+
+    /// What was counted, side by side.
+    fn versions(&self) -> String {
+        let side = |name: &str, show: &dyn Fn(&VersionStatus) -> String| {
+            let found = self.told.versions.iter().find(|version| version.version == name);
+            Cell::new(or_dash(found, show))
+        };
+        let row = |label: &str, show: &dyn Fn(&VersionStatus) -> String| {
+            vec![Cell::new(label), side("primary", show), side("canary", show)]
+        };
+        let rows = [
+            row("upstream", &|version| version.upstream.clone()),
+            row("requests", &|version| count(version.started)),
+            row("pending", &|version| count(version.pending)),
+            row("success rate", &|version| or_dash(version.success_rate_percent, percent)),
+            row("p50", &|version| or_dash(version.p50_ms, millis)),
+            row("p95", &|version| or_dash(version.p95_ms, millis)),
+            row("p99", &|version| or_dash(version.p99_ms, millis)),
+        ];
+        Sheet::new(vec![left(""), right("PRIMARY"), right("CANARY")], rows).render(self.width)
+    }
+
+    /// What each guard saw, what it allows, and how far its evidence has come.
+    fn guards(&self) -> String {
+        let is_over = matches!(self.told.phase.as_str(), "Succeeded" | "Failed");
+        let rows = self.told.guards.iter().map(|guard| {
+            let mut row = vec![
+                Cell::new(&guard.guard),
+                Cell::new(&guard.action),
+                Cell::new(share(&guard.canary)),
+                Cell::new(share(&guard.primary)),
+                Cell::new(or_dash(guard.limit_percent, percent)),
+            ];
+            row.extend(self.is_wide.then(|| Cell::new(difference(guard))));
+            row.extend([
+                Cell::new(odds(guard.e_value)),
+                Cell::new(odds(guard.e_needed)),
+                Cell::new(progress(guard.toward_action)),
+                verdict(&guard.verdict, is_over),
+            ]);
+            row
+        });
+        let mut columns =
+            vec![left("GUARD"), left("ACTION"), right("CANARY"), right("PRIMARY").goes(3), right("LIMIT").goes(2)];
+        columns.extend(self.is_wide.then(|| right("DIFFERENCE (95 %)").goes(4)));
+        columns.extend([right("E-VALUE").goes(0), right("THRESHOLD").goes(1), right("PROGRESS"), left("VERDICT")]);
+        let rules = self.told.guards.iter().map(|guard| guard.rule.clone());
+        let table = Sheet::new(columns, rows).with_text("RULE", TextPlace::Beside, rules).render(self.width);
+        let (toward, alpha) = (progress(self.told.toward_abort), percent(self.told.alpha * 100.0));
+        let title = format!(
+            "Evidence for an abort: {toward} (bound on a false abort: {alpha}). Progress is logarithmic: 20 of 400 is halfway"
+        );
+        self.titled(&title, &table)
+    }
+
+    fn certificate(&self, certificate: &CertificateExplanation) -> String {
+        let rows = certificate.guards.iter().map(|guard| {
+            vec![
+                Cell::new(&guard.guard),
+                Cell::new(count(guard.events)),
+                Cell::new(count(guard.trials)),
+                Cell::new(progress(guard.progress)),
+                Cell::new(count(guard.requests_to_go)),
+            ]
+        });
+        let columns = vec![left("GUARD"), right("BAD"), right("REQUESTS"), right("PROVEN"), right("GOOD ONES TO GO")];
+        let rules = certificate.guards.iter().map(|guard| guard.rule.clone());
+        let table = Sheet::new(columns, rows).with_text("RULE", TextPlace::Beside, rules).render(self.width);
+        let [on_step, dwell] = [certificate.on_step_ms, certificate.dwell_ms].map(span_of);
+        let (step, proven) = (self.told.step, progress(certificate.progress));
+        self.titled(&format!("Certificate of step {step}: {proven} proven; {on_step} on it, at least {dwell}"), &table)
+    }
+
+    fn titled(&self, title: &str, table: &str) -> String {
+        let lines = self.width.map_or_else(|| vec![title.to_owned()], |width| wrapped(title, width));
+        format!("{}\n{table}", lines.join("\n"))
     }
 }
 
-fn page(told: &Explanation) -> String {
-    let style = headline_style(told);
-    let mut page = format!("{style}{}{style:#}\n", told.summary);
-    page += &format!("\n{}", comparison(told));
-    if !told.guards.is_empty() {
-        page += &format!("\n{}", guards(told));
-    }
-    if let Some(certificate) = &told.certificate {
-        page += &format!("\n{}", self::certificate(told.step, certificate));
-    }
-    if let Some(ratio) = &told.sample_ratio {
-        page += &format!("\n{}\n", sample_ratio(ratio));
-    }
-    page += &format!("\n{}\n", clusters(told));
-    if !told.strata.is_empty() {
-        page += &format!("\n{}", strata(&told.strata));
-    }
-    page
-}
-
-/// A stopped release is as worth a look as a cut one.
+/// A stopped release is as worth a look as an aborted one.
 fn headline_style(told: &Explanation) -> Style {
     let is_bad = told.guards.iter().any(|guard| guard.verdict == "bad" && guard.action != "notify");
     let style = if is_bad { AnsiColor::Red.on_default() } else { phase_style(&told.phase) };
     style.bold()
 }
 
-/// Versions side by side: what was counted, then what each guard makes of it.
-fn comparison(told: &Explanation) -> String {
-    let side = |name: &str, show: &dyn Fn(&VersionStatus) -> String| {
-        let found = told.versions.iter().find(|version| version.version == name);
-        number_cell(or_dash(found, show))
-    };
-    let counted = |label: &str, show: &dyn Fn(&VersionStatus) -> String| {
-        let mut row = vec![Cell::new(label), side("primary", show), side("canary", show)];
-        row.extend(["", "", ""].map(Cell::new));
-        row
-    };
-    let mut rows = vec![
-        counted("upstream", &|version| version.upstream.clone()),
-        counted("requests", &|version| count(version.started)),
-        counted("pending", &|version| count(version.pending)),
-        counted("success rate", &|version| or_dash(version.success_rate_percent, percent)),
-        counted("p50", &|version| or_dash(version.p50_ms, millis)),
-        counted("p95", &|version| or_dash(version.p95_ms, millis)),
-        counted("p99", &|version| or_dash(version.p99_ms, millis)),
-    ];
-    rows.extend(told.guards.iter().map(compared));
-    render(&["", "PRIMARY", "CANARY", "DIFFERENCE (95 %)", "VERDICT", "LIMIT"], rows)
-}
-
-fn compared(guard: &GuardExplanation) -> Vec<Cell> {
-    let share = |share: &Share| match share.percent {
+fn share(share: &Share) -> String {
+    match share.percent {
         Some(of) => format!("{} of {}  {}", count(share.events), count(share.trials), percent(of)),
         None => "-".into(),
-    };
+    }
+}
+
+/// Canary minus primary, in percentage points.
+fn difference(guard: &GuardExplanation) -> String {
     let [low, estimate, high] = guard.difference.map(|points| format!("{points:+.1}"));
     let is_seen = guard.canary.trials > 0 && guard.primary.trials > 0;
-    let difference = if is_seen { format!("{estimate} ({low} to {high})") } else { "-".into() };
-    let verdict = match guard.verdict.as_str() {
+    if is_seen { format!("{estimate} ({low} to {high})") } else { "-".into() }
+}
+
+/// What nothing more will decide is not undecided.
+fn verdict(verdict: &str, is_over: bool) -> Cell {
+    match verdict {
         "bad" => Cell::new("bad").fg(Color::DarkRed),
         "good" => Cell::new("good").fg(Color::DarkGreen),
+        "undecided" if is_over => Cell::new("-"),
         other => Cell::new(other),
-    };
-    vec![
-        Cell::new(&guard.guard),
-        number_cell(share(&guard.primary)),
-        number_cell(share(&guard.canary)),
-        number_cell(difference),
-        verdict,
-        number_cell(or_dash(guard.limit_percent, percent)),
-    ]
-}
-
-/// What each guard allows, and how far its evidence has come.
-fn guards(told: &Explanation) -> String {
-    let rows = told.guards.iter().map(|guard| {
-        vec![
-            Cell::new(&guard.guard),
-            Cell::new(&guard.action),
-            number_cell(odds(guard.e_value)),
-            number_cell(odds(guard.e_needed)),
-            number_cell(progress(guard.toward_action)),
-            Cell::new(&guard.rule),
-        ]
-    });
-    let table = render(&["GUARD", "DOES", "E-VALUE", "NEEDS", "THERE", "RULE"], rows);
-    let (toward, alpha) = (progress(told.toward_abort), percent(told.alpha * 100.0));
-    format!(
-        "Guards: {toward} of the way to a cut together; healthy releases that they cut: {alpha} at the most\n{table}"
-    )
-}
-
-fn certificate(step: usize, certificate: &CertificateExplanation) -> String {
-    let rows = certificate.guards.iter().map(|guard| {
-        vec![
-            Cell::new(&guard.guard),
-            number_cell(count(guard.events)),
-            number_cell(count(guard.trials)),
-            number_cell(progress(guard.progress)),
-            number_cell(count(guard.requests_to_go)),
-            Cell::new(&guard.rule),
-        ]
-    });
-    let table = render(&["GUARD", "BAD", "REQUESTS", "PROVEN", "GOOD ONES TO GO", "RULE"], rows);
-    let [on_step, dwell] =
-        [certificate.on_step_ms, certificate.dwell_ms].map(|ms| span(std::time::Duration::from_millis(ms)));
-    let proven = progress(certificate.progress);
-    format!(
-        "Certificate of step {step}: {proven} proven by this step's requests; {on_step} on it, at least {dwell}\n{table}"
-    )
+    }
 }
 
 fn sample_ratio(ratio: &RatioExplanation) -> String {
     let share = if ratio.all == 0 { None } else { Some(ratio.canary as f64 * 100.0 / ratio.all as f64) };
     format!(
-        "Share: {} of {} requests that the weights placed ({}), about {} meant; e-value {}, needs {}",
+        "Share: {} of {} requests that the weights placed ({}), target about {}; e-value {}, threshold {}\n",
         count(ratio.canary),
         count(ratio.all),
         or_dash(share, percent),
@@ -158,8 +190,8 @@ fn sample_ratio(ratio: &RatioExplanation) -> String {
     )
 }
 
-fn clusters(told: &Explanation) -> String {
-    format!("Clusters: maxCluster {}: {}", told.max_cluster, told.max_cluster_because)
+fn correlated(told: &Explanation) -> String {
+    format!("Correlated failures: maxCluster {}: {}\n", told.max_cluster, told.max_cluster_because)
 }
 
 fn strata(strata: &[StratumExplanation]) -> String {
@@ -167,21 +199,29 @@ fn strata(strata: &[StratumExplanation]) -> String {
     let shown = strata.get(hidden..).unwrap_or_default();
     let rows = shown.iter().map(|stratum| {
         vec![
-            number_cell(if stratum.epoch == 0 { "older".into() } else { stratum.epoch.to_string() }),
-            number_cell(or_dash(stratum.weight_percent, percent)),
+            Cell::new(if stratum.epoch == 0 { "older".into() } else { stratum.epoch.to_string() }),
+            Cell::new(or_dash(stratum.weight_percent, percent)),
             Cell::new(&stratum.version),
             Cell::new(&stratum.placement),
-            number_cell(count(stratum.requests)),
-            number_cell(count(stratum.failed)),
-            number_cell(count(stratum.pending)),
+            Cell::new(count(stratum.requests)),
+            Cell::new(count(stratum.failed)),
+            Cell::new(count(stratum.pending)),
         ]
     });
-    let table = render(&["EPOCH", "WEIGHT", "VERSION", "PLACED", "REQUESTS", "FAILED", "PENDING"], rows);
+    let columns = vec![
+        right("EPOCH"),
+        right("WEIGHT"),
+        left("VERSION"),
+        left("PLACED"),
+        right("REQUESTS"),
+        right("FAILED"),
+        right("PENDING"),
+    ];
     let title = match hidden {
-        0 => "Strata:".into(),
-        _ => format!("Strata (latest {MAX_STRATA} of {}, -o json shows all):", strata.len()),
+        0 => "Counts by weight:".into(),
+        _ => format!("Counts by weight (latest {MAX_STRATA} of {}, -o json shows all):", strata.len()),
     };
-    format!("{title}\n{table}")
+    format!("{title}\n{}", Sheet::new(columns, rows).render(None))
 }
 
 /// An e-value with as many digits as anybody reads.
@@ -195,63 +235,51 @@ fn odds(e_value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::*;
     use crate::fixture;
+    use crate::screens::{compare, plain};
 
-    fn plain(told: &Explanation) -> String {
-        anstream::adapter::strip_str(&page(told)).to_string()
+    fn page(told: &Explanation, is_wide: bool, width: Option<usize>) -> String {
+        Page { told, is_wide, width, now_ms: 1_700_000_072_000 }.render()
     }
 
     #[test]
-    fn a_page_begins_with_the_answer_and_lines_up() {
-        assert_eq!(
-            plain(&fixture::explanation("prod", "web")),
-            "\
-web v2 at 12.5 %: not cut, 62 % of the way to the certificate of step 2; about 140 more good requests
-
-               PRIMARY              CANARY               DIFFERENCE (95 %)     VERDICT     LIMIT
-upstream              web-primary           web-canary
-requests                    8,750                1,240
-pending                         0                    5
-success rate               99.89%                98.5%
-p50                         8.2ms                  9ms
-p95                          40ms               41.5ms
-p99                             -                    -
-slo            10 of 8,750  0.11%   19 of 1,240  1.53%   +1.4 (+0.3 to +3.0)   undecided      1%
-regression     10 of 8,750  0.11%   19 of 1,240  1.53%   +1.4 (+0.3 to +3.0)   undecided       -
-
-Guards: 41% of the way to a cut together; healthy releases that they cut: 1% at the most
-GUARD         DOES    E-VALUE   NEEDS   THERE   RULE
-slo          abort     12.35     200     39%   at most 1 % may fail
-regression   abort     12.35     200     12%   at most 1.5 times the primary's failures, above 0.5 %
-
-Certificate of step 2: 62% proven by this step's requests; 12s on it, at least 10s
-GUARD   BAD   REQUESTS   PROVEN   GOOD ONES TO GO   RULE
-slo      0        231      62%               140   at most 1 % may fail
-
-Share: 1,240 of 9,990 requests that the weights placed (12.41%), about 1,249 meant; e-value 0.2, needs 1,000
-
-Clusters: maxCluster 1: each failure counts as an event of its own
-
-Strata:
-EPOCH   WEIGHT   VERSION   PLACED   REQUESTS   FAILED   PENDING
-   16    12.5%   primary   drawn       8,000        3         0
-   16    12.5%   canary    drawn         421        3         0
-   17    12.5%   canary    drawn         819        3         0
-"
-        );
+    fn a_page_begins_with_the_answer_and_fits() {
+        let told = fixture::explanation("prod", "web");
+        compare("explain", &page(&told, false, None));
+        compare("explain-wide", &page(&told, true, None));
+        for width in [80, 120, 200] {
+            let page = page(&told, false, Some(width));
+            assert!(plain(&page).lines().all(|line| line.width() <= width), "{page}");
+            compare(&format!("explain-{width}"), &page);
+        }
     }
 
     #[test]
-    fn a_canary_that_was_never_released_has_a_page_too() {
+    fn checks_are_shown_also_where_they_pass() {
+        compare("explain-interval", &page(&fixture::checked("prod", "web"), false, Some(100)));
+    }
+
+    #[test]
+    fn nothing_is_undecided_once_a_release_has_ended() {
+        let mut told = fixture::explanation("prod", "web");
+        told.phase = "Failed".into();
+        told.summary = "web v2 was aborted by guard slo: 19 of 1240 requests failed (limit 1 %)".into();
+        told.guards[0].verdict = "bad".into();
+        told.certificate = None;
+        let page = page(&told, false, Some(120));
+        assert!(!page.contains("undecided"), "{page}");
+        compare("explain-aborted", &page);
+    }
+
+    #[test]
+    fn before_the_first_release_one_line_is_enough() {
         let mut told = fixture::explanation("prod", "web");
         told.summary = "web: no release yet; `serin release` begins one".into();
-        (told.certificate, told.sample_ratio) = (None, None);
-        told.guards.clear();
-        told.strata.clear();
-        let page = plain(&told);
-        assert!(page.starts_with("web: no release yet") && !page.contains("Guards:"), "{page}");
-        assert!(page.ends_with("as an event of its own\n"), "{page}");
+        told.release = 0;
+        assert_eq!(plain(&page(&told, true, None)), "web: no release yet; `serin release` begins one\n");
     }
 
     #[test]
@@ -259,7 +287,7 @@ EPOCH   WEIGHT   VERSION   PLACED   REQUESTS   FAILED   PENDING
         let mut told = fixture::explanation("prod", "web");
         let first = told.strata.remove(0);
         told.strata = (100..130).map(|epoch| StratumExplanation { epoch, ..first.clone() }).collect();
-        let page = plain(&told);
+        let page = plain(&page(&told, true, None));
         assert!(page.contains("(latest 12 of 30, -o json shows all)") && page.contains("  129"), "{page}");
         assert!(!page.contains("  117 "), "{page}");
     }

@@ -1,8 +1,8 @@
 //! Canned statuses for this program's unit tests.
 
 use rollout::view::explanation::{
-    CertificateExplanation, CertificateGuard, Explanation, GuardExplanation, RatioExplanation, Share,
-    StratumExplanation,
+    CertificateExplanation, CertificateGuard, CheckExplanation, Explanation, GuardExplanation, HookExplanation,
+    MetricExplanation, RatioExplanation, Share, StageExplanation, StratumExplanation,
 };
 use rollout::view::status::{CanaryStatus, VersionStatus, WorkerStatus};
 
@@ -55,6 +55,11 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
         failed_checks: 1,
         threshold: 3,
         next_check_ms: Some(4200),
+        started_at_ms: Some(1_700_000_000_000),
+        ran_ms: Some(72_000),
+        on_step_ms: Some(12_000),
+        requests_per_second: Some(20.0),
+        step_remaining_ms: None,
         epoch: 17,
         workers_live: 2,
         workers_in_sync: 2,
@@ -108,14 +113,17 @@ pub(crate) fn explanation(namespace: &str, name: &str) -> Explanation {
         canary: format!("{namespace}/{name}"),
         release: canary.release,
         phase: canary.phase,
-        summary:
-            "web v2 at 12.5 %: not cut, 62 % of the way to the certificate of step 2; about 140 more good requests"
-                .into(),
+        summary: "web v2 at 12.5 %: 62 % of the way to the certificate of step 2; about 140 more good requests".into(),
         revision: canary.revision,
         weight_percent: canary.weight_percent,
         step: 2,
         steps: 5,
+        advance: "certificate".into(),
+        stages: [5.0, 12.5, 25.0, 50.0, 100.0].iter().zip(1..).map(|(weight, step)| stage(step, *weight)).collect(),
         versions: canary.versions,
+        checks: Vec::new(),
+        metrics: vec![metric("error-rate", Some(0.25), None), metric("checkout-errors", None, Some("timed out"))],
+        hooks: vec![hook("smoke", "pre-rollout", "agreed"), hook("deploy", "promotion", "notAsked")],
         guards: vec![
             guard("slo", slo, Some(1.0), 0.394),
             guard("regression", "at most 1.5 times the primary's failures, above 0.5 %", None, 0.12),
@@ -145,6 +153,67 @@ pub(crate) fn explanation(namespace: &str, name: &str) -> Explanation {
                 requests_to_go: 140,
             }],
         }),
+    }
+}
+
+/// The judgement of a canary that checks advance.
+#[allow(dead_code, reason = "unit tests alone show it")]
+pub(crate) fn checked(namespace: &str, name: &str) -> Explanation {
+    let check = |check: &str, unit: &str, value, min, max, verdict: &str| CheckExplanation {
+        check: check.into(),
+        unit: unit.into(),
+        value: Some(value),
+        primary_value: Some(if unit == "%" { 99.9 } else { 40.0 }),
+        min,
+        max,
+        verdict: verdict.into(),
+        requests: 1240,
+        window_ms: 60_000,
+        at_ms: None,
+    };
+    Explanation {
+        summary: "web v2 at 12.5 %: evidence for an abort 41 %; its checks advance it, 1 of 3 failed".into(),
+        advance: "interval".into(),
+        checks: vec![
+            check("request-success-rate", "%", 98.5, Some(99.0), None, "fail"),
+            check("request-duration p95", "ms", 41.5, None, Some(500.0), "pass"),
+        ],
+        certificate: None,
+        ..explanation(namespace, name)
+    }
+}
+
+fn stage(step: usize, weight_percent: f64) -> StageExplanation {
+    let dwell_ms = if step == 2 { 10_000 } else { 0 };
+    StageExplanation {
+        step,
+        weight_percent,
+        mirror_percent: 0.0,
+        dwell_ms,
+        stops: step == 3,
+        needs_approval: step == 5,
+    }
+}
+
+fn metric(metric: &str, value: Option<f64>, error: Option<&str>) -> MetricExplanation {
+    MetricExplanation {
+        metric: metric.into(),
+        value,
+        min: None,
+        max: Some(1.0),
+        verdict: if value.is_some() { "pass" } else { "noValue" }.into(),
+        error: error.map(str::to_owned),
+        asked_at_ms: Some(1_700_000_060_000),
+    }
+}
+
+fn hook(hook: &str, kind: &str, state: &str) -> HookExplanation {
+    HookExplanation {
+        hook: hook.into(),
+        kind: kind.into(),
+        state: state.into(),
+        said: None,
+        answered_at_ms: (state == "agreed").then_some(1_700_000_001_000),
     }
 }
 

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use comfy_table::Cell;
-use rollout::view::status::GateStatus;
+use rollout::base::names::CanaryId;
+use rollout::view::status::{CanaryStatus, GateStatus};
+use serde_json::{Value, json};
 
-use crate::args::{AgentArgs, CanaryArgs, ReasonArgs};
-use crate::client::{Client, Items};
+use crate::args::{AgentArgs, CanaryArgs, OutputArgs, ReasonArgs};
+use crate::client::{Client, Items, Listing};
 use crate::failure::Failure;
-use crate::{actions, output, table, target, text};
+use crate::{actions, checks_table, output, target, text};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
+  serin gate list                                               of every canary
   serin gate list web
   serin gate open web owner --reason 'looked at the dashboards'
   serin gate open web change-board --revision v7 --for 48h      before the release
@@ -32,7 +34,7 @@ Next: `serin get web -w` shows the release going on.";
 /// What to do with gates.
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
-    /// Show a canary's gates: open or closed, by whom, why, for which revision
+    /// Show gates, of one canary or all: open or closed, by whom, why, for which revision
     List(ListArgs),
     /// Open a gate: approve what waits for it
     Open(OpenArgs),
@@ -43,11 +45,13 @@ pub(crate) enum What {
 /// `serin gate list`.
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {
+    /// The canary: NAME or NAMESPACE/NAME; the gates of all if left out
+    canary: Option<String>,
+    /// Only this namespace
+    #[arg(short, long)]
+    namespace: Option<String>,
     #[command(flatten)]
-    canary: CanaryArgs,
-    /// The API's JSON
-    #[arg(long)]
-    json: bool,
+    output: OutputArgs,
     #[command(flatten)]
     agent: AgentArgs,
 }
@@ -82,14 +86,14 @@ pub(crate) async fn run(what: What) -> Result<(), Failure> {
         What::Open(args) => {
             let revision = args.revision.map(|revision| ("revision", revision.into()));
             let expires = args.expires_after.map(|after| ("expiresSeconds", after.as_secs().into()));
-            let more: Vec<(&str, serde_json::Value)> = revision.into_iter().chain(expires).collect();
+            let more: Vec<(&str, Value)> = revision.into_iter().chain(expires).collect();
             ask(&args.which, "open", &more).await
         }
         What::Close(args) => ask(&args, "close", &[]).await,
     }
 }
 
-async fn ask(args: &GateArgs, verb: &str, more: &[(&str, serde_json::Value)]) -> Result<(), Failure> {
+async fn ask(args: &GateArgs, verb: &str, more: &[(&str, Value)]) -> Result<(), Failure> {
     let said = actions::ask(&args.reason, &["gates", &args.gate, verb], more).await?;
     let gate = text::clean(&args.gate);
     let done = if verb == "open" { "opened" } else { "closed" };
@@ -98,18 +102,52 @@ async fn ask(args: &GateArgs, verb: &str, more: &[(&str, serde_json::Value)]) ->
 
 async fn list(args: ListArgs) -> Result<(), Failure> {
     let client = Client::new(&args.agent)?;
-    let id = target::resolve(&client, &args.canary).await?;
-    let body = client.stored_gates(&id).await?;
-    if args.json {
-        let exact: serde_json::Value = body.exact()?;
-        return output::print(&format!("{exact:#}\n"));
+    let Some(canary) = &args.canary else { return list_all(&client, &args).await };
+    let canary = CanaryArgs { canary: canary.clone(), namespace: args.namespace.clone() };
+    let id = target::resolve(&client, &canary).await?;
+    let found = client.stored_gates(&id).await;
+    let body = target::explain(&client, &id, found).await?;
+    if args.output.is_json() {
+        return output::print(&output::json(&body.exact::<Value>()?, true)?);
     }
     let gates: Items<GateStatus> = body.shown()?;
     if gates.items.is_empty() {
         return output::print(&format!("{id} has no stored gates; `serin gate --help` shows how to write one\n"));
     }
-    let rows = gates.items.iter().map(row);
-    output::print(&table::render(&["GATE", "APPROVES", "STATE", "REVISION", "BY", "CLOSES", "REASON"], rows))
+    let gates: Vec<_> = gates.items.into_iter().map(|gate| (None, gate)).collect();
+    output::print(&checks_table::gates(&gates, output::width()))
+}
+
+/// The gates of every canary.
+async fn list_all(client: &Client, args: &ListArgs) -> Result<(), Failure> {
+    let canaries: Listing = client.canaries().await?.shown()?;
+    let is_asked = |canary: &CanaryStatus| args.namespace.as_ref().is_none_or(|n| *n == canary.namespace);
+    let mut shown = Vec::new();
+    let mut exact = Vec::new();
+    for canary in canaries.items.iter().filter(|canary| is_asked(canary)) {
+        let Ok(id) = CanaryId::new(&canary.namespace, &canary.name) else { continue };
+        let body = match client.stored_gates(&id).await {
+            // Its manifest was removed between the two questions.
+            Err(Failure::NotFound(_)) => continue,
+            other => other?,
+        };
+        let mut items: Items<Value> = body.exact()?;
+        for item in &mut items.items {
+            if let Value::Object(fields) = item {
+                fields.insert("canary".into(), id.as_str().into());
+            }
+        }
+        exact.append(&mut items.items);
+        let gates: Items<GateStatus> = body.shown()?;
+        shown.extend(gates.items.into_iter().map(|gate| (Some(id.to_string()), gate)));
+    }
+    if args.output.is_json() {
+        return output::print(&output::json(&json!({ "items": exact }), true)?);
+    }
+    if shown.is_empty() {
+        return output::print("no canary has stored gates; `serin gate --help` shows how to write one\n");
+    }
+    output::print(&checks_table::gates(&shown, output::width()))
 }
 
 /// How long a gate may stay open.
@@ -118,26 +156,6 @@ fn open_for(given: &str) -> Result<Duration, String> {
     let after = humantime::parse_duration(given).map_err(|error| format!("{error}; {RULE}"))?;
     let is_meant = (Duration::from_secs(1)..=Duration::from_secs(90 * 86_400)).contains(&after);
     if is_meant { Ok(after) } else { Err(RULE.into()) }
-}
-
-fn row(gate: &GateStatus) -> Vec<Cell> {
-    let or_dash = |text: &Option<String>| text.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| "-".into());
-    let state = match (gate.open, &gate.actor) {
-        (true, _) => "open",
-        (false, Some(_)) => "over",
-        (false, None) => "closed",
-    };
-    let revision = gate.actor.as_ref().map(|_| gate.revision.clone().unwrap_or_else(|| "(the next)".into()));
-    let cells = [
-        gate.gate.clone(),
-        gate.kind.clone(),
-        state.into(),
-        or_dash(&revision),
-        or_dash(&gate.actor),
-        gate.expires_at_ms.map_or_else(|| "-".into(), text::utc),
-        or_dash(&gate.reason),
-    ];
-    cells.into_iter().map(Cell::new).collect()
 }
 
 #[cfg(test)]

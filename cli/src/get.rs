@@ -55,14 +55,18 @@ async fn nothing(client: &Client, subject: &Subject) -> Result<String, Failure> 
 /// `serin proxies`.
 pub(crate) async fn proxies(args: ProxiesArgs) -> Result<(), Failure> {
     let client = Client::new(&args.agent)?;
-    let workers: Items<WorkerStatus> = client.workers().await?.shown()?;
+    let body = client.workers().await?;
+    if args.output.is_json() {
+        return output::print(&output::json(&body.exact::<serde_json::Value>()?, true)?);
+    }
+    let workers: Items<WorkerStatus> = body.shown()?;
     if workers.items.is_empty() {
         output::remark(
             "no proxy has connected: its filter's configuration must name this agent's gRPC address (`agent: HOST:PORT`)",
         );
         return Ok(());
     }
-    output::print(&table::workers(&workers.items))
+    output::print(&table::workers(&workers.items, output::width()))
 }
 
 async fn subject(client: &Client, args: &GetArgs) -> Result<Subject, Failure> {
@@ -117,19 +121,13 @@ fn decode<T: serde::de::DeserializeOwned>(body: Body, format: Format) -> Result<
 
 /// Shows every change until interrupted. An agent that goes away is waited for.
 async fn watch(client: &Client, subject: &Subject, mut printer: Printer) -> Result<(), Failure> {
-    let mut outage = false;
     loop {
         let failure = match subject {
-            Subject::One(id) => follow(client, id, &mut printer, &mut outage).await,
-            Subject::Some { .. } => poll(client, subject, &mut printer, &mut outage).await,
+            Subject::One(id) => follow(client, id, &mut printer).await,
+            Subject::Some { .. } => poll(client, subject, &mut printer).await,
         };
         match failure {
-            Err(failure) if failure.is_transient() && printer.has_shown() => {
-                if !outage {
-                    output::remark(&format!("{failure}; trying again"));
-                }
-                outage = true;
-            }
+            Err(failure) if failure.is_transient() && printer.has_shown() => printer.lose(&failure)?,
             Err(failure) => return Err(failure),
             Ok(()) => {}
         }
@@ -137,11 +135,10 @@ async fn watch(client: &Client, subject: &Subject, mut printer: Printer) -> Resu
     }
 }
 
-async fn follow(client: &Client, id: &CanaryId, printer: &mut Printer, outage: &mut bool) -> Result<(), Failure> {
+async fn follow(client: &Client, id: &CanaryId, printer: &mut Printer) -> Result<(), Failure> {
     let opened = client.watch(id).await;
     let mut watch: Watch = target::explain(client, id, opened).await?;
     while let Some(frame) = watch.next().await? {
-        *outage = false;
         if frame.event == "status" {
             let status = decode(watch.body(&frame)?, printer.format())?;
             printer.show(&Listing { items: vec![status], problems: Vec::new() })?;
@@ -150,8 +147,7 @@ async fn follow(client: &Client, id: &CanaryId, printer: &mut Printer, outage: &
     Ok(())
 }
 
-async fn poll(client: &Client, subject: &Subject, printer: &mut Printer, outage: &mut bool) -> Result<(), Failure> {
+async fn poll(client: &Client, subject: &Subject, printer: &mut Printer) -> Result<(), Failure> {
     let list = fetch(client, subject, printer.format()).await?;
-    *outage = false;
     printer.show(&list)
 }

@@ -1,47 +1,86 @@
 //! The one binary, `serin`: reads the command line, runs one command, turns what comes of it into an exit code.
 
-mod actions;
-mod agent_cmd;
 mod args;
-mod client;
-mod commands;
-mod convert;
-mod describe;
-mod explain;
+
+mod columns;
+
 mod failure;
+
+mod log;
+
+mod agent_cmd;
+
+mod loadtester_cmd;
+
+mod sse;
+
+mod text;
+
+mod checks_table;
+
+mod client;
+
+mod output;
+
+mod manual;
+
+mod record;
+
+mod target;
+
+mod actions;
+
+mod gate;
+
+mod validate;
+
+mod convert;
+
+mod init;
+
+mod simulate;
+
+mod wait;
+
+mod table;
+
+mod canary_table;
+
+mod describe;
+
+mod explain;
+
+mod printer;
+
+mod get;
+
+mod release;
+
+mod replayed;
+
+mod replay;
+
+mod commands;
+
+mod completion;
+
+mod help;
+
 #[cfg(test)]
 mod fixture;
-mod gate;
-mod get;
-mod init;
-mod loadtester_cmd;
-mod log;
-mod manual;
-mod output;
-mod printer;
-mod record;
-mod release;
-mod replay;
-mod replayed;
-mod row_text;
-mod simulate;
-mod sse;
-mod table;
-mod target;
-mod text;
-mod validate;
-mod wait;
+
+#[cfg(test)]
+mod screens;
 
 use std::process::ExitCode;
 
 use anstyle::AnsiColor;
-use clap::{CommandFactory, Parser};
-
+use clap::CommandFactory as _;
 use commands::{Cli, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match help::parse() {
         Ok(cli) => cli,
         Err(error) => {
             let is_help = !error.use_stderr();
@@ -66,8 +105,11 @@ fn run(command: Command) -> Result<u8, Failure> {
         Command::Validate(args) => return validate::run(&args),
         Command::Convert(args) => return convert::run(&args),
         Command::Schema(args) => return convert::schema(&args),
-        Command::Version => return version(),
-        Command::Completion { shell } => return completion(shell),
+        Command::Version(output) => return version(output),
+        Command::Completion { shell } => {
+            completion::script(shell)?;
+            return Ok(failure::OK);
+        }
         Command::Man(args) => return manual::run(&args, Cli::command()),
         _ => {}
     }
@@ -99,24 +141,22 @@ async fn run_async(command: Command) -> Result<u8, Failure> {
         Command::Validate(args) => return validate::run(&args),
         Command::Convert(args) => return convert::run(&args),
         Command::Schema(args) => return convert::schema(&args),
-        Command::Version => return version(),
-        Command::Completion { shell } => return completion(shell),
+        Command::Version(output) => return version(output),
+        Command::Completion { shell } => completion::script(shell)?,
+        Command::CompleteCanaries => completion::names().await?,
         Command::Man(args) => return manual::run(&args, Cli::command()),
     }
     Ok(failure::OK)
 }
 
-fn version() -> Result<u8, Failure> {
+fn version(format: args::OutputArgs) -> Result<u8, Failure> {
     let protocol = rollout::worker::messages::PROTOCOL;
     let version = env!("CARGO_PKG_VERSION");
-    output::print(&format!("serin {version} (protocol {protocol})\n"))?;
-    Ok(failure::OK)
-}
-
-fn completion(shell: clap_complete::Shell) -> Result<u8, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "serin", &mut script);
-    output::print(&String::from_utf8_lossy(&script))?;
+    output::print(&if format.is_json() {
+        output::json(&serde_json::json!({"version": version, "protocol": protocol.to_string()}), true)?
+    } else {
+        format!("serin {version} (protocol {protocol})\n")
+    })?;
     Ok(failure::OK)
 }
 
@@ -136,6 +176,9 @@ fn tell(failure: &Failure) {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+    use commands::Cli;
+
     use super::*;
 
     #[test]

@@ -18,14 +18,35 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Clears the terminal. Not by way of `print`: without colour that would take the sequence for colour.
+/// Writes a screen over the one before: line by line from the top, so that nothing flickers. Positions are not colour, so
+/// they do not go by way of `print`, which may strip them.
 ///
 /// # Errors
 /// When standard output is closed.
-pub(crate) fn clear_screen() -> Result<(), Failure> {
+pub(crate) fn redraw(page: &str) -> Result<(), Failure> {
+    place(b"\x1b[H")?;
+    for line in page.lines() {
+        print(line)?;
+        place(b"\x1b[K\n")?;
+    }
+    place(b"\x1b[J")
+}
+
+fn place(sequence: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    out.write_all(b"\x1b[H\x1b[2J\x1b[3J")?;
+    out.write_all(sequence)?;
     Ok(out.flush()?)
+}
+
+/// Columns and lines of the terminal that standard output is; `None` for a pipe or a file.
+pub(crate) fn terminal_size() -> Option<(usize, usize)> {
+    let (width, height) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some((width.0.into(), height.0.into()))
+}
+
+/// Its columns.
+pub(crate) fn width() -> Option<usize> {
+    terminal_size().map(|(width, _)| width)
 }
 
 /// Writes text beside the result: progress and remarks. Nobody is stopped by a closed standard error.

@@ -6,9 +6,10 @@ use std::io::IsTerminal;
 use rollout::view::status::CanaryStatus;
 
 use crate::args::Format;
+use crate::canary_table::Screen;
 use crate::client::Listing;
 use crate::failure::Failure;
-use crate::{output, table};
+use crate::{canary_table, output, text};
 
 /// Prints what is, or what changed: a table in place on a terminal, else a row or document for each changed canary.
 pub(crate) struct Printer {
@@ -16,13 +17,23 @@ pub(crate) struct Printer {
     in_place: bool,
     /// What was shown last of each canary; `None` before the first time.
     last: Option<BTreeMap<String, String>>,
+    /// What is on the screen.
+    shown: Listing,
+    /// Why it is old.
+    outage: Option<String>,
 }
 
 impl Printer {
     /// For one `get`; `watch` is whether it stays.
     pub(crate) fn new(format: Format, watch: bool) -> Self {
         let is_table = matches!(format, Format::Table | Format::Wide);
-        Self { format, in_place: watch && is_table && std::io::stdout().is_terminal(), last: None }
+        Self {
+            format,
+            in_place: watch && is_table && std::io::stdout().is_terminal(),
+            last: None,
+            shown: Listing::default(),
+            outage: None,
+        }
     }
 
     /// The form it prints in.
@@ -44,43 +55,65 @@ impl Printer {
             (Format::Json, None) => output::json(list, true),
             (Format::Yaml, None) => output::yaml(list),
             (Format::Name, _) => Ok(list.items.iter().map(|canary| name(canary) + "\n").collect()),
-            (Format::Table | Format::Wide, _) => Ok(self.table(list)),
+            (Format::Table | Format::Wide, _) => {
+                Ok(canary_table::page_of(list, self.format == Format::Wide, output::width()))
+            }
         }
     }
 
-    /// Prints what is not as it was.
+    /// The agent cannot be reached: says so once, on the screen as long as it lasts.
+    pub(crate) fn lose(&mut self, why: &Failure) -> Result<(), Failure> {
+        let is_news = self.outage.is_none();
+        self.outage = Some(why.to_string());
+        match self.in_place {
+            true => self.redraw()?,
+            false if is_news => output::remark(&format!("{why}; trying again")),
+            false => {}
+        }
+        Ok(())
+    }
+
+    /// Prints what is not as it was; a screen with its clock is drawn at every message.
     pub(crate) fn show(&mut self, list: &Listing) -> Result<(), Failure> {
-        // A countdown alone is no news.
+        if self.outage.take().is_some() && !self.in_place {
+            output::remark("the agent answers again");
+        }
+        if self.in_place {
+            self.shown = list.clone();
+            self.last = Some(BTreeMap::new());
+            return self.redraw();
+        }
         let mut still = list.clone();
-        still.items.iter_mut().for_each(|canary| canary.next_check_ms = None);
+        still.items.iter_mut().for_each(stop_clocks);
         let now: BTreeMap<String, String> = still.items.iter().map(name).zip(self.each(&still)?).collect();
         if self.last.as_ref() == Some(&now) {
             return Ok(());
         }
-        if self.in_place {
-            output::clear_screen()?;
-            output::print(&self.table(list))?;
-        } else {
-            let texts = list.items.iter().zip(self.each(list)?);
-            let last = self.last.as_ref();
-            let is_news =
-                |canary: &CanaryStatus| last.is_none_or(|last| last.get(&name(canary)) != now.get(&name(canary)));
-            let news: String = texts.filter(|(canary, _)| is_news(canary)).map(|(_, text)| text).collect();
-            let heading = if self.has_shown() { String::new() } else { self.heading(list) };
-            output::print(&(heading + &news))?;
-        }
+        let texts = list.items.iter().zip(self.each(list)?);
+        let last = self.last.as_ref();
+        let is_news = |canary: &CanaryStatus| last.is_none_or(|last| last.get(&name(canary)) != now.get(&name(canary)));
+        let news: String = texts.filter(|(canary, _)| is_news(canary)).map(|(_, text)| text).collect();
+        let heading = if self.has_shown() { String::new() } else { self.heading(list) };
+        output::print(&(heading + &news))?;
         self.last = Some(now);
         Ok(())
     }
 
-    fn table(&self, list: &Listing) -> String {
-        let table = if list.items.is_empty() { String::new() } else { self.canaries(list) };
-        let problems = list.problems.iter().map(|problem| format!("! refused: {problem}\n"));
-        table + &table::notes(&list.items) + &problems.collect::<String>()
+    fn redraw(&self) -> Result<(), Failure> {
+        // Asked for each time: windows change their size.
+        let size = output::terminal_size().unwrap_or((80, 24));
+        let screen = Screen {
+            list: &self.shown,
+            is_wide: self.format == Format::Wide,
+            size,
+            now_ms: text::now_ms(),
+            outage: self.outage.as_deref(),
+        };
+        output::redraw(&screen.render())
     }
 
     fn canaries(&self, list: &Listing) -> String {
-        table::canaries(&list.items, self.format == Format::Wide)
+        canary_table::canaries(&list.items, self.format == Format::Wide, None)
     }
 
     fn heading(&self, list: &Listing) -> String {
@@ -104,6 +137,15 @@ impl Printer {
             Format::Name => Ok(items.map(|canary| name(canary) + "\n").collect()),
         }
     }
+}
+
+/// What grows or counts down alone is no news.
+fn stop_clocks(canary: &mut CanaryStatus) {
+    canary.next_check_ms = None;
+    canary.ran_ms = None;
+    canary.on_step_ms = None;
+    canary.requests_per_second = None;
+    canary.step_remaining_ms = None;
 }
 
 fn name(canary: &CanaryStatus) -> String {

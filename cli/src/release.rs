@@ -9,11 +9,11 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::args::ReleaseArgs;
-use crate::client::{Client, Items};
+use crate::client::{Client, Done, Items};
 use crate::failure::{self, Failure};
 use crate::text::{self, percent, span};
-use crate::wait::{End, Event, Story};
-use crate::{actions, output, target};
+use crate::wait::{Event, FollowedRelease, WaitEnd};
+use crate::{actions, canary_table, columns, output, target};
 
 /// Pause before an agent that went away is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -34,70 +34,149 @@ pub(crate) async fn run(args: ReleaseArgs) -> Result<u8, Failure> {
     });
     let asked = client.ask(&id, &["releases"], &body).await;
     let done = target::explain(&client, &id, asked).await?;
-    output::print(&format!("{id}: release {} of {revision} is {}\n", done.release, done.phase))?;
-    if !args.wait {
-        output::remark(&format!("`serin get {id} -w` follows it; `serin abort {id} --reason TEXT` cuts it at once"));
-        return Ok(failure::OK);
+    let status: CanaryStatus = client.canary(&id).await?.shown()?;
+    let report = Report { id, revision, done, is_json: args.by.verb.output.is_json() };
+    if report.is_promoted(&status) {
+        return report.promoted_already(&status);
     }
-    let mut waiter = Waiter::new(client, id, done.release);
+    if !args.wait {
+        return report.begun();
+    }
+    if !report.is_json {
+        let Report { id, revision, done, .. } = &report;
+        output::print(&format!("{id}: release {} of {revision} is {}\n", done.release, done.phase))?;
+    }
+    let mut waiter = Waiter::new(client, &report, status.started_at_ms);
     let end = timeout(args.timeout, waiter.wait()).await;
     waiter.line.clear();
+    let last = waiter.last.take();
     match end {
-        Ok(end) => tell(&waiter.id, end?),
-        Err(_) => {
-            let last = waiter.last.as_ref().map_or("nothing was heard of it", |status| &status.message);
-            let id = &waiter.id;
-            output::print(&format!(
-                "{id}: not ended after {}: {last}\nthe release goes on; `serin get {id} -w` follows it\n",
-                span(args.timeout)
-            ))?;
-            Ok(failure::HELD)
-        }
+        Ok(end) => report.ended(end?),
+        Err(_) => report.timed_out(args.timeout, last.as_ref()),
     }
 }
 
-fn tell(id: &CanaryId, end: End) -> Result<u8, Failure> {
-    let (word, why, next, code) = match end {
-        End::Promoted(why) => ("promoted", why, None, failure::OK),
-        End::Aborted(why) => ("aborted", why, None, failure::REFUSED),
-        End::Held { why, next } => ("held", why, Some(next), failure::HELD),
-    };
-    output::print(&format!("{id}: {word}: {why}\n"))?;
-    if let Some(next) = next {
-        output::remark(&format!("  next: {next}; the same command goes on waiting"));
+/// What is said of a release, to people or programs.
+struct Report {
+    id: CanaryId,
+    revision: Revision,
+    done: Done,
+    is_json: bool,
+}
+
+impl Report {
+    /// Whether the primary runs the revision already, so that nothing began.
+    fn is_promoted(&self, status: &CanaryStatus) -> bool {
+        let is_over = matches!(status.phase.as_str(), "Initialized" | "Succeeded" | "Failed");
+        is_over && status.promoted_revision.as_deref() == Some(self.revision.as_str())
     }
-    if code != failure::OK {
-        output::remark(&format!("`serin describe {id}` tells the whole story"));
+
+    fn promoted_already(&self, status: &CanaryStatus) -> Result<u8, Failure> {
+        let revision = &self.revision;
+        // Asked for during another release it takes that one back.
+        let other = match (&status.revision, status.phase.as_str()) {
+            (Some(other), "Failed") if other != revision.as_str() => format!("; {}", status.message),
+            _ => String::new(),
+        };
+        self.say("promotedAlready", &format!("{revision} is promoted already{other}"))?;
+        Ok(failure::OK)
     }
-    Ok(code)
+
+    fn begun(&self) -> Result<u8, Failure> {
+        let Self { id, revision, done, .. } = self;
+        if self.is_json {
+            let said = json!({
+                "canary": id.as_str(), "release": done.release, "revision": revision.as_str(), "phase": done.phase,
+            });
+            output::print(&output::json(&said, true)?)?;
+            return Ok(failure::OK);
+        }
+        output::print(&format!("{id}: release {} of {revision} is {}\n", done.release, done.phase))?;
+        output::remark(&format!("`serin get {id} -w` follows it; `serin abort {id} --reason TEXT` aborts it at once"));
+        Ok(failure::OK)
+    }
+
+    fn timed_out(&self, after: Duration, last: Option<&CanaryStatus>) -> Result<u8, Failure> {
+        let last = last.map_or("the agent has sent no status", |status| &status.message);
+        let id = &self.id;
+        if self.is_json {
+            self.say("timedOut", last)?;
+            return Ok(failure::HELD);
+        }
+        output::print(&format!(
+            "{id}: not ended after {}: {last}\nthe release goes on; `serin get {id} -w` follows it\n",
+            span(after)
+        ))?;
+        Ok(failure::HELD)
+    }
+
+    fn ended(&self, end: WaitEnd) -> Result<u8, Failure> {
+        let (word, why, next, code) = match end {
+            WaitEnd::Promoted(why) => ("promoted", why, None, failure::OK),
+            WaitEnd::Aborted(why) => ("aborted", why, None, failure::REFUSED),
+            WaitEnd::Held { why, next } => ("held", why, Some(next), failure::HELD),
+        };
+        let id = &self.id;
+        if self.is_json {
+            self.say(word, &next.map_or_else(|| why.clone(), |next| format!("{why}; next: {next}")))?;
+            return Ok(code);
+        }
+        output::print(&format!("{id}: {word}: {why}\n"))?;
+        if let Some(next) = next {
+            output::remark(&format!("  next: {next}; the same command goes on waiting"));
+        }
+        if code != failure::OK {
+            output::remark(&format!("`serin describe {id}` shows what happened"));
+        }
+        Ok(code)
+    }
+
+    /// How it ended, in one line or document.
+    fn say(&self, outcome: &str, message: &str) -> Result<(), Failure> {
+        let Self { id, revision, done, is_json } = self;
+        if *is_json {
+            let said = json!({
+                "canary": id.as_str(), "release": done.release, "revision": revision.as_str(), "outcome": outcome,
+                "message": message,
+            });
+            return output::print(&output::json(&said, true)?);
+        }
+        output::print(&format!("{id}: {message}\n"))
+    }
 }
 
 /// Follows one release through whatever the agent and the network do.
 struct Waiter {
     client: Client,
     id: CanaryId,
-    story: Story,
-    began: Instant,
+    followed: FollowedRelease,
+    /// When the release began by the agent's clock, Unix time in milliseconds.
+    began_at_ms: Option<u64>,
     said: Instant,
+    has_workers: bool,
+    /// Programs read the end alone.
+    is_quiet: bool,
     last: Option<CanaryStatus>,
     line: LiveLine,
 }
 
 impl Waiter {
-    fn new(client: Client, id: CanaryId, release: u64) -> Self {
-        let began = Instant::now();
-        let line = LiveLine { on: std::io::stderr().is_terminal(), shown: false };
-        Self { client, id, story: Story::new(release), began, said: began, last: None, line }
+    fn new(client: Client, report: &Report, began_at_ms: Option<u64>) -> Self {
+        let (id, followed) = (report.id.clone(), FollowedRelease::new(report.done.release));
+        let is_quiet = report.is_json;
+        let line = LiveLine { on: std::io::stderr().is_terminal() && !is_quiet, shown: false };
+        let said = Instant::now();
+        Self { client, id, followed, began_at_ms, said, has_workers: true, is_quiet, last: None, line }
     }
 
-    async fn wait(&mut self) -> Result<End, Failure> {
+    async fn wait(&mut self) -> Result<WaitEnd, Failure> {
         let mut outage = false;
         loop {
             match self.follow(&mut outage).await {
                 Ok(Some(end)) => return Ok(end),
                 Ok(None) => {}
                 Err(Failure::NotFound(_)) => {
-                    return Ok(End::Aborted("the canary is gone: its manifest was removed".into()));
+                    return Ok(WaitEnd::Aborted("the canary is gone: its manifest was removed".into()));
                 }
                 Err(failure) if failure.is_transient() => {
                     if !outage {
@@ -113,7 +192,7 @@ impl Waiter {
     }
 
     /// One connection's worth. The watch is opened before the past is read, so nothing falls between the two.
-    async fn follow(&mut self, outage: &mut bool) -> Result<Option<End>, Failure> {
+    async fn follow(&mut self, outage: &mut bool) -> Result<Option<WaitEnd>, Failure> {
         let mut watch = self.client.watch(&self.id).await?;
         let past: Items<Event> = self.client.events(&self.id).await?.shown()?;
         *outage = false;
@@ -125,7 +204,7 @@ impl Waiter {
                 "event" => self.hear(&watch.body(&frame)?.shown()?)?,
                 "status" => {
                     let status: CanaryStatus = watch.body(&frame)?.shown()?;
-                    if let Some(end) = self.story.see(&status) {
+                    if let Some(end) = self.followed.end(&status) {
                         return Ok(Some(end));
                     }
                     self.pass(status)?;
@@ -137,8 +216,9 @@ impl Waiter {
     }
 
     fn hear(&mut self, event: &Event) -> Result<(), Failure> {
-        if self.story.hear(event) {
-            self.say(&event.message)?;
+        if self.followed.take(event) {
+            let began_at_ms = *self.began_at_ms.get_or_insert(event.at_ms);
+            self.say(Duration::from_millis(event.at_ms.saturating_sub(began_at_ms)), &event.message)?;
         }
         Ok(())
     }
@@ -146,19 +226,25 @@ impl Waiter {
     /// Time goes by: a live line on a terminal, else a line now and then.
     fn pass(&mut self, status: CanaryStatus) -> Result<(), Failure> {
         let line = progress(&status);
+        let ran = Duration::from_millis(status.ran_ms.unwrap_or_default());
+        let had_workers = std::mem::replace(&mut self.has_workers, status.workers_live > 0);
+        if had_workers && !self.has_workers {
+            self.say(ran, "no worker is connected: no proxy routes by this release until one is (`serin proxies`)")?;
+        }
         self.last = Some(status);
         if self.line.on {
             self.line.show(&line);
         } else if self.said.elapsed() >= HEARTBEAT {
-            self.say(&line)?;
+            self.say(ran, &line)?;
         }
         Ok(())
     }
 
-    fn say(&mut self, what: &str) -> Result<(), Failure> {
+    /// A line with the time since the release began.
+    fn say(&mut self, since: Duration, what: &str) -> Result<(), Failure> {
         self.line.clear();
         self.said = Instant::now();
-        output::print(&format!("{:>7}  {what}\n", span(self.began.elapsed())))
+        if self.is_quiet { Ok(()) } else { output::print(&format!("{:>7}  {what}\n", span(since))) }
     }
 }
 
@@ -168,6 +254,7 @@ fn progress(status: &CanaryStatus) -> String {
     parts.extend(status.observed_percent.map(|seen| format!("observed {}", percent(seen))));
     let next = status.next_check_ms.map(|ms| span(Duration::from_millis(ms)));
     parts.extend(next.map(|next| format!("next check in {next}")));
+    parts.extend(status.step_remaining_ms.map(canary_table::remaining));
     parts.join(", ")
 }
 
@@ -178,12 +265,14 @@ struct LiveLine {
 }
 
 impl LiveLine {
-    /// Widest line that fits an ordinary terminal; a wrapped line could not be taken back.
-    const MAX_CHARS: usize = 79;
+    /// Where the terminal does not tell its width; a wrapped line could not be taken back.
+    const DEFAULT_WIDTH: usize = 80;
 
     fn show(&mut self, text: &str) {
-        let cut: String = text.chars().take(Self::MAX_CHARS).collect();
-        let _ = write!(std::io::stderr(), "\r\x1b[K{cut}");
+        let width = terminal_size::terminal_size_of(std::io::stderr());
+        let width = width.map_or(Self::DEFAULT_WIDTH, |(width, _)| width.0.into());
+        let short = columns::wrapped(text, width.saturating_sub(2)).into_iter().next().unwrap_or_default();
+        let _ = write!(std::io::stderr(), "\r\x1b[K{short}");
         self.shown = true;
     }
 

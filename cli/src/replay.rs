@@ -10,7 +10,7 @@ use rollout::base::names::CanaryId;
 use rollout::record::replay::Replayed;
 use rollout::release::plan::Plan;
 
-use crate::args::{CanaryArgs, ReplayArgs, ReplayFormat};
+use crate::args::{CanaryArgs, ReplayArgs};
 use crate::client::{Client, Items, Recorded};
 use crate::failure::Failure;
 use crate::record::Reader;
@@ -51,18 +51,16 @@ pub(crate) async fn run(args: ReplayArgs) -> Result<(), Failure> {
 }
 
 fn print(args: &ReplayArgs, replayed: &Replayed) -> Result<(), Failure> {
-    match args.output {
-        ReplayFormat::Json => output::print(&output::json(replayed, true)?),
-        ReplayFormat::Table => {
-            let name = args.file.as_deref().map(|file| file.file_name().unwrap_or(file.as_os_str()).to_string_lossy());
-            let name = name.map(|name| text::clean(&name));
-            output::print(&replayed::page(replayed, name.as_deref())?)
-        }
+    if args.output.is_json() {
+        return output::print(&output::json(replayed, true)?);
     }
+    let name = args.file.as_deref().map(|file| file.file_name().unwrap_or(file.as_os_str()).to_string_lossy());
+    let name = name.map(|name| text::clean(&name));
+    output::print(&replayed::page(replayed, name.as_deref())?)
 }
 
 fn list(id: &CanaryId, args: &ReplayArgs, listed: crate::client::Body) -> Result<(), Failure> {
-    if args.output == ReplayFormat::Json {
+    if args.output.is_json() {
         let exact: serde_json::Value = listed.exact()?;
         return output::print(&output::json(&exact, true)?);
     }
@@ -71,7 +69,7 @@ fn list(id: &CanaryId, args: &ReplayArgs, listed: crate::client::Body) -> Result
         output::remark(&none_of(id));
         return Ok(());
     }
-    output::print(&table::releases(&recorded.items, text::now_ms()))
+    output::print(&table::releases(&recorded.items, text::now_ms(), output::width()))
 }
 
 fn choose(id: &CanaryId, recorded: &[Recorded], wanted: Option<u64>) -> Result<u64, Failure> {

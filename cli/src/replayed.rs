@@ -1,7 +1,5 @@
 //! What a replay says, for people: the verdict in one line, then what was beside what would have been.
 
-use std::time::Duration;
-
 use rollout::record::ReleaseOutcome;
 use rollout::record::rejudge::{Abort, Certified, Judged, Reached};
 use rollout::record::replay::{Replayed, StepTaken};
@@ -10,7 +8,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::table;
-use crate::text::{clean_value, count, span};
+use crate::text::{clean_value, count, progress, span_of};
 
 /// The whole page; `other` names the settings that were given besides the recorded ones.
 ///
@@ -48,32 +46,32 @@ fn happened(replayed: &Replayed) -> String {
 /// What other settings would have made of it.
 fn would(replayed: &Replayed, name: &str, judged: &Judged) -> String {
     let Some(abort) = &judged.abort else {
-        return format!("Under {name}: never cut, as far as the record goes\n");
+        return format!("Under {name}: never aborted, as far as the record goes\n");
     };
     let Abort { since_ms, canary_requests, canary_failed, .. } = *abort;
-    let is_cut = replayed.ended.as_ref().is_some_and(|ended| ended.outcome == ReleaseOutcome::Aborted);
+    let is_aborted = replayed.ended.as_ref().is_some_and(|ended| ended.outcome == ReleaseOutcome::Aborted);
     let sooner = match replayed.until_ms.saturating_sub(since_ms) {
-        0 if is_cut => " (at the same moment)".into(),
-        ms if is_cut => format!(" ({} earlier)", since(ms)),
+        0 if is_aborted => " (at the same moment)".into(),
+        ms if is_aborted => format!(" ({} earlier)", since(ms)),
         _ => String::new(),
     };
     let requests = requests(canary_requests, canary_failed);
-    format!("Under {name}: cut after {}{sooner} by {}, with {requests}\n", since(since_ms), by(abort))
+    format!("Under {name}: aborted after {}{sooner} by {}, with {requests}\n", since(since_ms), by(abort))
 }
 
 type Row = (String, Vec<String>);
 
 fn rows(replayed: &Replayed, columns: &[&Judged]) -> Vec<Row> {
     let each = |show: &dyn Fn(&Judged) -> String| columns.iter().map(|judged| show(judged)).collect::<Vec<String>>();
-    let mut cut = each(&|judged| judged.abort.as_ref().map_or_else(|| "never".into(), cut));
-    if let (Some(first), Some(end)) = (cut.first_mut(), &replayed.ended)
+    let mut aborted = each(&|judged| judged.abort.as_ref().map_or_else(|| "never".into(), aborted));
+    if let (Some(first), Some(end)) = (aborted.first_mut(), &replayed.ended)
         && end.outcome == ReleaseOutcome::Aborted
         && replayed.recorded.abort.is_none()
     {
         *first = format!("{}, not by guards or checks", since(replayed.until_ms));
     }
     let mut rows = vec![
-        ("cut".into(), cut),
+        ("aborted".into(), aborted),
         (
             "  canary requests by then".into(),
             each(&|judged| or_dash(judged.abort.as_ref(), |a| count(a.canary_requests))),
@@ -91,7 +89,7 @@ fn rows(replayed: &Replayed, columns: &[&Judged]) -> Vec<Row> {
             or_dash(judged.guards.iter().find(|guard| guard.guard.name() == name), show)
         };
         rows.push((format!("guard {name}"), each(&|judged| of(judged, &|guard| guard.rule.clone()))));
-        rows.push(("  came to".into(), each(&|judged| of(judged, &|guard| came_to(guard, judged)))));
+        rows.push(("  progress".into(), each(&|judged| of(judged, &|guard| came_to(guard, judged)))));
     }
     rows.push(("checks".into(), each(&checks)));
     rows.push(("  first failed".into(), each(&first_failed)));
@@ -108,7 +106,7 @@ fn label(step: &StepTaken) -> String {
     format!("step {} ({} %), {}{until}, {requests}", step.step, number(step.weight_percent), since(step.from_ms))
 }
 
-fn cut(abort: &Abort) -> String {
+fn aborted(abort: &Abort) -> String {
     format!("{} by {}", since(abort.since_ms), by(abort))
 }
 
@@ -120,8 +118,8 @@ fn came_to(guard: &Reached, judged: &Judged) -> String {
     let trip = judged.trips.iter().find(|trip| trip.guard == guard.guard && trip.action == guard.action);
     match trip {
         Some(trip) => format!("tripped at {}: {}", since(trip.since_ms), guard.action.name()),
-        None if guard.ln_e <= 0.0 => "0 % of a trip".into(),
-        None => format!("{} % of a trip at {}", number(guard.percent()), since(guard.since_ms)),
+        None if guard.ln_e <= 0.0 => "0%".into(),
+        None => format!("{} at {}", progress(guard.percent() / 100.0), since(guard.since_ms)),
     }
 }
 
@@ -152,13 +150,14 @@ fn notes(replayed: &Replayed, has_other: bool) -> String {
             said.message
         );
     }
+    notes += "\nA guard's progress is the greatest it made, in logarithms as in `serin explain`: an e-value of 20 is halfway to 400.\n";
     if replayed.other.as_ref().is_some_and(|judged| judged.latency_estimated) {
         notes += "\nThe latency limit is not the recorded one: slow requests are taken from histograms (0.8 % coarse), and\n\
                   a request that hung is seen only once it ended.\n";
     }
     if has_other {
         notes += "\nRequests went where history sent them: weights and steps are the recorded ones, what would have come\n\
-                  after an earlier cut is not known, and neither is what came after the record ends.\n";
+                  after an earlier abort is not known, and neither is what came after the record ends.\n";
     }
     notes
 }
@@ -172,7 +171,7 @@ fn requests(started: u64, failed: u64) -> String {
 fn since(ms: u64) -> String {
     match ms {
         0..60_000 => format!("{}s", number(ms as f64 / 1000.0)),
-        _ => span(Duration::from_millis(ms)),
+        _ => span_of(ms),
     }
 }
 

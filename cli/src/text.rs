@@ -17,10 +17,10 @@ pub(crate) fn clean(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
-/// As [`clean`], cut to what a message can bear.
+/// As [`clean`], shortened to what a message can bear.
 pub(crate) fn quoted(text: &str) -> String {
-    let cut: String = text.trim().chars().take(MAX_QUOTED_CHARS).collect();
-    clean(&cut)
+    let short: String = text.trim().chars().take(MAX_QUOTED_CHARS).collect();
+    clean(&short)
 }
 
 /// Every string in a JSON value cleaned, keys too.
@@ -67,9 +67,13 @@ fn two(great: u64, unit: &str, small: u64, small_unit: &str) -> String {
     if small == 0 { format!("{great}{unit}") } else { format!("{great}{unit}{small}{small_unit}") }
 }
 
+/// As [`span`], of milliseconds.
+pub(crate) fn span_of(ms: u64) -> String {
+    span(Duration::from_millis(ms))
+}
+
 /// How long ago something was, given Unix times in milliseconds.
 pub(crate) fn ago(at_ms: u64, now_ms: u64) -> String {
-    let span_of = |ms: u64| span(Duration::from_secs(ms / 1000));
     match now_ms.saturating_sub(at_ms) {
         0..1000 => "now".into(),
         ms => format!("{} ago", span_of(ms)),

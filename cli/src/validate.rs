@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use manifest::{self, Loaded, MAX_FILE_BYTES};
+use serde_json::json;
 
 use crate::args::ValidateArgs;
 use crate::failure::{self, Failure};
@@ -21,8 +22,14 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<u8, Failure> {
     let loaded: Vec<Loaded> = sets(&args.paths, args.recursive)?.iter().flat_map(Set::read).collect();
     let report = manifest::report(&loaded, true);
     let mut page: String = report.lines.iter().map(|line| paint(line)).collect();
-    let manifest::Report { accepted, warned, refused, skipped, .. } = report;
+    let manifest::Report { accepted, warned, refused, skipped, lines, .. } = report;
     page += &format!("{accepted} accepted, {warned} accepted with warnings, {refused} refused, {skipped} skipped\n");
+    if args.output.is_json() {
+        let counts = json!({
+            "accepted": accepted, "warned": warned, "refused": refused, "skipped": skipped, "lines": lines,
+        });
+        page = output::json(&counts, true)?;
+    }
     output::print(&page)?;
     if accepted + warned + refused + skipped == 0 {
         return Err(Failure::Refused("nothing to validate: no document was found there".into()));

@@ -1,10 +1,10 @@
-//! A release as its waiter follows it: events told once and in order, and the moment at which there is nothing to wait for.
+//! A release as its waiter follows it: each event once and in order, and the moment at which there is nothing to wait for.
 
 use rollout::view::status::CanaryStatus;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// An event of the history, as far as this program needs it: a note of a later agent must not stop the telling.
+/// An event of the history, as far as this program needs it: a note of a later agent must not end the wait.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Event {
@@ -22,7 +22,7 @@ pub(crate) struct Event {
 
 /// How a wait ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum WaitEnd {
     /// The release is the primary.
     Promoted(String),
     /// It is not, and will not be.
@@ -38,41 +38,41 @@ pub(crate) enum End {
 
 /// One release, followed.
 #[derive(Debug)]
-pub(crate) struct Story {
+pub(crate) struct FollowedRelease {
     release: u64,
-    told: Vec<Event>,
+    seen: Vec<Event>,
 }
 
-impl Story {
+impl FollowedRelease {
     /// Begins to follow a release.
     pub(crate) const fn new(release: u64) -> Self {
-        Self { release, told: Vec::new() }
+        Self { release, seen: Vec::new() }
     }
 
-    /// Takes an event; true if it belongs to the release and was not told before.
-    pub(crate) fn hear(&mut self, event: &Event) -> bool {
-        if event.release != self.release || self.told.contains(event) {
+    /// Takes an event; true if it belongs to the release and was not taken before.
+    pub(crate) fn take(&mut self, event: &Event) -> bool {
+        if event.release != self.release || self.seen.contains(event) {
             return false;
         }
-        self.told.push(event.clone());
+        self.seen.push(event.clone());
         true
     }
 
     /// The end, if the canary's status is one.
-    pub(crate) fn see(&self, status: &CanaryStatus) -> Option<End> {
+    pub(crate) fn end(&self, status: &CanaryStatus) -> Option<WaitEnd> {
         if status.release > self.release {
             let why = format!("release {} gave way to release {}", self.release, status.release);
-            return Some(End::Aborted(why));
+            return Some(WaitEnd::Aborted(why));
         }
         if status.release < self.release {
             return None;
         }
         match status.phase.as_str() {
-            "Succeeded" => Some(End::Promoted(status.message.clone())),
-            "Failed" => Some(End::Aborted(status.message.clone())),
+            "Succeeded" => Some(WaitEnd::Promoted(status.message.clone())),
+            "Failed" => Some(WaitEnd::Aborted(status.message.clone())),
             _ => {
                 let why = status.message.trim_start_matches("holds: ");
-                status.needs_person.clone().map(|next| End::Held { why: why.to_owned(), next })
+                status.needs_person.clone().map(|next| WaitEnd::Held { why: why.to_owned(), next })
             }
         }
     }
@@ -91,41 +91,41 @@ mod tests {
     }
 
     #[test]
-    fn each_event_of_the_release_is_told_once() {
-        let mut story = Story::new(3);
+    fn each_event_of_the_release_is_taken_once() {
+        let mut release = FollowedRelease::new(3);
         let first = event(1, 3, &Note::Declared);
-        assert!(!story.hear(&event(0, 2, &Note::Declared)));
-        assert!(story.hear(&first));
-        assert!(!story.hear(&first));
-        assert!(story.hear(&event(2, 3, &Note::Declared)));
+        assert!(!release.take(&event(0, 2, &Note::Declared)));
+        assert!(release.take(&first));
+        assert!(!release.take(&first));
+        assert!(release.take(&event(2, 3, &Note::Declared)));
     }
 
     #[test]
     fn only_what_needs_a_person_ends_the_wait() {
-        let story = Story::new(3);
+        let release = FollowedRelease::new(3);
         let mut status = fixture::canary("prod", "web", "Paused");
-        assert_eq!(story.see(&status), None);
+        assert_eq!(release.end(&status), None);
         status.message = "holds: nobody looked".into();
         status.needs_person = Some("look".into());
-        assert_eq!(story.see(&status), Some(End::Held { why: "nobody looked".into(), next: "look".into() }));
+        assert_eq!(release.end(&status), Some(WaitEnd::Held { why: "nobody looked".into(), next: "look".into() }));
         status.release = 2;
-        assert_eq!(story.see(&status), None, "another release's");
+        assert_eq!(release.end(&status), None, "another release's");
     }
 
     #[test]
     fn the_status_of_another_release_is_no_end_but_a_later_one_is() {
-        let story = Story::new(3);
+        let release = FollowedRelease::new(3);
         let status = |release, phase: &str| {
             let mut status = fixture::canary("prod", "web", phase);
             status.release = release;
             status
         };
-        assert_eq!(story.see(&status(2, "Failed")), None);
+        assert_eq!(release.end(&status(2, "Failed")), None);
         for phase in ["Progressing", "Paused", "Promoting", "Finalising"] {
-            assert_eq!(story.see(&status(3, phase)), None);
+            assert_eq!(release.end(&status(3, phase)), None);
         }
-        assert!(matches!(story.see(&status(3, "Succeeded")), Some(End::Promoted(_))));
-        assert!(matches!(story.see(&status(3, "Failed")), Some(End::Aborted(_))));
-        assert!(matches!(story.see(&status(4, "Progressing")), Some(End::Aborted(_))));
+        assert!(matches!(release.end(&status(3, "Succeeded")), Some(WaitEnd::Promoted(_))));
+        assert!(matches!(release.end(&status(3, "Failed")), Some(WaitEnd::Aborted(_))));
+        assert!(matches!(release.end(&status(4, "Progressing")), Some(WaitEnd::Aborted(_))));
     }
 }

@@ -3,10 +3,17 @@
 //! A web framework has error texts of its own: they name Rust types and parser states, and some are not JSON. Requests are
 //! therefore read here, by [`Body`], [`Segments`] and [`Fields`], and [`answer_errors`] replaces whatever is left.
 
-mod answers;
-mod body;
+/// The fields of a JSON object.
 mod fields;
+
+/// A request's JSON body.
+mod body;
+
+/// The variable parts of a path.
 mod path;
+
+/// Around all routes: what the framework answers by itself.
+mod answers;
 
 use axum::Json;
 use axum::http::{StatusCode, header};

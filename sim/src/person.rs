@@ -19,7 +19,9 @@ pub(crate) fn next_verb(canary: &Canary) -> Option<Verb> {
         phase if matches!(phase.awaiting(), Some(Awaiting::Confirmation { .. })) => {
             Some(Verb::Confirm { actor, reason: String::new() })
         }
-        phase @ Phase::Paused(_) if phase.hold() == Some(&Hold::Stop) => Some(Verb::Resume { actor, reason: String::new() }),
+        phase @ Phase::Paused(_) if phase.hold() == Some(&Hold::Stop) => {
+            Some(Verb::Resume { actor, reason: String::new() })
+        }
         phase => match phase.hold() {
             Some(Hold::Approval { refused, .. }) => {
                 let gate = refused.iter().find(|objection| objection.why == Reason::Closed)?.name.clone();

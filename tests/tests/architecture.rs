@@ -52,11 +52,15 @@ fn every_path_in_the_documents_exists() {
     let mut broken = Vec::new();
     for page in ["ARCHITECTURE.md", "README.md"] {
         for (number, line) in read(&root().join(page)).lines().enumerate() {
-            let quoted = line.split('`').skip(1).step_by(2);
-            let paths = quoted
-                .filter(|text| text.ends_with(".rs") && text.contains('/') && !text.contains(['{', '*', ' ', '<']));
-            for path in paths.filter(|path| !root().join(path).exists()) {
-                broken.push(format!("{page}:{}: {path} does not exist", number + 1));
+            // An item of the code map begins with its crate's folder, and its paths are relative to that.
+            let folder =
+                line.strip_prefix("- `").and_then(|rest| rest.split_once("/`")).map_or("", |(folder, _)| folder);
+            let is_path =
+                |text: &&str| text.ends_with(".rs") && text.contains('/') && !text.contains(['{', '*', ' ', '<']);
+            for path in line.split('`').skip(1).step_by(2).filter(is_path) {
+                if !root().join(path).exists() && !root().join(folder).join(path).exists() {
+                    broken.push(format!("{page}:{}: {path} does not exist", number + 1));
+                }
             }
         }
     }

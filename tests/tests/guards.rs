@@ -38,7 +38,7 @@ async fn explains(stage: &Stage, status: &CanaryStatus) -> Result<()> {
     let told: Explanation = serde_json::from_str(&stage.agent.cli(&["explain", "web", "-o", "json"]).await?.ok()?)?;
     ensure!(page.starts_with(&format!("{}\n", told.summary)), "{page}");
     let forced = told.guards.iter().find(|guard| guard.verdict == "bad").context("no guard is said to be bad")?;
-    ensure!(told.summary.starts_with(&format!("web v2 was cut by guard {}:", forced.guard)), "{page}");
+    ensure!(told.summary.starts_with(&format!("web v2 was aborted by guard {}:", forced.guard)), "{page}");
     ensure!(status.message.contains(&format!("guard {}", forced.guard)), "{}: {page}", status.message);
     let got: Vec<_> = status.guards.iter().map(|guard| (guard.canary_events, guard.canary_trials)).collect();
     let counts: Vec<_> = told.guards.iter().map(|guard| (guard.canary.events, guard.canary.trials)).collect();

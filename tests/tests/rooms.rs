@@ -74,7 +74,7 @@ fn each_file_says_why_it_exists_and_can_be_read_at_one_sitting() {
                 && file.components().any(|part| part.as_os_str() == "src")
                 && lines > MAX_ROOM_LINES
             {
-                let is_code = !text.lines().all(|line| is_contents(line));
+                let is_code = !text.lines().all(is_contents);
                 if is_code && file.starts_with(root().join("rollout")) {
                     broken.push(format!("{} has {lines} lines: a mod.rs is a table of contents", file.display()));
                 }
@@ -113,11 +113,16 @@ fn is_contents(line: &str) -> bool {
     ["//", "mod ", "pub ", "#", "use "].iter().any(|start| line.starts_with(start)) || line.is_empty()
 }
 
+/// `a::b` as its parts.
+type ModulePath = Vec<String>;
+/// A name that a module hands on from one of its children.
+type LentName = (ModulePath, String);
+
 /// One crate's modules in the order of their `mod` lines, depth first.
 struct Tree {
     modules: Vec<Module>,
     /// Names that a module takes from its children into its own: `pub use child::Name`.
-    lent: BTreeMap<(Vec<String>, String), Vec<String>>,
+    lent: BTreeMap<LentName, ModulePath>,
 }
 
 struct Module {
@@ -145,7 +150,7 @@ impl Tree {
     }
 
     /// What `pub use` hands on from children, by name; a `*` by the names that the child defines.
-    fn lends(&self, module: &Module) -> Vec<((Vec<String>, String), Vec<String>)> {
+    fn lends(&self, module: &Module) -> Vec<(LentName, ModulePath)> {
         let mut lent = Vec::new();
         for (_, line) in statements(&module.file) {
             let Some(rest) = line.strip_prefix("pub").and_then(|rest| rest.split_once("use ")).map(|(_, rest)| rest)

@@ -10,16 +10,25 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-mod debian;
-mod envoy;
 mod help;
-mod module;
-mod package;
-mod parts;
+
 mod shell;
+
+mod debian;
+
+mod envoy;
+
 mod step;
-mod test;
+
 mod toolchain;
+
+mod module;
+
+mod parts;
+
+mod package;
+
+mod test;
 
 /// Sets up what is missing, then builds, demonstrates, tests or measures Serin.
 #[derive(Parser)]

@@ -1,10 +1,15 @@
 //! `cargo xtask package`: what a user downloads, and a check that others can make the same filter from the same sources.
 
-mod archive;
-mod check;
 mod licenses;
+
 mod sums;
+
+mod check;
+
 mod tree;
+
+mod archive;
+
 mod unit;
 
 use std::fs;

@@ -33,7 +33,8 @@ async fn every_verb_does_what_it_says() {
     assert_eq!(api.web().await["phase"], "Succeeded");
     let (_, events) = api.get(&format!("{WEB_PATH}/events")).await;
     let history = messages(&events).join("\n");
-    for said in ["started by ann", "paused by bob: lunch", "resumed by ann", "requested by ann: INC-42", "ann confirmed"]
+    for said in
+        ["started by ann", "paused by bob: lunch", "resumed by ann", "requested by ann: INC-42", "ann confirmed"]
     {
         assert!(history.contains(said), "{said:?} is not in\n{history}");
     }

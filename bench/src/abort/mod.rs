@@ -9,7 +9,11 @@
 //! - `summary`: from rounds to rows, goals and text (pure)
 
 pub mod exposure;
+
 pub mod options;
-pub mod round;
-pub mod summary;
+
 pub mod watch;
+
+pub mod round;
+
+pub mod summary;

@@ -1,17 +1,27 @@
 //! `serin init`: a folder with which a user's own service runs behind Envoy, made from the files that are shipped, so
 //! that the way from a demo to one's own service is a command and not an afternoon.
 
-mod address;
-mod canary;
 mod edits;
-mod envoy;
+
 mod files;
+
 mod module;
+
 mod name;
+
+mod address;
+
 mod options;
-mod page;
-mod script;
+
 mod service;
+
+mod canary;
+
+mod envoy;
+
+mod page;
+
+mod script;
 
 use std::path::PathBuf;
 

@@ -1,10 +1,14 @@
 //! `serin simulate`: what would a release under this manifest do to its users, here and under other tools' rules?
 
 mod options;
-mod page;
-mod parallel;
+
 mod situation;
+
+mod parallel;
+
 mod summary;
+
+mod page;
 
 use manifest::{self, Document};
 use rollout::release::plan::Plan;
@@ -12,7 +16,6 @@ use rollout::release::plan::Plan;
 use crate::failure::{self, Failure};
 use crate::{output, text, validate};
 
-use options::Form;
 pub(crate) use options::{EXAMPLES, SimulateArgs};
 
 /// `serin simulate`; the exit code.
@@ -25,10 +28,7 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<u8, Failure> {
     let situation = situation::Situation::new(args, plan)?;
     let results = parallel::play(&situation, args.runs, args.seed);
     let summary = summary::Summary::new(args, &situation, &results);
-    let page = match args.output {
-        Form::Table => page::page(&summary),
-        Form::Json => output::json(&summary, true)?,
-    };
+    let page = if args.output.is_json() { output::json(&summary, true)? } else { page::page(&summary) };
     output::print(&page)?;
     Ok(failure::OK)
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::args::OutputArgs;
+
 /// Shown below `serin simulate --help`.
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   serin simulate -f canary.yaml                   healthy: how long, and how many false aborts?
-  serin simulate -f canary.yaml --fault 5%        5 % of the canary's requests fail: who cuts it?
+  serin simulate -f canary.yaml --fault 5%        5 % of the canary's requests fail: who aborts?
   serin simulate -f canary.yaml --fault 20% --fault-after 60s --rps 200 --workers 8
   serin simulate -f canary.yaml --fault 100% --fails-by hang          it never answers
   serin simulate -f canary.yaml --slow 800ms                          it answers, but late
@@ -68,9 +70,8 @@ pub(crate) struct SimulateArgs {
     /// How long a release is watched at most
     #[arg(long = "for", value_name = "TIME", default_value = "30m", value_parser = watched)]
     pub(crate) watched_for: Duration,
-    /// How to print
-    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
-    pub(crate) output: Form,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// What a failure looks like.
@@ -82,15 +83,6 @@ pub(crate) enum FailsBy {
     Timeout,
     /// Nothing, ever
     Hang,
-}
-
-/// How to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
-    /// For people
-    Table,
-    /// For programs
-    Json,
 }
 
 /// 5% or 5, as a share from 0 to 1.

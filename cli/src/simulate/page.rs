@@ -5,7 +5,8 @@ use std::time::Duration;
 use comfy_table::Cell;
 
 use super::summary::{Runs, Spread, Summary};
-use crate::table::{number_cell, render};
+use crate::columns::{Sheet, left, right};
+use crate::output;
 use crate::text::{count, or_dash, percent, span};
 
 /// The whole page.
@@ -37,39 +38,44 @@ fn head(summary: &Summary) -> String {
         + &format!("fault: {} of the canary's requests {how}{slow}, from {when} on\n", percent(fault.failures * 100.0))
 }
 
-/// With a fault: who cuts when, what it costs, and what the same rule does to a healthy canary.
+/// With a fault: who aborts when, what it costs, and what the same rule does to a healthy canary.
 fn faulty(summary: &Summary, counts_slow: bool) -> String {
     let bad = if counts_slow { "BAD OR SLOW" } else { "BAD ANSWERS" };
-    let header = ["RULE", "CUT", "AFTER", "P95", bad, "P95", "FALSE ABORTS", "PROMOTED AFTER"];
+    let numbers = ["ABORTED", "AFTER", "P95", bad, "P95", "FALSE ABORTS", "PROMOTED AFTER"];
     let rows = summary.rules.iter().filter_map(|rule| {
         let faulty = rule.faulty.as_ref()?;
         let bad = if counts_slow { faulty.bad_or_slow } else { faulty.bad_responses };
-        let mut row = vec![Cell::new(&rule.rule), number_cell(share(faulty))];
+        let mut row = vec![Cell::new(&rule.rule), Cell::new(share(faulty))];
         row.extend(pair(faulty.aborted_after_ms, short));
         row.extend(pair(bad, count));
-        row.push(number_cell(share(&rule.healthy)));
-        row.push(number_cell(or_dash(rule.healthy.promoted_after_ms, |spread| short(spread.median))));
+        row.push(Cell::new(share(&rule.healthy)));
+        row.push(Cell::new(or_dash(rule.healthy.promoted_after_ms, |spread| short(spread.median))));
         Some(row)
     });
-    render(&header, rows)
+    table(&numbers, rows)
 }
 
 fn healthy(summary: &Summary) -> String {
-    let header = ["RULE", "FALSE ABORTS", "PROMOTED", "AFTER", "P95", "UNFINISHED"];
+    let numbers = ["FALSE ABORTS", "PROMOTED", "AFTER", "P95", "UNFINISHED"];
     let rows = summary.rules.iter().map(|rule| {
         let runs = &rule.healthy;
-        let mut row = vec![Cell::new(&rule.rule), number_cell(share(runs)), number_cell(runs.promoted.to_string())];
+        let mut row = vec![Cell::new(&rule.rule), Cell::new(share(runs)), Cell::new(runs.promoted.to_string())];
         row.extend(pair(runs.promoted_after_ms, short));
-        row.push(number_cell(runs.unfinished.to_string()));
+        row.push(Cell::new(runs.unfinished.to_string()));
         row
     });
-    render(&header, rows)
+    table(&numbers, rows)
+}
+
+fn table(numbers: &[&str], rows: impl Iterator<Item = Vec<Cell>>) -> String {
+    let columns = std::iter::once(left("RULE")).chain(numbers.iter().map(|title| right(title))).collect();
+    Sheet::new(columns, rows).render(output::width())
 }
 
 fn notes(summary: &Summary) -> String {
     let mut notes = String::new();
     if let Some(fault) = &summary.fault {
-        notes += "CUT, AFTER and the answers (median and p95): what users get from the canary until its last request, the \
+        notes += "ABORTED, AFTER and the answers (median and p95): what users get from the canary until its last request, the \
                   fault's beginning being 0.\n";
         let missed = summary
             .rules
@@ -98,7 +104,7 @@ fn share(runs: &Runs) -> String {
 }
 
 fn pair(spread: Option<Spread>, show: impl Fn(u64) -> String) -> [Cell; 2] {
-    let of = |number: fn(&Spread) -> u64| number_cell(or_dash(spread, |spread| show(number(&spread))));
+    let of = |number: fn(&Spread) -> u64| Cell::new(or_dash(spread, |spread| show(number(&spread))));
     [of(|spread| spread.median), of(|spread| spread.p95)]
 }
 

@@ -71,7 +71,7 @@ pub(super) struct Runs {
     pub(super) aborted_after_ms: Option<Spread>,
     /// Of those promoted, from the release's beginning.
     pub(super) promoted_after_ms: Option<Spread>,
-    /// What users got from the canary until it was cut or promoted: failed, or never answered.
+    /// What users got from the canary until it was aborted or promoted: failed, or never answered.
     pub(super) bad_responses: Option<Spread>,
     /// And good answers above the plan's latency limit.
     pub(super) slow_responses: Option<Spread>,
@@ -112,7 +112,7 @@ impl Summary {
                 Runs::new(&outcomes, Millis(0))
             },
         });
-        let cuts =
+        let aborts =
             plan.guards.guards.iter().any(|guard| guard.action == rollout::judgement::guards::GuardAction::Abort);
         Self {
             canary: plan.id.to_string(),
@@ -122,7 +122,7 @@ impl Summary {
             seed: args.seed,
             base_failures: args.base_failures,
             fault,
-            alpha: cuts.then_some(plan.guards.alpha),
+            alpha: aborts.then_some(plan.guards.alpha),
             rules: rules.collect(),
         }
     }

@@ -29,7 +29,7 @@ async fn gates_are_listed_with_who_and_why() {
     assert_eq!(lines[1][..5], ["board", "confirm-rollout", "open", "v7", "ann"]);
     assert_eq!(lines[2], ["owner", "confirm-promotion", "closed", "-", "-", "-", "-"]);
     assert_eq!(lines[3], ["undo", "rollback", "over", "v6", "bob", "-", "-"]);
-    let json = run(&fake.url, &["gate", "list", "web", "--json"]).await.out;
+    let json = run(&fake.url, &["gate", "list", "web", "-o", "json"]).await.out;
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["items"][0]["gate"], "board");
     fake.script().gates.clear();
     let none = run(&fake.url, &["gate", "list", "web"]).await;
@@ -63,4 +63,24 @@ async fn a_weight_is_a_number_of_percent() {
     let body = json!({"actor": "ann", "reason": "", "weightPercent": 12.5});
     assert_eq!(fake.script().posts.pop().unwrap(), ("prod/web/set-weight".to_owned(), body));
     check(&run(&fake.url, &["set-weight", "web", "--weight", "much"]).await, 64, &["--weight"]);
+}
+
+#[tokio::test]
+async fn without_a_name_the_gates_of_all_are_listed() {
+    let fake = agent().await;
+    fake.script().canaries.push(fixture::canary("shop", "api", "Waiting"));
+    let ran = run(&fake.url, &["gate", "list"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let lines: Vec<Vec<&str>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0][..3], ["CANARY", "GATE", "APPROVES"]);
+    assert_eq!(
+        (lines[1][..2].to_vec(), lines[4][..2].to_vec()),
+        (vec!["prod/web", "board"], vec!["shop/api", "board"])
+    );
+    let one = run(&fake.url, &["gate", "list", "-n", "shop", "-o", "json"]).await.out;
+    let one: serde_json::Value = serde_json::from_str(&one).unwrap();
+    assert_eq!((one["items"].as_array().unwrap().len(), &one["items"][0]["canary"]), (3, &json!("shop/api")));
+    fake.script().gates.clear();
+    let none = run(&fake.url, &["gate", "list"]).await;
+    assert!(none.out.contains("no canary has stored gates"), "{}", none.out);
 }

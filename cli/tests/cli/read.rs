@@ -203,3 +203,71 @@ async fn a_machine_without_root_certificates_and_behind_a_proxy_reaches_its_own_
     let ran = ran(command).await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "prod/web\nshop/api\n"), "{}", ran.err);
 }
+
+#[tokio::test]
+async fn programs_can_read_every_command() {
+    let workers = vec![fixture::worker("envoy-a", "a1b2c3d4e5f60718")];
+    let fake = Fake::start(Script { workers, ..two() }).await;
+    let json = async |args: &[&str]| {
+        let ran = run(&fake.url, &[args, &["-o", "json"]].concat()).await;
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
+        serde_json::from_str::<Value>(&ran.out).unwrap_or_else(|error| panic!("{args:?}: {error}: {}", ran.out))
+    };
+    let described = json(&["describe", "web"]).await;
+    assert_eq!(described["status"]["name"], "web");
+    assert_eq!(described["explanation"]["canary"], "prod/web");
+    assert!(described["gates"].is_array() && described["events"].is_array(), "{described}");
+    assert_eq!(json(&["proxies"]).await["items"][0]["node"], "envoy-a");
+    let asked = serde_json::json!({"canary": "prod/web", "release": 3, "phase": "Progressing"});
+    for verb in ["abort", "promote", "confirm", "pause", "resume", "skip", "retry"] {
+        assert_eq!(json(&[verb, "web"]).await, asked, "{verb}");
+    }
+    assert_eq!(json(&["set-weight", "web", "--weight", "5"]).await, asked);
+    assert_eq!(json(&["gate", "open", "web", "owner"]).await, asked);
+    assert_eq!(json(&["version"]).await["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn completion_knows_the_canaries_and_is_silent_without_an_agent() {
+    let fake = Fake::start(two()).await;
+    fake.script().canaries.push(fixture::canary("test", "web", "Paused"));
+    let ran = run(&fake.url, &["complete-canaries"]).await;
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "prod/web\napi\nshop/api\ntest/web\n", ""));
+    fake.script().token = Some("s3cret".into());
+    for url in [fake.url.as_str(), "http://127.0.0.1:9", "nonsense"] {
+        let ran = run(url, &["complete-canaries"]).await;
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "", ""), "{url}");
+    }
+    // Accepts, and never answers.
+    let hung = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let began = std::time::Instant::now();
+    let ran = run(&format!("http://{}", hung.local_addr().unwrap()), &["complete-canaries"]).await;
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "", ""));
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn bash_completes_a_canary_s_name() {
+    let fake = Fake::start(two()).await;
+    let script = run(&fake.url, &["completion", "bash"]).await.out;
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_serin")).parent().unwrap().to_owned();
+    let complete = |words: &str, at: usize| {
+        format!(
+            "{script}\nCOMP_WORDS=({words}); COMP_CWORD={at}; _serin_with_canaries serin \"${{COMP_WORDS[{at}]}}\" \"${{COMP_WORDS[{at}-1]}}\"; echo \"${{COMPREPLY[@]}}\""
+        )
+    };
+    for (words, at, expected) in [
+        ("serin abort ''", 2, "web prod/web api shop/api"),
+        ("serin describe sh", 2, "shop/api"),
+        ("serin gate open a", 3, "api"),
+        ("serin gate li", 2, "list"),
+        ("serin expl", 1, "explain"),
+    ] {
+        let mut bash = tokio::process::Command::new("bash");
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+        let output = bash.args(["-c", &complete(words, at)]).env("PATH", path).env("SERIN_AGENT", &fake.url);
+        let output = timeout(DEADLINE, output.output()).await.unwrap().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(out.trim(), expected, "{words}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}

@@ -112,7 +112,7 @@ async fn a_release_is_told_as_it_was() {
     let first = "Release 1 of prod/web, revision v2, with 20 canary requests (5 failed): aborted after 1.2s: guard slo";
     assert!(lines[0].starts_with(first), "{}", ran.out);
     assert!(lines[2].trim().starts_with("AS RECORDED"), "{}", ran.out);
-    assert!(lines[3].starts_with("cut") && lines[3].ends_with("1.2s by guard slo"), "{}", ran.out);
+    assert!(lines[3].starts_with("aborted") && lines[3].ends_with("1.2s by guard slo"), "{}", ran.out);
     assert!(ran.out.contains("step 1 (10 %), 0s - 1.2s, 20 canary requests (5 failed)   not certified"), "{}", ran.out);
     assert!(!ran.out.contains("history sent them"), "there is nothing to be misled by: {}", ran.out);
 }
@@ -127,10 +127,11 @@ async fn other_settings_are_told_beside_with_what_they_cannot_know() {
     let said = async |file: &str| run(&fake.url, &["replay", "web", "--release", "3", "-f", &path(file)]).await;
     let lax = said("lax.yaml").await;
     assert_eq!(lax.code, 0, "{}", lax.err);
-    assert_eq!(lax.out.lines().nth(1), Some("Under lax.yaml: never cut, as far as the record goes"));
+    assert_eq!(lax.out.lines().nth(1), Some("Under lax.yaml: never aborted, as far as the record goes"));
     assert!(lax.out.contains("lax.yaml") && lax.out.contains("Requests went where history sent them"), "{}", lax.out);
     let line = said("same.yaml").await.out.lines().nth(1).unwrap().to_owned();
-    let same = "Under same.yaml: cut after 1.2s (at the same moment) by guard slo, with 20 canary requests (5 failed)";
+    let same =
+        "Under same.yaml: aborted after 1.2s (at the same moment) by guard slo, with 20 canary requests (5 failed)";
     assert_eq!(line, same);
     assert!(said("off.yaml").await.out.contains("never"));
 }
@@ -157,7 +158,7 @@ async fn recorded_releases_are_listed_also_where_the_wanted_one_is_not_among_the
     let fake = agent().await;
     let list = run(&fake.url, &["replay", "web", "--list"]).await;
     assert!(list.out.starts_with("RELEASE   REVISION   BEGAN"), "{}", list.out);
-    assert!(list.out.contains("2023-11-14 22:13:20Z   1s     aborted"), "{}", list.out);
+    assert!(list.out.contains("2023-11-14 22:13:20Z     1s   aborted"), "{}", list.out);
     let missing = run(&fake.url, &["replay", "web", "--release", "9"]).await;
     assert_eq!(missing.code, 1);
     let said = "release 9 of canary prod/web is not recorded; recorded are 2 (v2), 3 (v2)";

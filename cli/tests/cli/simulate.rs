@@ -66,8 +66,8 @@ async fn the_page_lines_up_and_says_how_far_it_reaches() {
         ]
     );
     assert!(
-        lines[3].starts_with("RULE                       CUT")
-            && lines[4].starts_with("serin                      100%")
+        lines[3].starts_with("RULE                       ABORTED")
+            && lines[4].starts_with("serin                         100%")
     );
     assert!(ran.out.contains("3 runs without one still allow for 100%; the guards' own bound is 1% a release"));
     assert!(ran.err.is_empty() && !ran.out.contains('\u{1b}'), "no progress where nobody watches: {}", ran.err);

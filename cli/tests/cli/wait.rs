@@ -161,3 +161,53 @@ async fn without_wait_it_returns_at_once_and_says_what_comes_next() {
     let body = serde_json::json!({"revision": "v2", "actor": "ann", "reason": "SHOP-77", "acceptUnsupported": true});
     assert_eq!(posts, [("prod/web/releases".to_owned(), body)]);
 }
+
+#[tokio::test]
+async fn times_count_from_the_beginning_of_the_release() {
+    let events = vec![event(1_700_000_003_000, stepped(0, 5))];
+    let canaries =
+        vec![CanaryStatus { started_at_ms: Some(1_700_000_000_000), ..status(3, "Progressing", "step 1 of 5") }];
+    let later = noted(1_700_000_065_000, stepped(5, 10));
+    let ran =
+        wait(Script { events, canaries, ..script([vec![later, frame(3, "Succeeded", "v2 was promoted")]]) }).await;
+    let told: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(
+        told[1..3],
+        ["     3s  weight 0 -> 5 %: first step", "   1m5s  weight 5 -> 10 %: without proof"],
+        "{}",
+        ran.out
+    );
+}
+
+#[tokio::test]
+async fn a_release_that_no_worker_hears_of_says_so_at_once_and_once() {
+    let lonely = CanaryStatus { workers_live: 0, ran_ms: Some(2_000), ..status(3, "Progressing", "step 1 of 5") };
+    let lonely = || Frame::Status(Box::new(lonely.clone()));
+    let ran = wait(script([vec![lonely(), lonely(), frame(3, "Succeeded", "v2 was promoted")]])).await;
+    assert_eq!(ran.out.matches("     2s  no worker is connected").count(), 1, "{}", ran.out);
+}
+
+#[tokio::test]
+async fn what_is_promoted_already_is_no_release_and_no_error() {
+    let promoted = CanaryStatus { promoted_revision: Some("v2".into()), ..status(3, "Succeeded", "v2 was promoted") };
+    let fake = Fake::start(Script { canaries: vec![promoted], ..script([]) }).await;
+    for args in [&RELEASE[..], &RELEASE[..4]] {
+        let ran = run(&fake.url, args).await;
+        assert_eq!((ran.code, ran.out.as_str()), (0, "prod/web: v2 is promoted already\n"), "{}", ran.err);
+    }
+    let ran = run(&fake.url, &["release", "web", "--revision", "v2", "-o", "json"]).await;
+    let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(said["outcome"], "promotedAlready");
+}
+
+#[tokio::test]
+async fn programs_get_the_end_of_a_wait_as_one_document() {
+    let fake = Fake::start(script([vec![noted(1, stepped(0, 5)), frame(3, "Failed", "v2 was aborted: errors")]])).await;
+    let args: Vec<&str> = RELEASE.iter().copied().chain(["-o", "json"]).collect();
+    let ran = run(&fake.url, &args).await;
+    let said: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let expected = serde_json::json!({
+        "canary": "prod/web", "release": 3, "revision": "v2", "outcome": "aborted", "message": "v2 was aborted: errors",
+    });
+    assert_eq!((ran.code, said), (1, expected));
+}

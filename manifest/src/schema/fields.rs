@@ -2,17 +2,16 @@
 //! compare the fields that both know, and change every place of every fixture to see that the two agree.
 
 use crate::fields::analysis::alerts::SEVERITIES;
-use crate::fields::named::templates::{ALERT_TYPES, METRIC_TYPES, OWN_ALERT_TYPES, OWN_METRIC_TYPES};
 use crate::fields::webhooks::{MAX_RETRIES, TYPES};
 use crate::reader::shape::{Field, Need, Shape, field, required};
 
-const MOST: usize = 256;
+pub(super) const MOST: usize = 256;
 const NONE: Need = Need::Nothing;
 const COUNT: Shape = Shape::Whole(0, i32::MAX as i64);
 const TEXT_MAP: Shape = Shape::Keyed(&Shape::Text);
 const ACTION: Shape = Shape::Word(&["abort", "pause", "notify", "off"]);
 
-const fn fields(fields: &'static [Field]) -> Shape {
+pub(super) const fn fields(fields: &'static [Field]) -> Shape {
     Shape::Fields(fields, NONE)
 }
 
@@ -369,47 +368,3 @@ const ALERT: &[Field] = &[
     field("severity", Shape::Word(SEVERITIES), "The least severe event that is sent; info by default."),
     required("providerRef", REFERENCE, "The AlertProvider."),
 ];
-
-const LOCAL_SECRET: Shape = fields(&[required("name", Shape::Text, "In the document's own namespace.")]);
-macro_rules! template {
-    ($types:expr) => {
-        &[
-            required(
-                "provider",
-                fields(&[
-                    required("type", Shape::Word($types), ""),
-                    field("address", Shape::Text, ""),
-                    field("region", Shape::Text, "The region of cloudwatch."),
-                    field("headers", Shape::Keyed(&Shape::List(&Shape::Text, MOST)), ""),
-                    field("secretRef", LOCAL_SECRET, ""),
-                    field("insecureSkipVerify", Shape::Flag, ""),
-                ]),
-                "The metric server.",
-            ),
-            required(
-                "query",
-                Shape::Named,
-                "With {{ name }}, namespace, target, service, ingress, route, interval, variables.",
-            ),
-        ]
-    };
-}
-/// A MetricTemplate's `spec`, Flagger's and ours.
-pub(crate) const TEMPLATES: [&[Field]; 2] = [template!(METRIC_TYPES), template!(OWN_METRIC_TYPES)];
-
-macro_rules! provider {
-    ($types:expr) => {
-        &[
-            required("type", Shape::Word($types), ""),
-            field("channel", Shape::Text, "general by default."),
-            field("username", Shape::Text, "The sender's name."),
-            field("proxy", Shape::Url, ""),
-            field("address", Shape::Url, ""),
-            field("secretRef", LOCAL_SECRET, "Its keys address and token."),
-        ]
-    };
-}
-/// An AlertProvider's `spec`, Flagger's and ours.
-pub(crate) const RECEIVERS: [&[Field]; 2] = [provider!(ALERT_TYPES), provider!(OWN_ALERT_TYPES)];
-/// What an AlertProvider needs.
-pub(crate) const RECEIVER_NEEDS: Need = Need::AtLeastOne(&["address", "secretRef"]);

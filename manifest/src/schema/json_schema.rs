@@ -9,9 +9,10 @@ use crate::fields::unsupported_fields;
 use crate::kinds::{ALERT_PROVIDER, CANARY, FLAGGER, METRIC_TEMPLATE, SERIN};
 use crate::reader::shape::{Field, Need, Shape};
 use crate::schema::fields::{
-    ANALYSIS, FLAGGERS_ANALYSIS, FLAGGERS_SPEC, FLAGGERS_WAYS, OWN_ANALYSIS, OWN_SERVICE, OWN_SPEC, OWN_WAYS,
-    RECEIVER_NEEDS, RECEIVERS, SERVICE, SPEC, TEMPLATES,
+    ANALYSIS, FLAGGERS_ANALYSIS, FLAGGERS_SPEC, FLAGGERS_WAYS, OWN_ANALYSIS, OWN_SERVICE, OWN_SPEC, OWN_WAYS, SERVICE,
+    SPEC,
 };
+use crate::schema::named_fields::{RECEIVER_NEEDS, RECEIVERS, TEMPLATES};
 
 /// The schema of Canary, MetricTemplate and AlertProvider in one of the two forms, as JSON text.
 pub fn schema(flavour: Flavour) -> String {

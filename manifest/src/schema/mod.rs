@@ -3,6 +3,9 @@
 // Every field with its shape and its meaning.
 mod fields;
 
+// Those of MetricTemplates and AlertProviders.
+mod named_fields;
+
 // Shapes in the words of draft 2020-12.
 mod json_schema;
 

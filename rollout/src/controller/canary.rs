@@ -11,7 +11,7 @@ use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::evidence::Evidence;
 use crate::judgement::guards::GuardsVerdict;
 use crate::release::approvals::Approvals;
-use crate::release::inquiry::{Callee, Objection, Reason};
+use crate::release::inquiry::{CallId, Callee, LastReply, Objection, Reason, Reply};
 use crate::release::integrations::{Hook, HookKind, HookTarget};
 use crate::release::machine::{self, Context, Effect, Step};
 use crate::release::phase::{Awaiting, Cause, HistoryEvent, Hold, Note, Phase, ReleaseId};
@@ -75,6 +75,9 @@ pub struct Canary {
     /// Workers among which the fuses' alpha is shared; never fewer within a release.
     #[serde(default)]
     fuse_shares: u32,
+    /// What each hook and metric server answered last in this release; decides nothing.
+    #[serde(default)]
+    pub replies: Vec<LastReply>,
     /// The routing in force; `None` before the first entry, and after the last.
     issued: Option<Routing>,
     /// Whether an entry is due although it may say what the one in force says.
@@ -103,6 +106,7 @@ impl Canary {
             history: VecDeque::new(),
             rearming: Rearming::default(),
             fuse_shares: 0,
+            replies: Vec::new(),
             issued: None,
             is_entry_due: false,
             last_abort: None,
@@ -197,6 +201,7 @@ impl Canary {
     fn begin_evidence(&mut self) {
         self.evidence.begin_release(self.next_epoch(), self.plan.longest_window(), &self.plan.guards);
         self.verdict = None;
+        self.replies.clear();
         if let Some((_, revision)) = self.phase.latest() {
             self.approvals.bind(revision);
         }
@@ -248,6 +253,15 @@ impl Canary {
         let open = self.phase.inquiry().map(|inquiry| inquiry.open.clone());
         let promotion = (self.phase.awaiting() == Some(&Awaiting::Hook)).then_some(Callee::Promotion);
         open.unwrap_or_default().into_iter().chain(promotion).collect()
+    }
+
+    /// Keeps an awaited answer for people to read.
+    pub fn keep_reply(&mut self, call: CallId, reply: &Reply, now: Millis) {
+        let is_awaited = self.phase.run().is_some_and(|run| run.round == call.round);
+        if is_awaited && self.unanswered().contains(&call.callee) {
+            self.replies.retain(|last| last.callee != call.callee);
+            self.replies.push(LastReply { callee: call.callee, at: now, reply: reply.clone() });
+        }
     }
 
     /// The names of the plan's stored gates.

@@ -131,6 +131,18 @@ pub enum Reason {
     MetricError(MetricError),
 }
 
+/// What one of those asked answered last in a release: for people, since only objections decide anything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastReply {
+    /// Who.
+    pub callee: Callee,
+    /// When.
+    pub at: Millis,
+    /// What.
+    pub reply: Reply,
+}
+
 impl Objection {
     /// Whether it says nothing about the canary.
     pub const fn is_blind(&self) -> bool {

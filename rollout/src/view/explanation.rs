@@ -1,7 +1,7 @@
 //! Why a release stands where it stands, with every number: what `serin explain` and the API show.
 //!
-//! Decisions are the guards' and the certificate's; here they are only told, beside estimates and intervals that hold at
-//! every moment at once, so that a person may look as often as he likes.
+//! Decisions are the guards', the checks' and the certificate's; here they are only shown, beside estimates and
+//! anytime-valid intervals: looking often does not make those wrong.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,11 @@ use crate::view::headline::headline;
 use crate::view::status::{self, VersionStatus};
 use crate::worker::tally::PerVersion;
 
-/// The intervals shown hold with 95 % confidence, for ever.
+mod asked;
+
+pub use asked::{CheckExplanation, HookExplanation, MetricExplanation};
+
+/// The intervals shown are anytime-valid with 95 % confidence.
 const INTERVAL_ALPHA: f64 = 0.05;
 
 /// One release's judgement at one moment.
@@ -39,8 +43,23 @@ pub struct Explanation {
     pub step: usize,
     /// See `step`.
     pub steps: usize,
+    /// What the release advances on: `certificate` or `interval`.
+    #[serde(default)]
+    pub advance: String,
+    /// Every step of the plan.
+    #[serde(default)]
+    pub stages: Vec<StageExplanation>,
     /// Primary and canary in this release.
     pub versions: Vec<VersionStatus>,
+    /// The threshold checks that advance the release; empty where certificates do, or before the first look.
+    #[serde(default)]
+    pub checks: Vec<CheckExplanation>,
+    /// The metric servers' metrics, as they answered last in this release.
+    #[serde(default)]
+    pub metrics: Vec<MetricExplanation>,
+    /// The hooks that are called and whose answers count, as they answered last in this release.
+    #[serde(default)]
+    pub hooks: Vec<HookExplanation>,
     /// What each guard says against the canary.
     pub guards: Vec<GuardExplanation>,
     /// How far the guards' evidence has come toward an abort, 0 to 1.
@@ -60,7 +79,25 @@ pub struct Explanation {
     pub certificate: Option<CertificateExplanation>,
 }
 
-/// A share of requests with an interval that holds at any time.
+/// One step of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StageExplanation {
+    /// Which, from 1.
+    pub step: usize,
+    /// The canary's share, percent.
+    pub weight_percent: f64,
+    /// Share of the primary's requests of which it gets a copy, percent.
+    pub mirror_percent: f64,
+    /// The least time on it, milliseconds; 0 where only what it is left after counts.
+    pub dwell_ms: u64,
+    /// Whether it is left only by `serin resume`.
+    pub stops: bool,
+    /// Whether the promotion must be approved before it.
+    pub needs_approval: bool,
+}
+
+/// A share of requests with an anytime-valid interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Share {
@@ -121,7 +158,7 @@ pub struct GuardExplanation {
     pub e_value: f64,
     /// What its e-value must reach to trip the guards alone.
     pub e_needed: f64,
-    /// How far it alone has brought the release toward its action, 0 to 1.
+    /// How far its e-value has come toward that, 0 to 1, in logarithms: 20 of 400 is halfway.
     pub toward_action: f64,
 }
 
@@ -190,7 +227,12 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
         weight_percent: canary.weight().percent(),
         step: canary.phase.steps(),
         steps: canary.plan.last_step(),
+        advance: canary.plan.advance.name().into(),
+        stages: (1..=canary.plan.last_step()).map(|step| stage(canary, step)).collect(),
         versions: status::versions(canary, &canary.evidence.release()),
+        checks: asked::checks(canary, now),
+        metrics: asked::metrics(canary),
+        hooks: asked::hooks(canary),
         guards: explained(&verdict),
         toward_abort: verdict.toward_abort(),
         alpha: guards.alpha,
@@ -210,6 +252,18 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
             dwell_ms: verdict.dwell.0,
             guards: verdict.findings.iter().map(|finding| certified(finding, verdict, guards.max_cluster)).collect(),
         }),
+    }
+}
+
+fn stage(canary: &Canary, step: usize) -> StageExplanation {
+    let stage = canary.plan.stage(step);
+    StageExplanation {
+        step,
+        weight_percent: stage.weight.min(canary.plan.most()).percent(),
+        mirror_percent: stage.mirror.percent(),
+        dwell_ms: stage.dwell.0,
+        stops: stage.pause,
+        needs_approval: stage.needs_approval,
     }
 }
 
@@ -238,7 +292,8 @@ fn explained(verdict: &GuardsVerdict) -> Vec<GuardExplanation> {
             limit_percent,
             e_value: e_value(finding.ln_e),
             e_needed: e_value(verdict.needed) * count,
-            toward_action: ((finding.ln_e - libm::log(count)) / verdict.needed).clamp(0.0, 1.0),
+            // As `serin replay` has it: the logarithms of what it has and of what it needs alone.
+            toward_action: (finding.ln_e / (verdict.needed + libm::log(count))).clamp(0.0, 1.0),
         }
     };
     verdict.findings.iter().map(one).collect()

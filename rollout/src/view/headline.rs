@@ -22,8 +22,8 @@ pub fn headline(canary: &Canary, now: Millis) -> String {
             format!("{}: promotion waits for {}", at(canary), text::awaiting(&promoting.awaiting))
         }
         Phase::Finalising(_) => format!("{name} {}: promoted; traffic returns to the primary", revision(canary)),
-        Phase::Succeeded(ended) => format!("{name} {} was promoted: {}", ended.revision, not_cut(canary)),
-        Phase::Failed(ended, cause) => format!("{name} {} was {}", ended.revision, cut(cause)),
+        Phase::Succeeded(ended) => format!("{name} {} was promoted: {}", ended.revision, evidence(canary)),
+        Phase::Failed(ended, cause) => format!("{name} {} was {}", ended.revision, aborted(cause)),
     }
 }
 
@@ -35,9 +35,9 @@ fn revision(canary: &Canary) -> String {
     canary.phase.run().map(|run| run.revision.to_string()).unwrap_or_default()
 }
 
-fn cut(cause: &Cause) -> String {
+fn aborted(cause: &Cause) -> String {
     match cause {
-        Cause::Guards(verdict) => format!("cut by {}", guard(verdict)),
+        Cause::Guards(verdict) => format!("aborted by {}", guard(verdict)),
         other => format!("aborted: {}", text::cause(other)),
     }
 }
@@ -65,15 +65,13 @@ fn judged(canary: &Canary, step: &StepState, now: Millis) -> String {
         (Advance::Interval, _) => {
             format!(
                 "{}; its checks advance it, {} of {} failed",
-                not_cut(canary),
+                evidence(canary),
                 canary.phase.run().map_or(0, |run| run.failed_checks),
                 canary.plan.threshold
             )
         }
-        (Advance::Certificate(_), None) => format!("not cut; step {} has just begun", step.number),
-        (Advance::Certificate(_), Some(verdict)) => {
-            format!("not cut, {}", proven(canary, verdict, step, now.since(step.at)))
-        }
+        (Advance::Certificate(_), None) => format!("step {} has just begun", step.number),
+        (Advance::Certificate(_), Some(verdict)) => proven(canary, verdict, step, now.since(step.at)),
     };
     progress + &suspect.unwrap_or_default()
 }
@@ -82,7 +80,7 @@ fn judged(canary: &Canary, step: &StepState, now: Millis) -> String {
 fn proven(canary: &Canary, verdict: &CertificateVerdict, step: &StepState, on_step: Millis) -> String {
     let step = step.number;
     if verdict.requests() == 0 {
-        return format!("and no canary request on step {step} yet: there is nothing to judge");
+        return format!("no canary request on step {step} yet: there is nothing to judge");
     }
     let max_cluster = canary.plan.guards.max_cluster;
     let to_go = verdict.requests_to_go(max_cluster);
@@ -92,16 +90,16 @@ fn proven(canary: &Canary, verdict: &CertificateVerdict, step: &StepState, on_st
     }
     match verdict.dwell.since(on_step) {
         Millis(0) => format!("step {step} is certified"),
-        Millis(left) => format!("step {step} is certified; it lasts {} s more at the least", left.div_ceil(1000)),
+        Millis(left) => format!("step {step} is certified; at least {} s more on it", left.div_ceil(1000)),
     }
 }
 
-fn not_cut(canary: &Canary) -> String {
+fn evidence(canary: &Canary) -> String {
     if canary.plan.guards.guards.is_empty() {
-        return "no guard looks at it".into();
+        return "no guard judges it".into();
     }
     let toward = canary.verdict.as_ref().map_or(0.0, GuardsVerdict::toward_abort);
-    format!("not cut, its guards are {} % of the way to it", number((toward * 100.0).floor()))
+    format!("evidence for an abort {} %", number((toward * 100.0).floor()))
 }
 
 /// The guard that forced a verdict: what it saw, and its limit.

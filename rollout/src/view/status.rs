@@ -1,13 +1,13 @@
 //! What the agent shows of itself: the API's and the CLI's words, computed from the controller and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
 use crate::controller::Controller;
 use crate::controller::canary::Canary;
-use crate::controller::fleet::{Fleet, Peer};
+use crate::controller::fleet::Peer;
 use crate::judgement::guards::{GuardFinding, GuardsVerdict};
 use crate::release::phase::{HistoryEvent, Note, Phase};
 use crate::release::plan::Advance;
@@ -18,6 +18,7 @@ use crate::worker::tally::{Counts, PerVersion};
 
 mod gates;
 mod message;
+mod timing;
 
 pub use gates::{GateStatus, stored_gates};
 
@@ -59,6 +60,22 @@ pub struct CanaryStatus {
     pub threshold: u32,
     /// Time to the next check, milliseconds; null when none is due.
     pub next_check_ms: Option<u64>,
+    /// When the latest release began, Unix time in milliseconds; null before the first.
+    #[serde(default)]
+    pub started_at_ms: Option<u64>,
+    /// How long it has taken, milliseconds: to its end if it has ended.
+    #[serde(default)]
+    pub ran_ms: Option<u64>,
+    /// Time on this step, milliseconds; null where none is on.
+    #[serde(default)]
+    pub on_step_ms: Option<u64>,
+    /// Canary requests a second on this step; null while it cannot be told.
+    #[serde(default)]
+    pub requests_per_second: Option<f64>,
+    /// About how long until this step's requests have proven it, milliseconds, at that rate and if none is bad; null where
+    /// that is not known or something else is waited for.
+    #[serde(default)]
+    pub step_remaining_ms: Option<u64>,
     /// Epoch of the table entry in force.
     pub epoch: u64,
     /// Live workers, and how many of them have that epoch in force.
@@ -210,6 +227,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
     let under_epoch = canary.evidence.split_under(canary.epoch);
     let behind = fleet.behind(id, canary.epoch);
     let live = fleet.live().count();
+    let timing = timing::timing(canary, now);
     CanaryStatus {
         name: id.name().into(),
         namespace: id.namespace().into(),
@@ -229,12 +247,17 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         next_check_ms: (canary.phase.step().and_then(|_| canary.phase.check_at()))
             .filter(|_| canary.plan.advance == Advance::Interval)
             .map(|check_at| check_at.since(now).0),
+        started_at_ms: timing.started_at_ms,
+        ran_ms: timing.ran_ms,
+        on_step_ms: timing.on_step_ms,
+        requests_per_second: timing.requests_per_second,
+        step_remaining_ms: timing.step_remaining_ms,
         epoch: canary.epoch.0,
         workers_live: live,
         workers_in_sync: live.saturating_sub(behind),
         workers_lost: run.map_or(0, |run| fleet.lost_since(run.started_at)),
         workers_tripped: fleet.live().filter(|peer| peer.tripped.contains_key(id)).count(),
-        without_agent: without_agent(canary, fleet),
+        without_agent: message::without_agent(canary, fleet),
         versions: versions(canary, &canary.evidence.release()),
         totals: versions(canary, canary.evidence.totals()),
         advance: canary.plan.advance.name().into(),
@@ -318,26 +341,6 @@ fn guards(verdict: &GuardsVerdict) -> Vec<GuardStatus> {
 pub(crate) fn revision(phase: &Phase) -> Option<String> {
     let ended = phase.ended().map(|ended| &ended.revision);
     phase.run().map(|run| &run.revision).or(ended).map(ToString::to_string)
-}
-
-fn without_agent(canary: &Canary, fleet: &Fleet) -> String {
-    let upstreams: BTreeSet<String> = fleet.live().map(|peer| peer.default_upstream(canary.service())).collect();
-    let mut upstreams = upstreams.into_iter();
-    match (upstreams.next(), upstreams.next()) {
-        (None, _) => "not known: no live worker".into(),
-        (Some(one), None) if one == canary.primary().as_str() => format!("{one} (the primary)"),
-        (Some(one), None) if one == canary.canary().as_str() => {
-            let role = if canary.swapped { "former primary" } else { "canary's upstream" };
-            format!("{one} (the {role}: move the default route and defaultUpstreams before the next release)")
-        }
-        (Some(one), None) => {
-            format!("{one} (neither primary nor canary: check the default route and defaultUpstreams)")
-        }
-        (Some(one), Some(two)) => {
-            let all: Vec<String> = [one, two].into_iter().chain(upstreams).collect();
-            format!("{} (the proxies differ)", all.join(", "))
-        }
-    }
 }
 
 pub(crate) fn versions(canary: &Canary, counts: &PerVersion) -> Vec<VersionStatus> {

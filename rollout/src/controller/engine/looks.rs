@@ -77,7 +77,8 @@ impl Controller {
 
     /// An answer from outside; what it allows happens at once.
     pub(super) fn replied(&mut self, id: &CanaryId, call: CallId, reply: Reply, now: Millis, out: &mut Output) {
-        if self.canaries.get(id).is_some_and(|canary| canary.releases == call.release.0) {
+        if let Some(canary) = self.canaries.get_mut(id).filter(|canary| canary.releases == call.release.0) {
+            canary.keep_reply(call, &reply, now);
             self.apply(id, Fact::Replied { round: call.round, callee: call.callee, reply }, now, out);
             self.check_due(Some(id), now, out);
         }

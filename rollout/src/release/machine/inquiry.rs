@@ -8,6 +8,7 @@ use crate::release::phase::{Cause, Hold, Note, Phase, Run, Underway};
 use crate::release::plan::Plan;
 
 /// What came of asking.
+#[expect(clippy::large_enum_variant, reason = "taken apart where it is returned, never kept")]
 pub(super) enum Asked {
     /// There is nothing to wait for: nobody to ask, all gates open, or agreed to before.
     Agreed,

@@ -1,4 +1,7 @@
-//! What is happening to a canary in one line, and what a person must do where nothing else goes on.
+//! What is happening to a canary in one line, what a person must do where nothing else goes on, and what a proxy
+//! without an agent serves.
+
+use std::collections::BTreeSet;
 
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
@@ -76,4 +79,25 @@ fn lacks_requests(canary: &Canary) -> bool {
     let is_judged = matches!(canary.phase, Phase::Progressing(_) | Phase::Paused(_)) && canary.phase.step().is_some();
     let is_shared = canary.weight() > WeightPpm::ZERO || !canary.plan.rules.is_empty();
     is_judged && is_shared && canary.phase.hold().is_none() && canary.on_step().started == 0
+}
+
+/// What a proxy serves that has never connected to this agent.
+pub(super) fn without_agent(canary: &Canary, fleet: &Fleet) -> String {
+    let upstreams: BTreeSet<String> = fleet.live().map(|peer| peer.default_upstream(canary.service())).collect();
+    let mut upstreams = upstreams.into_iter();
+    match (upstreams.next(), upstreams.next()) {
+        (None, _) => "not known: no live worker".into(),
+        (Some(one), None) if one == canary.primary().as_str() => format!("{one} (the primary)"),
+        (Some(one), None) if one == canary.canary().as_str() => {
+            let role = if canary.swapped { "former primary" } else { "canary's upstream" };
+            format!("{one} (the {role}: move the default route and defaultUpstreams before the next release)")
+        }
+        (Some(one), None) => {
+            format!("{one} (neither primary nor canary: check the default route and defaultUpstreams)")
+        }
+        (Some(one), Some(two)) => {
+            let all: Vec<String> = [one, two].into_iter().chain(upstreams).collect();
+            format!("{} (the proxies differ)", all.join(", "))
+        }
+    }
 }
