@@ -4,12 +4,12 @@
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use percent_encoding::percent_decode_str;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{ClientBuilder, RequestBuilder, Response, StatusCode, Url};
+use rollout::base::time::Millis;
 
 use crate::secrets::Secrets;
 
@@ -56,8 +56,12 @@ pub(crate) struct Hidden(Vec<String>);
 impl Pace {
     /// The waits, without end.
     pub(crate) fn waits(self) -> impl Iterator<Item = Duration> + Send {
-        let builder = ExponentialBuilder::default().with_min_delay(self.first).with_max_delay(self.most);
-        builder.with_jitter().without_max_times().build().map(move |wait| wait.min(self.most))
+        let millis = |wait: Duration| Millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let (first, most) = (millis(self.first), millis(self.most));
+        (0..).map(move |doublings| {
+            let least = Duration::from_millis(first.doubled(doublings, most).0);
+            least.mul_f64(1.0 + fastrand::f64()).min(self.most)
+        })
     }
 
     /// The next wait, at least what the server asked for.

@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | `prometheus` | `token`, or `username` and `password` | needed | in the query | the one series of an instant query, or a scalar |
 //! | `datadog` | `datadog_api_key`, `datadog_application_key` | US1 site by default | 10 windows | the newest point that is not null |
-//! | `cloudwatch` | `aws_access_key_id`, `aws_secret_access_key`, maybe `aws_session_token`; or the environment | by region | 10 windows | the newest value of the one result |
+//! | `cloudwatch` | `aws_access_key_id`, `aws_secret_access_key`, maybe `aws_session_token`; or no secret | by `region` | 10 windows | the newest value of the one result |
 //! | `newrelic` | `newrelic_account_id`, `newrelic_query_key` | US by default | `SINCE` one window | `result`, or the only number |
 //! | `graphite` | `username` and `password` | needed | `from` of the query, else 10 windows | the last that is not null |
 //! | `influxdb` | `token`, `org` | needed | in the query | the last record of the one table |
@@ -20,6 +20,8 @@
 //! a secret.
 
 mod call;
+// Uses `call`, and `cloudwatch` uses it.
+mod aws;
 mod cloudwatch;
 mod datadog;
 mod dynatrace;
@@ -58,6 +60,8 @@ pub struct Providers {
     direct: Client,
     /// Looks up a variable of the environment.
     environment: fn(&str) -> Option<String>,
+    /// Amazon keys that the agent was granted.
+    granted: aws::Granted,
     timeout: Duration,
 }
 
@@ -77,6 +81,7 @@ impl Providers {
             direct: client().no_proxy().build()?,
             trusting: client().tls_danger_accept_invalid_certs(true).build()?,
             environment: |name| std::env::var(name).ok(),
+            granted: aws::Granted::default(),
             timeout: TIMEOUT,
         })
     }
@@ -101,10 +106,9 @@ impl Providers {
         window: Millis,
         now: Millis,
     ) -> Result<f64, MetricError> {
-        let client = if provider.insecure_skip_verify { &self.trusting } else { &self.client };
-        let mut call = Call::new([client, &self.direct], self.environment, provider, query, window, now);
+        let mut call = Call::new(self, provider, query, window, now);
         let asking = async {
-            call.read_secret(&self.secrets).await?;
+            call.read_secret().await?;
             ask(&mut call).await
         };
         let asked = tokio::time::timeout(self.timeout, asking).await;

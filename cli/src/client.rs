@@ -21,6 +21,9 @@ const MAX_BODY_BYTES: usize = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest silence: a watch says something every second.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How reqwest's causes call a connection that was closed without an error of the system. They have no type that reqwest
+/// shows, only words; `the_agent_s_grpc_port_is_told_from_no_agent` notices when those change.
+const ENDED: [&str; 3] = ["connection closed before message completed", "operation was canceled", "channel closed"];
 
 /// Where the agent is, and what it wants to see.
 #[derive(Debug)]
@@ -346,22 +349,22 @@ fn is_loopback(base: &Url) -> bool {
 
 /// The deepest cause says what happened; the ones above it only that something did.
 fn unreachable(url: String, error: &reqwest::Error) -> Failure {
-    let causes = || anyhow::Chain::new(error);
     if error.is_timeout() {
         return Failure::Unreachable { url, why: "it says nothing, the time is over".into() };
     }
-    let why = causes().last().map_or_else(String::new, |cause| text::quoted(&cause.to_string()));
-    if causes().filter_map(|cause| cause.downcast_ref()).any(is_no_http) {
+    let why = anyhow::Chain::new(error).last().map_or_else(String::new, |cause| text::quoted(&cause.to_string()));
+    // An answer that began well can only break; a connection that was never made had nobody to speak.
+    if error.is_request() && !error.is_connect() && !has_ended(error) {
         return Failure::Nonsense { url, why };
     }
     Failure::Unreachable { url, why }
 }
 
-/// Whether something answered, but not in HTTP/1: a gRPC server speaks first, and in frames. Hyper has no name for that;
-/// what it names otherwise, or has a cause, is a connection that broke.
-fn is_no_http(error: &hyper::Error) -> bool {
-    let has_ended = error.is_incomplete_message() || error.is_canceled() || error.is_closed() || error.is_timeout();
-    error.is_parse() || !(has_ended || error.is_body_write_aborted() || error.source().is_some())
+/// Whether the connection broke or was closed. All else says that something answered, but not in HTTP/1: a gRPC server
+/// speaks first, and in frames.
+fn has_ended(error: &reqwest::Error) -> bool {
+    let ended = |cause: &(dyn Error + 'static)| cause.is::<std::io::Error>() || ENDED.contains(&&*cause.to_string());
+    anyhow::Chain::new(error).any(ended)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Which canary is meant: what was typed becomes an id, and a name that nobody knows a suggestion.
 
+use manifest::alike;
 use rollout::base::names::CanaryId;
 use rollout::view::status::CanaryStatus;
 
@@ -10,8 +11,8 @@ use crate::text;
 
 /// Namespace of a name that no canary has, as in Kubernetes.
 const DEFAULT_NAMESPACE: &str = "default";
-/// How alike two names must be for one to be suggested for the other (Jaro-Winkler, 0 to 1).
-const ALIKE: f64 = 0.8;
+/// Most names that are suggested.
+const MAX_SUGGESTED: usize = 3;
 
 /// The canary that was typed; a bare name is looked up.
 pub(crate) async fn resolve(client: &Client, args: &CanaryArgs) -> Result<CanaryId, Failure> {
@@ -128,11 +129,8 @@ fn not_known(id: &CanaryId, known: &[Known]) -> Failure {
         return Failure::NotFound(format!("canary {id} has several versions; name one: {}", versions.join(", ")));
     }
     // By name alone: the right name in another namespace is the likeliest slip of all.
-    let likeness = |other: &CanaryId| strsim::jaro_winkler(id.name(), other.name());
-    let mut alike: Vec<&CanaryId> =
-        known.iter().map(|known| &known.id).filter(|other| likeness(other) >= ALIKE).collect();
-    alike.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
-    let shown: Vec<String> = alike.iter().take(3).map(ToString::to_string).collect();
+    let alike = alike(id.name(), known.iter().map(|known| (known.id.name(), &known.id)));
+    let shown: Vec<String> = alike.into_iter().take(MAX_SUGGESTED).map(ToString::to_string).collect();
     let next = if known.is_empty() {
         "the agent has none yet: put a Canary manifest into its --canaries directory".into()
     } else if shown.is_empty() {

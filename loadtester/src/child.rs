@@ -168,7 +168,8 @@ async fn read(mut pipe: pipe::Receiver, tail: Tail) {
     }
 }
 
-/// A process group, killed when dropped: before its leader is reaped, so that its number can belong to nobody else.
+/// A process group, killed when dropped: before its leader is reaped, so that its number can belong to nobody else. (The
+/// crate process-wrap reaps the leader first, and when dropped kills nobody but the leader.)
 struct Group(Pid);
 
 impl Drop for Group {

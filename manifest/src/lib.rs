@@ -33,6 +33,7 @@ pub use documents::report::{Report, report};
 pub use documents::set::{read, read_together};
 pub use fields::analysis::query_template;
 pub use fields::named::catalogue::Template;
+pub use reader::alike;
 pub use schema::schema;
 pub use yaml::problem::{Position, Problem, Warning};
 pub use yaml::tree::{MAX_DEPTH, MAX_DOCUMENTS, MAX_FILE_BYTES};

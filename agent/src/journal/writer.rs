@@ -6,13 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use redb::Database;
+use rollout::base::time::Millis;
 use tokio::sync::watch;
 
 use super::{EVENTS, Inbox, OpenDatabase, SNAPSHOT, Stored, Task};
 
 /// First wait after a failed commit; doubles up to [`LAST_RETRY`].
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-const LAST_RETRY: Duration = Duration::from_secs(2);
+const FIRST_RETRY: Millis = Millis(50);
+const LAST_RETRY: Millis = Millis::from_secs(2);
 /// Most records in one commit.
 const MAX_BATCH: usize = 4096;
 
@@ -40,21 +41,19 @@ impl Writer {
             let most = if catches_up { usize::MAX } else { MAX_BATCH };
             let batch: Vec<Task> = std::iter::once(first).chain(inbox().try_iter().take(most - 1)).collect();
             self.queued_bytes.fetch_sub(batch.iter().map(Task::bytes).sum(), Ordering::Relaxed);
-            let mut wait = FIRST_RETRY;
-            let mut has_failed = false;
+            let mut failures = 0_u32;
             while let Err(error) = self.try_commit(&batch) {
-                has_failed = true;
                 let error = error.to_string();
                 tracing::error!(%error, "journal cannot be written; until it can, this agent only reduces canary traffic");
                 self.report.send_modify(|stored| stored.failing = Some(error));
                 if self.closing.load(Ordering::Relaxed) {
                     return self.report;
                 }
-                thread::sleep(wait);
-                wait = (wait * 2).min(LAST_RETRY);
+                thread::sleep(Duration::from_millis(FIRST_RETRY.doubled(failures, LAST_RETRY).0));
+                failures = failures.saturating_add(1);
             }
             next = inbox().try_recv().ok();
-            catches_up = has_failed && next.is_some();
+            catches_up = failures > 0 && next.is_some();
             let through = batch.iter().map(Task::number).max().unwrap_or_default();
             self.report.send_modify(|stored| {
                 // A snapshot that shortens the journal is one of long ago.

@@ -9,8 +9,9 @@ use rollout::release::integrations::{MetricError, Provider};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::Providers;
 use crate::http_delivery::{self, Hidden};
-use crate::secrets::{Secret, SecretError, Secrets};
+use crate::secrets::{Secret, SecretError};
 
 /// Longest answer.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
@@ -21,13 +22,11 @@ const WINDOWS: u64 = 10;
 
 /// One query and what it may use.
 pub(super) struct Call<'a> {
+    pub(super) providers: &'a Providers,
+    /// Asks the provider, and nobody else: it may be told to believe any certificate.
     client: &'a Client,
-    /// Uses no proxy.
-    direct: &'a Client,
     /// The keys of the provider's secret, or why each cannot be had.
     keys: BTreeMap<String, Result<Secret, SecretError>>,
-    /// Looks up a variable of the environment.
-    pub(super) environment: fn(&str) -> Option<String>,
     pub(super) provider: &'a Provider,
     /// The template rendered.
     pub(super) query: &'a str,
@@ -71,8 +70,7 @@ pub(super) fn optional_number(value: &Value) -> Result<Option<f64>, MetricError>
 
 impl<'a> Call<'a> {
     pub(super) fn new(
-        [client, direct]: [&'a Client; 2],
-        environment: fn(&str) -> Option<String>,
+        providers: &'a Providers,
         provider: &'a Provider,
         query: &'a str,
         window: Millis,
@@ -80,7 +78,8 @@ impl<'a> Call<'a> {
     ) -> Self {
         let mut hidden = Hidden::default();
         provider.headers.values().flatten().for_each(|value| hidden.add(value));
-        Self { client, direct, keys: BTreeMap::new(), environment, provider, query, window, now, hidden }
+        let client = if provider.insecure_skip_verify { &providers.trusting } else { &providers.client };
+        Self { providers, client, keys: BTreeMap::new(), provider, query, window, now, hidden }
     }
 
     /// Where a window of ten intervals begins, Unix time.
@@ -89,8 +88,9 @@ impl<'a> Call<'a> {
     }
 
     /// Reads the provider's secret: what [`Call::secret`] and [`Call::optional`] have.
-    pub(super) async fn read_secret(&mut self, secrets: &Secrets) -> Result<(), MetricError> {
+    pub(super) async fn read_secret(&mut self) -> Result<(), MetricError> {
         let Some(secret) = self.provider.secret.clone() else { return Ok(()) };
+        let secrets = &self.providers.secrets;
         let keys = secrets.elsewhere(move |secrets| secrets.each(&secret)).await.and_then(|keys| keys);
         self.keys = keys.map_err(|error| failed(error.to_string()))?;
         Ok(())
@@ -148,14 +148,14 @@ impl<'a> Call<'a> {
         headers.fold(self.client.request(method, url), |request, (name, value)| request.header(name, value))
     }
 
-    /// A request to somebody other than the provider: without its headers.
+    /// A request to somebody other than the provider: without its headers, and whatever is believed of the provider.
     pub(super) fn plain(&self, method: Method, url: Url) -> RequestBuilder {
-        self.client.request(method, url)
+        self.providers.client.request(method, url)
     }
 
     /// A request to the machine's own service, which no proxy knows: without the provider's headers.
     pub(super) fn local(&self, method: Method, url: Url) -> RequestBuilder {
-        self.direct.request(method, url)
+        self.providers.direct.request(method, url)
     }
 
     /// A request with the secret's `token`, or its `username` and `password`; without a secret as it is.
@@ -229,7 +229,8 @@ pub(super) fn line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-async fn read(mut answer: Response, complete: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, MetricError> {
+/// The body as far as `complete` calls it complete.
+pub(super) async fn read(mut answer: Response, complete: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, MetricError> {
     let mut body = Vec::new();
     while !complete(&body)
         && let Some(chunk) = answer.chunk().await.map_err(broken)?

@@ -1,7 +1,7 @@
 //! Amazon CloudWatch: `GetMetricData`, signed (Signature Version 4).
 //!
-//! Credentials are keys: those of the secret, without a secret those of the environment. Roles that have to be asked
-//! for first (IRSA's web identity, EKS pod identity, an instance's profile) are not.
+//! Credentials are the keys of the template's secret; without a secret those that the agent has from where it runs, by a
+//! role or otherwise ([`super::aws`]).
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -24,11 +24,11 @@ const HEADERS: [(&str, &str); 2] =
 
 /// The newest value of the last ten windows. The query is a list of MetricDataQuery, of which one returns data.
 pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
-    let region = call.provider.region.as_deref().map(str::trim).unwrap_or_default();
+    let region = call.provider.region.clone().unwrap_or_default();
+    let region = region.trim();
     if region.is_empty() || !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         return Err(failed("needs spec.provider.region, such as eu-central-1"));
     }
-    let keys = keys(call)?;
     let queries: Value = serde_json::from_str(call.query).map_err(|error| failed(format!("the query: {error}")))?;
     if !queries.is_array() {
         return Err(failed("the query must be a JSON list of MetricDataQuery"));
@@ -42,13 +42,17 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     })
     .to_string();
     let url = call.url(Some(&endpoint(region)), "/")?;
+    let keys = keys(call, region).await?;
     let signed = signed(&url, &body, region, keys, call.now)?;
     let mut request = call.request(Method::POST, url);
     for (name, value) in HEADERS.into_iter().chain(signed.iter().map(|(name, value)| (name.as_str(), value.as_str()))) {
         request = request.header(name, value);
     }
-    let answer: Answer = call.json(request.body(body)).await?;
-    newest(&answer)
+    let answer = call.json::<Answer>(request.body(body)).await;
+    if answer.is_err() && call.provider.secret.is_none() {
+        call.providers.granted.forget().await;
+    }
+    newest(&answer?)
 }
 
 fn endpoint(region: &str) -> String {
@@ -56,25 +60,12 @@ fn endpoint(region: &str) -> String {
     format!("https://monitoring.{region}.{domain}")
 }
 
-fn keys(call: &mut Call<'_>) -> Result<Credentials, MetricError> {
-    let (id, key, token) = if call.provider.secret.is_some() {
-        let (id, key) = (call.secret("aws_access_key_id")?, call.secret("aws_secret_access_key")?);
-        (id, key, call.optional("aws_session_token")?)
-    } else {
-        let variable = |name| (call.environment)(name).filter(|value| !value.is_empty());
-        let (Some(id), Some(key)) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) else {
-            return Err(failed(
-                "needs a secret with aws_access_key_id and aws_secret_access_key, or AWS_ACCESS_KEY_ID and \
-                AWS_SECRET_ACCESS_KEY in the agent's environment; IAM roles are not assumed",
-            ));
-        };
-        let token = variable("AWS_SESSION_TOKEN");
-        call.hide(&id);
-        call.hide(&key);
-        token.iter().for_each(|token| call.hide(token));
-        (id, key, token)
-    };
-    Ok(Credentials::new(id, key, token, None, "serin"))
+async fn keys(call: &mut Call<'_>, region: &str) -> Result<Credentials, MetricError> {
+    if call.provider.secret.is_none() {
+        return call.providers.granted.keys(call, region).await;
+    }
+    let (id, key) = (call.secret("aws_access_key_id")?, call.secret("aws_secret_access_key")?);
+    Ok(Credentials::new(id, key, call.optional("aws_session_token")?, None, "serin"))
 }
 
 /// The headers that the signature adds.

@@ -15,7 +15,7 @@ use super::call::{Call, failed, only, optional_number};
 
 const ADDRESS: &str = "https://monitoring.googleapis.com";
 const SCOPE: &str = "https://www.googleapis.com/auth/monitoring.read";
-/// Who answers tokens of the machine's own service account, inside Google's cloud.
+/// Who answers tokens of the service account that a pod on GKE is bound to (Workload Identity), or of the machine's own.
 const METADATA: &str = "metadata.google.internal";
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// How long a token may be good, in seconds; Google takes no more than an hour.
@@ -52,7 +52,8 @@ async fn token(call: &mut Call<'_>) -> Result<String, MetricError> {
             call.plain(Method::POST, url).form(&[("grant_type", GRANT), ("assertion", &assertion)])
         }
         None => {
-            let host = (call.environment)("GCE_METADATA_HOST").unwrap_or_else(|| METADATA.to_owned());
+            let host = (call.providers.environment)("GCE_METADATA_HOST").filter(|host| !host.is_empty());
+            let host = host.unwrap_or_else(|| METADATA.to_owned());
             let url = format!("http://{host}/computeMetadata/v1/instance/service-accounts/default/token");
             let url = Url::parse(&url).map_err(|error| failed(format!("GCE_METADATA_HOST: {error}")))?;
             call.local(Method::GET, url).header("Metadata-Flavor", "Google")

@@ -195,15 +195,18 @@ async fn the_agent_s_grpc_port_is_told_from_no_agent() {
         }
     });
     check(&run(&url, &["get"]).await, 69, &["does not speak this program's API", "not its gRPC address"]);
-    // One that goes away in the middle is an agent that is away.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 64]).await;
-        }
-    });
-    check(&run(&url, &["get"]).await, 69, &["no agent answers", "serin agent --canaries DIR --data DIR"]);
+    // One that goes away is an agent that is away: with what it was sent half read, with all of it read, or with nothing.
+    for most in [64, 64 << 10, 0] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut vec![0; most]).await;
+            }
+        });
+        let next = "serin agent --canaries DIR --data DIR";
+        check(&run(&url, &["get"]).await, 69, &["no agent answers", next]);
+    }
 }
 
 #[tokio::test]

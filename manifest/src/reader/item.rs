@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use rollout::base::time::Millis;
 use rollout::release::plan::Unsupported;
 
+use crate::reader::alike::alike;
 use crate::reader::duration;
 use crate::reader::log::Log;
 use crate::yaml::problem::{Position, quoted};
@@ -270,12 +271,9 @@ fn joined(path: &str, key: &str) -> String {
 
 /// `; did you mean x?` when a known name is near.
 pub(crate) fn did_you_mean(text: &str, known: &[&str]) -> String {
-    let short: String = text.chars().take(64).collect();
-    let distance = |name: &&&str| strsim::damerau_levenshtein(&short.to_lowercase(), &name.to_lowercase());
-    match known.iter().min_by_key(distance) {
-        Some(name) if distance(&name) <= 1 + name.len() / 4 => format!("; did you mean {name}?"),
-        _ => String::new(),
-    }
+    alike(text, known.iter().map(|name| (*name, *name)))
+        .first()
+        .map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
 #[cfg(test)]

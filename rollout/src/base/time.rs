@@ -45,4 +45,25 @@ impl Millis {
     pub const fn plus(self, span: Self) -> Self {
         Self(self.0.saturating_add(span.0))
     }
+
+    /// A wait that doubles with each try up to `most`: how long it is after `doublings` of them. Every wait between two
+    /// tries is this one; chance, where several might try at once, is added by whoever waits.
+    #[must_use]
+    pub fn doubled(self, doublings: u32, most: Self) -> Self {
+        let factor = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
+        Self(self.0.saturating_mul(factor)).min(most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_doubles_up_to_the_longest_and_stays_there() {
+        let waits = [0, 1, 2, 3, 4, 63, 64, u32::MAX].map(|doublings| Millis(200).doubled(doublings, Millis(1_000)).0);
+        assert_eq!(waits, [200, 400, 800, 1_000, 1_000, 1_000, 1_000, 1_000]);
+        assert_eq!(Millis(3_000).doubled(0, Millis(1_000)), Millis(1_000), "the longest is never exceeded");
+        assert_eq!(Millis(1 << 62).doubled(3, Millis(u64::MAX)), Millis(u64::MAX));
+    }
 }

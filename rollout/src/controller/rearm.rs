@@ -59,9 +59,7 @@ pub struct Rearming {
 impl Rearming {
     /// A fuse has tripped under the entry in force. Others that trip meanwhile are armed together with it.
     pub fn plan(&mut self, now: Millis) {
-        let doublings = self.rounds.min(16);
-        let wait = Millis((FIRST_WAIT.0 << doublings).min(LAST_WAIT.0));
-        self.due.get_or_insert(now.plus(wait));
+        self.due.get_or_insert(now.plus(FIRST_WAIT.doubled(self.rounds, LAST_WAIT)));
     }
 
     /// The time has come: they are armed, or there is none left to arm.

@@ -84,7 +84,7 @@ impl Connection {
             Self::Opening { failures, .. } => failures.saturating_add(1),
             Self::Up { .. } => 1,
         };
-        let wait = FIRST_BACKOFF.0.saturating_mul(1 << (failures - 1).min(16)).min(LAST_BACKOFF.0);
+        let wait = FIRST_BACKOFF.doubled(failures - 1, LAST_BACKOFF).0;
         let jittered = wait / 2 + draw % (wait / 2 + 1);
         *self = Self::Down { retry_at: now.plus(Millis(jittered)), failures };
     }

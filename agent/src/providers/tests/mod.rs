@@ -1,5 +1,6 @@
 //! Every vendor against a server that keeps what it was asked and answers what that vendor would.
 
+mod aws;
 mod cloudwatch;
 mod datadog;
 mod dynatrace;
@@ -9,6 +10,7 @@ mod influxdb;
 mod limits;
 mod newrelic;
 mod prometheus;
+mod published;
 mod server;
 mod splunk;
 mod stackdriver;

@@ -92,6 +92,20 @@ async fn a_signed_assertion_buys_the_token_that_the_query_shows() {
     assert_eq!(asked.body, r#"{"query":"fetch k8s_container | every 1m"}"#);
 }
 
+#[tokio::test]
+async fn that_any_certificate_of_the_provider_is_believed_does_not_hold_for_who_sells_the_token() {
+    let server = Server::answering(google(&series(&[&point(r#"{"doubleValue":3}"#, "2026-01-02T03:04:00Z")]))).await;
+    let believing = Server::answering(google("{}")).await;
+    let mut scene = scene(&server.url());
+    scene.provider.insecure_skip_verify = true;
+    let through = reqwest::Proxy::http(believing.url()).unwrap();
+    scene.providers.trusting = reqwest::Client::builder().proxy(through).build().unwrap();
+    assert_eq!(scene.ask("fetch x").await, Err(MetricError::NoValue));
+    assert_eq!(server.asked().await.line(), "POST /token");
+    assert_eq!(believing.asked().await.line(), "POST /v3/projects/my-project/timeSeries:query");
+    assert!(server.was_not_asked().await && believing.was_not_asked().await);
+}
+
 fn decoded(part: &str) -> Vec<u8> {
     BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()
 }
@@ -114,6 +128,18 @@ async fn without_a_key_the_machines_own_account_is_asked() {
     assert_eq!((asked.header("metadata-flavor"), asked.headers.contains_key("x-key")), ("Google", false));
     assert_eq!(proxy.asked().await.header("x-key"), "for the provider alone");
     assert!(server.was_not_asked().await && proxy.was_not_asked().await);
+}
+
+#[tokio::test]
+async fn a_pod_that_is_bound_to_no_account_is_told_so() {
+    static HOST: OnceLock<String> = OnceLock::new();
+    let said = r#"{"error":"not found","error_description":"Service account is not bound"}"#;
+    let server = Server::start(Reply::status(404, said)).await;
+    HOST.set(server.url().trim_start_matches("http://").to_owned()).unwrap();
+    let mut scene = Scene::new(ProviderKind::Stackdriver, &server.url(), &[("project", "my-project")]);
+    scene.providers.environment = |name| (name == "GCE_METADATA_HOST").then(|| HOST.get().cloned().unwrap());
+    let refused = reason(scene.ask("fetch x").await);
+    assert_eq!(refused, "stackdriver: no access token: answered 404 Service account is not bound");
 }
 
 #[tokio::test]
