@@ -61,7 +61,8 @@ fn otherwise() -> impl Strategy<Value = Otherwise> {
 /// So much of what a certificate needs, on so many requests.
 fn certificate(ln_e: f64, requests: u64) -> CertificateVerdict {
     let rule = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
-    let findings = vec![CertificateFinding { rule, ln_e, canary: EventCount { events: 0, trials: requests }, pending: 0 }];
+    let findings =
+        vec![CertificateFinding { rule, ln_e, canary: EventCount { events: 0, trials: requests }, pending: 0 }];
     CertificateVerdict { findings, ln_needed: 3.0, dwell: Millis::from_secs(10) }
 }
 

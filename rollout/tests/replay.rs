@@ -12,7 +12,7 @@ use rollout::controller::{Controller, Event, Verb};
 use rollout::judgement::certificate::Certificate;
 use rollout::judgement::guards::{GuardAction, GuardName, GuardRule};
 use rollout::record::replay::{Replay, ReplayError, Replayed};
-use rollout::record::{Added, Addition, KIND, Line, Opening, Recorder, ReleaseOutcome as End};
+use rollout::record::{Added, Addition, FORMAT, KIND, Line, Opening, Recorder, ReleaseOutcome as End};
 use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::phase::{Cause, Note, Phase, ReleaseId};
 use rollout::release::plan::{Advance, Plan, Spec};
@@ -240,9 +240,9 @@ fn what_is_no_record_is_refused_by_name() {
     let scene = goes_bad(guarded("web", Some(GuardAction::Abort)));
     let (opening, lines) = scene.record("web", 1);
     let refused = |opening| Replay::new(opening, None).unwrap_err();
-    let later = refused(Opening { format: 2, ..opening.clone() });
-    assert_eq!(later, ReplayError::Format(2));
-    assert!(later.to_string().contains("format is 2, this program reads format 1"), "{later}");
+    let later = refused(Opening { format: FORMAT + 1, ..opening.clone() });
+    assert_eq!(later, ReplayError::Format(FORMAT + 1));
+    assert!(later.to_string().contains(&format!("this program reads format {FORMAT}")), "{later}");
     assert_eq!(
         refused(Opening { kind: "diary".into(), ..opening.clone() }).to_string(),
         format!("it says it is \"diary\", not {KIND:?}")
