@@ -90,7 +90,7 @@ impl EventLoop {
                     Some(input) => self.take(input),
                     None => break,
                 },
-                Ok(()) = stored.changed() => self.release(),
+                Ok(()) = stored.changed() => self.perform_stored(),
                 () = async { match due { Some(due) => sleep_until(due).await, None => std::future::pending().await } } => {
                     self.handle_event(Event::Timer, None);
                 }
@@ -123,7 +123,7 @@ impl EventLoop {
             }
             LoopInput::Beat(conn) => self.perform(Command::Send(conn, ToWorker::Beat)),
             LoopInput::Question(question) => {
-                self.release();
+                self.perform_stored();
                 question(&self.controller, self.clock.now());
             }
         }
@@ -162,7 +162,7 @@ impl EventLoop {
     }
 
     /// Performs what waited for events that are on disk now.
-    fn release(&mut self) {
+    fn perform_stored(&mut self) {
         let through = self.journal.stored().borrow().through;
         while let Some((number, deferred)) = self.deferred.next(through) {
             match deferred {
@@ -216,7 +216,7 @@ impl EventLoop {
 
     /// The disk has refused for long: one snapshot replaces the events that wait for it, so that memory does not run out.
     fn collapse_backlog(&mut self) {
-        self.release();
+        self.perform_stored();
         match self.journal.collapse(&self.controller) {
             Ok(true) => {
                 let lacking = self.deferred.collapse();

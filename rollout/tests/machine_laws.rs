@@ -14,7 +14,7 @@ use rollout::judgement::guards::{EventCount, GuardAction, GuardName, GuardRule, 
 use rollout::release::approvals::Approvals;
 use rollout::release::inquiry::Reply;
 use rollout::release::integrations::{HookKind, MetricError};
-use rollout::release::machine::{Context, Effect, Fact, Refusal, ReleaseRequest, Start, Step, apply, request};
+use rollout::release::machine::{Context, Effect, Fact, Refusal, ReleaseRequest, Start, Transition, apply, request};
 use rollout::release::phase::{Awaiting, Cause, Hold, Note, Phase, ReleaseId};
 use rollout::release::plan::{Advance, Plan, Promotion, Strategy as Shares};
 use rollout::release::threshold_checks::{CheckResult, ChecksVerdict};
@@ -73,7 +73,7 @@ enum Input {
     Fact(Fact),
 }
 
-fn step(context: Context<'_>, phase: &Phase, input: Input, now: Millis) -> Result<Step, Refusal> {
+fn step(context: Context<'_>, phase: &Phase, input: Input, now: Millis) -> Result<Transition, Refusal> {
     match input {
         Input::Request(asked) => request(context, phase, asked, now),
         Input::Fact(fact) => Ok(apply(context, phase, fact, now)),
@@ -128,7 +128,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         1 => causes.prop_map(Fact::Aborted),
         4 => (0u64..3, callees(), replies()).prop_map(|(round, callee, reply)| Fact::Replied { round, callee, reply }),
         1 => (0usize..3).prop_map(|missing| Fact::RoutingConfirmed { missing }),
-        2 => actions.prop_map(|action| Fact::Tripped(tripped(action))),
+        2 => actions.prop_map(|action| Fact::GuardTripped(tripped(action))),
     ];
     prop_oneof![10 => requests.prop_map(Input::Request), 18 => facts.prop_map(Input::Fact)]
 }

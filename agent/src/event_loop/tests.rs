@@ -212,7 +212,7 @@ async fn refused_for_long(most_backlog: Backlog) {
     let mut stored = handle.watch_stored();
     let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == last));
     all.await.expect("deadline: stored").unwrap();
-    event_loop.release();
+    event_loop.perform_stored();
     disk.fail_after(0);
     let mut most = 0;
     for number in 1..=30_000 {
@@ -237,7 +237,7 @@ async fn refused_for_long(most_backlog: Backlog) {
     let last = event_loop.journal.last_number();
     let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == last));
     all.await.expect("deadline: stored").unwrap();
-    event_loop.release();
+    event_loop.perform_stored();
     event_loop.handle_event(Event::Timer, None);
     event_loop.record_stored().await;
     let records = event_loop.archive.list(web()).await;
@@ -269,7 +269,7 @@ async fn streams_that_come_and_go_while_the_disk_refuses_leave_nothing_that_wait
     let mut stored = handle.watch_stored();
     let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == 1));
     all.await.expect("deadline: stored").unwrap();
-    event_loop.release();
+    event_loop.perform_stored();
     disk.fail_after(0);
     let (mut most, mut streams) = (0, Vec::new());
     for number in 1..=5_000 {
@@ -286,7 +286,7 @@ async fn streams_that_come_and_go_while_the_disk_refuses_leave_nothing_that_wait
     let last = event_loop.journal.last_number();
     let all = timeout(Duration::from_secs(20), stored.wait_for(|stored| stored.through == last));
     all.await.expect("deadline: stored").unwrap();
-    event_loop.release();
+    event_loop.perform_stored();
     let (mut received, _ended) = streams.pop().unwrap();
     assert!(matches!(received.try_recv().unwrap(), ToWorker::Welcome(_)));
     assert!(matches!(received.try_recv().unwrap(), ToWorker::Entry(_)));

@@ -13,7 +13,7 @@ use crate::judgement::guards::GuardsVerdict;
 use crate::release::approvals::Approvals;
 use crate::release::inquiry::{CallId, Callee, LastReply, Objection, Reason, Reply};
 use crate::release::integrations::{Hook, HookKind, HookTarget};
-use crate::release::machine::{self, Context, Effect, Step};
+use crate::release::machine::{self, Context, Effect, Transition};
 use crate::release::phase::{Awaiting, Cause, HistoryEvent, Hold, Note, Phase, ReleaseId};
 use crate::release::plan::{Advance, Plan, Promotion};
 use crate::routing::table::{Entry, Epoch, Routing, WeightPpm};
@@ -161,8 +161,8 @@ impl Canary {
 
     /// Takes one step's outcome while so many workers are live or expected back. An entry may follow: see
     /// [`issue`](Self::issue).
-    pub fn take(&mut self, step: Step, workers: usize, now: Millis) -> Taken {
-        let Step { phase, mut notes, effects } = step;
+    pub fn take(&mut self, step: Transition, workers: usize, now: Millis) -> Taken {
+        let Transition { phase, mut notes, effects } = step;
         let before = self.place();
         self.phase = phase;
         if let Some((release, _)) = self.phase.latest() {
@@ -309,12 +309,12 @@ impl Canary {
         if !is_shared && self.plan.rules.is_empty() {
             return None;
         }
-        self.certificate = Some(certificate.certify(&self.plan.guards, &self.on_step()));
+        self.certificate = Some(certificate.certify(&self.plan.guards, &self.step_counts()));
         self.certificate.as_ref()
     }
 
     /// Users' requests to the canary on the step that was taken last.
-    pub fn on_step(&self) -> Counts {
+    pub fn step_counts(&self) -> Counts {
         self.evidence.canary_since(self.step_since)
     }
 }

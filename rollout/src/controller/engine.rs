@@ -98,7 +98,7 @@ impl Controller {
         // In this order: a release that completes here is news for its siblings, and their ends may free its lane.
         self.complete_finalising(about.as_ref(), now, &mut out);
         self.notify_siblings(now, &mut out);
-        self.apply_pending_plans(&mut out);
+        self.apply_next_plans(&mut out);
         if !matches!(out.reply, Some(Err(_))) {
             self.last_at = now;
         }

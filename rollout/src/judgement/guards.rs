@@ -110,7 +110,7 @@ impl Guards {
         let ratio = self.sample_ratio.as_ref().map(|rule| ratio.check_sample_ratio(rule));
         let suspect = |action| ratio.as_ref().is_some_and(|found| found.is_tripped() && found.action == action);
         let tripped = [GuardAction::Abort, GuardAction::Pause, GuardAction::Notify].into_iter().find_map(|action| {
-            let guard = tripped(&findings, action, ln_needed);
+            let guard = tripped_guard(&findings, action, ln_needed);
             Some((action, guard.or_else(|| suspect(action).then_some(GuardName::SampleRatio))?))
         });
         GuardsVerdict { findings, ln_needed, ratio, tripped }
@@ -130,7 +130,7 @@ impl GuardsVerdict {
 
 /// The guard that contributed most, if those with this action together reach what is needed. Each guard has an equal share
 /// of alpha, whatever its action.
-fn tripped(findings: &[GuardFinding], action: GuardAction, ln_needed: f64) -> Option<GuardName> {
+fn tripped_guard(findings: &[GuardFinding], action: GuardAction, ln_needed: f64) -> Option<GuardName> {
     let share = 1.0 / findings.len() as f64;
     let of_action: Vec<&GuardFinding> = findings.iter().filter(|finding| finding.guard.action == action).collect();
     let weighted: Vec<(f64, f64)> = of_action.iter().map(|finding| (share, finding.ln_e)).collect();

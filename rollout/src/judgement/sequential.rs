@@ -150,7 +150,7 @@ impl Sequential {
         let observed = ObservedSlot::NOTHING;
         self.tail.push_back(Uncomplete { key, observed, is_closed: false, stakes });
         if self.tail.len() > MAX_INCOMPLETE {
-            self.close_first();
+            self.complete_first();
         }
     }
 
@@ -161,7 +161,7 @@ impl Sequential {
             held.is_closed = is_closed;
         }
         while self.tail.front().is_some_and(|first| first.is_closed && first.observed.is_complete()) {
-            self.close_first();
+            self.complete_first();
         }
     }
 
@@ -183,7 +183,7 @@ impl Sequential {
         wealth
     }
 
-    fn close_first(&mut self) {
+    fn complete_first(&mut self) {
         let Some(first) = self.tail.pop_front() else { return };
         for (n, (test, wealth)) in self.tests.iter().zip(&mut self.complete).enumerate() {
             bet(wealth, *test, n, &first, self.max_cluster);

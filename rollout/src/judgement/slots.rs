@@ -16,7 +16,7 @@ use crate::worker::messages::{Incarnation, Watermark};
 use crate::worker::tally::{Counts, Slot, Stratum};
 
 /// A worker that has not said for this long where it is keeps no slot open.
-const POSITION_HOLDS: Millis = Millis(1_000);
+const WATERMARK_HOLDS: Millis = Millis(1_000);
 /// Slots kept at most; a worker cannot make more than it has time for.
 const MAX_SLOTS: usize = 600;
 
@@ -78,12 +78,12 @@ impl Slots {
     /// A worker says where it is.
     pub fn watermark(&mut self, worker: Incarnation, watermark: &Watermark, now: Millis) {
         self.watermarks.insert(worker, (watermark.epoch, watermark.slot, now));
-        self.watermarks.retain(|_, (_, _, at)| now.since(*at) <= POSITION_HOLDS);
+        self.watermarks.retain(|_, (_, _, at)| now.since(*at) <= WATERMARK_HOLDS);
     }
 
-    /// Hands what is known to the tests, in the order of the slots; `epoch` is the one in force.
+    /// Hands what is known to the tests, in the order of the slots.
     pub fn feed(&mut self, tests: &mut Sequential, now: Millis) {
-        let fresh = self.watermarks.values().filter(|(_, _, at)| now.since(*at) <= POSITION_HOLDS);
+        let fresh = self.watermarks.values().filter(|(_, _, at)| now.since(*at) <= WATERMARK_HOLDS);
         let through = fresh.map(|(epoch, slot, _)| (*epoch, *slot)).min();
         let mut complete = Vec::new();
         for (key, gathered) in &self.open {

@@ -31,7 +31,7 @@ mod on_certificate;
 mod requests;
 
 pub use inquiry::resumed_inquiry;
-pub use step::{Context, Effect, Fact, Refusal, ReleaseRequest, Start, Step};
+pub use step::{Context, Effect, Fact, Refusal, ReleaseRequest, Start, Transition};
 use step::{abort, quiet, with_note};
 
 /// How long Finalising waits for workers that do not confirm; their lease ends the canary's share anyway.
@@ -41,7 +41,12 @@ pub const FINALISE_WITHIN: Millis = Millis(10_000);
 ///
 /// # Errors
 /// When it makes no sense in this phase, which is unchanged then.
-pub fn request(context: Context<'_>, phase: &Phase, request: ReleaseRequest, now: Millis) -> Result<Step, Refusal> {
+pub fn request(
+    context: Context<'_>,
+    phase: &Phase,
+    request: ReleaseRequest,
+    now: Millis,
+) -> Result<Transition, Refusal> {
     let plan = context.plan;
     let step = match request {
         ReleaseRequest::Start(start) => start::start(context, phase, start, now),
@@ -58,12 +63,12 @@ pub fn request(context: Context<'_>, phase: &Phase, request: ReleaseRequest, now
 }
 
 /// One fact in one phase. Pure and total.
-pub fn apply(context: Context<'_>, phase: &Phase, fact: Fact, now: Millis) -> Step {
+pub fn apply(context: Context<'_>, phase: &Phase, fact: Fact, now: Millis) -> Transition {
     let step = match (fact, phase) {
         (Fact::Checked(verdict), _) => on_check::checked(context, phase, verdict, now),
         (Fact::GateOpened(verdict), _) => on_check::gate_opened(context, phase, verdict, now),
         (Fact::Certified(verdict), _) => on_certificate::certified(context, phase, verdict, now),
-        (Fact::Tripped(verdict), _) => tripped(phase, verdict, now),
+        (Fact::GuardTripped(verdict), _) => guard_tripped(phase, verdict, now),
         (Fact::Replied { round, callee, reply }, Phase::Promoting(promoting)) => {
             advance::hook_replied(context.plan, promoting, round, callee, &reply, now)
         }
@@ -78,7 +83,7 @@ pub fn apply(context: Context<'_>, phase: &Phase, fact: Fact, now: Millis) -> St
 }
 
 /// What Progressing may take is counted from the first traffic, what other phases may from their beginning.
-fn timed(before: &Phase, mut step: Step, now: Millis) -> Step {
+fn timed(before: &Phase, mut step: Transition, now: Millis) -> Transition {
     let is_first_traffic = step.phase.steps() > 0 && before.steps() == 0;
     if (step.phase.name() != before.name() || is_first_traffic)
         && let Some(run) = step.phase.run_mut()
@@ -123,7 +128,7 @@ pub fn due(plan: &Plan, phase: &Phase) -> Option<(Millis, Millis)> {
 }
 
 /// Guards look at every report, so what they do short of an abort is done once.
-fn tripped(phase: &Phase, verdict: GuardsVerdict, now: Millis) -> Step {
+fn guard_tripped(phase: &Phase, verdict: GuardsVerdict, now: Millis) -> Transition {
     let mut next = phase.clone();
     let is_judged = phase.step().is_some() && !is_returning(phase);
     let (Some(found), Some(run)) = (verdict.tripped.filter(|_| is_judged), next.run_mut()) else {
@@ -147,7 +152,7 @@ fn tripped(phase: &Phase, verdict: GuardsVerdict, now: Millis) -> Step {
     }
 }
 
-fn aborted(plan: &Plan, phase: &Phase, cause: Cause, now: Millis) -> Step {
+fn aborted(plan: &Plan, phase: &Phase, cause: Cause, now: Millis) -> Transition {
     let Some(run) = phase.run().filter(|_| can_abort(plan, phase)) else { return quiet(phase.clone()) };
     let mut step = abort(run, cause, now);
     if matches!(phase, Phase::Finalising(_)) {

@@ -1,6 +1,8 @@
 //! What shows how a canary does: workers' reports, ticks, and answers from outside. Each look becomes a fact for the state
 //! machine.
 
+use std::collections::BTreeSet;
+
 use super::Controller;
 use crate::base::names::CanaryId;
 use crate::base::time::Millis;
@@ -54,12 +56,13 @@ impl Controller {
 
     /// Looks at the guards of every canary that a report was about, and then at what its requests prove.
     fn look(&mut self, report: &Report, now: Millis, out: &mut Output) {
+        let mut seen = BTreeSet::new();
         let mut ids: Vec<&CanaryId> = report.strata.iter().map(|(stratum, _)| &stratum.canary).collect();
-        ids.dedup();
+        ids.retain(|id| seen.insert(*id));
         for id in ids {
             let running = self.canaries.get_mut(id).filter(|canary| canary.phase.run().is_some());
             if let Some(verdict) = running.and_then(|canary| canary.look(now).cloned()) {
-                self.apply(id, Fact::Tripped(verdict), now, out);
+                self.apply(id, Fact::GuardTripped(verdict), now, out);
             }
             self.certify(id, now, out);
         }

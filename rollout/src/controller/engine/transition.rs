@@ -8,7 +8,7 @@ use crate::controller::canary::Canary;
 use crate::controller::events::{Command, News, Output};
 use crate::controller::notify;
 use crate::release::inquiry::CallId;
-use crate::release::machine::{self, Fact, Refusal, ReleaseRequest, Step};
+use crate::release::machine::{self, Fact, Refusal, ReleaseRequest, Transition};
 use crate::release::phase::{Cause, Hold, Phase};
 
 /// What must be known of the phase that a step leaves.
@@ -76,7 +76,7 @@ impl Controller {
     }
 
     /// Carries out a step. The order is the promise: traffic moves before anybody is called or notified.
-    fn carry_out(&mut self, id: &CanaryId, step: Step, answered: Option<CallId>, now: Millis, out: &mut Output) {
+    fn carry_out(&mut self, id: &CanaryId, step: Transition, answered: Option<CallId>, now: Millis, out: &mut Output) {
         let workers = self.fleet.expected(now);
         let Some(canary) = self.canaries.get_mut(id) else { return };
         let before = Before::of(canary, answered);
@@ -103,7 +103,7 @@ impl Controller {
     }
 
     /// A release that has ended makes room for the manifest's latest plan. A plan with another lane may have to wait for
-    /// siblings: see [`apply_pending_plans`](Self::apply_pending_plans).
+    /// siblings: see [`apply_next_plans`](Self::apply_next_plans).
     fn follow_next_plan(&mut self, id: &CanaryId, out: &mut Output) {
         let Some(canary) = self.canaries.get_mut(id).filter(|canary| canary.phase.run().is_none()) else { return };
         if canary.plan.scope.lane.is_some() {

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::inquiry::{Asked, ask};
-use super::step::{Context, Effect, Step, ended, quiet, then, with_note};
+use super::step::{Context, Effect, Transition, ended, quiet, then, with_note};
 use super::{FINALISE_WITHIN, first_look, weight};
 use crate::base::names::Actor;
 use crate::base::time::Millis;
@@ -15,7 +15,7 @@ use crate::release::plan::{Plan, Promotion, Strategy};
 use crate::routing::table::WeightPpm;
 
 /// Leaves a proven step, once it is approved.
-pub(super) fn leave(context: Context<'_>, phase: &Phase, proof: Proof, now: Millis) -> Step {
+pub(super) fn leave(context: Context<'_>, phase: &Phase, proof: Proof, now: Millis) -> Transition {
     let (plan, Some(OnStep { run, step, .. })) = (context.plan, phase.on_step()) else { return quiet(phase.clone()) };
     let purpose = match next_step(plan, Some(step)).map(|next| plan.stage(next.get())) {
         // What needed the approval to promote has it.
@@ -45,7 +45,13 @@ fn next_step(plan: &Plan, step: Option<&StepState>) -> Option<NonZeroUsize> {
 }
 
 /// Takes the next step, or promotes after the last.
-pub(super) fn advance(plan: &Plan, run: &Run, before: Option<&StepState>, proof: Option<Proof>, now: Millis) -> Step {
+pub(super) fn advance(
+    plan: &Plan,
+    run: &Run,
+    before: Option<&StepState>,
+    proof: Option<Proof>,
+    now: Millis,
+) -> Transition {
     let Some(number) = next_step(plan, before) else { return promote(plan, run, before, None, proof, now) };
     let stage = plan.stage(number.get());
     // Iterations leave a share that a person set.
@@ -75,7 +81,7 @@ pub(super) fn promote(
     by: Option<(Actor, String)>,
     proof: Option<Proof>,
     now: Millis,
-) -> Step {
+) -> Transition {
     let (actor, reason) = by.map_or((None, String::new()), |(actor, reason)| (Some(actor), reason));
     let note = |awaiting| Note::Promoting { actor, reason, proof, awaiting };
     let mut run = run.clone();
@@ -109,7 +115,7 @@ pub(super) fn hook_replied(
     callee: Callee,
     reply: &Reply,
     now: Millis,
-) -> Step {
+) -> Transition {
     let is_awaited = promoting.awaiting == Awaiting::Hook && promoting.run.round == round;
     match (callee, reply) {
         (Callee::Promotion, Reply::Hook(Ok(()))) if is_awaited => confirm(plan, promoting, None, now),
@@ -123,7 +129,7 @@ pub(super) fn hook_replied(
 }
 
 /// The primary runs the new version: its traffic returns, at once or step by step.
-pub(super) fn confirm(plan: &Plan, promoting: &Promoting, by: Option<(Actor, String)>, now: Millis) -> Step {
+pub(super) fn confirm(plan: &Plan, promoting: &Promoting, by: Option<(Actor, String)>, now: Millis) -> Transition {
     let (actor, reason) = by.map_or((None, String::new()), |(actor, reason)| (Some(actor), reason));
     let step = promoting.step.as_ref();
     let confirmed = with_note(finalising(&promoting.run, step, now), Note::Confirmed { actor, reason });
@@ -135,7 +141,7 @@ pub(super) fn confirm(plan: &Plan, promoting: &Promoting, by: Option<(Actor, Str
 }
 
 /// Takes a part of its share from the canary, whose version the primary runs by now.
-pub(super) fn returned(plan: &Plan, promoting: &Promoting, now: Millis) -> Step {
+pub(super) fn returned(plan: &Plan, promoting: &Promoting, now: Millis) -> Transition {
     let from = weight(plan, promoting.step.as_ref());
     let to = from.less(plan.course.promotion_step.unwrap_or(WeightPpm::WHOLE));
     let note = Note::Returned { from, to };
@@ -147,7 +153,7 @@ pub(super) fn returned(plan: &Plan, promoting: &Promoting, now: Millis) -> Step 
 }
 
 /// The new primary takes all traffic, as far as the workers that must confirm it have.
-pub(super) fn complete_finalising(phase: &Phase, missing: usize, now: Millis) -> Step {
+pub(super) fn complete_finalising(phase: &Phase, missing: usize, now: Millis) -> Transition {
     let Phase::Finalising(Finalising { run, .. }) = phase else { return quiet(phase.clone()) };
     let mut step = with_note(Phase::Succeeded(ended(run, now)), Note::Succeeded { unheard: missing });
     step.effects.push(Effect::Promoted(run.revision.clone()));

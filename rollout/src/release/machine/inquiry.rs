@@ -1,6 +1,6 @@
 //! Questions to the outside: who is asked, and what the answers come to. What follows from an agreement is for the callers.
 
-use super::step::{Context, Effect, Step, abort, held, quiet, with_note};
+use super::step::{Context, Effect, Transition, abort, held, quiet, with_note};
 use crate::base::time::Millis;
 use crate::release::inquiry::{Callee, Inquiry, Objection, Purpose, Reason, Reply};
 use crate::release::integrations::{Hook, HookCall, HookKind, HookTarget, MetricError};
@@ -13,15 +13,15 @@ pub(super) enum Asked {
     /// There is nothing to wait for: nobody to ask, all gates open, or agreed to before.
     Agreed,
     /// The release waits for answers, was refused by a gate, or rolls back by one.
-    Waiting(Step),
+    Waiting(Transition),
 }
 
 /// What came of an answer, or of the silence in its place.
 pub(super) enum Answered {
     /// The last one agreed, and so have all.
-    Agreed(Step),
+    Agreed(Transition),
     /// Others have not answered, somebody refused, or it was not awaited (any more).
-    Waiting(Step),
+    Waiting(Transition),
 }
 
 /// What a call may take beyond its timeouts: waiting for its turn, and between attempts.
@@ -70,7 +70,7 @@ fn closed(context: Context<'_>, run: &Run, purpose: Purpose, now: Millis) -> Vec
 }
 
 /// Rolls back where a gate that asks for it is open for this revision, be it since before the release.
-pub(super) fn rolled_back(context: Context<'_>, run: &Run, now: Millis) -> Option<Step> {
+pub(super) fn rolled_back(context: Context<'_>, run: &Run, now: Millis) -> Option<Transition> {
     let pressed = gates(context.plan, HookKind::Rollback).find(|gate| is_open(context, run, gate, now))?;
     Some(roll_back(run, pressed, now))
 }
@@ -156,7 +156,7 @@ fn concluded(context: Context<'_>, mut phase: Phase, now: Millis) -> Answered {
 }
 
 /// All agree: the controller looks at the release again at once.
-fn agreed(plan: &Plan, mut phase: Phase, purpose: Purpose, now: Millis) -> Step {
+fn agreed(plan: &Plan, mut phase: Phase, purpose: Purpose, now: Millis) -> Transition {
     if let Some(on_step) = phase.on_step_mut() {
         // Counted from the last answer: a slow one must not end what was agreed to before it.
         on_step.round_at = now.plus(plan.interval);
@@ -173,7 +173,7 @@ fn agreed(plan: &Plan, mut phase: Phase, purpose: Purpose, now: Millis) -> Step 
 }
 
 /// Somebody does not agree: they are asked again at the next check.
-fn refused(plan: &Plan, mut phase: Phase, purpose: Purpose, objections: Vec<Objection>, now: Millis) -> Step {
+fn refused(plan: &Plan, mut phase: Phase, purpose: Purpose, objections: Vec<Objection>, now: Millis) -> Transition {
     let next = now.plus(plan.interval);
     if let Some(on_step) = phase.on_step_mut() {
         (on_step.round_at, on_step.gate_at) = (next, next);
@@ -191,7 +191,7 @@ fn refused(plan: &Plan, mut phase: Phase, purpose: Purpose, objections: Vec<Obje
 }
 
 /// An approval is refused: the release waits in a phase of its own, which is noted once.
-fn waiting(phase: Phase, purpose: Purpose, refused: Vec<Objection>) -> Step {
+fn waiting(phase: Phase, purpose: Purpose, refused: Vec<Objection>) -> Transition {
     let mut phase = match (purpose, phase) {
         // While a person holds it, it stays where it is.
         (_, phase @ Phase::Paused(_)) => return quiet(phase),
@@ -212,7 +212,7 @@ fn waiting(phase: Phase, purpose: Purpose, refused: Vec<Objection>) -> Step {
 }
 
 /// Hooks or metrics object: a failed check, or a blind one where nobody said anything about the canary.
-fn objected(plan: &Plan, mut phase: Phase, refused: Vec<Objection>, now: Millis) -> Step {
+fn objected(plan: &Plan, mut phase: Phase, refused: Vec<Objection>, now: Millis) -> Transition {
     let Some(run) = phase.run_mut() else { return quiet(phase) };
     if refused.iter().all(Objection::is_blind) {
         run.blind_checks += 1;
@@ -232,7 +232,7 @@ fn objected(plan: &Plan, mut phase: Phase, refused: Vec<Objection>, now: Millis)
     }
 }
 
-fn roll_back(run: &Run, hook: &Hook, now: Millis) -> Step {
+fn roll_back(run: &Run, hook: &Hook, now: Millis) -> Transition {
     abort(run, Cause::Rollback { name: hook.name.clone() }, now)
 }
 

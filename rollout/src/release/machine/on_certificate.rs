@@ -2,7 +2,7 @@
 
 use super::inquiry::{Asked, ask};
 use super::start::go_on_in_silence;
-use super::step::{Context, Step, abort, held, quiet, with_note};
+use super::step::{Context, Transition, abort, held, quiet, with_note};
 use super::{advance, first_look};
 use crate::base::time::Millis;
 use crate::judgement::certificate::{Certificate, CertificateVerdict, Otherwise};
@@ -12,7 +12,7 @@ use crate::release::plan::{Advance, Plan};
 
 /// Leaves the step when it is proven and everybody agrees; says so, waits for a person or gives up when that takes longer
 /// than the plan allows.
-pub(super) fn certified(context: Context<'_>, phase: &Phase, verdict: CertificateVerdict, now: Millis) -> Step {
+pub(super) fn certified(context: Context<'_>, phase: &Phase, verdict: CertificateVerdict, now: Millis) -> Transition {
     let (plan, mut phase) = (context.plan, phase.clone());
     let Advance::Certificate(certificate) = &plan.advance else { return quiet(phase) };
     if let Phase::Promoting(promoting) = phase {
@@ -62,7 +62,7 @@ fn while_promoting(
     mut promoting: Promoting,
     verdict: &CertificateVerdict,
     now: Millis,
-) -> Step {
+) -> Transition {
     if promoting.awaiting == Awaiting::Traffic {
         if now < promoting.check_at {
             return quiet(Phase::Promoting(promoting));
@@ -81,7 +81,7 @@ fn while_promoting(
 }
 
 /// Nothing is proven before the first traffic.
-fn unbegun(plan: &Plan, mut phase: Phase, now: Millis) -> Step {
+fn unbegun(plan: &Plan, mut phase: Phase, now: Millis) -> Transition {
     if let Some(check_at) = phase.check_at_mut().filter(|check_at| **check_at <= now) {
         *check_at = first_look(plan, now);
     }
@@ -113,7 +113,7 @@ fn unproven(
     verdict: CertificateVerdict,
     hold: Option<Hold>,
     now: Millis,
-) -> Step {
+) -> Transition {
     let (patience, why) = match verdict.requests() {
         0 => (certificate.no_data, Hold::NoTraffic),
         _ => (certificate.undecided, Hold::Undecided),

@@ -3,14 +3,14 @@
 use super::advance;
 use super::inquiry::{Asked, ask};
 use super::start::{enter, go_on_in_silence};
-use super::step::{Context, Step, abort, held, quiet, with_note};
+use super::step::{Context, Transition, abort, held, quiet, with_note};
 use crate::base::time::Millis;
 use crate::release::inquiry::Purpose;
 use crate::release::phase::{Awaiting, Cause, Hold, Note, Phase, Proof, Underway};
 use crate::release::plan::Plan;
 use crate::release::threshold_checks::{CheckResult, ChecksVerdict};
 
-pub(super) fn checked(context: Context<'_>, phase: &Phase, verdict: ChecksVerdict, now: Millis) -> Step {
+pub(super) fn checked(context: Context<'_>, phase: &Phase, verdict: ChecksVerdict, now: Millis) -> Transition {
     let (plan, mut phase) = (context.plan, phase.clone());
     let next = now.plus(plan.interval);
     let Some(check_at) = phase.check_at_mut() else { return quiet(phase) };
@@ -44,7 +44,7 @@ pub(super) fn checked(context: Context<'_>, phase: &Phase, verdict: ChecksVerdic
 
 /// A gate that it waits for was opened: it goes on if the last check agreed and its requests are still good. This is no
 /// check itself: what speaks against the canary now is left to the next one, which comes when it would have.
-pub(super) fn gate_opened(context: Context<'_>, phase: &Phase, verdict: ChecksVerdict, now: Millis) -> Step {
+pub(super) fn gate_opened(context: Context<'_>, phase: &Phase, verdict: ChecksVerdict, now: Millis) -> Transition {
     let Some(before) = phase.pending().filter(|pending| pending.inquiry.is_none()) else {
         return quiet(phase.clone());
     };
@@ -61,7 +61,7 @@ pub(super) fn gate_opened(context: Context<'_>, phase: &Phase, verdict: ChecksVe
 }
 
 /// Another approval is awaited now: the next check comes when it would have.
-fn wait_as_before(before: &Phase, mut step: Step) -> Step {
+fn wait_as_before(before: &Phase, mut step: Transition) -> Transition {
     if !matches!(step.phase.hold(), Some(Hold::Approval { .. })) {
         return step;
     }
@@ -76,7 +76,7 @@ fn wait_as_before(before: &Phase, mut step: Step) -> Step {
 
 /// Before the first traffic nothing is judged; what it waits for is asked for again. Promoted without analysis it waits for
 /// the primary, and is promoted once.
-fn unbegun(context: Context<'_>, phase: Phase, now: Millis) -> Step {
+fn unbegun(context: Context<'_>, phase: Phase, now: Millis) -> Transition {
     match &phase {
         Phase::Waiting(preparing) | Phase::Progressing(Underway::Preparing(preparing))
             if preparing.pending.hold != Some(Hold::Unsupported) =>
@@ -87,7 +87,7 @@ fn unbegun(context: Context<'_>, phase: Phase, now: Millis) -> Step {
     }
 }
 
-fn failed(plan: &Plan, mut phase: Phase, verdict: ChecksVerdict, now: Millis) -> Step {
+fn failed(plan: &Plan, mut phase: Phase, verdict: ChecksVerdict, now: Millis) -> Transition {
     if let Some(pending) = phase.pending_mut() {
         // An open question is moot. If no traffic kept it from advancing: there is some, and it is bad.
         pending.inquiry = None;
@@ -103,7 +103,7 @@ fn failed(plan: &Plan, mut phase: Phase, verdict: ChecksVerdict, now: Millis) ->
     with_note(phase, Note::CheckFailed { failed, threshold: plan.threshold, verdict })
 }
 
-fn passed(context: Context<'_>, phase: Phase, verdict: ChecksVerdict, now: Millis) -> Step {
+fn passed(context: Context<'_>, phase: Phase, verdict: ChecksVerdict, now: Millis) -> Transition {
     let Some(step) = phase.step() else { return quiet(phase) };
     let is_live = context.plan.is_live(step.number.get());
     let is_too_soon = now < step.at.plus(context.plan.stage(step.number.get()).dwell);

@@ -1,7 +1,7 @@
 //! What a person may do by hand, in each phase; each is noted with who and why.
 
 use super::start::enter;
-use super::step::{Context, Refusal, Step, quiet, refuse, then, with_note};
+use super::step::{Context, Refusal, Transition, quiet, refuse, then, with_note};
 use super::{aborted, advance, can_abort, first_look, is_returning, weight};
 use crate::base::names::Actor;
 use crate::base::time::Millis;
@@ -17,14 +17,26 @@ const HOLDS: &str = "the release holds and has not taken traffic; see `serin des
 const DEPLOYED: &str = "the primary upstream runs the new version already; release the one before it";
 const PROMOTED: &str = "it is promoted; traffic is on its way to the primary";
 
-pub(super) fn abort(plan: &Plan, phase: &Phase, actor: Actor, reason: String, now: Millis) -> Result<Step, Refusal> {
+pub(super) fn abort(
+    plan: &Plan,
+    phase: &Phase,
+    actor: Actor,
+    reason: String,
+    now: Millis,
+) -> Result<Transition, Refusal> {
     if can_abort(plan, phase) {
         return Ok(aborted(plan, phase, Cause::Requested { actor, reason }, now));
     }
     refuse("abort", phase, if phase.run().is_some() { DEPLOYED } else { NONE })
 }
 
-pub(super) fn promote(plan: &Plan, phase: &Phase, actor: Actor, reason: String, now: Millis) -> Result<Step, Refusal> {
+pub(super) fn promote(
+    plan: &Plan,
+    phase: &Phase,
+    actor: Actor,
+    reason: String,
+    now: Millis,
+) -> Result<Transition, Refusal> {
     if let Some(OnStep { run, step, .. }) = phase.on_step() {
         return Ok(advance::promote(plan, run, Some(step), Some((actor, reason)), None, now));
     }
@@ -39,7 +51,13 @@ pub(super) fn promote(plan: &Plan, phase: &Phase, actor: Actor, reason: String, 
     refuse("promote", phase, hint)
 }
 
-pub(super) fn confirm(plan: &Plan, phase: &Phase, actor: Actor, reason: String, now: Millis) -> Result<Step, Refusal> {
+pub(super) fn confirm(
+    plan: &Plan,
+    phase: &Phase,
+    actor: Actor,
+    reason: String,
+    now: Millis,
+) -> Result<Transition, Refusal> {
     match phase {
         Phase::Promoting(_) if is_returning(phase) => Ok(quiet(phase.clone())),
         Phase::Promoting(promoting) => Ok(advance::confirm(plan, promoting, Some((actor, reason)), now)),
@@ -47,7 +65,7 @@ pub(super) fn confirm(plan: &Plan, phase: &Phase, actor: Actor, reason: String, 
     }
 }
 
-pub(super) fn pause(phase: &Phase, actor: Actor, reason: String) -> Result<Step, Refusal> {
+pub(super) fn pause(phase: &Phase, actor: Actor, reason: String) -> Result<Transition, Refusal> {
     let underway = match phase.clone() {
         Phase::Waiting(preparing) => Underway::Preparing(preparing),
         Phase::Progressing(underway) => underway,
@@ -64,7 +82,7 @@ pub(super) fn resume(
     actor: Actor,
     reason: String,
     now: Millis,
-) -> Result<Step, Refusal> {
+) -> Result<Transition, Refusal> {
     let Phase::Paused(underway) = phase.clone() else {
         return refuse("resume", phase, "only a paused release can be resumed");
     };
@@ -95,7 +113,7 @@ pub(super) fn set_weight(
     to: WeightPpm,
     actor: Actor,
     reason: String,
-) -> Result<Step, Refusal> {
+) -> Result<Transition, Refusal> {
     let hint = match phase {
         _ if to > plan.most() => LANE,
         Phase::Initialized | Phase::Succeeded(_) | Phase::Failed(..) => NONE,
@@ -118,7 +136,7 @@ pub(super) fn skip(
     actor: Actor,
     reason: String,
     now: Millis,
-) -> Result<Step, Refusal> {
+) -> Result<Transition, Refusal> {
     let note = Note::Skipped { actor, reason };
     if let Some(mut on_step) = phase.on_step().cloned() {
         (on_step.pending.inquiry, on_step.pending.hold) = (None, None);

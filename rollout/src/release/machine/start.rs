@@ -1,7 +1,9 @@
 //! From a request to release to the first traffic: accepted, approved, prepared.
 
 use super::inquiry::{Answered, Asked, ask, rolled_back, silent};
-use super::step::{Context, Effect, Refusal, Start, Step, abort, held, look_later, quiet, refuse, then, with_note};
+use super::step::{
+    Context, Effect, Refusal, Start, Transition, abort, held, look_later, quiet, refuse, then, with_note,
+};
 use super::{advance, first_look};
 use crate::base::names::{Actor, ReleaseId};
 use crate::base::time::Millis;
@@ -9,7 +11,7 @@ use crate::release::inquiry::Purpose;
 use crate::release::phase::{Cause, Hold, Note, Pending, Phase, Preparing, Run, Underway};
 use crate::routing::table::WeightPpm;
 
-pub(super) fn start(context: Context<'_>, phase: &Phase, wanted: Start, now: Millis) -> Result<Step, Refusal> {
+pub(super) fn start(context: Context<'_>, phase: &Phase, wanted: Start, now: Millis) -> Result<Transition, Refusal> {
     let is_supported_now = phase.is_unsupported() && context.plan.unsupported.is_empty();
     if phase.gives_way_to(&wanted.revision) || is_supported_now {
         return started(context, phase, wanted, now);
@@ -33,7 +35,7 @@ pub(super) fn start(context: Context<'_>, phase: &Phase, wanted: Start, now: Mil
     }
 }
 
-fn started(context: Context<'_>, phase: &Phase, wanted: Start, now: Millis) -> Result<Step, Refusal> {
+fn started(context: Context<'_>, phase: &Phase, wanted: Start, now: Millis) -> Result<Transition, Refusal> {
     // What the primary runs already is no change; in the middle of a release it means: take the other one back.
     if context.promoted == Some(&wanted.revision) {
         let reverted = Cause::Reverted { actor: wanted.actor };
@@ -53,7 +55,7 @@ pub(super) fn retry(
     release: ReleaseId,
     by: (Actor, String),
     now: Millis,
-) -> Result<Step, Refusal> {
+) -> Result<Transition, Refusal> {
     match phase.ended() {
         Some(ended) if context.promoted == Some(&ended.revision) => {
             refuse("retry", phase, "it is promoted; `serin release` another revision")
@@ -69,7 +71,7 @@ pub(super) fn retry(
     }
 }
 
-fn begin(context: Context<'_>, wanted: Start, now: Millis) -> Step {
+fn begin(context: Context<'_>, wanted: Start, now: Millis) -> Transition {
     let Start { release, revision, actor, reason, accept_unsupported } = wanted;
     let run = Run {
         release,
@@ -99,7 +101,7 @@ fn begin(context: Context<'_>, wanted: Start, now: Millis) -> Step {
     then(step, next)
 }
 
-fn accept(context: Context<'_>, preparing: &Preparing, actor: Actor, now: Millis) -> Step {
+fn accept(context: Context<'_>, preparing: &Preparing, actor: Actor, now: Millis) -> Transition {
     let mut preparing = preparing.clone();
     preparing.run.accepted_by = Some(actor.clone());
     preparing.pending.hold = None;
@@ -109,7 +111,7 @@ fn accept(context: Context<'_>, preparing: &Preparing, actor: Actor, now: Millis
 }
 
 /// As far as nothing stands in its way: approved, prepared, first step.
-pub(super) fn enter(context: Context<'_>, phase: &Phase, preparing: &Preparing, now: Millis) -> Step {
+pub(super) fn enter(context: Context<'_>, phase: &Phase, preparing: &Preparing, now: Millis) -> Transition {
     let run = &preparing.run;
     if let Some(hold) = context.hold {
         return held(phase.clone(), Some(hold.clone()));
@@ -138,7 +140,7 @@ pub(super) fn enter(context: Context<'_>, phase: &Phase, preparing: &Preparing, 
 
 /// What an answer allows: before the first traffic a release goes on by itself as soon as all agree, unless a person holds
 /// it. Later its next look moves it.
-pub(super) fn go_on(context: Context<'_>, answered: Answered, now: Millis) -> Step {
+pub(super) fn go_on(context: Context<'_>, answered: Answered, now: Millis) -> Transition {
     let agreed = match answered {
         Answered::Waiting(step) => return step,
         Answered::Agreed(step) => step,
@@ -152,7 +154,7 @@ pub(super) fn go_on(context: Context<'_>, answered: Answered, now: Millis) -> St
 }
 
 /// The time for answers is over.
-pub(super) fn go_on_in_silence(context: Context<'_>, phase: Phase, now: Millis) -> Step {
+pub(super) fn go_on_in_silence(context: Context<'_>, phase: Phase, now: Millis) -> Transition {
     let step = go_on(context, silent(context, phase, now), now);
     look_later(context.plan, step, now)
 }

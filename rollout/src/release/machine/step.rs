@@ -61,7 +61,7 @@ pub enum Fact {
     /// This step's requests prove this, in a release that advances on certificate.
     Certified(CertificateVerdict),
     /// A guard has tripped.
-    Tripped(GuardsVerdict),
+    GuardTripped(GuardsVerdict),
     /// A hook or metric server answered.
     Replied {
         /// Which question.
@@ -109,7 +109,7 @@ pub enum Effect {
 
 /// The outcome of one request or fact.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub struct Transition {
     /// Where the canary stands now.
     pub phase: Phase,
     /// What happened, in order.
@@ -131,7 +131,7 @@ pub struct Refusal {
 }
 
 /// A look that is due and moves nothing is due again later.
-pub(super) fn look_later(plan: &Plan, mut step: Step, now: Millis) -> Step {
+pub(super) fn look_later(plan: &Plan, mut step: Transition, now: Millis) -> Transition {
     if let Some(check_at) = step.phase.check_at_mut().filter(|check_at| **check_at <= now) {
         *check_at = now.plus(plan.interval);
     }
@@ -139,7 +139,7 @@ pub(super) fn look_later(plan: &Plan, mut step: Step, now: Millis) -> Step {
 }
 
 /// It stays in its phase; the reason is noted once.
-pub(super) fn held(mut phase: Phase, hold: Option<Hold>) -> Step {
+pub(super) fn held(mut phase: Phase, hold: Option<Hold>) -> Transition {
     let Some(pending) = phase.pending_mut() else { return quiet(phase) };
     let before = std::mem::replace(&mut pending.hold, hold.clone());
     let is_news = match (&hold, &before) {
@@ -152,7 +152,7 @@ pub(super) fn held(mut phase: Phase, hold: Option<Hold>) -> Step {
     }
 }
 
-pub(super) fn abort(run: &Run, cause: Cause, now: Millis) -> Step {
+pub(super) fn abort(run: &Run, cause: Cause, now: Millis) -> Transition {
     with_note(Phase::Failed(ended(run, now), cause.clone()), Note::Aborted(cause))
 }
 
@@ -160,22 +160,22 @@ pub(super) fn ended(run: &Run, now: Millis) -> Ended {
     Ended { release: run.release, revision: run.revision.clone(), at: now }
 }
 
-pub(super) fn with_note(phase: Phase, note: Note) -> Step {
-    Step { phase, notes: vec![note], effects: Vec::new() }
+pub(super) fn with_note(phase: Phase, note: Note) -> Transition {
+    Transition { phase, notes: vec![note], effects: Vec::new() }
 }
 
 /// Nothing that anybody is notified of.
-pub(super) const fn quiet(phase: Phase) -> Step {
-    Step { phase, notes: Vec::new(), effects: Vec::new() }
+pub(super) const fn quiet(phase: Phase) -> Transition {
+    Transition { phase, notes: Vec::new(), effects: Vec::new() }
 }
 
-pub(super) fn then(first: Step, second: Step) -> Step {
-    let Step { mut notes, mut effects, .. } = first;
+pub(super) fn then(first: Transition, second: Transition) -> Transition {
+    let Transition { mut notes, mut effects, .. } = first;
     notes.extend(second.notes);
     effects.extend(second.effects);
-    Step { phase: second.phase, notes, effects }
+    Transition { phase: second.phase, notes, effects }
 }
 
-pub(super) const fn refuse(verb: &'static str, phase: &Phase, hint: &'static str) -> Result<Step, Refusal> {
+pub(super) const fn refuse(verb: &'static str, phase: &Phase, hint: &'static str) -> Result<Transition, Refusal> {
     Err(Refusal { verb, phase: phase.name(), hint })
 }

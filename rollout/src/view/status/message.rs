@@ -78,7 +78,7 @@ fn line(canary: &Canary, now: Millis) -> String {
 fn lacks_requests(canary: &Canary) -> bool {
     let is_judged = matches!(canary.phase, Phase::Progressing(_) | Phase::Paused(_)) && canary.phase.step().is_some();
     let is_shared = canary.weight() > WeightPpm::ZERO || !canary.plan.rules.is_empty();
-    is_judged && is_shared && canary.phase.hold().is_none() && canary.on_step().started == 0
+    is_judged && is_shared && canary.phase.hold().is_none() && canary.step_counts().started == 0
 }
 
 /// What a proxy serves that has never connected to this agent.

@@ -31,7 +31,7 @@ pub(super) fn timing(canary: &Canary, now: Millis) -> Timing {
     let mut timing = Timing { started_at_ms: started_at.map(|at| at.0), ran_ms, ..Timing::default() };
     if let Some(step) = canary.phase.step() {
         let on_step = now.since(step.at);
-        let started = canary.on_step().started;
+        let started = canary.step_counts().started;
         timing.on_step_ms = Some(on_step.0);
         if on_step >= LEAST_FOR_A_RATE && started > 0 {
             timing.requests_per_second = Some(started as f64 * 1000.0 / on_step.0 as f64);
