@@ -36,7 +36,7 @@ async fn a_stream_that_does_not_begin_as_it_should_is_refused_by_name() {
     let status = refused(&agent, vec![frame(&ToAgent::Beat)], true).await;
     says(&status, Code::InvalidArgument, &["first message must be Hello"]);
     let status = refused(&agent, vec![b"\xff\xff\xff".to_vec()], true).await;
-    says(&status, Code::InvalidArgument, &["Hello", "no message of this protocol"]);
+    says(&status, Code::InvalidArgument, &["Hello", "not a message of this protocol"]);
     let mut nameless = hello(2);
     nameless.node = "x".repeat(2000);
     let status = refused(&agent, vec![frame(&ToAgent::Hello(nameless))], true).await;

@@ -67,7 +67,7 @@ async fn json_is_one_object_a_line_and_an_abort_is_a_warning() {
     let of = |level: &str, part: &str| {
         lines.iter().any(|line| line["level"] == level && line["message"].as_str().is_some_and(|it| it.contains(part)))
     };
-    assert!(of("INFO", "begun by ann"), "{log}");
+    assert!(of("INFO", "started by ann"), "{log}");
     assert!(of("WARN", "only a test"), "{log}");
     assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["target"].is_string()), "{log}");
 }
