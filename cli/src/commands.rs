@@ -187,7 +187,7 @@ Next: `serin get web -w` follows it.")]
         #[command(subcommand)]
         what: crate::gate::What,
     },
-    /// Write a folder for your own service: Envoy's configuration, a Canary, a script that starts both
+    /// Write a folder for your own service: Envoy, Canary, start script
     #[command(after_help = crate::init::EXAMPLES)]
     Init(crate::init::InitArgs),
     /// Check Canary manifests here, without an agent

@@ -143,7 +143,7 @@ fn start(shell: &mut Shell, upstream: &Upstream) -> Option<InFlight> {
 fn finish(shell: &mut Shell, in_flight: &InFlight, end: Option<CopyEnd>) {
     let now = shell.now();
     let Some(end) = end else {
-        return shell.worker.lose(in_flight, now);
+        return shell.worker.lose(in_flight);
     };
     let finished = shell.worker.finish_copy(in_flight, end, now);
     let canary = shell.worker.canary(finished.canary);

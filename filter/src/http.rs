@@ -151,7 +151,7 @@ fn finish(shell: &mut Shell, in_flight: &InFlight, is_readable: bool) {
             shell.stats.finished(&finished, canary);
             shell.flush(now);
         }
-        _ => shell.worker.lose(in_flight, now),
+        _ => shell.worker.lose(in_flight),
     }
 }
 

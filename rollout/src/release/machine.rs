@@ -1,4 +1,4 @@
-//! judge -> step: the whole life of a release as two total functions. [`request`] is what people and pipelines ask, and
+//! look -> step: the whole life of a release as two total functions. [`request`] is what people and pipelines ask, and
 //! may be refused; [`apply`] is what has happened, and cannot be. Every phase answers both.
 
 use crate::base::time::Millis;

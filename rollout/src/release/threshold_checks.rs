@@ -1,4 +1,4 @@
-//! fold -> judge: threshold checks with Flagger's semantics, and a third answer, undecided, where there is no data.
+//! fold -> check: threshold checks with Flagger's semantics, and a third answer, undecided, where there is no data.
 
 use serde::{Deserialize, Serialize};
 

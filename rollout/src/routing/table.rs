@@ -17,7 +17,7 @@ pub const MAX_CANARIES: usize = 1024;
 /// As much of an authority as is looked at; a host's name has at most 253 bytes.
 const MAX_HOST_BYTES: usize = 300;
 
-/// The version of a canary's entry; only a greater one is ever adopted. 0 is never issued by an agent.
+/// The number of a canary's entry; only a greater one is ever adopted. 0 is never issued by an agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
@@ -153,7 +153,7 @@ pub struct Split {
 pub struct Entry {
     /// Whose entry this is.
     pub canary: CanaryId,
-    /// Which version of it.
+    /// Its number.
     pub epoch: Epoch,
     /// What to do; `None` withdraws the canary: the worker forgets all but the epoch.
     pub routing: Option<Routing>,

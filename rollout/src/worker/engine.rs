@@ -145,6 +145,7 @@ impl Worker {
 
     fn begin(&mut self, stratum: Stratum<CanaryIndex>, limit: Micros, now: Micros) -> InFlight {
         self.tally.start(stratum);
+        // The oldest before this one is watched: the fuse needs to know whose slowness is still open.
         let ordinal = self.fuses.start(stratum, self.slow_watch.oldest(stratum.canary));
         let serial = self.slow_watch.start(stratum, ordinal, Micros(now.0.saturating_add(limit.0)));
         InFlight::new(stratum, now, limit, [serial, ordinal])
@@ -171,9 +172,9 @@ impl Worker {
     }
 
     /// A request is over and how it ended cannot be known, by the shell's fault: it says nothing about the version.
-    pub fn lose(&mut self, request: &InFlight, now: Micros) {
+    pub fn lose(&mut self, request: &InFlight) {
         self.faults.requests += 1;
-        self.count(request, Outcome::Void, now, false);
+        self.count(request, Outcome::Void, Micros(0), false);
     }
 
     /// In this order: the watch knows whether the request's age was counted as slow before, which decides whether its end

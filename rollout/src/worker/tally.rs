@@ -1,4 +1,4 @@
-//! outcome -> tally: what one worker saw, by canary, epoch, version and placement.
+//! outcome -> tally: what one worker saw, by canary, epoch, version, placement and slot.
 //!
 //! A trial is counted when its request STARTS; its outcome when it is known, into the stratum in which it started
 //! (docs/statistics.md, section 6). What has started and not ended is pending.
