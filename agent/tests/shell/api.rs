@@ -61,7 +61,7 @@ async fn a_release_is_explained_while_it_runs_and_after_its_end() {
     let summary = async || api.get(&explain).await.1["summary"].as_str().unwrap().to_owned();
     assert_eq!(summary().await, "web: no release yet; `serin release` begins one");
     api.ask("releases").await;
-    assert!(summary().await.starts_with("web v2 at 10 %: not cut"), "{}", summary().await);
+    assert!(summary().await.starts_with("web v2 at 10 %: evidence for an abort 0 %"), "{}", summary().await);
     api.ask("abort").await;
     assert_eq!(summary().await, "web v2 was aborted: requested by ann");
     assert_eq!(api.get(&explain).await.1["guards"][0]["guard"], "slo");

@@ -15,9 +15,17 @@ async fn events(api: &Api) -> Value {
 /// The canary without what depends on the moment.
 async fn lasting(api: &Api) -> Value {
     let mut canary = api.web().await;
-    for momentary in
-        ["nextCheckMs", "workersLive", "workersInSync", "workersLost", "workersTripped", "withoutAgent", "message"]
-    {
+    for momentary in [
+        "nextCheckMs",
+        "ranMs",
+        "onStepMs",
+        "workersLive",
+        "workersInSync",
+        "workersLost",
+        "workersTripped",
+        "withoutAgent",
+        "message",
+    ] {
         canary[momentary] = Value::Null;
     }
     canary
