@@ -20,7 +20,7 @@ pub(crate) struct Frame {
 #[error("an event of the watch is longer than {MAX_FRAME_BYTES} bytes")]
 pub(crate) struct TooLong;
 
-/// Bytes in, frames out, however the bytes were cut on their way.
+/// Bytes in, frames out, however the bytes were split on their way.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     line: Vec<u8>,

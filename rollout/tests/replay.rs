@@ -149,7 +149,7 @@ fn goes_bad(plan: Plan) -> Scene {
 fn the_same_settings_cut_at_the_same_report_by_the_same_guard() {
     let scene = goes_bad(guarded("web", Some(GuardAction::Abort)));
     let replayed = scene.replay("web", 1, Some(guarded("web", Some(GuardAction::Abort))));
-    let abort = replayed.recorded.abort.clone().expect("it was cut");
+    let abort = replayed.recorded.abort.clone().expect("it was aborted");
     assert_eq!((abort.guard, abort.since_ms), (Some(GuardName::Regression), scene.number * 100));
     assert_eq!((abort.canary_requests, replayed.canary_requests), (scene.number * 10, scene.number * 10));
     assert_eq!(replayed.until_ms, abort.since_ms);

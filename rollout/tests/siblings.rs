@@ -1,4 +1,4 @@
-//! A/B/n: several versions of one service at once. Each is released, judged and cut on its own; one becomes the primary.
+//! A/B/n: several versions of one service at once. Each is released, judged and aborted on its own; one becomes the primary.
 
 #![cfg(test)]
 

@@ -1,4 +1,4 @@
-//! What the agent makes of a fuse that has tripped: it is told, leads to a cut everywhere, or is armed again.
+//! What the agent makes of a fuse that has tripped: it is recorded, leads to an abort everywhere, or is armed again.
 
 #![cfg(test)]
 

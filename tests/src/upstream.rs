@@ -134,7 +134,7 @@ impl Upstream {
         self.state.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Stops listening and cuts all connections: from now on connections are refused.
+    /// Stops listening and closes all connections: from now on connections are refused.
     pub async fn down(&mut self) {
         if let Some(accepting) = self.accepting.take() {
             accepting.abort();

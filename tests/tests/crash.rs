@@ -1,4 +1,4 @@
-//! The agent killed with -9 at any moment: the release goes on where it stood, a cut one stays cut, and no request is
+//! The agent killed with -9 at any moment: the release goes on where it stood, an aborted one stays aborted, and no request is
 //! counted twice or lost.
 
 use anyhow::{Result, ensure};
@@ -25,7 +25,7 @@ async fn answers(load: &Running, more: u64) -> Result<()> {
     .await
 }
 
-/// A share of the answers of both versions is bad, but not enough to cut: so failures are counted, too.
+/// A share of the answers of both versions is bad, but not enough to abort: so failures are counted, too.
 fn some_fail(stage: &Stage) {
     stage.versions.primary.set(|it| it.fail_ratio = 0.05);
     stage.versions.canary.set(|it| it.fail_ratio = 0.1);

@@ -12,7 +12,7 @@ use tests::stage::{Stage, Versions, WORKERS, ensure_all_from};
 /// As the shipped configuration names the agent.
 const AGENT: &str = "\"agent\": \"127.0.0.1:7070\"";
 
-/// A release at 50 % splits, counts as Envoy does, and is cut: the whole path works.
+/// A release at 50 % splits, counts as Envoy does, and is aborted: the whole path works.
 async fn works(stage: &Stage) -> Result<()> {
     stage.released_at(50.0).await?;
     let samples = stage.load().exactly(400).await?;

@@ -1,5 +1,5 @@
-//! The fuse on a real Envoy: without an agent it cuts what is plainly broken and stays cut; an agent that comes back
-//! hears of it and cuts the canary everywhere.
+//! The fuse on a real Envoy: without an agent it stops a canary that is plainly broken, for good; an agent that comes back
+//! learns of it and aborts the release everywhere.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ async fn canary_answers(load: &Running, count: u64) -> Result<()> {
     .await
 }
 
-/// Waits until the agent knows how much traffic there is, by which it cuts the slots of the step that follows. Slots as
+/// Waits until the agent knows how much traffic there is, from which follow the slots of the step that follows. Slots as
 /// long as for no traffic would mix what the canary did before with how it died.
 async fn traffic_known(stage: &Stage) -> Result<()> {
     until("traffic known to the agent", WITHIN, async || {
@@ -66,7 +66,7 @@ async fn filter_stat(envoy: &Envoy, name: &str) -> Result<u64> {
     Ok(envoy.stats(&format!("wasmcustom.serin.{name}")).await?.values().sum())
 }
 
-/// Waits until the agent has told of a trip: guards may cut on what workers said just before.
+/// Waits until the agent has recorded a trip: guards may abort on what workers reported just before.
 async fn trip_told(stage: &Stage) -> Result<()> {
     until("a trip that was told", WITHIN, async || {
         let events = stage.events().await?;
@@ -83,7 +83,7 @@ async fn a_canary_that_dies_while_the_agent_is_dead_is_cut_by_the_workers_and_ev
         let rules = "[{ headers: { x-canary: { present: true } } }]";
         let manifest = Manifest::steady("50")?.guarded()?.matching(rules)?;
         let mut stage = Stage::start(case, &manifest).await?;
-        // Some users are pinned to the canary: they are cut as well.
+        // Some users are pinned to the canary: they get the primary as well.
         let pinned = |n| if n % 4 == 0 { vec![("x-canary".to_owned(), "1".to_owned())] } else { vec![] };
         let load = stage.load().headers(pinned).start(RPS).await?;
         traffic_known(&stage).await?;
@@ -105,7 +105,7 @@ async fn a_canary_that_dies_while_the_agent_is_dead_is_cut_by_the_workers_and_ev
         assert_eq!(bad_of_canary(&load.samples()), bad);
 
         // The few bad answers may be too few for the guards: then the agent arms the fuses again, and a canary that is
-        // still dead is cut by what follows.
+        // still dead is stopped by what follows.
         stage.versions.canary.set(|it| *it = dead());
         stage.agent.start_again().await?;
         let status = stage.phase("Failed").await?;
@@ -129,7 +129,7 @@ async fn a_trip_is_told_at_once_and_leads_to_a_cut_everywhere() -> Result<()> {
         traffic_known(&stage).await?;
         stage.released_at(50.0).await?;
         canary_answers(&load, 600).await?;
-        // Frozen, so that it is the fuse that cuts, and the guards only hear of it.
+        // Frozen, so that it is the fuse that acts, and the guards follow.
         stage.agent.process().freeze()?;
         stage.versions.canary.set(|it| *it = dead());
         silence_of_canary(&load, Duration::from_secs(1)).await?;
@@ -140,7 +140,7 @@ async fn a_trip_is_told_at_once_and_leads_to_a_cut_everywhere() -> Result<()> {
         let bad = bad_of_canary(&load.stop().await?);
         ensure!((1..=FEW).contains(&bad), "{bad} bad answers");
         assert_eq!(filter_stat(&stage.envoy, "faults").await?, 0, "the host let a request's event speak to the agent");
-        until("fuses armed by the entry that cut", WITHIN, async || {
+        until("fuses armed by the entry of the abort", WITHIN, async || {
             let tripped = filter_stat(&stage.envoy, "tripped").await?;
             ensure!(tripped == 0, "{tripped}");
             Ok(())

@@ -1,6 +1,6 @@
-//! The sequential guards on a real Envoy: what they cut, how few users notice, and whom they leave alone.
+//! The sequential guards on a real Envoy: what they abort, how few users notice, and whom they leave alone.
 //!
-//! The checks are an hour away in all of these, so whatever is cut is cut by a guard.
+//! The checks are an hour away in all of these, so whatever is aborted is aborted by a guard.
 
 use anyhow::{Context, Result, ensure};
 use rollout::record::replay::Replayed;
@@ -19,7 +19,7 @@ const RPS: f64 = 300.0;
 const MANY: u64 = 200;
 
 /// Releases a bad version and returns how many bad answers the client got of it, and what the agent says.
-async fn cut(case: &Case, weight: &str, bad: Behaviour) -> Result<(u64, String)> {
+async fn aborted(case: &Case, weight: &str, bad: Behaviour) -> Result<(u64, String)> {
     let stage = Stage::start(case, &Manifest::steady(weight)?.guarded()?).await?;
     stage.versions.canary.restart_as(bad);
     let load = stage.load().connections(64).start(RPS).await?;
@@ -32,7 +32,7 @@ async fn cut(case: &Case, weight: &str, bad: Behaviour) -> Result<(u64, String)>
     Ok((bad, status.message))
 }
 
-/// `serin explain` names the guard that cut, first, and counts what `serin get` counts.
+/// `serin explain` names the guard that aborted, first, and counts what `serin get` counts.
 async fn explains(stage: &Stage, status: &CanaryStatus) -> Result<()> {
     let page = stage.agent.cli(&["explain", "web"]).await?.ok()?;
     let told: Explanation = serde_json::from_str(&stage.agent.cli(&["explain", "web", "-o", "json"]).await?.ok()?)?;
@@ -50,7 +50,7 @@ async fn explains(stage: &Stage, status: &CanaryStatus) -> Result<()> {
 async fn one_failure_in_five_is_cut_after_a_handful() -> Result<()> {
     Case::run("guard-fault", async |case| {
         let bad = Behaviour { fail_ratio: 0.2, ..Behaviour::healthy("v2") };
-        let (bad, message) = cut(case, "10", bad).await?;
+        let (bad, message) = aborted(case, "10", bad).await?;
         ensure!(message.contains("guard slo") || message.contains("guard regression"), "{message}");
         ensure!((1..MANY).contains(&bad), "{bad} bad answers: {message}");
         Ok(())
@@ -63,7 +63,7 @@ async fn a_slow_version_is_cut_although_every_answer_is_good() -> Result<()> {
     Case::run("guard-slow", async |case| {
         let latency = Duration::from_millis(700);
         let slow = Behaviour { slow_ratio: 0.5, slow_latency: latency, ..Behaviour::healthy("v2") };
-        let (bad, message) = cut(case, "20", slow).await?;
+        let (bad, message) = aborted(case, "20", slow).await?;
         ensure!(message.contains("guard latency"), "{message}");
         ensure!(bad == 0, "{bad} answers failed");
         Ok(())
@@ -136,7 +136,7 @@ async fn a_cut_release_is_replayed_as_it_was_and_as_it_would_have_been() -> Resu
         let offline = stage.agent.cli(&["replay", "--record", &saved, "-f", &lax, "-o", "json"]).await?.ok()?;
         ensure!(live == offline, "{live}\n{offline}");
         let replayed: Replayed = serde_json::from_str(&live)?;
-        let abort = replayed.recorded.abort.context("the record was cut")?;
+        let abort = replayed.recorded.abort.context("the record ends with an abort")?;
         ensure!(abort.since_ms == took && replayed.until_ms == took, "{abort:?} after {took} ms");
         let guard = abort.guard.context("by a guard")?.name();
         let message = &replayed.ended.context("it ended")?.message;
@@ -145,7 +145,7 @@ async fn a_cut_release_is_replayed_as_it_was_and_as_it_would_have_been() -> Resu
         let other = replayed.other.context("other settings were given")?;
         ensure!(other.abort.is_none() && other.guards.iter().all(|guard| guard.percent() < 100.0), "{other:?}");
         let page = stage.agent.cli(&["replay", "web", "-f", &lax]).await?.ok()?;
-        ensure!(page.contains("never cut, as far as the record goes"), "{page}");
+        ensure!(page.contains("never aborted, as far as the record goes"), "{page}");
         let list = stage.agent.cli(&["replay", "web", "--list"]).await?.ok()?;
         ensure!(list.contains("aborted") && list.contains(&format!("guard {guard}")), "{list}");
         Ok(())

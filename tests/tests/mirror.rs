@@ -62,7 +62,7 @@ async fn a_share_of_requests_is_copied_and_users_get_the_primarys_answers_only()
 
 #[tokio::test]
 async fn a_canary_that_fails_its_copies_is_cut_before_any_user_meets_it() -> Result<()> {
-    Case::run("mirror-cut", async |case| {
+    Case::run("mirror-abort", async |case| {
         let stage = Stage::start(case, &mirrored(Manifest::quick("50")?.guarded()?, 100)?).await?;
         stage.versions.canary.set(|it| it.fail_ratio = 1.0);
         let load = stage.load().start(100.0).await?;

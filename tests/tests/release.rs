@@ -1,4 +1,4 @@
-//! Whole releases on a real Envoy: what is promoted, what is cut, and what a pipeline is told.
+//! Whole releases on a real Envoy: what is promoted, what is aborted, and what a pipeline gets to know.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,8 +126,8 @@ async fn a_swap_moves_traffic_and_refuses_the_next_release_onto_the_default_upst
     .await
 }
 
-/// Plays a release whose canary is bad; the exit code says so and no request follows the cut.
-async fn cut(case: &Case, bad: Behaviour, reason: &str) -> Result<()> {
+/// Plays a release whose canary is bad; the exit code says so and no request follows the abort.
+async fn aborted(case: &Case, bad: Behaviour, reason: &str) -> Result<()> {
     let stage = Stage::start(case, &Manifest::quick("20, 50")?.threshold(2)?).await?;
     stage.versions.canary.restart_as(bad);
     let load = stage.load().start(RPS).await?;
@@ -147,7 +147,7 @@ async fn cut(case: &Case, bad: Behaviour, reason: &str) -> Result<()> {
 async fn a_canary_that_fails_one_in_five_is_cut() -> Result<()> {
     Case::run("errors", async |case| {
         let failing = Behaviour { fail_ratio: 0.2, ..Behaviour::healthy("v2") };
-        cut(case, failing, "request-success-rate").await
+        aborted(case, failing, "request-success-rate").await
     })
     .await
 }
@@ -157,7 +157,7 @@ async fn a_slow_canary_is_cut_on_its_p95() -> Result<()> {
     Case::run("slow", async |case| {
         let slow_latency = Duration::from_millis(800);
         let slow = Behaviour { slow_ratio: 0.3, slow_latency, ..Behaviour::healthy("v2") };
-        cut(case, slow, "request-duration p95").await
+        aborted(case, slow, "request-duration p95").await
     })
     .await
 }

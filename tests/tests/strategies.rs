@@ -16,7 +16,7 @@ use tests::wait::until;
 
 const RPS: f64 = 200.0;
 
-/// Checks at each second with patience for a machine that stalls, and without the gates of the shipped file.
+/// Checks at each second with patience for a machine that stalls, and without the guards of the shipped file.
 fn quick(weights: &str) -> Result<Manifest> {
     Manifest::quick(weights)?.threshold(10)
 }

@@ -181,7 +181,7 @@ async fn each_version_gets_its_share_and_its_lane_is_counted_as_envoy_counts() -
 
 #[tokio::test]
 async fn a_bad_version_is_cut_and_the_other_is_proven_chosen_and_promoted() -> Result<()> {
-    Case::run("versions-cut", async |case| {
+    Case::run("versions-abort", async |case| {
         let certified = [
             ("[1, 5, 10, 20]", "[30, 40]"),
             ("advance: certificate\n", "advance: certificate\n    certificate: { minDwell: 1s }\n"),
@@ -190,8 +190,8 @@ async fn a_bad_version_is_cut_and_the_other_is_proven_chosen_and_promoted() -> R
         contest.green.set(|it| it.fail_ratio = 0.5);
         let load = contest.load().start(400.0).await?;
         contest.release().await?;
-        let cut = contest.phase("green", "Failed").await?;
-        assert!(cut.message.contains("gate"), "{}", cut.message);
+        let aborted = contest.phase("green", "Failed").await?;
+        assert!(aborted.message.contains("guard"), "{}", aborted.message);
         let waiting = contest.phase("blue", "WaitingPromotion").await?;
         assert_eq!(
             (waiting.weight_percent, waiting.message.contains("gate winner is closed")),
@@ -199,7 +199,7 @@ async fn a_bad_version_is_cut_and_the_other_is_proven_chosen_and_promoted() -> R
             "{waiting:?}"
         );
         let bad = contest.green.counts().failures;
-        assert!((1..60).contains(&bad), "{bad} requests failed before green was cut");
+        assert!((1..60).contains(&bad), "{bad} requests failed before green was aborted");
         // Killed while it waits, it waits on, and nothing of green's comes back.
         contest.agent.kill9()?;
         contest.agent.start_again().await?;

@@ -273,7 +273,7 @@ impl Store {
         let Some(held) = self.records.get_mut(key) else { return };
         let path = path_of(&folder, &held.info);
         if let Some(open) = held.open.take() {
-            tracing::warn!(canary = %key.0, release = key.1.0, why, "the record of a release is cut short");
+            tracing::warn!(canary = %key.0, release = key.1.0, why, "the record of a release is truncated");
             held.info.cut_short = Some(why.into());
             let _ = open.file.set_len(held.info.bytes);
         }

@@ -193,9 +193,11 @@ impl AbortRow {
                 self.aborts, self.rounds, self.requests, self.canary_responses
             ));
         } else if count(Ended::NotAborted) > 0 {
-            remarks.push(format!("{name}: NOT CUT in {} of {} rounds", count(Ended::NotAborted), self.rounds));
+            remarks.push(format!("{name}: NOT ABORTED in {} of {} rounds", count(Ended::NotAborted), self.rounds));
         }
-        for (ended, what) in [(Ended::OtherCause, "NOT CUT BY A GUARD"), (Ended::WhileHealthy, "CUT WHILE HEALTHY")] {
+        for (ended, what) in
+            [(Ended::OtherCause, "NOT ABORTED BY A GUARD"), (Ended::WhileHealthy, "ABORTED WHILE HEALTHY")]
+        {
             if count(ended) > 0 {
                 remarks.push(format!("{name}: {what} in {} rounds, such as: {}", count(ended), verdict(ended)));
             }
@@ -327,9 +329,9 @@ mod tests {
     #[test]
     fn a_release_that_was_not_cut_as_it_must_is_said_and_counts_as_missed() {
         for (ended, said) in [
-            (Ended::NotAborted, "NOT CUT in 1 of 3 rounds"),
-            (Ended::OtherCause, "NOT CUT BY A GUARD in 1 rounds, such as: because"),
-            (Ended::WhileHealthy, "CUT WHILE HEALTHY in 1 rounds"),
+            (Ended::NotAborted, "NOT ABORTED in 1 of 3 rounds"),
+            (Ended::OtherCause, "NOT ABORTED BY A GUARD in 1 rounds, such as: because"),
+            (Ended::WhileHealthy, "ABORTED WHILE HEALTHY in 1 rounds"),
         ] {
             let row = three(round(1, ended, [1.0, 1.0]));
             assert!(!row.as_it_must && row.goal_met == Some(false), "{ended:?}");

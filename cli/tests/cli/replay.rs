@@ -31,7 +31,7 @@ spec:
     metrics: [{ name: request-success-rate, interval: 60s, thresholdRange: { min: 99 } }]
 ";
 
-/// The record of a release that fails every second request and is cut by the second report, after 1.2 s.
+/// The record of a release that fails every second request and is aborted by the second report, after 1.2 s.
 fn record() -> String {
     let (mut controller, mut recorder, mut text) = (Controller::default(), Recorder::default(), String::new());
     let word = |text| Revision::parse(text).unwrap();

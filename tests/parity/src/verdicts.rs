@@ -1,4 +1,4 @@
-//! E-values and bounds: what a release is cut or certified by.
+//! E-values and bounds: what a release is aborted or certified by.
 
 use rollout::base::time::{Micros, Millis};
 use rollout::judgement::evidence::Evidence;

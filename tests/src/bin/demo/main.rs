@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: three releases on a real Envoy, as a readable time line.
 //!
-//! A good version climbs to promotion, one that fails is cut, one that is slow is cut on its p95. What users got is
+//! A good version climbs to promotion, one that fails is aborted, one that is slow is aborted on its p95. What users got is
 //! counted by the load generator itself, not by Serin.
 
 mod act;

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-/// Serin's main job on a real Envoy: a good release is promoted, a failing one and a slow one are cut.
+/// Serin's main job on a real Envoy: a good release is promoted, a failing one and a slow one are aborted.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask demo")]
 pub(crate) struct Options {

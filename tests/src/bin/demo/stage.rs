@@ -99,7 +99,7 @@ impl Stage {
     pub(crate) fn describe(&self, options: &Options) -> String {
         format!(
             "{}\nLoad: {} requests a second. Weights 10, 25, 50 %, each left when its own requests have proven success >= 99 % \
-             and p95 <= 500 ms;\n      meanwhile the guards look after every report and cut a version that is worse.",
+             and p95 <= 500 ms;\n      meanwhile the guards look after every report and abort a version that is worse.",
             self.urls(),
             options.rps
         )
