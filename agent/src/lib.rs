@@ -1,7 +1,7 @@
 //! The agent: streams, API, journal and hooks round `rollout`'s Controller, which decides everything.
 //!
-//! The modules stand in reading order, and each uses only those above it (`tests/structure.rs` checks that): first what
-//! talks to others, then what is stored, then the loop, then the servers in front of it.
+//! The modules stand in reading order, and each uses only those above it (the workspace's `tests/tests/rooms.rs` checks
+//! that): first what talks to others, then what is stored, then the loop, then the servers in front of it.
 
 /// Time that never steps back.
 mod clock;

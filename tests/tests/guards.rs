@@ -128,7 +128,7 @@ async fn a_cut_release_is_replayed_as_it_was_and_as_it_would_have_been() -> Resu
             let event = events.iter().find(|event| event.message.starts_with(word));
             event.map(|event| event.at_ms).with_context(|| format!("no event begins with {word}"))
         };
-        let took = at("aborted")? - at("release of v2 begun")?;
+        let took = at("aborted")? - at("release of v2 started")?;
         let lax = manifest.edit("thresholdRange: { min: 99 }", "thresholdRange: { min: 50 }")?;
         let lax = case.file("lax.yaml", lax.text())?.display().to_string();
         let saved = case.dir().join("record.jsonl").display().to_string();

@@ -58,6 +58,17 @@ fn modules_use_only_those_declared_above_them() {
 }
 
 #[test]
+fn each_form_of_a_path_is_understood() {
+    let paths = |text: &str| -> Vec<String> { expand(text).iter().map(|path| path.join("::")).collect() };
+    assert_eq!(paths("crate::second::go()"), ["crate::second::go"]);
+    assert_eq!(
+        paths("super::{Here, second::{Go, self}};"),
+        ["super::Here", "super::second::Go", "super::second::self"]
+    );
+    assert_eq!(paths("crate::seconds;"), ["crate::seconds"]);
+}
+
+#[test]
 fn each_file_says_why_it_exists_and_can_be_read_at_one_sitting() {
     let mut broken = Vec::new();
     for file in CRATES.iter().flat_map(|krate| ["src", "tests"].map(|folder| root().join(krate).join(folder))) {
