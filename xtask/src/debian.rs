@@ -5,7 +5,9 @@ use anyhow::{Result, bail};
 use crate::shell::{announce, command, output_of, run};
 
 /// Program and package.
-const PROGRAMS: [(&str, &str); 2] = [
+const PROGRAMS: [(&str, &str); 3] = [
+    // docs/api.md is a page of curl commands; a test runs them.
+    ("curl", "curl"),
     // The load tester is tried with a real load tool.
     ("hey", "hey"),
     // The metric provider of that name is tried with the real server. The tests start their own; the one that Debian
