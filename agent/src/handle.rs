@@ -1,6 +1,6 @@
 //! The way to the event loop, for servers and tasks: what they may send it, and what they may watch.
 //!
-//! Whoever has a handle knows the loop's inputs and nothing of the loop, so servers, metrics and the loop itself form no
+//! A holder of a handle knows the loop's inputs and nothing of the loop, so servers, metrics and the loop itself form no
 //! circle.
 
 use rollout::base::names::CanaryId;
@@ -129,7 +129,7 @@ impl Handle {
         answered.await.map_err(|_| Stopped)
     }
 
-    /// Returns when all that was on disk at the call has been handed on, to the records too: whoever was answered reads
+    /// Returns when all that was on disk at the call has been handed on, to the records too: a client that was answered reads
     /// what he caused.
     ///
     /// # Errors
@@ -154,7 +154,7 @@ impl Handle {
 
     /// Something happened to a canary: for those who watch.
     pub(crate) fn announce(&self, announcement: Announcement) {
-        // Nobody may be watching.
+        // There may be no watcher.
         let _ = self.announcements.send(announcement);
     }
 

@@ -242,7 +242,7 @@ impl Journal {
             .name("journal".into())
             .spawn(move || {
                 let report = writer.write_all(&taken);
-                // Whoever sees the report end may open the journal again.
+                // A caller that sees the report end may open the journal again.
                 drop(lock);
                 drop(report);
             })

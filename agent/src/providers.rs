@@ -16,7 +16,7 @@
 //! The same for all: more than one series is an error (whichever were picked, half of the canary would go unseen);
 //! nothing, null or NaN is no value; infinity is the greatest number, which lies on the same side of every bound and,
 //! unlike infinity, can be journalled. An answer has at most 1 MiB, all of it arrives within 10 s (in which the secret is
-//! read, too), redirects are not followed (they would carry the credentials to whoever is named there), and no reason shows
+//! read, too), redirects are not followed (they would carry the credentials to the host named there), and no reason shows
 //! a secret.
 
 mod call;
@@ -117,7 +117,7 @@ impl Providers {
             Ok(value) if value.is_nan() => Err(MetricError::NoValue),
             Ok(value) => Ok(value.clamp(f64::MIN, f64::MAX)),
             Err(MetricError::NoValue) => Err(MetricError::NoValue),
-            // Whatever a server said and whoever repeats it: here it becomes fit to be journalled and told to people.
+            // Any server's text becomes fit to be journalled and shown here.
             Err(MetricError::Failed(reason)) => {
                 Err(failed(format!("{}: {}", name(provider.kind), call.clean(&reason))))
             }

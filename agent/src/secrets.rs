@@ -68,7 +68,7 @@ impl Secrets {
         &self,
         read: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, SecretError> {
-        // Never closed. The reading keeps its place until it ends, even when nobody waits for it any more.
+        // Never closed. The reading keeps its place until it ends, even when its result is not awaited any more.
         let place = Arc::clone(&self.readings).acquire_owned().await.ok();
         let secrets = self.clone();
         let reading = tokio::task::spawn_blocking(move || {

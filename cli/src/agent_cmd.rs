@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use agent::{AgentError, Options, TlsFiles};
 use clap::Args;
 
-use crate::failure::{Failure, told};
+use crate::failure::{Failure, with_causes};
 use crate::log::LogArgs;
 
 /// Shown below `serin agent --help`.
@@ -65,19 +65,19 @@ pub(crate) struct ServeArgs {
     /// Show Flagger's metrics (flagger_canary_status, …) beside our own, where the meaning is the same
     #[arg(long)]
     pub(crate) flagger_metrics: bool,
-    /// Accept addresses outside loopback without TLS or token: whoever reaches them can steer traffic
+    /// Accept addresses outside loopback without TLS or token: anyone who reaches them can steer traffic
     #[arg(long)]
     pub(crate) insecure: bool,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
 
-/// Runs the agent until it is told to stop.
+/// Runs the agent until a signal stops it.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     args.log.start()?;
     agent::run(args.options()).await.map_err(|error| match error {
         // What was typed, and the files that it names.
-        AgentError::Options(_) | AgentError::TlsFile(_) => Failure::Usage(told(&error)),
+        AgentError::Options(_) | AgentError::TlsFile(_) => Failure::Usage(with_causes(&error)),
         other => Failure::Other(other.into()),
     })
 }

@@ -1,4 +1,4 @@
-//! The agent's HTTP API as this program uses it: one function per request, each failure told apart.
+//! The agent's HTTP API as this program uses it: one function per request, each failure distinguished.
 
 use std::error::Error;
 use std::time::Duration;
@@ -353,7 +353,7 @@ fn unreachable(url: String, error: &reqwest::Error) -> Failure {
         return Failure::Unreachable { url, why: "it says nothing, the time is over".into() };
     }
     let why = anyhow::Chain::new(error).last().map_or_else(String::new, |cause| text::quoted(&cause.to_string()));
-    // An answer that began well can only break; a connection that was never made had nobody to speak.
+    // An answer that began well can only break; a connection that was never made has no answer.
     if error.is_request() && !error.is_connect() && !has_ended(error) {
         return Failure::Nonsense { url, why };
     }

@@ -60,7 +60,7 @@ pub(crate) enum Failure {
     /// Standard output was closed by its reader, who has seen enough.
     #[error("output closed")]
     OutputClosed,
-    /// All else, told by its cause.
+    /// All else, with its causes.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
@@ -101,16 +101,16 @@ impl Failure {
 }
 
 /// An error with its causes, each said once: libraries differ in whether a message repeats its cause.
-pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
-    let mut told = String::new();
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
     for cause in anyhow::Chain::new(error).map(ToString::to_string) {
-        if told.is_empty() {
-            told = cause;
-        } else if !told.contains(&cause) {
-            told += &format!(": {cause}");
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text += &format!(": {cause}");
         }
     }
-    told
+    text
 }
 
 impl From<io::Error> for Failure {
@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn a_cause_is_told_once() {
         let cause = || io::Error::from(io::ErrorKind::AddrInUse);
-        assert_eq!(told(&Repeating { source: cause() }), format!("token file: {}", cause()));
+        assert_eq!(with_causes(&Repeating { source: cause() }), format!("token file: {}", cause()));
         let silent = anyhow::Error::from(Repeating { source: cause() }).context("the agent cannot start");
-        assert_eq!(told(silent.as_ref()), format!("the agent cannot start: token file: {}", cause()));
+        assert_eq!(with_causes(silent.as_ref()), format!("the agent cannot start: token file: {}", cause()));
     }
 }

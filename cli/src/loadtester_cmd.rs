@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use loadtester::{DEFAULT_ALLOW, LoadTesterError, Options};
 
-use crate::failure::{Failure, told};
+use crate::failure::{Failure, with_causes};
 use crate::log::LogArgs;
 
 /// Shown below `serin loadtester --help`.
@@ -35,8 +35,8 @@ What metadata may say:
   type             \"cmd\" or nothing; with --allow-shell also \"bash\", answered when it has ended
   wait             \"true\": answer when it has ended, 200 for exit code 0 and else 500; give the
                    hook a timeout longer than the load. Without it the answer is 202 at once, and
-                   the result is told by GET /tasks
-  returnCmdOutput  \"true\": the answer to whoever waits has the output
+                   GET /tasks shows the result
+  returnCmdOutput  \"true\": a waiting caller's answer has the output
   logCmdOutput     \"true\": the log has the output
 
 A command that already runs for the same canary is not started again, so a webhook may repeat it
@@ -57,13 +57,13 @@ pub(crate) struct LoadArgs {
     /// File with the token that webhooks must send (the header `authorization: Bearer TOKEN`)
     #[arg(long, value_name = "FILE")]
     pub(crate) http_token_file: Option<PathBuf>,
-    /// Accept an address outside loopback without a token: whoever reaches it can start load
+    /// Accept an address outside loopback without a token: anyone who reaches it can start load
     #[arg(long)]
     pub(crate) insecure: bool,
     /// Programs that may run, by name; they are looked up in PATH
     #[arg(long, value_name = "PROGRAM,...", value_delimiter = ',', default_values = DEFAULT_ALLOW)]
     pub(crate) allow: Vec<String>,
-    /// Run shell commands too: then whoever can send a webhook can run anything, whatever --allow says
+    /// Run shell commands too: anyone who can send a webhook can then run anything, despite --allow
     #[arg(long)]
     pub(crate) allow_shell: bool,
     /// How long a task may run: 90s, 30m, 1h30m
@@ -79,7 +79,7 @@ pub(crate) struct LoadArgs {
     pub(crate) log: LogArgs,
 }
 
-/// Runs the load tester until it is told to stop.
+/// Runs the load tester until a signal stops it.
 pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
     args.log.start()?;
     let options = Options {
@@ -93,7 +93,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
         namespace_regexp: args.namespace_regexp,
     };
     loadtester::run(options).await.map_err(|error| match error {
-        LoadTesterError::Options(_) => Failure::Usage(told(&error)),
+        LoadTesterError::Options(_) => Failure::Usage(with_causes(&error)),
         other => Failure::Other(other.into()),
     })
 }

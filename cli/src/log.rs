@@ -6,7 +6,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::failure::Failure;
 
-/// Libraries that log each frame and each poll below info: whoever debugs Serin wants them only by name.
+/// Libraries that log each frame and each poll below info: they appear only when named.
 const NOISY: [&str; 5] = ["h2", "hyper", "hyper_util", "tonic", "tower"];
 
 /// The log's options.

@@ -164,7 +164,7 @@ fn version(format: args::OutputArgs) -> Result<u8, Failure> {
 fn tell(failure: &Failure) {
     let message = match failure {
         Failure::OutputClosed => return,
-        Failure::Other(error) => text::clean(&failure::told(error.as_ref())),
+        Failure::Other(error) => text::clean(&failure::with_causes(error.as_ref())),
         told => told.to_string(),
     };
     let red = AnsiColor::Red.on_default().bold();

@@ -49,7 +49,7 @@ pub(crate) fn width() -> Option<usize> {
     terminal_size().map(|(width, _)| width)
 }
 
-/// Writes text beside the result: progress and remarks. Nobody is stopped by a closed standard error.
+/// Writes text beside the result: progress and remarks. A closed standard error stops nothing.
 pub(crate) fn remark(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! A record as it comes, from a file or from the agent: bytes to lines to a replay, each fault told with its line.
+//! A record as it comes, from a file or from the agent: bytes to lines to a replay, each fault with its line.
 
 use rollout::record::replay::{Replay, ReplayError, Replayed};
 use rollout::record::{FORMAT, KIND, Line, Opening};

@@ -1,4 +1,4 @@
-//! Which canary is meant: what was typed becomes an id, and a name that nobody knows a suggestion.
+//! Which canary is meant: what was typed becomes an id, and an unknown name a suggestion.
 
 use manifest::alike;
 use rollout::base::names::CanaryId;

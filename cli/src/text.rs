@@ -52,7 +52,7 @@ fn is_unsafe(c: char) -> bool {
     c.is_control() || turns
 }
 
-/// A span in its two greatest units: `4.2s` is not told from `4s`, `1h 3m`.
+/// A span in its two greatest units: `4.2s` looks like `4s`, `1h 3m`.
 pub(crate) fn span(span: Duration) -> String {
     match span.as_secs() {
         0 => format!("{}ms", span.subsec_millis()),

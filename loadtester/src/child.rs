@@ -143,7 +143,7 @@ impl Running {
         command.env(strays::VARIABLE, mark);
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let child = command.process_group(0).kill_on_drop(true).spawn()?;
-        // It holds our ends of the pipe for writing, and without their end nobody reads an end.
+        // It holds our ends of the pipe for writing, and without their end there is no end of file.
         drop(command);
         let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         let pid = pid.ok_or_else(|| io::Error::other("it has no process id"))?;
@@ -168,8 +168,8 @@ async fn read(mut pipe: pipe::Receiver, tail: Tail) {
     }
 }
 
-/// A process group, killed when dropped: before its leader is reaped, so that its number can belong to nobody else. (The
-/// crate process-wrap reaps the leader first, and when dropped kills nobody but the leader.)
+/// A process group, killed when dropped: before its leader is reaped, so that its number cannot belong to another group. (The
+/// crate process-wrap reaps the leader first, and when dropped kills only the leader.)
 struct Group(Pid);
 
 impl Drop for Group {

@@ -24,7 +24,7 @@ pub(crate) enum ProgramError {
         /// What is, for the message.
         allowed: String,
     },
-    /// The list has names, so that nobody can put a file of that name elsewhere.
+    /// The list has names, so that a file of that name elsewhere is never run.
     #[error("{0:?} is a path: write the program's name only, it is looked up in the load tester's PATH")]
     Path(String),
     /// A shell would set it for the program.

@@ -46,7 +46,7 @@ pub fn bearer_token(flag: &'static str, file: Option<&Path>) -> Result<Option<To
     file.map(Token::from_file).transpose().map_err(|source| AccessError::Token { flag, source })
 }
 
-/// Whether others than this machine reach the address, and nobody accepted that.
+/// Whether others than this machine reach the address, and that was not accepted.
 #[must_use]
 pub fn is_open(address: SocketAddr, insecure: bool) -> bool {
     !address.ip().is_loopback() && !insecure

@@ -1,4 +1,4 @@
-//! WebAssembly modules, built so that the same sources give the same bytes wherever they are built: whoever runs a
+//! WebAssembly modules, built so that the same sources give the same bytes wherever they are built: anyone who runs a
 //! filter in the path of his traffic can build it again and compare.
 //!
 //! What would differ is paths: panics carry the file that they are in. rustc replaces the three folders that a build

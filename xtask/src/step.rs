@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::shell::{announce, run};
 
-/// Below this nobody asks how long it took.
+/// Steps below this do not print how long they took.
 const WORTH_TELLING: Duration = Duration::from_secs(5);
 
 /// Runs cargo for `what`, which ends up in `folder` (`target/release`, say). Cargo's own progress stays visible.

@@ -17,7 +17,7 @@ use super::ids::{known, parse_id};
 use super::verbs::{ask, by};
 use super::{Api, REFERENCE};
 
-/// Who opened or closed a gate by these URLs, which name nobody.
+/// Who opened or closed a gate by these URLs, which carry no name.
 const ACTOR: &str = "gate-url";
 const EXAMPLE: &str = r#"{"name": "web", "namespace": "prod"}"#;
 

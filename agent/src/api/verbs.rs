@@ -157,7 +157,7 @@ pub(super) async fn ask(api: &Api, id: CanaryId, verb: Verb) -> Result<Json<Valu
     if let Some(error) = api.handle.stored().failing
         && !matches!(verb, Verb::Abort { .. })
     {
-        // If it were queued, it would be carried out some time later, when nobody expects it any more.
+        // If it were queued, it would be carried out some time later, when it is not expected any more.
         return Err(HttpError::unavailable(format!("{}; until then only abort is carried out", unwritable(&error))));
     }
     match api.handle.ask(id, verb).await? {

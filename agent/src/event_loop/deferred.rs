@@ -106,7 +106,7 @@ impl DeferredQueue {
         lacking
     }
 
-    /// Removes calls whose answers nobody awaits any more.
+    /// Removes calls whose answers are not awaited any more.
     pub(super) fn end_calls(&mut self, canary: &CanaryId, calls: &[CallId]) {
         let is_ended = |command: &Command| match command {
             Command::CallHook { canary: of, call, .. } | Command::Query { canary: of, call, .. } => {

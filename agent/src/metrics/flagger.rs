@@ -46,7 +46,7 @@ impl Families {
         let percent = canary.weight().percent();
         self.weight.get_or_create(&of("workload", name)).set(percent);
         self.weight.get_or_create(&of("workload", &format!("{name}-primary"))).set(100.0 - percent);
-        for (metric, value) in measured(canary, now).into_iter().chain(sources.calls.heard(canary)) {
+        for (metric, value) in measured(canary, now).into_iter().chain(sources.calls.last_values(canary)) {
             let [name, namespace] = of("name", name);
             self.analysis.get_or_create(&[name, namespace, ("metric", metric)]).set(value);
         }

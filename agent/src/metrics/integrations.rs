@@ -59,10 +59,10 @@ impl Calls {
         canary: &CanaryId,
         metric: &str,
         provider: &str,
-        heard: &Result<f64, MetricError>,
+        reply: &Result<f64, MetricError>,
         took: Duration,
     ) {
-        let outcome = match heard {
+        let outcome = match reply {
             Ok(_) => "value",
             Err(MetricError::NoValue) => "none",
             Err(MetricError::Failed(_)) => "failed",
@@ -72,14 +72,14 @@ impl Calls {
         self.queries.get_or_create(&labels).inc();
         self.query_seconds.get_or_create(&[provider]).observe(took.as_secs_f64());
         let key = (canary.clone(), metric.to_owned());
-        match heard {
+        match reply {
             Ok(value) => drop(self.values().insert(key, *value)),
             Err(_) => drop(self.values().remove(&key)),
         }
     }
 
     /// What the servers last answered about a canary, by the names of its metrics.
-    pub(super) fn heard(&self, canary: &Canary) -> Vec<(String, f64)> {
+    pub(super) fn last_values(&self, canary: &Canary) -> Vec<(String, f64)> {
         let values = self.values();
         let value = |name: &str| values.get(&(canary.plan.id.clone(), name.to_owned())).copied();
         let metrics = canary.plan.outside.metrics.iter();
@@ -128,7 +128,7 @@ impl Calls {
         );
         let values = Real::<3>::default();
         for canary in controller.canaries() {
-            for (metric, value) in self.heard(canary) {
+            for (metric, value) in self.last_values(canary) {
                 let [namespace, name] = id(&canary.plan.id);
                 values.get_or_create(&[namespace, name, ("metric", metric)]).set(value);
             }

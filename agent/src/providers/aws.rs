@@ -81,7 +81,7 @@ async fn found(call: &mut Call<'_>, region: &str) -> Result<Credentials, MetricE
         Ok(Ok(keys)) => return Ok(keys),
         // Of the error itself one learns that there was one.
         Ok(Err(error)) => error.source().map_or_else(|| error.to_string(), http_delivery::with_causes),
-        Err(_) => "nobody answered in time".to_owned(),
+        Err(_) => "no answer in time".to_owned(),
     };
     Err(failed(format!(
         "no keys: the template names no secret with aws_access_key_id and aws_secret_access_key, and the agent got none of \

@@ -23,7 +23,7 @@ const WINDOWS: u64 = 10;
 /// One query and what it may use.
 pub(super) struct Call<'a> {
     pub(super) providers: &'a Providers,
-    /// Asks the provider, and nobody else: it may be told to believe any certificate.
+    /// Asks the provider's own address alone: it may be configured to accept any certificate.
     client: &'a Client,
     /// The keys of the provider's secret, or why each cannot be had.
     keys: BTreeMap<String, Result<Secret, SecretError>>,

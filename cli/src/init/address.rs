@@ -112,7 +112,7 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
     match listen(text) {
         Ok(address) if !address.ip().is_loopback() => {
-            Err("must be on loopback, as 127.0.0.1 is: whoever reaches it has command of the proxy".into())
+            Err("must be on loopback, as 127.0.0.1 is: anyone who reaches it can command the proxy".into())
         }
         Ok(address) => Ok(address),
         Err(_) => Err("must be IP:PORT on loopback, as in 127.0.0.1:7070, with a port from 1 to 65535".into()),
@@ -180,7 +180,7 @@ mod tests {
         assert!(listen("localhost:80").unwrap_err().contains("names are not listened on"));
         assert!(listen("127.0.0.1:0").unwrap_err().contains("from 1 to 65535"));
         assert!(loopback("127.0.0.2:7070").is_ok() && loopback("[::1]:7070").is_ok());
-        assert!(loopback("0.0.0.0:7070").unwrap_err().contains("whoever reaches it"));
+        assert!(loopback("0.0.0.0:7070").unwrap_err().contains("anyone who reaches it"));
         assert!(loopback("7070").unwrap_err().contains("IP:PORT on loopback"));
     }
 

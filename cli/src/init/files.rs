@@ -105,7 +105,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let root = folder.path();
         fs::write(root.join("sub"), "a file where a folder must be").unwrap();
-        let said = crate::failure::told(&write(root, &files("x"), false).unwrap_err());
+        let said = crate::failure::with_causes(&write(root, &files("x"), false).unwrap_err());
         assert!(said.contains("cannot make the folder"), "{said}");
         assert_eq!(names(root), ["sub"]);
     }

@@ -11,7 +11,7 @@ use crate::{output, text};
 use super::files::shown;
 use super::service::Service;
 
-/// Where the other commands look for an agent that nobody names.
+/// Where the other commands look when no agent is named.
 const USUAL_AGENT: &str = "http://127.0.0.1:7071";
 
 /// For programs.

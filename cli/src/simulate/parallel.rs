@@ -1,4 +1,4 @@
-//! Many runs on all cores; the results stand in the order of their seeds, whoever finished first.
+//! Many runs on all cores; the results stand in the order of their seeds, not in which they finished.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -47,7 +47,7 @@ impl Millis {
     }
 
     /// A wait that doubles with each try up to `most`: how long it is after `doublings` of them. Every wait between two
-    /// tries is this one; chance, where several might try at once, is added by whoever waits.
+    /// tries is this one; chance, where several might try at once, is added by the caller.
     #[must_use]
     pub fn doubled(self, doublings: u32, most: Self) -> Self {
         let factor = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);

@@ -271,7 +271,7 @@ impl Canary {
     }
 
     /// Why the release stands still, without the gates that were opened since: a release that waits for an approval learns
-    /// of it by its next look, which may find its requests wanting. Nobody is left to refuse then.
+    /// of it by its next look, which may find its requests wanting. No objection is left then.
     pub fn standing_hold(&self, now: Millis) -> Option<Hold> {
         let (run, hold) = (self.phase.run()?, self.phase.hold()?);
         let Hold::Approval { purpose, refused } = hold else { return Some(hold.clone()) };

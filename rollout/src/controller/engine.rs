@@ -1,9 +1,9 @@
 //! Engine 2: all that the agent thinks. It composes fleet, canaries, judgement and state machine and decides nothing.
 //!
 //! State = fold of the journalled events: `handle` is deterministic. What it returns is split by what it must wait for.
-//! `urgent` commands go out at once: they only reduce canary traffic, end calls whose answers nobody awaits, or say nothing
+//! `urgent` commands go out at once: they only reduce canary traffic, end calls whose answers are not awaited, or say nothing
 //! that a crash could make untrue.
-//! `stored` ones wait until the event is on disk, so that nobody acts on what a restart would not remember.
+//! `stored` ones wait until the event is on disk, so that nothing follows from what a restart would forget.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ pub struct Controller {
     fleet: Fleet,
     /// Canaries that are not managed, so that a returning one continues where it was.
     remembered: BTreeMap<CanaryId, Remembered>,
-    /// Strata reported for canaries that nobody manages.
+    /// Strata reported for canaries that are not managed.
     unknown_strata: u64,
     /// When the last event was.
     #[serde(default)]

@@ -43,7 +43,7 @@ pub enum Event {
         /// What.
         reply: Reply,
     },
-    /// What another version of the same service means for a canary. Nobody sends it: it follows from the other's events,
+    /// What another version of the same service means for a canary. It is never sent: it follows from the other's events,
     /// and stands in records alone.
     Sibling(CanaryId, News),
     /// A deadline that [`Controller::deadline`](crate::controller::Controller::deadline) named has come.
@@ -241,7 +241,7 @@ pub enum Command {
         /// What to ask.
         metric: Box<ExternalMetric>,
     },
-    /// End these calls and queries, whether under way or still to be made: nobody awaits their answers any more.
+    /// End these calls and queries, whether under way or still to be made: their answers are not awaited any more.
     EndCalls {
         /// Whose.
         canary: CanaryId,

@@ -100,7 +100,7 @@ const fn is_alerting(note: &Note) -> bool {
     )
 }
 
-/// Whether every hook that an approval is awaited from says that nobody be alerted of it.
+/// Whether every hook that an approval is awaited from mutes its alert.
 fn is_muted(canary: &Canary, note: &Note) -> bool {
     let refused = match note {
         Note::Waiting { refused } | Note::WaitingPromotion { refused } => refused,

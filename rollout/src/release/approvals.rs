@@ -1,5 +1,5 @@
 //! Stored gates: approvals that people give, kept with the canary's state. Closed until opened, and opened for one
-//! revision, so that nobody's approval of one version lets the next one through.
+//! revision, so that the approval of one version never lets the next one through.
 
 use std::collections::BTreeMap;
 

@@ -108,7 +108,7 @@ pub fn guards_of(checks: &[Check], is_sticky: bool, settings: &GuardSettings) ->
         }
     }
     if !has_duration && !checks.is_empty() {
-        // Nobody asked about latency, but a canary that never answers is bad whoever asks.
+        // No latency check was written, but a canary that never answers is bad all the same.
         put(GuardRule::Latency { limit: HUNG, share: HUNG_SHARE }, settings.latency);
     }
     // A sticky user's failures are one event, as far as anybody can tell; and users, not requests, are given by weight.

@@ -1,5 +1,5 @@
 //! What stands outside the proxy and is asked or told: hooks, metric providers, receivers of alerts. Only their
-//! description; whoever has sockets calls them.
+//! description; the shells call them.
 
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ pub struct Hook {
     pub kind: HookKind,
     /// Who answers.
     pub target: HookTarget,
-    /// Whether nobody is alerted while its approval is awaited.
+    /// Whether no alert is sent while its approval is awaited.
     pub mute_alert: bool,
 }
 

@@ -1,4 +1,4 @@
-//! One release: what was asked for, and its life as one total function. It calls nobody and counts nothing.
+//! One release: what was asked for, and its life as one total function. It makes no call and counts nothing.
 
 /// Hooks, metric servers and alert receivers, described.
 pub mod integrations;

@@ -88,7 +88,7 @@ pub struct CanaryStatus {
     /// Live workers that send nothing to it because their fuse has tripped.
     #[serde(default)]
     pub workers_tripped: usize,
-    /// What a proxy serves that has never heard of this agent.
+    /// What a proxy serves that has never reached this agent.
     pub without_agent: String,
     /// Primary and canary in this release (since the start of observation before the first).
     pub versions: Vec<VersionStatus>,

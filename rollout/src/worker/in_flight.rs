@@ -63,7 +63,7 @@ impl InFlight {
 
     /// Response headers arrived. True for upgrades, server-sent events and gRPC: their latency ends now, so say what
     /// time it is by the worker's `stream_answered`. How long a stream lives says nothing about how well it is served (a
-    /// unary gRPC call cannot be told from a streaming one).
+    /// unary gRPC call cannot be distinguished from a streaming one).
     #[must_use]
     pub fn response_headers(&mut self, headers: &[(&[u8], &[u8])]) -> bool {
         let value = |name: &str| headers.iter().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| *value);

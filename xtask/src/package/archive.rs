@@ -1,4 +1,4 @@
-//! A `.tar.gz` that depends on nothing but names and bytes: sorted, with one time, nobody's owner, and modes that follow
+//! A `.tar.gz` that depends on nothing but names and bytes: sorted, with one time, root as owner, and modes that follow
 //! from the place, so that neither umask nor file system nor clock show.
 
 use std::fs::{self, File};

@@ -38,7 +38,7 @@ pub(super) fn run() -> Result<()> {
         let cause =
             [&here, &copy].into_iter().zip([&first, &second]).find_map(|(folders, module)| leak(folders, module));
         let why = cause.unwrap_or_else(|| difference(&first, &second));
-        bail!("the filter depends on where it is built, so nobody could verify it: {why}");
+        bail!("the filter depends on where it is built, so it could not be verified: {why}");
     }
     fs::remove_dir_all(&scratch).ok();
     println!("the same {} bytes from both places\n{}  serin.wasm", first.len(), sums::hex(&first));

@@ -27,7 +27,7 @@ pub(super) fn verify(top: &Path) -> Result<()> {
         announce("systemd-analyze is not installed here: the service file is packed without its check");
         return Ok(());
     };
-    // Bad values are told on standard error, with success as exit code; so are faults of this machine's other units.
+    // Bad values are reported on standard error, with success as exit code; so are faults of this machine's other units.
     let said = String::from_utf8_lossy(&output.stderr);
     let about: Vec<&str> = said.lines().filter(|line| line.contains(UNIT)).collect();
     if !about.is_empty() {

@@ -95,7 +95,7 @@ impl Canary {
 
     fn split(&self) -> Option<Split> {
         let (run, step) = (self.phase.judged()?, self.phase.step()?.number.get());
-        // Blue/green sends nobody there before the switch.
+        // Blue/green sends no traffic there before the switch.
         let is_live = self.weight() > WeightPpm::ZERO || self.plan.is_live(step);
         is_live.then(|| Split {
             canary: self.canary().clone(),

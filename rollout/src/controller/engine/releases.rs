@@ -143,7 +143,7 @@ impl Controller {
     }
 
     /// The agent is back. Streams are gone, and what was asked without an answer that was stored is asked again. How long it
-    /// was away speaks against nobody.
+    /// was away counts against no release.
     pub(super) fn restart(&mut self, away: Millis, now: Millis, out: &mut Output) {
         self.fleet.disconnect_all(now);
         for canary in self.canaries.values_mut() {

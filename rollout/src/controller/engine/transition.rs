@@ -71,7 +71,7 @@ impl Controller {
         serving
             .map(|peer| Hold::DefaultUpstream { node: peer.node.clone(), upstream: upstream.clone() })
             .or_else(|| self.fleet.tripped(id, now).map(|peer| Hold::Fuse { node: peer.node.clone() }))
-            // What the workers said is old, and nobody would send what comes next.
+            // The workers' reports are old, and no worker would take the next entry.
             .or_else(|| (is_begun && self.fleet.live().next().is_none()).then_some(Hold::NoTraffic))
     }
 

@@ -30,7 +30,7 @@ pub(super) fn leave(context: Context<'_>, phase: &Phase, proof: Proof, now: Mill
 }
 
 /// The step that comes next; `None` where all are done. After a share that a person set it is the first that gives more,
-/// or the one that all traffic goes to before promotion: nobody's share stands for that approval.
+/// or the one that all traffic goes to before promotion: no share stands for that approval.
 fn next_step(plan: &Plan, step: Option<&StepState>) -> Option<NonZeroUsize> {
     let taken = step.map_or(0, |step| step.number.get());
     let mut steps = (1..=plan.last_step()).filter_map(NonZeroUsize::new);

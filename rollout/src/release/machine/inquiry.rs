@@ -10,7 +10,7 @@ use crate::release::plan::Plan;
 /// What came of asking.
 #[expect(clippy::large_enum_variant, reason = "taken apart where it is returned, never kept")]
 pub(super) enum Asked {
-    /// There is nothing to wait for: nobody to ask, all gates open, or agreed to before.
+    /// There is nothing to wait for: no one to ask, all gates open, or agreed to before.
     Agreed,
     /// The release waits for answers, was refused by a gate, or rolls back by one.
     Waiting(Transition),
@@ -211,7 +211,7 @@ fn waiting(phase: Phase, purpose: Purpose, refused: Vec<Objection>) -> Transitio
     }
 }
 
-/// Hooks or metrics object: a failed check, or a blind one where nobody said anything about the canary.
+/// Hooks or metrics object: a failed check, or a check without a value where no reply says anything about the canary.
 fn objected(plan: &Plan, mut phase: Phase, refused: Vec<Objection>, now: Millis) -> Transition {
     let Some(run) = phase.run_mut() else { return quiet(phase) };
     if refused.iter().all(Objection::is_blind) {

@@ -15,7 +15,7 @@ pub enum Hold {
     NoTraffic,
     /// It waits longer than it should for its requests to prove this step.
     Undecided,
-    /// The plan asks for what this build cannot honour, and nobody accepted that yet.
+    /// The plan asks for what this build cannot honour, and that was not accepted yet.
     Unsupported,
     /// An approval is awaited, from these.
     Approval {
