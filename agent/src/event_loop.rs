@@ -134,7 +134,8 @@ impl EventLoop {
         let number = match self.journal.append(now, &event) {
             Ok(number) => number,
             Err(error) => {
-                tracing::error!(%error, ?event, "an event could not be written as JSON and was dropped");
+                // Not the event: a plan in it holds addresses with what may be secret in them.
+                tracing::error!(%error, canary = ?event.canary(), "an event could not be written as JSON and was dropped");
                 return;
             }
         };

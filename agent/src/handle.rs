@@ -130,7 +130,7 @@ impl Handle {
     }
 
     /// Returns when all that was on disk at the call has been handed on, to the records too: a client that was answered reads
-    /// what he caused.
+    /// what it caused.
     ///
     /// # Errors
     /// When the loop is gone.

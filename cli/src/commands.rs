@@ -8,13 +8,14 @@ use crate::args::{DescribeArgs, ExplainArgs, GetArgs, ProxiesArgs, ReasonArgs, R
 
 const OVERVIEW: &str = "\
 A first session:
-  serin init shop --primary HOST:PORT --canary HOST:PORT    a folder for your own service
-  serin validate canaries/                              are the manifests right?
-  serin agent --canaries canaries --data state          start the agent
-  serin get                                             what it manages
-  serin release web --revision v2 --wait                begin a release, wait for its end
-  serin describe web                                    steps, approvals, versions, events
-  serin explain web                                     why it is where it is, and how far to go
+  serin init shop --primary HOST:PORT --canary HOST:PORT
+                                              a folder for your own service
+  serin validate shop/canaries                are its manifests right?
+  shop/start.sh                               start the agent and Envoy
+  serin get                                   what the agent manages
+  serin release shop --revision v2 --wait     begin a release, wait for its end
+  serin describe shop                         steps, approvals, versions, events
+  serin explain shop                          why it is where it is, and how far to go
 
 Exit codes:
   0   done; with `release --wait`: promoted
@@ -49,7 +50,7 @@ How to read it, from the top:
 After the release has ended this is its last verdict; requests that ended later count in the
 versions only.
 
-Next: `serin describe web` tells what happened before; `serin promote web` or
+Next: `serin describe web` shows what happened before; `serin promote web` or
 `serin abort web --reason TEXT` decide.";
 
 /// The hidden command that completion scripts ask.
@@ -104,7 +105,7 @@ where checks decide too, the failed ones before it, of those that roll back. Bel
 on the step, an estimate of what it still takes at its rate of requests, and the message. Columns
 that have no room go: NAMESPACE if there is one only, then those of -o wide, P95, SUCCESS.
 
-Next: `serin explain web` tells why, `serin describe web` what happened.")]
+Next: `serin explain web` shows why, `serin describe web` what happened.")]
     Get(GetArgs),
     /// Show one canary: steps, approvals, versions, events with reasons
     #[command(after_help = "\

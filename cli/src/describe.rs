@@ -123,12 +123,12 @@ impl Page<'_> {
                 Cell::new(if on_step.is_some() { ">" } else { "" }),
                 Cell::new(stage.step),
                 Cell::new(percent(stage.weight_percent)),
-                Cell::new(left_after(stage)),
+                Cell::new(besides_weight(stage)),
                 Cell::new(since.unwrap_or_default()),
             ]
         });
         let title = |title, is_used: bool| left(if is_used { title } else { "" });
-        let is_more = self.told.stages.iter().any(|stage| !left_after(stage).is_empty());
+        let is_more = self.told.stages.iter().any(|stage| !besides_weight(stage).is_empty());
         let columns =
             vec![left(""), right("STEP"), right("WEIGHT"), title("ALSO", is_more), title("SINCE", current.is_some())];
         format!("Steps:\n{}", Sheet::new(columns, rows).render(self.width))
@@ -196,7 +196,7 @@ fn workers(status: &CanaryStatus) -> String {
 }
 
 /// What a step has besides its weight.
-fn left_after(stage: &StageExplanation) -> String {
+fn besides_weight(stage: &StageExplanation) -> String {
     let parts = [
         (stage.mirror_percent > 0.0).then(|| format!("{} mirrored", percent(stage.mirror_percent))),
         (stage.dwell_ms > 0).then(|| format!("at least {}", span_of(stage.dwell_ms))),

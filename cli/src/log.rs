@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::args::variable;
 use crate::failure::Failure;
 
 /// Libraries that log each frame and each poll below info: they appear only when named.
@@ -12,7 +13,7 @@ const NOISY: [&str; 5] = ["h2", "hyper", "hyper_util", "tonic", "tower"];
 /// The log's options.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct LogArgs {
-    /// Form of the log on standard error; json writes one object a line
+    /// Form of the log on standard error; json writes one object a line. How much: [env: SERIN_LOG=info, agent=debug]
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 }
@@ -27,7 +28,7 @@ enum LogFormat {
 impl LogArgs {
     /// Starts the log of this process.
     pub(crate) fn start(self) -> Result<(), Failure> {
-        let wanted = std::env::var("SERIN_LOG").unwrap_or_else(|_| "info".into());
+        let wanted = variable("SERIN_LOG").unwrap_or_else(|| "info".into());
         let filter = EnvFilter::try_new(directives(&wanted))
             .map_err(|error| Failure::Usage(format!("SERIN_LOG={wanted:?}: {error}; write info or agent=debug")))?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

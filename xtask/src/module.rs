@@ -1,5 +1,5 @@
 //! WebAssembly modules, built so that the same sources give the same bytes wherever they are built: anyone who runs a
-//! filter in the path of his traffic can build it again and compare.
+//! filter in the path of their traffic can build it again and compare.
 //!
 //! What would differ is paths: panics carry the file that they are in. rustc replaces the three folders that a build
 //! knows by names that are the same everywhere. (Cargo's `trim-paths` would do it, and is not stable.)

@@ -46,9 +46,7 @@ pub(crate) fn make() -> Result<()> {
     let kib = fs::metadata(&archive)?.len().div_ceil(1024);
     let shown = archive.strip_prefix(root()).unwrap_or(&archive);
     println!("{kib:>7} KiB  {}\n\n{}", shown.display(), fs::read_to_string(folder.join(sums::NAME))?.trim_end());
-    println!(
-        "\ndocs/install.md tells how to install it; `cargo xtask package --check` builds the filter a second time"
-    );
+    println!("\ndocs/install.md says how to install it; `cargo xtask package --check` builds the filter a second time");
     Ok(())
 }
 
