@@ -27,6 +27,9 @@ const FILES: [(&str, &str); 7] = [
 /// Folders that the package has as they are.
 const FOLDERS: [&str; 2] = ["docs", "envoy-config"];
 
+/// Transcripts of trials, for those who develop Serin.
+const TRANSCRIPTS: &str = "docs/runs";
+
 /// Shells, and where each looks for the completions of a command.
 const COMPLETIONS: [(&str, &str); 3] = [
     ("bash", "share/bash-completion/completions/serin"),
@@ -49,6 +52,9 @@ pub(super) fn assemble(top: &Path, dist: &Dist) -> Result<()> {
     for folder in FOLDERS {
         for file in files(&root().join(folder))? {
             let path = Path::new(folder).join(file);
+            if path.starts_with(TRANSCRIPTS) {
+                continue;
+            }
             place(&root().join(&path), &top.join(&path))?;
         }
     }
