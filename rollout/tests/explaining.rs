@@ -114,7 +114,7 @@ fn a_guard_that_only_pauses_or_reports_is_named() {
 }
 
 #[test]
-fn guards_are_told_before_they_have_seen_anything() {
+fn guards_are_shown_before_they_have_seen_anything() {
     let scene = certified();
     let told = explained(&scene);
     assert!(!told.guards.is_empty());

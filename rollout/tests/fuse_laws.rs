@@ -83,11 +83,11 @@ impl Alone {
         headers.extend(by_rule.then_some((&b"x-beta"[..], &b"1"[..])));
         let decision = self.worker.route(Request { headers: &headers, client_address: None }, self.now);
         let to_canary = decision.header == HeaderEdit::Set(upstream("web-canary"));
-        let mut ticket = self.worker.start(&decision, true, self.now).unwrap();
+        let mut in_flight = self.worker.start(&decision, true, self.now).unwrap();
         self.now.0 += 1_000;
         if let Some(status) = status {
-            let _ = ticket.response_headers(&[(b":status", status)]);
-            self.worker.finish(&ticket, 0, Some(1), self.now);
+            let _ = in_flight.response_headers(&[(b":status", status)]);
+            self.worker.finish(&in_flight, 0, Some(1), self.now);
             let actions = self.worker.flush(self.now.to_millis());
             self.take(actions);
         }
@@ -184,7 +184,7 @@ fn what_lease_or_fuse_send_to_primary_was_placed_by_nobody() {
 
 #[test]
 fn requests_of_an_earlier_epoch_do_not_trip_the_next() {
-    for (has_fuse, is_cut, salt) in (0..8).map(|n| (n & 1 == 0, n & 2 == 0, ["prod/web#1", "prod/web#2"][n / 4])) {
+    for (has_fuse, is_aborted, salt) in (0..8).map(|n| (n & 1 == 0, n & 2 == 0, ["prod/web#1", "prod/web#2"][n / 4])) {
         let mut alone = Alone::welcomed(vec![]);
         let [mut first, mut without, mut next] = [4, 5, 6].map(|epoch| entry(epoch, None));
         let split = |entry: &mut Entry| entry.routing.as_mut().unwrap().split.take().unwrap();
@@ -193,12 +193,12 @@ fn requests_of_an_earlier_epoch_do_not_trip_the_next() {
         next.routing.as_mut().unwrap().split.as_mut().unwrap().salt = salt.into();
         alone.adopt(first);
         (0..100).for_each(|_| assert!(alone.request(true, None)));
-        [without].into_iter().filter(|_| is_cut).for_each(|entry| alone.adopt(entry));
+        [without].into_iter().filter(|_| is_aborted).for_each(|entry| alone.adopt(entry));
         alone.adopt(next);
         (0..5).for_each(|_| assert!(alone.request(true, Some(b"200"))));
         alone.now.0 += 1_000_000;
         alone.tick();
-        assert_eq!(alone.trips(), [], "with a fuse: {has_fuse}; after a cut: {is_cut}; then {salt}");
+        assert_eq!(alone.trips(), [], "with a fuse: {has_fuse}; after an abort: {is_aborted}; then {salt}");
     }
 }
 

@@ -18,11 +18,11 @@ use rollout::worker::tally::{PerVersion, Slot};
 fn a_bad_canary_is_cut_by_the_report_that_proves_it_and_the_cut_waits_for_no_disk() {
     let mut scene = Scene::guarded(GuardAction::Abort);
     scene.report(0);
-    let cut = (1..20).find_map(|reports| {
+    let aborted = (1..20).find_map(|reports| {
         let output = scene.report(3);
         matches!(scene.canary().phase, Phase::Failed(_, Cause::Guards(_))).then_some((reports, output))
     });
-    let (reports, output) = cut.expect("three failures in ten are too many");
+    let (reports, output) = aborted.expect("three failures in ten are too many");
     assert!(reports <= 3, "it took {reports} reports");
     assert!(output.urgent.iter().any(|command| matches!(command, Command::Push(_))), "the entry leaves at once");
 }

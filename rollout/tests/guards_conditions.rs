@@ -298,7 +298,7 @@ fn of_version(
             news(failure, failure, drawn, [failed, 0, failed]),
             news(success, success, drawn, [succeeded, succeeded, 0]),
         ],
-        // As if it had succeeded until it is known to have failed; a forced request keeps the slot from being settled.
+        // As if it had succeeded until it is known to have failed; a matched request keeps the slot from being settled.
         Mistake::PendingIsGood if version == Version::Primary => {
             vec![news(now, now, drawn, [started, started, 0]), news(failure, now, drawn, [0, 0, failed])]
         }

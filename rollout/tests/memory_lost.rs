@@ -70,10 +70,10 @@ fn an_old_cut_does_not_end_a_later_release() {
     let abort = Verb::Abort { actor: word("ana"), reason: String::new() };
     controller.handle(verb("v1"), Millis(1));
     controller.handle(Event::Requested(id("web"), abort), Millis(2));
-    let cut = controller.canary(&id("web")).unwrap().epoch;
-    assert!(cut.is_abort());
+    let abort = controller.canary(&id("web")).unwrap().epoch;
+    assert!(abort.is_abort());
     controller.handle(verb("v2"), Millis(3));
-    controller.handle(Event::Connected(Conn(1), hello(1, vec![(id("web"), cut)])), Millis(4));
+    controller.handle(Event::Connected(Conn(1), hello(1, vec![(id("web"), abort)])), Millis(4));
     assert_eq!(controller.canary(&id("web")).unwrap().phase.name(), "Progressing");
 }
 

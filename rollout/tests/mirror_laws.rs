@@ -109,11 +109,11 @@ fn a_copy_is_known_by_the_upstream_it_goes_to() {
         (None, CopyEnd::Broken, Outcome::Failure(FailureClass::Reset)),
         (None, CopyEnd::Unsent, Outcome::Void),
     ] {
-        let mut ticket = worker.start_copy(&upstream("web-canary"), Micros(0)).unwrap();
+        let mut in_flight = worker.start_copy(&upstream("web-canary"), Micros(0)).unwrap();
         if let Some(status) = status {
-            assert!(!ticket.response_headers(&[(b":status", status)]));
+            assert!(!in_flight.response_headers(&[(b":status", status)]));
         }
-        let finished = worker.finish_copy(&ticket, end, Micros(1_000));
+        let finished = worker.finish_copy(&in_flight, end, Micros(1_000));
         assert_eq!((finished.outcome, finished.version, finished.is_copy), (expected, CANARY, true));
     }
 }

@@ -146,7 +146,7 @@ fn goes_bad(plan: Plan) -> Scene {
 }
 
 #[test]
-fn the_same_settings_cut_at_the_same_report_by_the_same_guard() {
+fn the_same_settings_abort_at_the_same_report_by_the_same_guard() {
     let scene = goes_bad(guarded("web", Some(GuardAction::Abort)));
     let replayed = scene.replay("web", 1, Some(guarded("web", Some(GuardAction::Abort))));
     let abort = replayed.recorded.abort.clone().expect("it was aborted");
@@ -242,7 +242,7 @@ fn what_is_no_record_is_refused_by_name() {
     let refused = |opening| Replay::new(opening, None).unwrap_err();
     let later = refused(Opening { format: FORMAT + 1, ..opening.clone() });
     assert_eq!(later, ReplayError::Format(FORMAT + 1));
-    assert!(later.to_string().contains(&format!("this program reads format {FORMAT}")), "{later}");
+    assert!(later.to_string().contains(&format!("format is {}, this program reads format {FORMAT}", FORMAT + 1)));
     assert_eq!(
         refused(Opening { kind: "diary".into(), ..opening.clone() }).to_string(),
         format!("it says it is \"diary\", not {KIND:?}")

@@ -30,7 +30,7 @@ async fn a_stream_that_does_not_begin_as_it_should_is_refused_by_name() {
     let mut foreign = hello(1);
     foreign.protocol = Protocol { major: 9, minor: 4 };
     let status = refused(&agent, vec![frame(&ToAgent::Hello(foreign))], true).await;
-    says(&status, Code::FailedPrecondition, &["protocol 9.4", "this agent speaks 1.0", "upgrade"]);
+    says(&status, Code::FailedPrecondition, &["protocol 9.4", "this agent speaks 2.0", "upgrade"]);
     let status = refused(&agent, vec![], false).await;
     says(&status, Code::Cancelled, &["ended before Hello"]);
     let status = refused(&agent, vec![frame(&ToAgent::Beat)], true).await;

@@ -83,7 +83,7 @@ async fn finalising_ends_when_every_live_worker_has_adopted() {
     assert_eq!((&canary["promotedRevision"], &canary["workersInSync"]), (&json!("v2"), &json!(1)));
     let (_, events) = api.get(&format!("{WEB_PATH}/events")).await;
     let last = events["items"].as_array().unwrap().last().unwrap().clone();
-    assert_eq!(last["detail"], json!({ "succeeded": { "unheard": 0 } }));
+    assert_eq!(last["detail"], json!({ "succeeded": { "unconfirmed": 0 } }));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use thiserror::Error;
 /// Longest name accepted, in bytes; Kubernetes allows 253 for a name and 63 for a label.
 pub const MAX_NAME_BYTES: usize = 253;
 
-/// A name was refused at the door.
+/// A name was refused when it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NameError {
     /// The name is empty.

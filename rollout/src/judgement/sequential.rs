@@ -14,7 +14,7 @@ use crate::statistics::boundary::{Boundary, Pair, Trials};
 use crate::statistics::mixture::{G8, Stakes, Wealth};
 use crate::worker::tally::Slot;
 
-/// Slots that may be incomplete at a time; past it the oldest is closed as it stands: 15 s of slots of 100 ms, twice.
+/// Slots that may be incomplete at a time; past it the oldest counts as complete as it stands: 15 s of slots of 100 ms, twice.
 const MAX_INCOMPLETE: usize = 300;
 
 /// Which slot: its epoch, and its number within it.
@@ -79,29 +79,30 @@ pub struct ObservedSlot {
     pub canary: Observed,
     /// The primary's, as the split placed them.
     pub primary: Observed,
-    /// The canary's that a match rule placed: evidence of how good it is, but not comparable with the primary's.
-    pub matched: Observed,
+    /// The canary's that no split placed, by a match rule or as copies: evidence of how good it is, but not comparable with
+    /// the primary's.
+    pub unsplit: Observed,
 }
 
 impl ObservedSlot {
     /// A slot that has just opened.
     pub const NOTHING: Self =
-        Self { canary: Observed::NOTHING, primary: Observed::NOTHING, matched: Observed::NOTHING };
+        Self { canary: Observed::NOTHING, primary: Observed::NOTHING, unsplit: Observed::NOTHING };
 
     fn pair(&self, test: Test) -> Pair {
         let mut canary = self.canary.trials(test.signal);
         if matches!(test.boundary, Boundary::Absolute(_)) {
-            let matched = self.matched.trials(test.signal);
-            canary.started += matched.started;
-            canary.events += matched.events;
-            canary.pending += matched.pending;
+            let unsplit = self.unsplit.trials(test.signal);
+            canary.started += unsplit.started;
+            canary.events += unsplit.events;
+            canary.pending += unsplit.pending;
         }
         Pair { canary, primary: self.primary.trials(test.signal) }
     }
 
     /// Whether every request in it has ended.
     pub const fn is_complete(&self) -> bool {
-        self.canary.pending == 0 && self.primary.pending == 0 && self.matched.pending == 0
+        self.canary.pending == 0 && self.primary.pending == 0 && self.unsplit.pending == 0
     }
 }
 
@@ -121,11 +122,11 @@ pub struct Sequential {
     tests: Vec<Test>,
     max_cluster: u32,
     complete: Vec<Wealth>,
-    tail: VecDeque<Uncomplete>,
+    tail: VecDeque<Incomplete>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Uncomplete {
+struct Incomplete {
     key: SlotKey,
     observed: ObservedSlot,
     /// Whether no more requests can start in it; comparisons look at closed slots only.
@@ -141,14 +142,14 @@ impl Sequential {
         Self { tests, max_cluster, complete, tail: VecDeque::new() }
     }
 
-    /// A slot begins. `forced` at a weight step: the load changes, a likely moment for a fault.
-    pub fn open(&mut self, key: SlotKey, forced: bool) {
+    /// A slot begins. `is_weight_step`: the load changes, a likely moment for a fault.
+    pub fn open(&mut self, key: SlotKey, is_weight_step: bool) {
         if self.tail.iter().any(|held| held.key == key) {
             return;
         }
-        let stakes = (0..self.tests.len()).map(|n| self.provisional(n).due(forced)).collect();
+        let stakes = (0..self.tests.len()).map(|n| self.provisional(n).due(is_weight_step)).collect();
         let observed = ObservedSlot::NOTHING;
-        self.tail.push_back(Uncomplete { key, observed, is_closed: false, stakes });
+        self.tail.push_back(Incomplete { key, observed, is_closed: false, stakes });
         if self.tail.len() > MAX_INCOMPLETE {
             self.complete_first();
         }
@@ -175,7 +176,7 @@ impl Sequential {
         &self.tests
     }
 
-    /// A test's wealth with the uncomplete slots bet as they stand.
+    /// A test's wealth with the incomplete slots bet as they stand.
     fn provisional(&self, n: usize) -> Wealth {
         let (Some(test), Some(complete)) = (self.tests.get(n), self.complete.get(n)) else { return Wealth::default() };
         let mut wealth = complete.clone();
@@ -191,7 +192,7 @@ impl Sequential {
     }
 }
 
-fn bet(wealth: &mut Wealth, test: Test, n: usize, slot: &Uncomplete, max_cluster: u32) {
+fn bet(wealth: &mut Wealth, test: Test, n: usize, slot: &Incomplete, max_cluster: u32) {
     if let Some(stakes) = slot.stakes.get(n) {
         wealth.stake(stakes);
     }

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Millis;
 use crate::judgement::latency_baseline::{Above, Tracked};
 use crate::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
-use crate::routing::route::Placement;
 use crate::routing::table::{Epoch, Version};
 use crate::worker::messages::{Incarnation, Watermark};
 use crate::worker::tally::{Counts, Slot, Stratum};
@@ -38,7 +37,7 @@ struct Gathered {
     thresholds: Option<Tracked>,
     primary: Sums,
     canary: Sums,
-    matched: Sums,
+    unsplit: Sums,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,12 +64,12 @@ impl Slots {
         }
         let gathered = self.open.entry(key).or_insert_with(|| Gathered { thresholds: fresh(), ..Gathered::default() });
         let above = gathered.thresholds.map(|thresholds| thresholds.count(stratum.version, &counts.latency));
-        let sums = match (stratum.placement, stratum.version) {
+        let sums = match (stratum.version, stratum.placement.is_split()) {
+            (Version::Canary, true) => &mut gathered.canary,
+            (Version::Primary, true) => &mut gathered.primary,
             // Copies, like what rules place, speak about the canary alone and are compared with nothing.
-            (Placement::Matched | Placement::FailSafe | Placement::Mirrored, Version::Canary) => &mut gathered.matched,
-            (Placement::Matched | Placement::FailSafe | Placement::Mirrored, Version::Primary) => return,
-            (Placement::Drawn | Placement::Sticky, Version::Canary) => &mut gathered.canary,
-            (Placement::Drawn | Placement::Sticky, Version::Primary) => &mut gathered.primary,
+            (Version::Canary, false) => &mut gathered.unsplit,
+            (Version::Primary, false) => return,
         };
         sums.add(counts, &above.unwrap_or_default());
     }
@@ -114,7 +113,7 @@ impl Gathered {
         ObservedSlot {
             canary: observed(&self.canary),
             primary: observed(&self.primary),
-            matched: observed(&self.matched),
+            unsplit: observed(&self.unsplit),
         }
     }
 }
@@ -149,6 +148,7 @@ mod tests {
     use crate::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
     use crate::judgement::sample_ratio::Ratio;
     use crate::routing::outcome::{FailureClass, Outcome};
+    use crate::routing::route::Placement;
     use crate::worker::tally::PerVersion;
 
     fn counts(started: u64, failed: u64, pending: u64) -> Counts {

@@ -111,7 +111,7 @@ pub fn guards_of(checks: &[Check], is_sticky: bool, settings: &GuardSettings) ->
         // No latency check was written, but a canary that never answers is bad all the same.
         put(GuardRule::Latency { limit: HUNG, share: HUNG_SHARE }, settings.latency);
     }
-    // A sticky user's failures are one event, as far as anybody can tell; and users, not requests, are given by weight.
+    // A sticky user's failures are one event, as far as is known; and users, not requests, are given by weight.
     let (cluster, sample_ratio) = if is_sticky { (STICKY_CLUSTER, None) } else { (1, settings.sample_ratio) };
     Guards { guards, alpha: settings.alpha, max_cluster: settings.max_cluster.unwrap_or(cluster), sample_ratio }
 }

@@ -1,4 +1,4 @@
-//! What stands outside the proxy and is asked or told: hooks, metric providers, receivers of alerts. Only their
+//! What stands outside the proxy and is asked or notified: hooks, metric providers, receivers of alerts. Only their
 //! description; the shells call them.
 
 use std::collections::BTreeMap;
@@ -205,7 +205,7 @@ pub enum ReceiverKind {
     Webhook,
 }
 
-/// Who is told: `AlertProvider`'s `spec`.
+/// Who is notified: `AlertProvider`'s `spec`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receiver {
@@ -231,7 +231,7 @@ pub struct Alert {
     pub name: String,
     /// The least grave of what it is sent.
     pub severity: Severity,
-    /// Who is told.
+    /// Who is notified.
     pub receiver: Receiver,
 }
 

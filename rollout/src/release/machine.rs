@@ -138,10 +138,10 @@ fn guard_tripped(phase: &Phase, verdict: GuardsVerdict, now: Millis) -> Transiti
         return quiet(next);
     }
     run.tripped.push(found);
+    if found.0 == GuardAction::Abort {
+        return abort(run, Cause::Guards(verdict), now);
+    }
     match (found.0, next) {
-        (GuardAction::Abort, next) => {
-            next.run().map_or_else(|| quiet(phase.clone()), |run| abort(run, Cause::Guards(verdict), now))
-        }
         (GuardAction::Pause, Phase::Progressing(underway)) => {
             with_note(Phase::Paused(underway), Note::Tripped(verdict))
         }

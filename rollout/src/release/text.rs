@@ -97,9 +97,9 @@ pub fn note(note: &Note) -> String {
         }
         Note::Confirmed { actor: None, .. } => "promotion hook confirmed that the primary runs the new version".into(),
         Note::Swapped { primary } => format!("roles swapped: {primary} is the primary now"),
-        Note::Succeeded { unheard: 0 } => "promoted; every live worker routes all traffic to the primary".into(),
-        Note::Succeeded { unheard } => {
-            format!("promoted; {} had not confirmed by the deadline", counted(*unheard as u64, "worker", "workers"))
+        Note::Succeeded { unconfirmed: 0 } => "promoted; every live worker routes all traffic to the primary".into(),
+        Note::Succeeded { unconfirmed } => {
+            format!("promoted; {} had not confirmed by the deadline", counted(*unconfirmed as u64, "worker", "workers"))
         }
         Note::Aborted(cause) => format!("aborted, all traffic to primary: {}", self::cause(cause)),
     }

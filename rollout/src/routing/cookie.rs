@@ -265,8 +265,8 @@ mod tests {
 
         #[test]
         fn an_id_comes_back_as_it_was_given(id: u64) {
-            let context = CookieId(id).to_string();
-            prop_assert_eq!(context.into_bytes(), CookieId(id).bytes());
+            let given = CookieId(id).to_string();
+            prop_assert_eq!(given.into_bytes(), CookieId(id).bytes());
         }
     }
 }

@@ -55,7 +55,7 @@ fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
     pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
-/// A pattern was refused at the door.
+/// A pattern was refused when it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PatternError {
     /// Longer than [`MAX_PATTERN_BYTES`].

@@ -51,7 +51,7 @@ pub struct CanaryIndex(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Version {
-    /// The proven version; serves whatever is not the canary's.
+    /// The proven version; serves all that the canary does not.
     Primary,
     /// The version on trial.
     Canary,
@@ -153,7 +153,7 @@ pub struct Split {
 pub struct Entry {
     /// Whose entry this is.
     pub canary: CanaryId,
-    /// Its number.
+    /// Which of the canary's entries this is: the greatest wins.
     pub epoch: Epoch,
     /// What to do; `None` withdraws the canary: the worker forgets all but the epoch.
     pub routing: Option<Routing>,
@@ -185,7 +185,7 @@ pub enum Adoption {
 /// A canary in whose scope a request falls.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
-    /// Where it stands.
+    /// Its index in the table.
     pub index: CanaryIndex,
     /// Its entry.
     pub entry: &'a Entry,
@@ -222,7 +222,7 @@ impl Table {
 
     /// Puts an entry in place without comparing epochs; for static configuration only.
     pub fn put(&mut self, entry: Entry) {
-        // The door bounds what is put and `adopt` what is adopted, so the numbers cannot run out.
+        // The configuration's reader bounds what is put and `adopt` what is adopted, so the indexes cannot run out.
         let next = CanaryIndex(u16::try_from(self.entries.len()).unwrap_or(u16::MAX));
         let index = *self.indexes.entry(entry.canary.clone()).or_insert(next);
         match self.entries.get_mut(usize::from(index.0)) {

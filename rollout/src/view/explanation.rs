@@ -123,7 +123,8 @@ pub struct StratumExplanation {
     pub weight_percent: Option<f64>,
     /// `primary` or `canary`.
     pub version: String,
-    /// How they came to it: `drawn`, `sticky`, `mirrored` (a copy) `matched` (by a rule) or `failSafe` (to the primary: its lease is over or its fuse tripped).
+    /// How they came to it: `drawn`, `sticky`, `mirrored` (a copy), `matched` (by a rule) or `failSafe` (to the primary: the
+    /// lease is over, the fuse tripped, or no entry is known for their lane).
     pub placement: String,
     /// How many.
     pub requests: u64,

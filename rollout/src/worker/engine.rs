@@ -12,7 +12,7 @@ use crate::routing::table::{CanaryIndex, Entry, Epoch, Table, Version, WeightPpm
 pub use crate::worker::api::{
     Decision, Faults, Finished, HeaderEdit, IDLE_EVERY, Identity, REPORT_EVERY, Settings, WorkerAction,
 };
-use crate::worker::connection::Connection;
+use crate::worker::connection::{Connection, SILENCE};
 use crate::worker::in_flight::InFlight;
 use crate::worker::messages::{ToAgent, ToWorker, Trip};
 use crate::worker::sender::ReportSender;
@@ -199,12 +199,8 @@ impl Worker {
             self.tally.aged(stratum);
             self.fuses.aged(stratum, ordinal);
         }
-        if self.connection.is_silent(now)
-            || self
-                .sender
-                .waiting(now)
-                .is_some_and(|wait| self.connection.is_up() && wait >= crate::worker::connection::SILENCE)
-        {
+        let is_unanswered = self.connection.is_up() && self.sender.waiting(now).is_some_and(|wait| wait >= SILENCE);
+        if self.connection.is_silent(now) || is_unanswered {
             actions.push(WorkerAction::CloseStream);
             self.stream_lost(now);
         }

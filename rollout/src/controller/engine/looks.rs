@@ -56,6 +56,7 @@ impl Controller {
 
     /// Looks at the guards of every canary that a report was about, and then at what its requests prove.
     fn look(&mut self, report: &Report, now: Millis, out: &mut Output) {
+        // The tally hands over in turns, so a report may name a canary at both ends.
         let mut seen = BTreeSet::new();
         let mut ids: Vec<&CanaryId> = report.strata.iter().map(|(stratum, _)| &stratum.canary).collect();
         ids.retain(|id| seen.insert(*id));

@@ -50,9 +50,7 @@ impl Controller {
 
     /// A manifest is gone.
     pub(super) fn withdraw(&mut self, id: &CanaryId, now: Millis, out: &mut Output) {
-        if self.canaries.get(id).is_some_and(|canary| canary.phase.run().is_some()) {
-            self.abort(id, Cause::Withdrawn, now, out);
-        }
+        self.abort(id, Cause::Withdrawn, now, out);
         let Some(mut canary) = self.canaries.remove(id) else { return };
         out.is_lane_free = true;
         out.stored.extend(canary.withdraw().map(|entry| Command::Push(Box::new(entry))));

@@ -2,7 +2,7 @@
 //! changes it, so the releases of the others end there, and none begins before it has changed.
 //!
 //! What that means for a sibling is an event of its own: records are kept per canary, and a replay knows only one. It comes
-//! when the event from which it follows has been handled for everybody, so that in each record the one comes after the
+//! when the event from which it follows has been handled for all canaries, so that in each record the one comes after the
 //! other.
 
 use super::Controller;

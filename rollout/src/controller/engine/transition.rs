@@ -75,7 +75,7 @@ impl Controller {
             .or_else(|| (is_begun && self.fleet.live().next().is_none()).then_some(Hold::NoTraffic))
     }
 
-    /// Carries out a step. The order is the promise: traffic moves before anybody is called or notified.
+    /// Carries out a step. The order is the promise: traffic moves before anything is called or notified.
     fn carry_out(&mut self, id: &CanaryId, step: Transition, answered: Option<CallId>, now: Millis, out: &mut Output) {
         let workers = self.fleet.expected(now);
         let Some(canary) = self.canaries.get_mut(id) else { return };

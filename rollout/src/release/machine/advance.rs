@@ -155,7 +155,7 @@ pub(super) fn returned(plan: &Plan, promoting: &Promoting, now: Millis) -> Trans
 /// The new primary takes all traffic, as far as the workers that must confirm it have.
 pub(super) fn complete_finalising(phase: &Phase, missing: usize, now: Millis) -> Transition {
     let Phase::Finalising(Finalising { run, .. }) = phase else { return quiet(phase.clone()) };
-    let mut step = with_note(Phase::Succeeded(ended(run, now)), Note::Succeeded { unheard: missing });
+    let mut step = with_note(Phase::Succeeded(ended(run, now)), Note::Succeeded { unconfirmed: missing });
     step.effects.push(Effect::Promoted(run.revision.clone()));
     step
 }

@@ -10,7 +10,7 @@ use crate::release::inquiry::Purpose;
 use crate::release::phase::{Awaiting, Cause, Hold, Note, OnStep, Phase, Promoting, Proof, Underway};
 use crate::release::plan::{Advance, Plan};
 
-/// Leaves the step when it is proven and everybody agrees; says so, waits for a person or gives up when that takes longer
+/// Leaves the step when it is proven and all agree; says so, waits for a person or gives up when that takes longer
 /// than the plan allows.
 pub(super) fn certified(context: Context<'_>, phase: &Phase, verdict: CertificateVerdict, now: Millis) -> Transition {
     let (plan, mut phase) = (context.plan, phase.clone());

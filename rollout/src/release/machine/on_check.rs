@@ -105,13 +105,13 @@ fn failed(plan: &Plan, mut phase: Phase, verdict: ChecksVerdict, now: Millis) ->
 
 fn passed(context: Context<'_>, phase: Phase, verdict: ChecksVerdict, now: Millis) -> Transition {
     let Some(step) = phase.step() else { return quiet(phase) };
+    let is_moving = is_moving(&phase);
     let is_live = context.plan.is_live(step.number.get());
     let is_too_soon = now < step.at.plus(context.plan.stage(step.number.get()).dwell);
     let is_undecided = verdict.answer == CheckResult::Undecided && is_live;
-    if is_moving(&phase) && context.hold.is_none() && !is_too_soon && !is_undecided {
+    if is_moving && context.hold.is_none() && !is_too_soon && !is_undecided {
         return advance::leave(context, &phase, Proof::Checks(verdict), now);
     }
-    let is_moving = is_moving(&phase);
     let mut afresh = phase;
     afresh.pending_mut().into_iter().for_each(|pending| pending.agreed.clear());
     if !is_moving {

@@ -164,7 +164,7 @@ pub(super) fn with_note(phase: Phase, note: Note) -> Transition {
     Transition { phase, notes: vec![note], effects: Vec::new() }
 }
 
-/// Nothing that anybody is notified of.
+/// No note and no effect.
 pub(super) const fn quiet(phase: Phase) -> Transition {
     Transition { phase, notes: Vec::new(), effects: Vec::new() }
 }

@@ -291,7 +291,7 @@ pub enum Note {
     /// The release is the primary.
     Succeeded {
         /// Workers that had not confirmed it by the deadline.
-        unheard: usize,
+        unconfirmed: usize,
     },
     /// The release was aborted; all traffic is the primary's.
     Aborted(Cause),

@@ -50,7 +50,7 @@ impl Worker {
         if self.standings.len() <= at {
             self.standings.resize(at + 1, Standing::default());
         }
-        let is_default = self.is_default_under(index);
+        let is_default = self.defaults_of(index);
         if let Some(standing) = self.standings.get_mut(at) {
             *standing = Standing { since: since.or(standing.since), is_default };
         }
@@ -59,16 +59,15 @@ impl Worker {
     /// Finds out anew which upstreams the routes take by default.
     pub(super) fn resolve_defaults(&mut self) {
         let resolved: Vec<(CanaryIndex, [bool; 2])> =
-            self.table.entries().map(|(index, _)| (index, self.is_default_under(index))).collect();
+            self.table.entries().map(|(index, _)| (index, self.defaults_of(index))).collect();
         for (index, is_default) in resolved {
-            self.standings
-                .get_mut(usize::from(index.0))
-                .into_iter()
-                .for_each(|standing| standing.is_default = is_default);
+            if let Some(standing) = self.standings.get_mut(usize::from(index.0)) {
+                standing.is_default = is_default;
+            }
         }
     }
 
-    fn is_default_under(&self, index: CanaryIndex) -> [bool; 2] {
+    fn defaults_of(&self, index: CanaryIndex) -> [bool; 2] {
         let Some((entry, routing)) = self.table.at(index).and_then(|entry| Some((entry, entry.routing.as_ref()?)))
         else {
             return [false; 2];

@@ -32,7 +32,7 @@ struct Held {
 
 impl Fuses {
     /// An entry comes into force: a tripped fuse is armed again. Entries of one release share one alpha; they are
-    /// known by their salt, which holds the release's index.
+    /// known by their salt, which holds the release's number.
     pub(super) fn adopt(&mut self, index: CanaryIndex, entry: &Entry) {
         let old = self.held.remove(&index);
         if let Some(held) = &old {

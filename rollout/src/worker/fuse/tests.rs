@@ -115,8 +115,8 @@ fn lives_tripped(tamper: impl Fn(&mut Fuse)) -> u32 {
             if n % 10_000 == 9_999 {
                 fuse.rearm(&plan);
             }
-            let settled = open.front().map_or(fuse.begun(), |(_, ordinal, _): &(u64, u64, bool)| *ordinal);
-            let ordinal = fuse.start(settled);
+            let known = open.front().map_or(fuse.begun(), |(_, ordinal, _): &(u64, u64, bool)| *ordinal);
+            let ordinal = fuse.start(known);
             let is_bad = uniform(&mut seed) < SLO;
             let late = if uniform(&mut seed) < 0.5 { 50 } else { 0 };
             if is_bad && late == 0 {
