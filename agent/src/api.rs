@@ -3,17 +3,16 @@
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, Uri, header};
+use axum::http::Uri;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
-use http_errors::{HttpError, MAX_BODY_BYTES, answer_errors, refuse_query};
+use serving::{HttpError, MAX_BODY_BYTES, Token, answer_errors, refuse_query};
 
 use crate::archive::Archive;
 use crate::handle::Handle;
 use crate::manifests::Manifests;
 use crate::metrics::Sources;
-use serving::Token;
 
 /// Which canary a path means, and refusals as answers.
 mod ids;
@@ -78,21 +77,9 @@ pub(crate) fn router(api: Api) -> Router {
     answer_errors(with_token.merge(open).fallback(no_such_path).with_state(api), REFERENCE)
 }
 
-async fn authenticate(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let sent = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    match &api.token {
-        Some(token) if !token.fits(sent) => HttpError::unauthenticated(match sent {
-            None => {
-                "missing bearer token: send the header `authorization: Bearer TOKEN` (serin: SERIN_TOKEN or --token)"
-            }
-            Some(_) => {
-                "authentication failed: the header authorization does not carry this agent's bearer token; send the \
-                 content of the agent's --http-token-file"
-            }
-        })
-        .into_response(),
-        _ => next.run(request).await,
-    }
+async fn authenticate(State(api): State<Api>, request: Request, next: Next) -> Result<Response, HttpError> {
+    serving::authenticate(api.token.as_ref(), request.headers(), "agent", " (serin: SERIN_TOKEN or --token)")?;
+    Ok(next.run(request).await)
 }
 
 /// Scrapers and Flagger's scripts may add what they like to the other paths.

@@ -189,11 +189,11 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     // Nagle's algorithm would hold a small push back until the one before it is acknowledged: up to 40 ms.
     let http = http.tap_io(|stream| drop(stream.set_nodelay(true)));
     let grpc = TcpIncoming::from(grpc).with_nodelay(Some(true));
-    let serving = axum::serve(http, api::router(api)).with_graceful_shutdown(until(stopped.clone()));
+    let http_server = axum::serve(http, api::router(api)).with_graceful_shutdown(until(stopped.clone()));
     let service = fleet::FleetService::new(handle, config.grpc_token, counters);
     let streams = server.add_service(service).serve_with_incoming_shutdown(grpc, until(stopped));
     let mut servers = JoinSet::new();
-    servers.spawn(async { serving.await.map_err(|error| AgentError::Server(error.into())) });
+    servers.spawn(async { http_server.await.map_err(|error| AgentError::Server(error.into())) });
     servers.spawn(async { streams.await.map_err(|error| AgentError::Server(error.into())) });
     Ok(Agent { grpc: grpc_address, http: http_address, stop, event_loop, counting, watching, servers })
 }

@@ -4,15 +4,13 @@
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
-use http_errors::{Body, Deliberate, HttpError, MAX_BODY_BYTES, Segments, answer_errors, not_allowed};
 use serde_json::{Value, json};
-
-use serving::Token;
+use serving::{Body, Deliberate, HttpError, MAX_BODY_BYTES, Segments, Token, answer_errors};
 
 use crate::child::Ending;
 use crate::job::{Payload, Refusal, Rules};
@@ -47,19 +45,9 @@ pub(crate) fn router(api: Api) -> Router {
     answer_errors(with_token.merge(open).with_state(api), REFERENCE)
 }
 
-async fn authenticate(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let sent = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    match &api.token {
-        Some(token) if !token.fits(sent) => HttpError::unauthenticated(match sent {
-            None => "missing bearer token: send the header `authorization: Bearer TOKEN`",
-            Some(_) => {
-                "authentication failed: the header authorization does not carry this load tester's bearer token; send \
-                 the content of its --http-token-file"
-            }
-        })
-        .into_response(),
-        _ => next.run(request).await,
-    }
+async fn authenticate(State(api): State<Api>, request: Request, next: Next) -> Result<Response, HttpError> {
+    serving::authenticate(api.token.as_ref(), request.headers(), "load tester", "")?;
+    Ok(next.run(request).await)
 }
 
 async fn gates_elsewhere(uri: Uri) -> HttpError {
@@ -77,8 +65,7 @@ async fn webhook(
     payload: Result<Body<Payload>, HttpError>,
 ) -> Result<Response, HttpError> {
     if method != Method::POST {
-        let error = not_allowed(&method, uri.path(), "POST", REFERENCE);
-        let refused = HttpError::new(StatusCode::METHOD_NOT_ALLOWED, error);
+        let refused = HttpError::only_post(&method, &uri, REFERENCE);
         return Ok(([(header::ALLOW, "POST")], refused).into_response());
     }
     let Body(payload) = payload.map_err(logged)?;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use http_errors::{Fields, Form, HttpError};
 use regex::bytes::Regex;
 use rollout::base::names::CanaryId;
+use serving::{Fields, Form, HttpError};
 use thiserror::Error;
 
 use crate::child::Launch;

@@ -19,7 +19,7 @@ const CRATES: [&str; 12] = [
     "manifest",
     "proto",
     "filter",
-    "http-errors",
+    "serving",
     "agent",
     "loadtester",
     "sim",

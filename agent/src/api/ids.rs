@@ -1,9 +1,9 @@
 //! Which canary a path means, and what the controller's refusals become as answers.
 
-use http_errors::{HttpError, Segments, is_near};
 use rollout::base::names::{CanaryId, Revision};
 use rollout::controller::canary::Canary;
 use rollout::controller::{Controller, Refused};
+use serving::{HttpError, Segments, is_near};
 
 use crate::handle::Stopped;
 

@@ -7,11 +7,11 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http_errors::{Deliberate, Fields, HttpError, Segments, read_bytes};
 use rollout::base::names::{CanaryId, Revision};
 use rollout::controller::{Controller, Verb};
 use rollout::release::integrations::HookKind;
 use rollout::view::status;
+use serving::{Deliberate, Fields, HttpError, Segments, read_bytes};
 
 use super::ids::{known, parse_id};
 use super::verbs::{ask, by};

@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use http_errors::{HttpError, Segments};
 use rollout::base::names::CanaryId;
 use rollout::base::time::Millis;
 use rollout::controller::Controller;
 use rollout::view::explanation::{self, Explanation};
 use rollout::view::status::{self, CanaryStatus};
 use serde_json::{Value, json};
+use serving::{HttpError, Segments};
 
 use super::Api;
 use super::ids::{canary_id, known};

@@ -9,10 +9,10 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
-use http_errors::{HttpError, Segments};
 use rollout::base::names::CanaryId;
 use rollout::release::phase::ReleaseId;
 use serde_json::{Value, json};
+use serving::{HttpError, Segments};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 

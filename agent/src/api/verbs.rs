@@ -2,12 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri};
-use http_errors::{Body, Fields, Form, HttpError, Segments, did_you_mean, not_allowed};
+use axum::http::{Method, Uri};
 use rollout::base::names::{Actor, CanaryId};
 use rollout::controller::Verb;
 use rollout::routing::table::WeightPpm;
 use serde_json::{Value, json};
+use serving::{Body, Fields, Form, HttpError, Segments, did_you_mean};
 
 use super::ids::{canary_id, parse_name, refusal};
 use super::reads::unwritable;
@@ -113,7 +113,7 @@ pub(super) async fn not_post(method: Method, uri: Uri, path: Segments) -> HttpEr
     if !VERBS.contains(&verb) {
         return unknown(verb);
     }
-    HttpError::new(StatusCode::METHOD_NOT_ALLOWED, not_allowed(&method, uri.path(), "POST", REFERENCE))
+    HttpError::only_post(&method, &uri, REFERENCE)
 }
 
 fn unknown(verb: &str) -> HttpError {

@@ -1,5 +1,5 @@
-//! What somebody may have meant who wrote a name that is not known: the one measure of how alike two names are, for
-//! manifests and for the command line.
+//! What somebody may have meant who wrote a name that is not known, in a manifest or on the command line. The HTTP servers,
+//! which do not depend on this crate, apply the same rule (`serving/src/http_error.rs`).
 
 /// Longest part of a name that is looked at, in characters.
 const MAX_CHARS: usize = 64;

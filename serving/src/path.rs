@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::HttpError;
+use crate::http_error::HttpError;
 
 /// The variable parts of a path by their names in the route, percent-decoded and not yet checked.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
-use crate::HttpError;
+use crate::http_error::HttpError;
 
 /// Marks an error that is meant as it is, such as the plain `Forbidden` that Flagger's scripts know.
 #[derive(Clone, Copy, Debug)]
@@ -51,19 +51,11 @@ fn explained(
     allow: Option<&HeaderValue>,
     reference: &str,
 ) -> HttpError {
-    let text = match (status, allow.and_then(|allow| allow.to_str().ok())) {
-        (StatusCode::METHOD_NOT_ALLOWED, Some(allow)) => not_allowed(method, path, allow, reference),
+    match (status, allow.and_then(|allow| allow.to_str().ok())) {
+        (StatusCode::METHOD_NOT_ALLOWED, Some(allow)) => HttpError::not_allowed(method, path, allow, reference),
         _ => {
             let reason = status.canonical_reason().unwrap_or("an error").to_ascii_lowercase();
-            format!("{method} {path}: {reason}; {reference}")
+            HttpError::new(status, format!("{method} {path}: {reason}; {reference}"))
         }
-    };
-    HttpError::new(status, text)
-}
-
-/// What a 405 says: which methods the path has, and what to send instead.
-pub fn not_allowed(method: &Method, path: &str, allow: &str, reference: &str) -> String {
-    let allowed = allow.replace(',', ", ").replace("  ", " ");
-    let how = if allow == "POST" { ": send a POST with a JSON body" } else { "" };
-    format!("method {method} is not allowed on {path}, which takes {allowed}{how}; {reference}")
+    }
 }

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
 
-use crate::{HttpError, did_you_mean};
+use crate::http_error::{HttpError, did_you_mean};
 
 /// Longest piece of a value or body that is shown, in characters.
 const MAX_SHOWN_CHARS: usize = 60;

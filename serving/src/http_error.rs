@@ -1,29 +1,12 @@
-//! The one form of error that the agent's API and the load tester answer with, and the readers that produce it.
+//! The one form of error that the agent's API and the load tester answer with.
 //!
 //! A web framework has error texts of its own: they name Rust types and parser states, and some are not JSON. Requests are
-//! therefore read here, by [`Body`], [`Segments`] and [`Fields`], and [`answer_errors`] replaces whatever is left.
-
-/// The fields of a JSON object.
-mod fields;
-
-/// A request's JSON body.
-mod body;
-
-/// The variable parts of a path.
-mod path;
-
-/// Around all routes: what the framework answers by itself.
-mod answers;
+//! therefore read by the modules below, and [`answer_errors`](crate::answer_errors) replaces whatever is left.
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-
-pub use answers::{Deliberate, answer_errors, not_allowed};
-pub use body::{Body, Form, MAX_BODY_BYTES, read_bytes};
-pub use fields::Fields;
-pub use path::{Segments, refuse_query};
 
 /// Why a request was not carried out: a status, and a sentence that names the field, its value, the rule and what to do.
 /// As an answer it is JSON: `{"status": 404, "error": "..."}`.
@@ -42,6 +25,21 @@ impl HttpError {
     /// 400: a value breaks a rule.
     pub fn invalid(error: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// 405: the path takes another method; `reference` says where all requests are described.
+    pub(crate) fn not_allowed(method: &Method, path: &str, allow: &str, reference: &str) -> Self {
+        let allowed = allow.replace(',', ", ").replace("  ", " ");
+        let how = if allow == "POST" { ": send a POST with a JSON body" } else { "" };
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("method {method} is not allowed on {path}, which takes {allowed}{how}; {reference}"),
+        )
+    }
+
+    /// 405 on a path that takes only a POST.
+    pub fn only_post(method: &Method, uri: &Uri, reference: &str) -> Self {
+        Self::not_allowed(method, uri.path(), "POST", reference)
     }
 
     /// 401: the token is missing or wrong.

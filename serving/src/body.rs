@@ -4,7 +4,8 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 
-use crate::{Fields, HttpError};
+use crate::fields::Fields;
+use crate::http_error::HttpError;
 
 /// Longest request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
