@@ -4,7 +4,7 @@ use anstyle::AnsiColor;
 use comfy_table::{Cell, Color};
 use rollout::release::text::number;
 use rollout::routing::table::Version;
-use rollout::view::status::CanaryStatus;
+use rollout::view::status::{CanaryStatus, is_over};
 
 use crate::client::Listing;
 use crate::columns::{Column, Sheet, TextPlace, left, right, wrapped};
@@ -147,10 +147,9 @@ fn extra(canary: &CanaryStatus) -> Vec<Cell> {
 
 /// The evidence for an abort and, where checks decide too, the failed ones of those that roll back.
 fn to_abort(canary: &CanaryStatus) -> String {
-    let is_over = matches!(canary.phase.as_str(), "Initialized" | "Succeeded" | "Failed");
     let evidence = progress(canary.toward_abort);
     match canary.advance.as_str() {
-        _ if is_over => "-".into(),
+        _ if is_over(&canary.phase) => "-".into(),
         "certificate" => evidence,
         _ => format!("{}/{} {evidence}", canary.failed_checks, canary.threshold),
     }
@@ -178,10 +177,7 @@ pub(crate) fn remaining(ms: u64) -> String {
 
 /// What is worth a line below the table: a default route that would serve the wrong version.
 fn notes(items: &[CanaryStatus]) -> Vec<String> {
-    let worth = items.iter().filter(|canary| {
-        let served = &canary.without_agent;
-        served.contains("former primary") || served.contains("differ")
-    });
+    let worth = items.iter().filter(|canary| canary.default_route_wrong);
     let line = |canary: &CanaryStatus| {
         let CanaryStatus { namespace, name, without_agent, .. } = canary;
         format!("! {namespace}/{name}: a proxy without an agent serves {without_agent}")
@@ -297,6 +293,7 @@ mod tests {
         let mut canary = fixture::canary("prod", "web", "Progressing");
         assert!(notes(std::slice::from_ref(&canary)).is_empty());
         canary.without_agent = "web-b (the former primary: move it)".into();
+        canary.default_route_wrong = true;
         let expected = "! prod/web: a proxy without an agent serves web-b (the former primary: move it)";
         assert_eq!(notes(&[canary]), [expected]);
     }

@@ -2,7 +2,7 @@
 
 use comfy_table::Cell;
 use rollout::view::explanation::{Explanation, StageExplanation};
-use rollout::view::status::{CanaryStatus, GateStatus};
+use rollout::view::status::{CanaryStatus, GateStatus, is_over};
 use serde_json::{Value, json};
 
 use crate::args::DescribeArgs;
@@ -109,7 +109,7 @@ impl Page<'_> {
             (None, release) => release.to_string(),
         };
         let began = or_some(status.started_at_ms, |at| format!(", began {}", utc(at)));
-        let verb = if matches!(status.phase.as_str(), "Succeeded" | "Failed") { "took" } else { "for" };
+        let verb = if is_over(&status.phase) { "took" } else { "for" };
         release + &began + &or_some(status.ran_ms, |ms| format!(", {verb} {}", span_of(ms)))
     }
 

@@ -6,7 +6,7 @@ use rollout::release::text::number;
 use rollout::view::explanation::{
     CertificateExplanation, Explanation, GuardExplanation, RatioExplanation, Share, StratumExplanation,
 };
-use rollout::view::status::VersionStatus;
+use rollout::view::status::{VersionStatus, is_over};
 use serde_json::Value;
 
 use crate::args::{ExplainArgs, ExplainFormat};
@@ -91,7 +91,7 @@ impl Page<'_> {
 
     /// What each guard saw, what it allows, and how far its evidence has come.
     fn guards(&self) -> String {
-        let is_over = matches!(self.told.phase.as_str(), "Succeeded" | "Failed");
+        let is_over = is_over(&self.told.phase);
         let rows = self.told.guards.iter().map(|guard| {
             let mut row = vec![
                 Cell::new(&guard.guard),

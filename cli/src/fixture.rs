@@ -66,6 +66,7 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
         workers_lost: 0,
         workers_tripped: 0,
         without_agent: "web-primary (the primary)".into(),
+        default_route_wrong: false,
         totals: versions.clone(),
         versions,
         advance: "interval".into(),

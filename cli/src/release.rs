@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use rollout::base::names::{CanaryId, Revision};
-use rollout::view::status::CanaryStatus;
+use rollout::view::status::{CanaryStatus, is_over};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -67,8 +67,7 @@ struct Report {
 impl Report {
     /// Whether the primary runs the revision already, so that nothing began.
     fn is_promoted(&self, status: &CanaryStatus) -> bool {
-        let is_over = matches!(status.phase.as_str(), "Initialized" | "Succeeded" | "Failed");
-        is_over && status.promoted_revision.as_deref() == Some(self.revision.as_str())
+        is_over(&status.phase) && status.promoted_revision.as_deref() == Some(self.revision.as_str())
     }
 
     fn promoted_already(&self, status: &CanaryStatus) -> Result<u8, Failure> {

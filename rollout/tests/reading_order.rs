@@ -19,7 +19,9 @@ fn a_method_calls_only_those_above_it() {
             let code = code(&format!("{parent}/{name}.rs"));
             for later in order.iter().skip(place + 1) {
                 let below = methods(&format!("{parent}/{later}.rs"));
-                let called = below.iter().find(|method| code.contains(&format!("self.{method}(")));
+                let is_called =
+                    |method: &&String| ["self.", "Self::"].iter().any(|how| code.contains(&format!("{how}{method}(")));
+                let called = below.iter().find(is_called);
                 assert!(called.is_none(), "{parent}/{name}.rs calls {}, which stands in {later}.rs", called.unwrap());
             }
         }

@@ -163,7 +163,11 @@ fn a_status_has_the_numbers_of_the_release() {
 fn what_a_proxy_serves_without_an_agent_is_said_truthfully() {
     let mut controller = after_release();
     let says = |controller: &Controller| {
-        status::canary(controller, controller.canary(&id("web")).unwrap(), Millis(4_000)).without_agent
+        let status = status::canary(controller, controller.canary(&id("web")).unwrap(), Millis(4_000));
+        let served = &status.without_agent;
+        let is_wrong = served.contains("differ") || served.contains("canary's") || served.contains("former");
+        assert_eq!(status.default_route_wrong, is_wrong, "{served}");
+        status.without_agent
     };
     assert_eq!(says(&controller), "web-primary (the primary)");
     let mut say = |conn: u64, default: &str| {

@@ -24,6 +24,7 @@ async fn lasting(api: &Api) -> Value {
         "workersLost",
         "workersTripped",
         "withoutAgent",
+        "defaultRouteWrong",
         "message",
     ] {
         canary[momentary] = Value::Null;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
+use rollout::worker::messages::PROTOCOL;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
@@ -176,13 +177,14 @@ async fn validate_says_what_it_cannot_read() {
 
 #[tokio::test]
 async fn help_version_and_completion_are_no_errors() {
+    let protocol = format!("(protocol {PROTOCOL})");
     for (args, part) in [
         (&["--help"][..], "held until a person acts"),
         (&["-h"], "Exit codes:"),
         (&["release", "--help"], "serin release web --revision v2"),
         (&["agent", "--help"], "listening grpc=IP:PORT http=IP:PORT"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
-        (&["version"], "protocol 1."),
+        (&["version"], &protocol),
         (&["completion", "bash"], "complete -F _serin"),
     ] {
         let ran = ran(serin(args)).await;

@@ -56,6 +56,8 @@ async fn debug_shows_no_frames_of_http2_unless_they_are_named() {
     for library in ["h2::", "hyper::", "hyper_util::", "tonic::", "tower::"] {
         assert!(!log.contains(library), "{library} in {log}");
     }
+    let log = agent_log("", &[]).await;
+    assert!(log.contains("INFO") && !log.contains("DEBUG"), "an empty SERIN_LOG is none: {log}");
     let log = agent_log("debug,h2=debug", &[]).await;
     assert!(log.contains("h2::"), "{log}");
 }

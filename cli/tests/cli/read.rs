@@ -130,6 +130,7 @@ async fn no_text_of_the_agent_acts_on_the_terminal() {
     canary.message = hostile();
     canary.revision = Some(hostile());
     canary.without_agent = format!("{HOSTILE} (the former primary)");
+    canary.default_route_wrong = true;
     canary.unsupported = vec![hostile()];
     canary.versions[1].upstream = hostile();
     canary.versions[1].failed_by_class.insert(hostile(), 1);

@@ -90,6 +90,9 @@ pub struct CanaryStatus {
     pub workers_tripped: usize,
     /// What a proxy serves that has never reached this agent.
     pub without_agent: String,
+    /// Whether that is known to be wrong: the canary's upstream, or not the same on every proxy.
+    #[serde(default)]
+    pub default_route_wrong: bool,
     /// Primary and canary in this release (since the start of observation before the first).
     pub versions: Vec<VersionStatus>,
     /// Primary and canary since this agent first saw them; never reset.
@@ -106,11 +109,17 @@ pub struct CanaryStatus {
     pub unsupported: Vec<String>,
 }
 
+/// Whether no release is under way in a phase: none has begun, or the latest has ended. Takes the phase as clients have it:
+/// one of a later agent, which they do not know, is under way.
+pub fn is_over(phase: &str) -> bool {
+    matches!(phase, "Initialized" | "Succeeded" | "Failed")
+}
+
 /// One guard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GuardStatus {
-    /// `slo`, `regression` or `latency`.
+    /// `slo`, `regression`, `latency`, `latencyRegression` or `sampleRatio`.
     pub guard: String,
     /// What it holds against the canary, in words.
     pub rule: String,
@@ -228,6 +237,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
     let behind = fleet.behind(id, canary.epoch);
     let live = fleet.live().count();
     let timing = timing::timing(canary, now);
+    let (without_agent, default_route_wrong) = message::without_agent(canary, fleet);
     CanaryStatus {
         name: id.name().into(),
         namespace: id.namespace().into(),
@@ -257,7 +267,8 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         workers_in_sync: live.saturating_sub(behind),
         workers_lost: run.map_or(0, |run| fleet.lost_since(run.started_at)),
         workers_tripped: fleet.live().filter(|peer| peer.tripped.contains_key(id)).count(),
-        without_agent: message::without_agent(canary, fleet),
+        without_agent,
+        default_route_wrong,
         versions: versions(canary, &canary.evidence.release()),
         totals: versions(canary, canary.evidence.totals()),
         advance: canary.plan.advance.name().into(),

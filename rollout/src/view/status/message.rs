@@ -81,23 +81,24 @@ fn lacks_requests(canary: &Canary) -> bool {
     is_judged && is_shared && canary.phase.hold().is_none() && canary.step_counts().started == 0
 }
 
-/// What a proxy serves that has never connected to this agent.
-pub(super) fn without_agent(canary: &Canary, fleet: &Fleet) -> String {
+/// What a proxy serves that has never connected to this agent, and whether that is known to be wrong: the canary's upstream,
+/// or not the same on every proxy. An upstream of another name may well be the primary's by another way.
+pub(super) fn without_agent(canary: &Canary, fleet: &Fleet) -> (String, bool) {
     let upstreams: BTreeSet<String> = fleet.live().map(|peer| peer.default_upstream(canary.service())).collect();
     let mut upstreams = upstreams.into_iter();
     match (upstreams.next(), upstreams.next()) {
-        (None, _) => "not known: no live worker".into(),
-        (Some(one), None) if one == canary.primary().as_str() => format!("{one} (the primary)"),
+        (None, _) => ("not known: no live worker".into(), false),
+        (Some(one), None) if one == canary.primary().as_str() => (format!("{one} (the primary)"), false),
         (Some(one), None) if one == canary.canary().as_str() => {
             let role = if canary.swapped { "former primary" } else { "canary's upstream" };
-            format!("{one} (the {role}: move the default route and defaultUpstreams before the next release)")
+            (format!("{one} (the {role}: move the default route and defaultUpstreams before the next release)"), true)
         }
         (Some(one), None) => {
-            format!("{one} (neither primary nor canary: check the default route and defaultUpstreams)")
+            (format!("{one} (neither primary nor canary: check the default route and defaultUpstreams)"), false)
         }
         (Some(one), Some(two)) => {
             let all: Vec<String> = [one, two].into_iter().chain(upstreams).collect();
-            format!("{} (the proxies differ)", all.join(", "))
+            (format!("{} (the proxies differ)", all.join(", ")), true)
         }
     }
 }
