@@ -1,6 +1,7 @@
 //! A webhook's payload into what to run, or why it is not run.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 
 use regex::bytes::Regex;
 use rollout::base::names::CanaryId;
@@ -66,6 +67,13 @@ pub(crate) enum Refusal {
     /// It may, but something is not installed.
     #[error(transparent)]
     Missing(ProgramError),
+}
+
+impl Job {
+    /// The name of the program that runs, for a log: a whole command line may hold secrets.
+    pub(crate) fn program(&self) -> &str {
+        self.launch.program.file_name().and_then(OsStr::to_str).unwrap_or("?")
+    }
 }
 
 const SUPPORTED: &str = "supported are \"cmd\" (a program of the allow-list; also when there is no type) and, with \
@@ -207,8 +215,8 @@ mod tests {
             assert_eq!((job.canary.as_str(), job.command.as_str()), ("prod/web", "true -x 'a b'"));
             assert!(!job.is_blocking && !job.return_output && !job.log_output);
         }
-        let told = json!({ "cmd": "true", "wait": "true", "returnCmdOutput": "1", "logCmdOutput": "T" });
-        let job = ask(&rules(false), told).unwrap();
+        let full = json!({ "cmd": "true", "wait": "true", "returnCmdOutput": "1", "logCmdOutput": "T" });
+        let job = ask(&rules(false), full).unwrap();
         assert!(job.is_blocking && job.return_output && job.log_output);
     }
 

@@ -113,7 +113,8 @@ impl Tasks {
         running.insert(task.id, Arc::clone(&task));
         while carriers.try_join_next().is_some() {}
         carriers.spawn(self.clone().carry(Arc::clone(&task)));
-        tracing::info!(task = task.id, canary = %task.job.canary, command = ?task.job.command, "task started");
+        tracing::info!(task = task.id, canary = %task.job.canary, program = task.job.program(), "task started");
+        tracing::debug!(task = task.id, command = ?task.job.command, "its whole command");
         Ok((task, true))
     }
 
@@ -216,12 +217,12 @@ impl Task {
 
     fn log_end(&self, ending: &Ending, took: Duration) {
         let Self { id, job, .. } = self;
-        let (canary, command, seconds) = (&job.canary, &job.command, took.as_secs_f64());
+        let (canary, program, seconds) = (&job.canary, job.program(), took.as_secs_f64());
         if ending.is_success() {
-            tracing::info!(task = id, %canary, ?command, seconds, "task {ending}");
+            tracing::info!(task = id, %canary, program, seconds, "task {ending}");
         } else {
             let output = self.short_output();
-            tracing::warn!(task = id, %canary, ?command, seconds, ?output, "task {ending}");
+            tracing::warn!(task = id, %canary, program, seconds, ?output, "task {ending}");
         }
         if job.log_output {
             tracing::info!(task = id, output = ?self.output(), "task's output");
