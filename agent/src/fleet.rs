@@ -18,6 +18,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::codec::Incoming;
 use crate::counters::{CountedStream, StreamCounters};
+use crate::first_stream::FirstStream;
 use crate::handle::{Handle, MAX_OUTBOX, Outbox, Stopped, StreamEnd};
 
 /// Most streams at once: two workers on each of ten thousand proxies.
@@ -71,6 +72,9 @@ impl generated::fleet_server::Fleet for FleetService {
             return Err(
                 self.refuse(Status::unauthenticated("authentication failed: the bearer token is missing or wrong"))
             );
+        }
+        if let Some(first) = request.extensions().get::<FirstStream>() {
+            first.opened();
         }
         let counted = CountedStream::open(&self.counters);
         if self.counters.open() > MAX_STREAMS {

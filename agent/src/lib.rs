@@ -57,6 +57,9 @@ mod event_loop;
 /// Frames of a stream to domain types.
 mod codec;
 
+/// A deadline for the first stream of a connection.
+mod first_stream;
+
 /// The proxies' streams.
 mod fleet;
 
@@ -77,6 +80,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio_stream::StreamExt as _;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -188,7 +192,7 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     let api = api::Api { handle: handle.clone(), archive, manifests, metrics, token };
     // Nagle's algorithm would hold a small push back until the one before it is acknowledged: up to 40 ms.
     let http = http.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let grpc = TcpIncoming::from(grpc).with_nodelay(Some(true));
+    let grpc = TcpIncoming::from(grpc).with_nodelay(Some(true)).map(|io| io.map(first_stream::TimedConnection::new));
     let http_server = axum::serve(http, api::router(api)).with_graceful_shutdown(until(stopped.clone()));
     let service = fleet::FleetService::new(handle, config.grpc_token, counters);
     let streams = server.add_service(service).serve_with_incoming_shutdown(grpc, until(stopped));

@@ -13,13 +13,13 @@ use crate::support::agent::{TestAgent, directory, options};
 use crate::support::worker::{Worker, endpoint, hello};
 
 /// An authority and a leaf signed by it, as PEM.
-struct Signed {
+pub(crate) struct Signed {
     authority: String,
     cert: String,
     key: String,
 }
 
-fn signed() -> Signed {
+pub(crate) fn signed() -> Signed {
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -35,7 +35,7 @@ fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-fn files(dir: &Path, server: &Signed, client_ca: Option<&Signed>) -> TlsFiles {
+pub(crate) fn files(dir: &Path, server: &Signed, client_ca: Option<&Signed>) -> TlsFiles {
     TlsFiles {
         cert: write(dir, "cert.pem", &server.cert),
         key: write(dir, "key.pem", &server.key),
