@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use rollout::base::names::CanaryId;
+use rollout::release::request_limits::{self, MAX_OPEN_DAYS};
 use rollout::view::status::{CanaryStatus, GateStatus};
 use serde_json::{Value, json};
 
@@ -152,10 +153,10 @@ async fn list_all(client: &Client, args: &ListArgs) -> Result<(), Failure> {
 
 /// How long a gate may stay open.
 fn open_for(given: &str) -> Result<Duration, String> {
-    const RULE: &str = "write a time from 1s to 90d, such as 2h or 3d";
-    let after = humantime::parse_duration(given).map_err(|error| format!("{error}; {RULE}"))?;
-    let is_meant = (Duration::from_secs(1)..=Duration::from_secs(90 * 86_400)).contains(&after);
-    if is_meant { Ok(after) } else { Err(RULE.into()) }
+    let rule = format!("write a time from 1s to {MAX_OPEN_DAYS}d, such as 2h or 3d");
+    let after = humantime::parse_duration(given).map_err(|error| format!("{error}; {rule}"))?;
+    // The agent takes whole seconds.
+    request_limits::open_for(after.as_secs()).map(|_| after).ok_or(rule)
 }
 
 #[cfg(test)]

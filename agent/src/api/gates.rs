@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{Method, Uri};
 use rollout::base::time::Millis;
 use rollout::controller::{Controller, Verb};
+use rollout::release::request_limits::{MAX_OPEN_DAYS, MAX_OPEN_SECONDS, open_for};
 use rollout::view::status;
 use serde_json::{Value, json};
 use serving::{Body, Fields, Form, HttpError, Segments, did_you_mean};
@@ -13,8 +14,6 @@ use super::ids::{canary_id, known, parse_name};
 use super::verbs::{ask, by};
 use super::{Api, REFERENCE};
 
-/// Longest time until a gate closes by itself: 90 days.
-const MAX_EXPIRES_SECONDS: u64 = 90 * 86_400;
 const VERBS: &[&str] = &["open", "close"];
 
 /// `GET …/gates`.
@@ -90,9 +89,10 @@ fn unknown(verb: &str) -> HttpError {
 }
 
 fn span(seconds: u64) -> Result<Millis, HttpError> {
-    if (1..=MAX_EXPIRES_SECONDS).contains(&seconds) {
-        return Ok(Millis::from_secs(seconds));
-    }
-    let rule = format!("it must be from 1 to {MAX_EXPIRES_SECONDS} (90 days); leave it out for a gate that stays open");
-    Err(HttpError::invalid(format!("field expiresSeconds is {seconds}; {rule}")))
+    open_for(seconds).ok_or_else(|| {
+        HttpError::invalid(format!(
+            "field expiresSeconds is {seconds}; it must be from 1 to {MAX_OPEN_SECONDS} ({MAX_OPEN_DAYS} days); leave \
+             it out for a gate that stays open"
+        ))
+    })
 }

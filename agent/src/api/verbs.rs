@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{Method, Uri};
 use rollout::base::names::{Actor, CanaryId};
 use rollout::controller::Verb;
+use rollout::release::request_limits::check_reason;
 use rollout::routing::table::WeightPpm;
 use serde_json::{Value, json};
 use serving::{Body, Fields, Form, HttpError, Segments, did_you_mean};
@@ -13,8 +14,6 @@ use super::ids::{canary_id, parse_name, refusal};
 use super::reads::unwritable;
 use super::{Api, REFERENCE};
 
-/// Longest reason, in characters.
-const MAX_REASON_CHARS: usize = 1024;
 const VERBS: &[&str] = &["abort", "promote", "confirm", "pause", "resume", "retry", "skip", "set-weight"];
 /// What else stands behind a canary's name.
 const READS: &[&str] = &["events", "explain", "watch", "releases", "gates"];
@@ -127,15 +126,7 @@ fn unknown(verb: &str) -> HttpError {
 /// Who asks and why, within limits.
 pub(super) fn by(actor: &str, reason: String) -> Result<(Actor, String), HttpError> {
     let actor = parse_name("actor", actor)?;
-    let length = reason.chars().count();
-    if length > MAX_REASON_CHARS {
-        let error = format!("field reason has {length} characters; at most {MAX_REASON_CHARS} are allowed: shorten it");
-        return Err(HttpError::invalid(error));
-    }
-    if let Some(control) = reason.chars().find(|c| c.is_control()) {
-        let error = format!("field reason contains {control:?}; it must be one line without control characters");
-        return Err(HttpError::invalid(error));
-    }
+    check_reason(&reason).map_err(|error| HttpError::invalid(format!("field reason {error}")))?;
     Ok((actor, reason))
 }
 

@@ -15,6 +15,9 @@ pub mod threshold_checks;
 /// What is asked of hooks and metric servers, and what they reply.
 pub mod inquiry;
 
+/// Bounds of what people and pipelines ask.
+pub mod request_limits;
+
 /// Stored gates that people open.
 pub mod approvals;
 
