@@ -5,6 +5,7 @@ use rollout::view::explanation::{
     MetricExplanation, RatioExplanation, Share, StageExplanation, StratumExplanation,
 };
 use rollout::view::status::{CanaryStatus, VersionStatus, WorkerStatus};
+use rollout::worker::messages::PROTOCOL;
 
 /// A canary in mid-release.
 pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
@@ -225,7 +226,7 @@ pub(crate) fn worker(node: &str, incarnation: &str) -> WorkerStatus {
         cluster: "edge".into(),
         incarnation: incarnation.into(),
         filter_version: "0.1.0".into(),
-        protocol: "1.0".into(),
+        protocol: PROTOCOL.to_string(),
         connected: true,
         silent_ms: 80,
         missing_reports: 0,
