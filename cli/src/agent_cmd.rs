@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use agent::{AgentError, Options, TlsFiles};
 use clap::Args;
 
+use crate::args::DEFAULT_HTTP;
 use crate::failure::{Failure, with_causes};
 use crate::log::LogArgs;
 
@@ -39,7 +40,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7070")]
     pub(crate) grpc: SocketAddr,
     /// Where people and programs connect: API, /healthz, /readyz, /metrics
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7071")]
+    #[arg(long, value_name = "IP:PORT", default_value = DEFAULT_HTTP)]
     pub(crate) http: SocketAddr,
     /// Certificate chain for --grpc, PEM
     #[arg(long, value_name = "FILE", requires = "grpc_tls_key")]

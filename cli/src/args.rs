@@ -5,6 +5,14 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+/// Where the agent serves people and programs unless another address is given; the commands look for it there.
+pub(crate) const DEFAULT_HTTP: &str = "127.0.0.1:7071";
+
+/// The agent's URL where none is given.
+pub(crate) fn default_agent() -> String {
+    format!("http://{DEFAULT_HTTP}")
+}
+
 /// How to reach the agent.
 #[derive(Args, Debug)]
 pub(crate) struct AgentArgs {
@@ -24,7 +32,7 @@ impl AgentArgs {
         match (&self.agent, variable("SERIN_AGENT")) {
             (Some(given), _) => (given.clone(), "--agent "),
             (None, Some(set)) => (set, "SERIN_AGENT="),
-            (None, None) => ("http://127.0.0.1:7071".into(), "--agent "),
+            (None, None) => (default_agent(), "--agent "),
         }
     }
 

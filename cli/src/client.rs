@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::args::AgentArgs;
+use crate::args::{AgentArgs, default_agent};
 use crate::failure::Failure;
 use crate::sse::{Decoder, Frame};
 use crate::text;
@@ -311,9 +311,8 @@ fn decode<T: DeserializeOwned>(url: &str, value: Value) -> Result<T, Failure> {
 }
 
 fn parse_base(given: &str, source: &str) -> Result<Url, Failure> {
-    let wrong = |why: &str| {
-        Failure::Usage(format!("{source}{}: {why}; write it as http://127.0.0.1:7071", text::quoted(given)))
-    };
+    let wrong =
+        |why: &str| Failure::Usage(format!("{source}{}: {why}; write it as {}", text::quoted(given), default_agent()));
     let url = Url::parse(given).map_err(|error| wrong(&error.to_string()))?;
     match url.scheme() {
         "http" | "https" if url.has_host() => Ok(url),

@@ -32,7 +32,7 @@ pub(crate) async fn run(args: DescribeArgs) -> Result<(), Failure> {
     }
     let page = Page {
         status: &status.shown()?,
-        told: &explanation.shown()?,
+        explanation: &explanation.shown()?,
         gates: gates.shown::<Items<GateStatus>>()?.items,
         history: &history.shown::<Items<Event>>()?.items,
         events: args.events,
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: DescribeArgs) -> Result<(), Failure> {
 
 struct Page<'a> {
     status: &'a CanaryStatus,
-    told: &'a Explanation,
+    explanation: &'a Explanation,
     gates: Vec<GateStatus>,
     /// Oldest first.
     history: &'a [Event],
@@ -56,18 +56,18 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn render(&self) -> String {
-        let Self { status, told, now_ms, width, .. } = *self;
+        let Self { status, explanation, now_ms, width, .. } = *self;
         let mut parts = vec![self.block()];
         parts.extend((!status.unsupported.is_empty()).then(|| {
             let lines = status.unsupported.iter().map(|what| format!("  {what}\n")).collect::<String>();
             format!("Not honoured by this build (a release holds until `--accept-unsupported`):\n{lines}")
         }));
-        parts.extend((!told.stages.is_empty()).then(|| self.steps()));
+        parts.extend((!explanation.stages.is_empty()).then(|| self.steps()));
         let gates: Vec<_> = self.gates.iter().map(|gate| (None, gate.clone())).collect();
         parts.extend((!gates.is_empty()).then(|| format!("Gates:\n{}", checks_table::gates(&gates, width))));
-        parts.extend(checks_table::hooks(&told.hooks, now_ms, width));
-        parts.extend(checks_table::checks(&told.checks, now_ms, width));
-        parts.extend(checks_table::metrics(&told.metrics, now_ms, width));
+        parts.extend(checks_table::hooks(&explanation.hooks, now_ms, width));
+        parts.extend(checks_table::checks(&explanation.checks, now_ms, width));
+        parts.extend(checks_table::metrics(&explanation.metrics, now_ms, width));
         let heading = if status.release == 0 { "Versions so far" } else { "Versions in this release" };
         parts.push(format!("{heading}:\n{}", table::versions(&status.versions)));
         parts.extend(self.history());
@@ -116,7 +116,7 @@ impl Page<'_> {
     /// The plan's steps, the current one marked.
     fn steps(&self) -> String {
         let current = self.status.on_step_ms.map(|on_step| (self.status.step, on_step));
-        let rows = self.told.stages.iter().map(|stage| {
+        let rows = self.explanation.stages.iter().map(|stage| {
             let on_step = current.filter(|(step, _)| *step == stage.step).map(|(_, on_step)| on_step);
             let since = on_step.map(|ms| format!("{}, {}", utc(self.now_ms.saturating_sub(ms)), span_of(ms)));
             vec![
@@ -128,7 +128,7 @@ impl Page<'_> {
             ]
         });
         let title = |title, is_used: bool| left(if is_used { title } else { "" });
-        let is_more = self.told.stages.iter().any(|stage| !besides_weight(stage).is_empty());
+        let is_more = self.explanation.stages.iter().any(|stage| !besides_weight(stage).is_empty());
         let columns =
             vec![left(""), right("STEP"), right("WEIGHT"), title("ALSO", is_more), title("SINCE", current.is_some())];
         format!("Steps:\n{}", Sheet::new(columns, rows).render(self.width))
@@ -241,9 +241,9 @@ mod tests {
             ),
             event(1_700_000_060_000, 3, "weight 5 -> 12.5 %: first step"),
         ];
-        let told = &fixture::checked("prod", "web");
+        let explanation = &fixture::checked("prod", "web");
         let gates = vec![gate("owner", true), gate("board", false)];
-        Page { status, told, gates, history: &history, events, now_ms: 1_700_000_072_000, width }.render()
+        Page { status, explanation, gates, history: &history, events, now_ms: 1_700_000_072_000, width }.render()
     }
 
     #[test]

@@ -33,12 +33,14 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<(), Failure> {
         ExplainFormat::Wide => true,
         ExplainFormat::Table => false,
     };
-    output::print(&Page { told: &body.shown()?, is_wide, width: output::width(), now_ms: text::now_ms() }.render())
+    output::print(
+        &Page { explanation: &body.shown()?, is_wide, width: output::width(), now_ms: text::now_ms() }.render(),
+    )
 }
 
 /// What is shown, and how.
 struct Page<'a> {
-    told: &'a Explanation,
+    explanation: &'a Explanation,
     /// Whether with the less used numbers.
     is_wide: bool,
     width: Option<usize>,
@@ -47,23 +49,24 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn render(&self) -> String {
-        let Self { told, width, now_ms, .. } = *self;
-        let style = headline_style(told);
-        let lines = width.map_or_else(|| vec![told.summary.clone()], |width| wrapped(&told.summary, width));
+        let Self { explanation, width, now_ms, .. } = *self;
+        let style = headline_style(explanation);
+        let lines =
+            width.map_or_else(|| vec![explanation.summary.clone()], |width| wrapped(&explanation.summary, width));
         let headline: String = lines.iter().map(|line| format!("{style}{line}{style:#}\n")).collect();
-        if told.release == 0 {
+        if explanation.release == 0 {
             return headline;
         }
         let mut parts = vec![headline, self.versions()];
-        parts.extend(checks_table::checks(&told.checks, now_ms, width));
-        parts.extend(checks_table::metrics(&told.metrics, now_ms, width));
-        parts.extend(checks_table::hooks(&told.hooks, now_ms, width));
-        parts.extend((!told.guards.is_empty()).then(|| self.guards()));
-        parts.extend(told.certificate.as_ref().map(|certificate| self.certificate(certificate)));
+        parts.extend(checks_table::checks(&explanation.checks, now_ms, width));
+        parts.extend(checks_table::metrics(&explanation.metrics, now_ms, width));
+        parts.extend(checks_table::hooks(&explanation.hooks, now_ms, width));
+        parts.extend((!explanation.guards.is_empty()).then(|| self.guards()));
+        parts.extend(explanation.certificate.as_ref().map(|certificate| self.certificate(certificate)));
         if self.is_wide {
-            parts.extend(told.sample_ratio.as_ref().map(sample_ratio));
-            parts.push(correlated(told));
-            parts.extend((!told.strata.is_empty()).then(|| strata(&told.strata)));
+            parts.extend(explanation.sample_ratio.as_ref().map(sample_ratio));
+            parts.push(correlated(explanation));
+            parts.extend((!explanation.strata.is_empty()).then(|| strata(&explanation.strata)));
         }
         parts.join("\n")
     }
@@ -71,7 +74,7 @@ impl Page<'_> {
     /// What was counted, side by side.
     fn versions(&self) -> String {
         let side = |name: &str, show: &dyn Fn(&VersionStatus) -> String| {
-            let found = self.told.versions.iter().find(|version| version.version == name);
+            let found = self.explanation.versions.iter().find(|version| version.version == name);
             Cell::new(or_dash(found, show))
         };
         let row = |label: &str, show: &dyn Fn(&VersionStatus) -> String| {
@@ -91,8 +94,8 @@ impl Page<'_> {
 
     /// What each guard saw, what it allows, and how far its evidence has come.
     fn guards(&self) -> String {
-        let is_over = is_over(&self.told.phase);
-        let rows = self.told.guards.iter().map(|guard| {
+        let is_over = is_over(&self.explanation.phase);
+        let rows = self.explanation.guards.iter().map(|guard| {
             let mut row = vec![
                 Cell::new(&guard.guard),
                 Cell::new(&guard.action),
@@ -113,9 +116,9 @@ impl Page<'_> {
             vec![left("GUARD"), left("ACTION"), right("CANARY"), right("PRIMARY").goes(3), right("LIMIT").goes(2)];
         columns.extend(self.is_wide.then(|| right("DIFFERENCE (95 %)").goes(4)));
         columns.extend([right("E-VALUE").goes(0), right("THRESHOLD").goes(1), right("PROGRESS"), left("VERDICT")]);
-        let rules = self.told.guards.iter().map(|guard| guard.rule.clone());
+        let rules = self.explanation.guards.iter().map(|guard| guard.rule.clone());
         let table = Sheet::new(columns, rows).with_text("RULE", TextPlace::Beside, rules).render(self.width);
-        let (toward, alpha) = (progress(self.told.toward_abort), percent(self.told.alpha * 100.0));
+        let (toward, alpha) = (progress(self.explanation.toward_abort), percent(self.explanation.alpha * 100.0));
         let title = format!(
             "Evidence for an abort: {toward} (bound on a false abort: {alpha}). Progress is logarithmic: 20 of 400 is halfway"
         );
@@ -136,7 +139,7 @@ impl Page<'_> {
         let rules = certificate.guards.iter().map(|guard| guard.rule.clone());
         let table = Sheet::new(columns, rows).with_text("RULE", TextPlace::Beside, rules).render(self.width);
         let [on_step, dwell] = [certificate.on_step_ms, certificate.dwell_ms].map(span_of);
-        let (step, proven) = (self.told.step, progress(certificate.progress));
+        let (step, proven) = (self.explanation.step, progress(certificate.progress));
         self.titled(&format!("Certificate of step {step}: {proven} proven; {on_step} on it, at least {dwell}"), &table)
     }
 
@@ -147,9 +150,9 @@ impl Page<'_> {
 }
 
 /// A stopped release is as worth a look as an aborted one.
-fn headline_style(told: &Explanation) -> Style {
-    let is_bad = told.guards.iter().any(|guard| guard.verdict == "bad" && guard.action != "notify");
-    let style = if is_bad { AnsiColor::Red.on_default() } else { phase_style(&told.phase) };
+fn headline_style(explanation: &Explanation) -> Style {
+    let is_bad = explanation.guards.iter().any(|guard| guard.verdict == "bad" && guard.action != "notify");
+    let style = if is_bad { AnsiColor::Red.on_default() } else { phase_style(&explanation.phase) };
     style.bold()
 }
 
@@ -190,8 +193,8 @@ fn sample_ratio(ratio: &RatioExplanation) -> String {
     )
 }
 
-fn correlated(told: &Explanation) -> String {
-    format!("Correlated failures: maxCluster {}: {}\n", told.max_cluster, told.max_cluster_because)
+fn correlated(explanation: &Explanation) -> String {
+    format!("Correlated failures: maxCluster {}: {}\n", explanation.max_cluster, explanation.max_cluster_because)
 }
 
 fn strata(strata: &[StratumExplanation]) -> String {
@@ -241,17 +244,17 @@ mod tests {
     use crate::fixture;
     use crate::screens::{compare, plain};
 
-    fn page(told: &Explanation, is_wide: bool, width: Option<usize>) -> String {
-        Page { told, is_wide, width, now_ms: 1_700_000_072_000 }.render()
+    fn page(explanation: &Explanation, is_wide: bool, width: Option<usize>) -> String {
+        Page { explanation, is_wide, width, now_ms: 1_700_000_072_000 }.render()
     }
 
     #[test]
     fn a_page_begins_with_the_answer_and_fits() {
-        let told = fixture::explanation("prod", "web");
-        compare("explain", &page(&told, false, None));
-        compare("explain-wide", &page(&told, true, None));
+        let explanation = fixture::explanation("prod", "web");
+        compare("explain", &page(&explanation, false, None));
+        compare("explain-wide", &page(&explanation, true, None));
         for width in [80, 120, 200] {
-            let page = page(&told, false, Some(width));
+            let page = page(&explanation, false, Some(width));
             assert!(plain(&page).lines().all(|line| line.width() <= width), "{page}");
             compare(&format!("explain-{width}"), &page);
         }
@@ -264,43 +267,43 @@ mod tests {
 
     #[test]
     fn nothing_is_undecided_once_a_release_has_ended() {
-        let mut told = fixture::explanation("prod", "web");
-        told.phase = "Failed".into();
-        told.summary = "web v2 was aborted by guard slo: 19 of 1240 requests failed (limit 1 %)".into();
-        told.guards[0].verdict = "bad".into();
-        told.certificate = None;
-        let page = page(&told, false, Some(120));
+        let mut explanation = fixture::explanation("prod", "web");
+        explanation.phase = "Failed".into();
+        explanation.summary = "web v2 was aborted by guard slo: 19 of 1240 requests failed (limit 1 %)".into();
+        explanation.guards[0].verdict = "bad".into();
+        explanation.certificate = None;
+        let page = page(&explanation, false, Some(120));
         assert!(!page.contains("undecided"), "{page}");
         compare("explain-aborted", &page);
     }
 
     #[test]
     fn before_the_first_release_one_line_is_enough() {
-        let mut told = fixture::explanation("prod", "web");
-        told.summary = "web: no release yet; `serin release` begins one".into();
-        told.release = 0;
-        assert_eq!(plain(&page(&told, true, None)), "web: no release yet; `serin release` begins one\n");
+        let mut explanation = fixture::explanation("prod", "web");
+        explanation.summary = "web: no release yet; `serin release` begins one".into();
+        explanation.release = 0;
+        assert_eq!(plain(&page(&explanation, true, None)), "web: no release yet; `serin release` begins one\n");
     }
 
     #[test]
     fn a_long_release_shows_its_latest_strata_and_says_so() {
-        let mut told = fixture::explanation("prod", "web");
-        let first = told.strata.remove(0);
-        told.strata = (100..130).map(|epoch| StratumExplanation { epoch, ..first.clone() }).collect();
-        let page = plain(&page(&told, true, None));
+        let mut explanation = fixture::explanation("prod", "web");
+        let first = explanation.strata.remove(0);
+        explanation.strata = (100..130).map(|epoch| StratumExplanation { epoch, ..first.clone() }).collect();
+        let page = plain(&page(&explanation, true, None));
         assert!(page.contains("(latest 12 of 30, -o json shows all)") && page.contains("  129"), "{page}");
         assert!(!page.contains("  117 "), "{page}");
     }
 
     #[test]
     fn what_forced_a_verdict_is_red_even_in_a_paused_release() {
-        let mut told = fixture::explanation("prod", "web");
-        told.phase = "Paused".into();
-        assert_eq!(headline_style(&told), AnsiColor::Yellow.on_default().bold());
-        told.guards[0].verdict = "bad".into();
-        assert_eq!(headline_style(&told), AnsiColor::Red.on_default().bold());
-        told.guards[0].action = "notify".into();
-        assert_eq!(headline_style(&told), AnsiColor::Yellow.on_default().bold());
+        let mut explanation = fixture::explanation("prod", "web");
+        explanation.phase = "Paused".into();
+        assert_eq!(headline_style(&explanation), AnsiColor::Yellow.on_default().bold());
+        explanation.guards[0].verdict = "bad".into();
+        assert_eq!(headline_style(&explanation), AnsiColor::Red.on_default().bold());
+        explanation.guards[0].action = "notify".into();
+        assert_eq!(headline_style(&explanation), AnsiColor::Yellow.on_default().bold());
     }
 
     #[test]

@@ -78,6 +78,7 @@ use anstyle::AnsiColor;
 use clap::CommandFactory as _;
 use commands::{Cli, Command};
 use failure::Failure;
+use tokio::runtime::{self, Runtime};
 
 fn main() -> ExitCode {
     let cli = match help::parse() {
@@ -92,7 +93,7 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(code) => code.into(),
         Err(failure) => {
-            tell(&failure);
+            print_failure(&failure);
             failure.exit_code().into()
         }
     }
@@ -100,53 +101,42 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<u8, Failure> {
     match command {
+        Command::Agent(args) => on_runtime(agent_cmd::run(args)),
+        Command::Loadtester(args) => on_runtime(loadtester_cmd::run(args)),
+        Command::Release(args) => return runtime()?.block_on(release::run(args)),
+        Command::Get(args) => on_runtime(get::get(args)),
+        Command::Describe(args) => on_runtime(describe::run(args)),
+        Command::Explain(args) => on_runtime(explain::run(args)),
+        Command::Abort(args) => on_runtime(actions::run(actions::ABORT, args)),
+        Command::Promote(args) => on_runtime(actions::run(actions::PROMOTE, args)),
+        Command::Confirm(args) => on_runtime(actions::run(actions::CONFIRM, args)),
+        Command::Pause(args) => on_runtime(actions::run(actions::PAUSE, args)),
+        Command::Resume(args) => on_runtime(actions::run(actions::RESUME, args)),
+        Command::Retry(args) => on_runtime(actions::run(actions::RETRY, args)),
+        Command::Skip(args) => on_runtime(actions::run(actions::SKIP, args)),
+        Command::SetWeight(args) => on_runtime(actions::set_weight(args)),
+        Command::Gate { what } => on_runtime(gate::run(what)),
+        Command::Proxies(args) => on_runtime(get::proxies(args)),
+        Command::Replay(args) => on_runtime(replay::run(args)),
+        Command::CompleteCanaries => on_runtime(completion::names()),
         Command::Simulate(args) => return simulate::run(&args),
         Command::Init(args) => return init::run(&args),
         Command::Validate(args) => return validate::run(&args),
         Command::Convert(args) => return convert::run(&args),
         Command::Schema(args) => return convert::schema(&args),
         Command::Version(output) => return version(output),
-        Command::Completion { shell } => {
-            completion::script(shell)?;
-            return Ok(failure::OK);
-        }
+        Command::Completion { shell } => completion::script(shell),
         Command::Man(args) => return manual::run(&args, Cli::command()),
-        _ => {}
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run_async(command))
+    }?;
+    Ok(failure::OK)
 }
 
-async fn run_async(command: Command) -> Result<u8, Failure> {
-    match command {
-        Command::Agent(args) => agent_cmd::run(args).await?,
-        Command::Loadtester(args) => loadtester_cmd::run(args).await?,
-        Command::Release(args) => return release::run(args).await,
-        Command::Get(args) => get::get(args).await?,
-        Command::Describe(args) => describe::run(args).await?,
-        Command::Explain(args) => explain::run(args).await?,
-        Command::Abort(args) => actions::run(actions::ABORT, args).await?,
-        Command::Promote(args) => actions::run(actions::PROMOTE, args).await?,
-        Command::Confirm(args) => actions::run(actions::CONFIRM, args).await?,
-        Command::Pause(args) => actions::run(actions::PAUSE, args).await?,
-        Command::Resume(args) => actions::run(actions::RESUME, args).await?,
-        Command::Retry(args) => actions::run(actions::RETRY, args).await?,
-        Command::Skip(args) => actions::run(actions::SKIP, args).await?,
-        Command::SetWeight(args) => actions::set_weight(args).await?,
-        Command::Gate { what } => gate::run(what).await?,
-        Command::Proxies(args) => get::proxies(args).await?,
-        Command::Replay(args) => replay::run(args).await?,
-        Command::Simulate(args) => return simulate::run(&args),
-        Command::Init(args) => return init::run(&args),
-        Command::Validate(args) => return validate::run(&args),
-        Command::Convert(args) => return convert::run(&args),
-        Command::Schema(args) => return convert::schema(&args),
-        Command::Version(output) => return version(output),
-        Command::Completion { shell } => completion::script(shell)?,
-        Command::CompleteCanaries => completion::names().await?,
-        Command::Man(args) => return manual::run(&args, Cli::command()),
-    }
-    Ok(failure::OK)
+fn on_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    runtime()?.block_on(command)
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Ok(runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
 fn version(format: args::OutputArgs) -> Result<u8, Failure> {
@@ -161,11 +151,11 @@ fn version(format: args::OutputArgs) -> Result<u8, Failure> {
 }
 
 /// The message, then what to do next; the chain of causes where there is one.
-fn tell(failure: &Failure) {
+fn print_failure(failure: &Failure) {
     let message = match failure {
         Failure::OutputClosed => return,
         Failure::Other(error) => text::clean(&failure::with_causes(error.as_ref())),
-        told => told.to_string(),
+        other => other.to_string(),
     };
     let red = AnsiColor::Red.on_default().bold();
     output::remark(&format!("{red}error:{red:#} {message}"));

@@ -43,8 +43,7 @@ pub(crate) async fn run(args: ReleaseArgs) -> Result<u8, Failure> {
         return report.begun();
     }
     if !report.is_json {
-        let Report { id, revision, done, .. } = &report;
-        output::print(&format!("{id}: release {} of {revision} is {}\n", done.release, done.phase))?;
+        report.print_phase()?;
     }
     let mut waiter = Waiter::new(client, &report, status.started_at_ms);
     let end = timeout(args.timeout, waiter.wait()).await;
@@ -90,9 +89,14 @@ impl Report {
             output::print(&output::json(&said, true)?)?;
             return Ok(failure::OK);
         }
-        output::print(&format!("{id}: release {} of {revision} is {}\n", done.release, done.phase))?;
+        self.print_phase()?;
         output::remark(&format!("`serin get {id} -w` follows it; `serin abort {id} --reason TEXT` aborts it at once"));
         Ok(failure::OK)
+    }
+
+    fn print_phase(&self) -> Result<(), Failure> {
+        let Self { id, revision, done, .. } = self;
+        output::print(&format!("{id}: release {} of {revision} is {}\n", done.release, done.phase))
     }
 
     fn timed_out(&self, after: Duration, last: Option<&CanaryStatus>) -> Result<u8, Failure> {
@@ -196,11 +200,11 @@ impl Waiter {
         let past: Items<Event> = self.client.events(&self.id).await?.shown()?;
         *outage = false;
         for event in &past.items {
-            self.hear(event)?;
+            self.take(event)?;
         }
         while let Some(frame) = watch.next().await? {
             match frame.event.as_str() {
-                "event" => self.hear(&watch.body(&frame)?.shown()?)?,
+                "event" => self.take(&watch.body(&frame)?.shown()?)?,
                 "status" => {
                     let status: CanaryStatus = watch.body(&frame)?.shown()?;
                     if let Some(end) = self.followed.end(&status) {
@@ -214,7 +218,7 @@ impl Waiter {
         Ok(None)
     }
 
-    fn hear(&mut self, event: &Event) -> Result<(), Failure> {
+    fn take(&mut self, event: &Event) -> Result<(), Failure> {
         if self.followed.take(event) {
             let began_at_ms = *self.began_at_ms.get_or_insert(event.at_ms);
             self.say(Duration::from_millis(event.at_ms.saturating_sub(began_at_ms)), &event.message)?;

@@ -180,10 +180,7 @@ mod tests {
 
     use super::*;
     use crate::fixture;
-
-    fn plain(text: &str) -> String {
-        anstream::adapter::strip_str(text).to_string()
-    }
+    use crate::screens::plain;
 
     #[test]
     fn versions_stand_side_by_side() {

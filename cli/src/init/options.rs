@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::args::DEFAULT_HTTP;
 use crate::failure::Failure;
 
 use super::address::{self, Endpoint, is_same_place};
@@ -65,7 +66,7 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7070", value_parser = address::loopback)]
     pub(super) grpc: SocketAddr,
     /// Where the agent takes people and programs, as in `serin agent --http`
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7071", value_parser = address::loopback)]
+    #[arg(long, value_name = "IP:PORT", default_value = DEFAULT_HTTP, value_parser = address::loopback)]
     pub(super) http: SocketAddr,
     /// The filter module [default: serin.wasm beside this program, else /etc/envoy/serin.wasm]
     #[arg(long, value_name = "FILE", value_parser = module::given)]

@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::args::default_agent;
 use crate::failure::Failure;
 use crate::{output, text};
 
 use super::files::shown;
 use super::service::Service;
-
-/// Where the other commands look when no agent is named.
-const USUAL_AGENT: &str = "http://127.0.0.1:7071";
 
 /// For programs.
 #[derive(Serialize)]
@@ -50,7 +48,8 @@ pub(super) fn text(service: &Service, folder: &Path, files: &[PathBuf], named: O
     let start = [(shell(&folder.join("start.sh")), "starts the agent and Envoy; Ctrl-C stops both")];
     page += &section("Next", &start);
     let mut commands = Vec::new();
-    if named.unwrap_or(USUAL_AGENT) != agent(service) {
+    // Where none is named, the other commands look at the default address.
+    if named.map_or_else(default_agent, str::to_owned) != agent(service) {
         commands.push((format!("export SERIN_AGENT={}", agent(service)), "where the agent is"));
     }
     commands.extend([
