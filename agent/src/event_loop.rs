@@ -224,7 +224,11 @@ impl EventLoop {
                 tracing::warn!(?lacking, "journal backlog limit reached: collapsed to a snapshot");
                 lacking.into_iter().for_each(|(from, to)| self.archive.lacks(from, to));
             }
+            // The thread writes again: it takes what waits.
             Ok(false) => {}
+            // Only serialisation can fail, and no state of the controller makes it fail: in JSON that takes a map whose
+            // keys are no text, and those are written as pairs (`serde_pairs` in the core). Even then no event is
+            // dropped, and the next one tries again.
             Err(error) => {
                 tracing::error!(%error, "journal backlog limit reached, but no snapshot could be made: the backlog keeps growing");
             }
