@@ -200,7 +200,7 @@ fn work(mut store: Store, inbox: &mpsc::Receiver<ArchiveTask>, gap: &Gap) {
             _ => false,
         };
         if reached {
-            store.cut_short("the disk is too slow");
+            store.truncate("the disk is too slow");
         }
         match task {
             ArchiveTask::Resume { first, last } => store.resume(first, last),

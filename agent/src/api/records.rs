@@ -73,7 +73,7 @@ fn shown(info: &Info) -> Value {
         "message": info.closing.as_ref().map(|closing| &closing.message),
         "lines": info.lines,
         "bytes": info.bytes,
-        "truncated": info.cut_short,
+        "truncated": info.truncated,
     })
 }
 

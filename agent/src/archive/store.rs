@@ -62,7 +62,7 @@ pub(crate) struct Info {
     /// Bytes of the file that count.
     pub(crate) bytes: u64,
     /// Why it ends before the release does, if it does.
-    pub(crate) cut_short: Option<String>,
+    pub(crate) truncated: Option<String>,
     /// The journal's number of its first event; with `began` it tells a release from one of another journal.
     pub(super) first: u64,
     /// Every event up to this number is in it.
@@ -121,16 +121,16 @@ impl Store {
     /// that does not reach the first has a gap, one that goes beyond the last belongs to another journal.
     pub(super) fn resume(&mut self, first: u64, last: u64) {
         let folder = self.folder.clone();
-        for held in self.records.values_mut().filter(|held| held.info.ended.is_none() && held.info.cut_short.is_none())
+        for held in self.records.values_mut().filter(|held| held.info.ended.is_none() && held.info.truncated.is_none())
         {
             let info = &mut held.info;
             if !(first..=last).contains(&info.through) {
-                info.cut_short = Some("what followed was not recorded".into());
+                info.truncated = Some("what followed was not recorded".into());
                 continue;
             }
             match reopen(&path_of(&folder, info), info.bytes) {
                 Ok(open) => held.open = Some(open),
-                Err(error) => info.cut_short = Some(error.to_string()),
+                Err(error) => info.truncated = Some(error.to_string()),
             }
         }
     }
@@ -155,7 +155,7 @@ impl Store {
                     closing: None,
                     lines: 0,
                     bytes: 0,
-                    cut_short: None,
+                    truncated: None,
                     first: number,
                     through: number - 1,
                 };
@@ -194,7 +194,7 @@ impl Store {
     }
 
     /// Ends every record that is being written: something is missing from now on.
-    pub(super) fn cut_short(&mut self, why: &str) {
+    pub(super) fn truncate(&mut self, why: &str) {
         let open: Vec<_> =
             self.records.iter().filter(|(_, held)| held.open.is_some()).map(|(key, _)| key.clone()).collect();
         open.iter().for_each(|key| self.give_up(key, why));
@@ -274,7 +274,7 @@ impl Store {
         let path = path_of(&folder, &held.info);
         if let Some(open) = held.open.take() {
             tracing::warn!(canary = %key.0, release = key.1.0, why, "the record of a release is truncated");
-            held.info.cut_short = Some(why.into());
+            held.info.truncated = Some(why.into());
             let _ = open.file.set_len(held.info.bytes);
         }
         if write_companion(&path, &held.info).is_err() {

@@ -139,7 +139,7 @@ async fn a_record_has_each_event_once_wherever_the_journal_was_shortened_and_the
             }
             let infos = archive.list(web()).await;
             assert_eq!(infos.len(), 2);
-            assert_eq!((infos[0].lines, infos[1].lines, &infos[0].cut_short), (6, 2, &None));
+            assert_eq!((infos[0].lines, infos[1].lines, &infos[0].truncated), (6, 2, &None));
             assert_eq!(infos[0].closing.as_ref().unwrap().outcome.name(), "aborted");
             assert!(infos[1].ended.is_none());
             archive.close().await;
@@ -163,7 +163,7 @@ async fn a_record_with_a_gap_says_so_and_one_of_another_journal_gives_way() {
     journal.close().await;
     let (mut journal, recovered) = disk.journal_with(Archive::open(dir.path().into(), PLENTY).unwrap()).unwrap();
     let infos = recovered.archive.list(web()).await;
-    assert_eq!(infos.iter().map(|info| info.cut_short.is_some()).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(infos.iter().map(|info| info.truncated.is_some()).collect::<Vec<_>>(), [false, true]);
     recovered.archive.close().await;
     journal.close().await;
     // The journal was moved away: releases count from 1 again.
@@ -224,7 +224,7 @@ async fn the_oldest_go_first_and_the_disk_used_stays_within_its_bounds() {
 }
 
 #[tokio::test]
-async fn one_release_that_needs_more_than_there_is_is_cut_short_and_can_be_read_so_far() {
+async fn one_release_that_needs_more_than_there_is_is_truncated_and_can_be_read_so_far() {
     let dir = tempfile::tempdir().unwrap();
     let limits = Limits { bytes: 40_000, per_canary: 4 };
     let mut store = Store::open(dir.path().into(), limits).unwrap();
@@ -236,7 +236,7 @@ async fn one_release_that_needs_more_than_there_is_is_cut_short_and_can_be_read_
     }
     assert!(used(dir.path()) < limits.bytes);
     let info = store.list(&web()).remove(0);
-    assert!(info.cut_short.as_ref().unwrap().contains("no room within 40000 bytes"), "{info:?}");
+    assert!(info.truncated.as_ref().unwrap().contains("no room within 40000 bytes"), "{info:?}");
     assert!(info.lines > 20 && info.ended.is_some(), "{info:?}");
     let record = store.read(&web(), info.release).unwrap().unwrap();
     let mut text = String::new();
@@ -264,7 +264,7 @@ async fn a_disk_that_hangs_holds_up_nothing_and_the_gap_is_told() {
     // The list waits until the thread is there.
     archive.list(web()).await;
     archive.add(6, all[4].1.clone());
-    assert!(archive.list(web()).await[0].cut_short.as_ref().unwrap().contains("too slow"));
+    assert!(archive.list(web()).await[0].truncated.as_ref().unwrap().contains("too slow"));
     archive.close().await;
 }
 
@@ -289,7 +289,7 @@ async fn a_gap_is_told_also_of_a_release_that_began_while_the_disk_was_slow() {
     archive.list(web()).await;
     archive.add(first + 2, all[3].1.clone());
     let info = archive.list(web()).await.remove(0);
-    assert!(info.cut_short.as_ref().is_some_and(|why| why.contains("too slow")), "{info:?}");
+    assert!(info.truncated.as_ref().is_some_and(|why| why.contains("too slow")), "{info:?}");
     archive.close().await;
 }
 
@@ -319,7 +319,7 @@ fn a_name_cannot_lead_out_of_the_folder() {
         closing: None,
         lines: 0,
         bytes: 0,
-        cut_short: None,
+        truncated: None,
         first: 1,
         through: 1,
     };
@@ -339,8 +339,8 @@ fn records_of_another_format_are_refused_by_name_and_left_untouched() {
         for limits in [PLENTY, Limits { bytes: 0, per_canary: 0 }] {
             let refused = Archive::open(dir.path().into(), limits).unwrap_err();
             assert_eq!((&refused.path, refused.found), (&folder.join("1.json"), found));
-            let told = refused.to_string();
-            assert!(told.contains(&format!("has format {found}")) && told.contains("--data"), "{told}");
+            let error = refused.to_string();
+            assert!(error.contains(&format!("has format {found}")) && error.contains("--data"), "{error}");
             assert_eq!(std::fs::read_to_string(folder.join("1.json")).unwrap(), companion);
             assert_eq!(std::fs::read(folder.join("1.jsonl.gz")).unwrap(), b"former");
         }

@@ -241,7 +241,7 @@ async fn refused_for_long(most_backlog: Backlog) {
     event_loop.handle_event(Event::Timer, None);
     event_loop.record_stored().await;
     let records = event_loop.archive.list(web()).await;
-    assert!(records[0].cut_short.is_some(), "{records:?}");
+    assert!(records[0].truncated.is_some(), "{records:?}");
     let EventLoop { controller, mut journal, archive, .. } = event_loop;
     archive.close().await;
     journal.close().await;
