@@ -3,7 +3,7 @@
 use proto::wire::check_routing;
 use rollout::base::names::{CanaryId, Upstream};
 use rollout::controller::rearm::fuse_plan;
-use rollout::release::plan::{Course, Flavour, Plan, PlanError, Spec};
+use rollout::release::plan::{Course, ExternalMetric, Flavour, Plan, PlanError, Spec};
 use rollout::routing::table::{Routing, Scope, Split, StickyKey, WeightPpm};
 
 use crate::fields::analysis::section::{self, Analysis};
@@ -11,7 +11,7 @@ use crate::fields::context::Around;
 use crate::fields::named::catalogue::Catalogue;
 use crate::fields::serin_fields::{self, Choices};
 use crate::fields::traffic::service::{self, Service};
-use crate::fields::traffic::versions;
+use crate::fields::traffic::versions::{self, Versions};
 use crate::fields::unsupported_fields;
 use crate::fields::values::url;
 use crate::fields::webhooks::named;
@@ -89,13 +89,11 @@ pub(crate) fn plans(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log
     };
     let analysis_item = spec.need("analysis", log);
     let analysis = analysis_item.as_ref().and_then(|item| section::read(item, &around, log));
-    // The first reading has reported what is wrong with it.
-    let metrics = |version: &str| {
-        let around = Around { version: version.to_owned(), ..around.clone() };
-        let read = analysis_item.as_ref().and_then(|item| section::read(item, &around, &mut Log::new("")));
-        read.map(|analysis| analysis.outside.metrics).unwrap_or_default()
-    };
-    let versions = versions.map(|versions| versions.with_metrics(metrics));
+    let versions = versions.map(|versions| {
+        versions.with_metrics(|version| {
+            analysis_item.as_ref().map(|item| metrics_of(version, item, &around)).unwrap_or_default()
+        })
+    });
     if let Some(item) = metrics_server {
         unused_server(&item, analysis.as_ref(), log);
     }
@@ -106,16 +104,28 @@ pub(crate) fn plans(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log
     let mut analysis = analysis?;
     analysis.course = switches.of(analysis.course);
     let common = meant(head, &name, service?, choices, &mut analysis, log)?;
-    let specs = match versions.map(|versions| versions.specs(&common, &name)) {
-        None => vec![common],
-        Some(Ok(specs)) => specs,
-        Some(Err((field, rule))) => {
-            log.plan_error(PlanError { field: field.into(), value: String::new(), rule });
-            return None;
-        }
-    };
+    let specs = specs(common, versions, &name, log)?;
     let plans = specs.into_iter().map(|spec| checked(spec, &analysis, log)).collect::<Option<Vec<Plan>>>()?;
     log.problems.is_empty().then_some(plans)
+}
+
+/// The metrics of one of several versions; the reading for all has reported what is wrong with them.
+fn metrics_of(version: &str, analysis: &Item<'_>, around: &Around<'_>) -> Vec<ExternalMetric> {
+    let around = Around { version: version.to_owned(), ..around.clone() };
+    let read = section::read(analysis, &around, &mut Log::new(""));
+    read.map(|analysis| analysis.outside.metrics).unwrap_or_default()
+}
+
+/// One for each version, or the one that there is.
+fn specs(common: Spec, versions: Option<Versions>, service: &str, log: &mut Log) -> Option<Vec<Spec>> {
+    match versions.map(|versions| versions.specs(&common, service)) {
+        None => Some(vec![common]),
+        Some(Ok(specs)) => Some(specs),
+        Some(Err((field, rule))) => {
+            log.plan_error(PlanError { field: field.into(), value: String::new(), rule });
+            None
+        }
+    }
 }
 
 /// The built-in metrics are not asked for; only a query in a metric is.

@@ -1,5 +1,6 @@
 //! The only prose: what happened, why, and by how much, in one line each; shared by log, API, CLI and UI.
 
+use crate::base::names::Actor;
 use crate::base::time::Millis;
 use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
 use crate::judgement::guards::{EventCount, GuardFinding, GuardName, GuardRule, GuardsVerdict};
@@ -16,16 +17,11 @@ use crate::worker::fuse::FuseTest;
 pub fn note(note: &Note) -> String {
     match note {
         Note::Declared => "manifest read".into(),
-        Note::Changed { at_once: true } => "manifest changed".into(),
-        Note::Changed { at_once: false } => {
-            "manifest changed; the release in progress keeps its plan, the next one uses the new one".into()
-        }
+        Note::Changed { at_once } => changed(*at_once).into(),
         Note::Started { revision, actor, reason } => {
             format!("release of {revision} started by {actor}{}", because(reason))
         }
-        Note::Superseded { revision } => {
-            format!("release of {revision} superseded by a newer revision")
-        }
+        Note::Superseded { revision } => format!("release of {revision} superseded by a newer revision"),
         Note::Accepted { actor, items } => {
             let items = counted(*items as u64, "check, hook or setting", "checks, hooks or settings");
             format!("{actor} accepted {items} that this build cannot honour")
@@ -34,14 +30,7 @@ pub fn note(note: &Note) -> String {
         Note::Approved { purpose } => format!("{} approved", purpose.kind().name()),
         Note::AnalysisSkipped => "the manifest says to promote without analysis".into(),
         Note::Skipped { actor, reason } => format!("{actor} skipped the wait{}", because(reason)),
-        Note::Stepped { from, to, proof } => {
-            let unproven = if *from == WeightPpm::ZERO { "first step" } else { "without proof" };
-            let why = proof.as_ref().map_or_else(|| unproven.into(), self::proof);
-            if from == to {
-                return format!("weight stays {} %: {why}", from.percent());
-            }
-            format!("weight {} -> {} %: {why}", from.percent(), to.percent())
-        }
+        Note::Stepped { from, to, proof } => stepped(*from, *to, proof.as_ref()),
         Note::WeightSet { from, to, actor, reason } => {
             format!("weight {} -> {} % by {actor}, paused there{}", from.percent(), to.percent(), because(reason))
         }
@@ -56,19 +45,14 @@ pub fn note(note: &Note) -> String {
         }
         Note::Tripped(verdict) => format!("tripped: {}", guards(verdict)),
         Note::FuseTripped { node, test, events, trials } => {
-            let what = match test {
-                FuseTest::Failed => "failed",
-                FuseTest::Slow => "failed, took or are taking too long",
-            };
+            let what = of_fuse(*test);
             format!("fuse of proxy {node} tripped and sends every request to the primary: {events} of {trials} {what}")
         }
         Note::Rearmed => "tripped fuses rearmed: the guards did not abort the canary".into(),
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
         Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
         Note::Resumed { actor, reason } => format!("resumed by {actor}{}", because(reason)),
-        Note::WaitingPromotion { refused } => {
-            format!("proven; waits for approval to promote: {}", objections(refused))
-        }
+        Note::WaitingPromotion { refused } => format!("proven; waits for approval to promote: {}", objections(refused)),
         Note::GateOpened { gate, revision, expires_after, actor, reason } => {
             let whose = revision.as_ref().map_or_else(|| "the next revision".into(), ToString::to_string);
             let until = expires_after.map_or_else(String::new, |after| format!(" for {}", span(after)));
@@ -79,19 +63,9 @@ pub fn note(note: &Note) -> String {
             format!("weight {} -> {} %: traffic returns to the primary", from.percent(), to.percent())
         }
         Note::Promoting { actor, reason, proof, awaiting } => {
-            let why = match (actor, proof) {
-                (Some(actor), _) => format!("promoted by {actor} before the analysis ended{}", because(reason)),
-                (None, Some(proof)) => format!("proven: {}", self::proof(proof)),
-                (None, None) => "promoted without proof".into(),
-            };
-            match awaiting {
-                Some(awaiting) => format!("{why}; waits for {}", self::awaiting(awaiting)),
-                None => why,
-            }
+            promoting(actor.as_ref(), reason, proof.as_ref(), awaiting.as_ref())
         }
-        Note::HookFailed { error } => {
-            format!("promotion hook failed: {error}; `serin confirm` or `serin abort`")
-        }
+        Note::HookFailed { error } => format!("promotion hook failed: {error}; `serin confirm` or `serin abort`"),
         Note::Confirmed { actor: Some(actor), reason } => {
             format!("{actor} confirmed that the primary runs the new version{}", because(reason))
         }
@@ -102,6 +76,42 @@ pub fn note(note: &Note) -> String {
             format!("promoted; {} had not confirmed by the deadline", counted(*unconfirmed as u64, "worker", "workers"))
         }
         Note::Aborted(cause) => format!("aborted, all traffic to primary: {}", self::cause(cause)),
+    }
+}
+
+const fn changed(at_once: bool) -> &'static str {
+    if at_once {
+        "manifest changed"
+    } else {
+        "manifest changed; the release in progress keeps its plan, the next one uses the new one"
+    }
+}
+
+fn stepped(from: WeightPpm, to: WeightPpm, proof: Option<&Proof>) -> String {
+    let unproven = if from == WeightPpm::ZERO { "first step" } else { "without proof" };
+    let why = proof.map_or_else(|| unproven.into(), self::proof);
+    if from == to {
+        return format!("weight stays {} %: {why}", from.percent());
+    }
+    format!("weight {} -> {} %: {why}", from.percent(), to.percent())
+}
+
+fn promoting(actor: Option<&Actor>, reason: &str, proof: Option<&Proof>, awaiting: Option<&Awaiting>) -> String {
+    let why = match (actor, proof) {
+        (Some(actor), _) => format!("promoted by {actor} before the analysis ended{}", because(reason)),
+        (None, Some(proof)) => format!("proven: {}", self::proof(proof)),
+        (None, None) => "promoted without proof".into(),
+    };
+    match awaiting {
+        Some(awaiting) => format!("{why}; waits for {}", self::awaiting(awaiting)),
+        None => why,
+    }
+}
+
+const fn of_fuse(test: FuseTest) -> &'static str {
+    match test {
+        FuseTest::Failed => "failed",
+        FuseTest::Slow => "failed, took or are taking too long",
     }
 }
 
