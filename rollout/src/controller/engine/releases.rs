@@ -69,7 +69,7 @@ impl Controller {
     }
 
     fn answer(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) -> Result<Done, Refused> {
-        let running = self.known(id)?.phase.run().map(|run| run.revision.clone());
+        self.known(id)?;
         let request = match verb {
             Verb::Release { revision, actor, reason, accept_unsupported } => {
                 let release = self.prepare_release(id, &revision, now, out)?;
@@ -85,7 +85,8 @@ impl Controller {
             Verb::Skip { actor, reason } => ReleaseRequest::Skip(actor, reason),
             Verb::OpenGate { gate, revision, expires_after, actor, reason } => {
                 let expires_at = expires_after.map(|after| now.plus(after));
-                let approval = Approval { revision: revision.or(running), actor, reason, at: now, expires_at };
+                let running = || self.known(id).ok()?.phase.run().map(|run| run.revision.clone());
+                let approval = Approval { revision: revision.or_else(running), actor, reason, at: now, expires_at };
                 return self.open_gate(id, &gate, approval, now, out);
             }
             Verb::CloseGate { gate, actor, reason } => return self.close_gate(id, &gate, actor, reason, now, out),
