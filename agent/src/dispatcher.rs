@@ -167,8 +167,8 @@ impl Dispatcher {
         }
     }
 
-    fn alert(&self, canary: CanaryId, alert: &Alert, revision: Option<Revision>, told: Notification) {
-        let Notification { at, severity, message } = told;
+    fn alert(&self, canary: CanaryId, alert: &Alert, revision: Option<Revision>, notification: Notification) {
+        let Notification { at, severity, message } = notification;
         let fields = revision.map(|revision| ("Revision".to_owned(), revision.to_string())).into_iter().collect();
         self.alerts.send(alert, Message { canary, severity, text: message, fields, at });
     }

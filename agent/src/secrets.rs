@@ -59,8 +59,8 @@ impl Secrets {
         Self { folder, readings: Arc::new(Semaphore::new(MAX_READINGS)) }
     }
 
-    /// Reads elsewhere than on the runtime's threads: secrets are files, and a file system may be slow, or hang. Whoever
-    /// asks limits how long it waits; dropping this gives up.
+    /// Reads elsewhere than on the runtime's threads: secrets are files, and a file system may be slow, or hang. The
+    /// caller limits how long it waits; dropping this gives up.
     ///
     /// # Errors
     /// When the runtime ends.

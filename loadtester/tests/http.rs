@@ -262,7 +262,7 @@ async fn a_stop_kills_what_runs_and_answers_who_waits() {
     tester.tester.stop().await;
     until_running(&time, 0).await;
     said(&waiting.await.unwrap(), 503, &["load tester stopped"]);
-    // The port is free, so another test may have it already: whoever answers knows nothing of this task.
+    // The port is free, so another test may have it already: what answers knows nothing of this task.
     if let Ok(answer) = reqwest::get(format!("http://{address}/tasks")).await {
         let tasks = answer.text().await.unwrap_or_default();
         assert!(!tasks.contains(&time), "{tasks}");

@@ -65,7 +65,7 @@ fn a_restart_forgets_no_proof() {
     assert_eq!(until_left(&mut scene, [9, 1], 2_000), Some(72));
 }
 
-/// One request in 50 fails: above the limit of 1 %, but far from the evidence that the guard is told to ask for.
+/// One request in 50 fails: above the limit of 1 %, but far from the evidence that the guard needs here.
 #[test]
 fn what_is_not_proven_is_held_paused_or_failed_as_the_plan_says() {
     for (otherwise, phase) in
@@ -126,11 +126,11 @@ fn a_bad_canary_is_cut_long_before_it_is_proven_and_a_paused_one_stays_though_pr
 fn a_wrong_share_pauses_the_release_and_says_that_the_evidence_is_suspect() {
     let mut scene = scene();
     (0..200).for_each(|_| drop(scene.serve([75, 25], 0, FAST)));
-    let told = scene.canary().history.iter().find_map(|event| match &event.note {
+    let tripped = scene.canary().history.iter().find_map(|event| match &event.note {
         Note::Tripped(verdict) => verdict.tripped,
         _ => None,
     });
-    assert_eq!(told, Some((GuardAction::Pause, GuardName::SampleRatio)), "10 % was meant, 25 % came");
+    assert_eq!(tripped, Some((GuardAction::Pause, GuardName::SampleRatio)), "10 % was meant, 25 % came");
     assert_eq!(scene.canary().phase.name(), "Paused");
 }
 

@@ -150,7 +150,7 @@ fn stored_gates_are_closed_until_somebody_opens_them() {
             gate("red-button", HookKind::Rollback),
         ];
     });
-    walk.ask("open a gate there is not", open("door"));
+    walk.ask("open an unknown gate", open("door"));
     walk.release("v2");
     walk.timer();
     walk.ask("open change-board", open("change-board"));
@@ -158,7 +158,7 @@ fn stored_gates_are_closed_until_somebody_opens_them() {
     walk.ask("open owner", open("owner"));
     walk.check(GOOD);
     walk.ask("press red-button", open("red-button"));
-    walk.ask("retry", Verb::Retry { actor: word("ana"), reason: "mended".into() });
+    walk.ask("retry", Verb::Retry { actor: word("ana"), reason: "fixed".into() });
     walk.check(GOOD);
     walk.release("v3");
     walk.ask("abort", Verb::Abort { actor: word("ana"), reason: String::new() });

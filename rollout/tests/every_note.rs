@@ -1,4 +1,4 @@
-//! Every decision is told with who, why and by how much: each variant of notes, causes and holds has its words, its
+//! Every decision is shown with who, why and by how much: each variant of notes, causes and holds has its words, its
 //! severity, and keeps all of itself in the journal's JSON.
 
 #![cfg(test)]

@@ -127,7 +127,7 @@ fn silence_longer_than_the_lease_ends_the_canarys_share() {
     ask(&mut net, 0);
     net.calm(Millis(1_000));
     assert!(net.route(0, &web, 1_000) > 50, "10 % of 1000");
-    // The agent was last heard at most a second ago.
+    // The last message of the agent came at most a second ago.
     net.now = Millis(net.now.0 + LEASE.0 - 1_000);
     assert!(net.route(0, &web, 1_000) > 50, "the last table holds for the lease");
     net.now = net.now.plus(Millis(1_001));

@@ -51,7 +51,7 @@ impl Alone {
     fn welcomed(fixed: Vec<Entry>) -> Self {
         let mut alone = Self { worker: worker(1, true, fixed), now: Micros(1_000_000), said: vec![] };
         alone.tick();
-        alone.hear(ToWorker::Welcome(PROTOCOL));
+        alone.receive(ToWorker::Welcome(PROTOCOL));
         alone
     }
 
@@ -68,13 +68,13 @@ impl Alone {
         self.take(actions);
     }
 
-    fn hear(&mut self, message: ToWorker) {
+    fn receive(&mut self, message: ToWorker) {
         let actions = self.worker.message(message, self.now.to_millis());
         self.take(actions);
     }
 
     fn adopt(&mut self, entry: Entry) {
-        self.hear(ToWorker::Entry(Box::new(entry)));
+        self.receive(ToWorker::Entry(Box::new(entry)));
     }
 
     /// A request by rule or by chance; it ends with `status`, or never. Whether the canary got it.
@@ -134,16 +134,16 @@ fn a_trip_behind_a_report_in_flight_leaves_with_its_ack_and_is_said_again_until_
     alone.tick();
     alone.break_it();
     assert_eq!(alone.reports().len(), 1, "one is in flight at a time");
-    alone.hear(ToWorker::Ack(1));
+    alone.receive(ToWorker::Ack(1));
     assert_eq!(alone.reports()[1].trips.len(), 1);
     alone.worker.stream_lost(alone.now.to_millis());
     alone.now.0 += 6_000_000;
     alone.tick();
     let Some(ToAgent::Hello(hello)) = alone.said.last() else { panic!("{:?}", alone.said.last()) };
-    assert_eq!(hello.trips.len(), 1, "an agent without memory is told as well");
-    alone.hear(ToWorker::Welcome(PROTOCOL));
+    assert_eq!(hello.trips.len(), 1, "an agent without memory learns of it as well");
+    alone.receive(ToWorker::Welcome(PROTOCOL));
     assert_eq!(alone.reports()[2], alone.reports()[1], "until it is acknowledged");
-    alone.hear(ToWorker::Ack(2));
+    alone.receive(ToWorker::Ack(2));
     alone.now.0 += 1_000_000;
     alone.request(false, Some(b"200"));
     alone.tick();
@@ -157,7 +157,7 @@ fn hangs_and_slow_answers_trip_it_by_their_age() {
     (0..200).for_each(|_| assert!(alone.request(true, None)));
     alone.tick();
     assert_eq!(alone.trips(), [], "the oldest is 200 ms old");
-    alone.hear(ToWorker::Ack(1));
+    alone.receive(ToWorker::Ack(1));
     alone.now.0 += 310_000;
     alone.tick();
     assert_eq!(alone.trips(), [(Epoch(4), FuseTest::Slow)]);
@@ -277,12 +277,12 @@ proptest! {
                     alone.tick();
                 }
                 Op::Lose => alone.worker.stream_lost(alone.now.to_millis()),
-                Op::Welcome => alone.hear(ToWorker::Welcome(PROTOCOL)),
+                Op::Welcome => alone.receive(ToWorker::Welcome(PROTOCOL)),
                 Op::Offer(epoch) => {
                     alone.adopt(entry(epoch, sticky.clone()));
                     in_force = in_force.max(epoch);
                 }
-                Op::Ack(number) => alone.hear(ToWorker::Ack(number)),
+                Op::Ack(number) => alone.receive(ToWorker::Ack(number)),
             }
             prop_assert!(alone.trips().iter().all(|(epoch, _)| *epoch == Epoch(in_force)));
             if let Some(tripped_under) = tripped_under.filter(|epoch| *epoch == Epoch(in_force)) {

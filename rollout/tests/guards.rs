@@ -44,8 +44,8 @@ fn a_guard_that_only_pauses_or_notifies_does_so_once() {
             scene.report(4);
         });
         assert_eq!(scene.canary().phase.name(), phase);
-        let told = scene.canary().history.iter().filter(|event| matches!(event.note, Note::Tripped(_)));
-        assert_eq!(told.count(), 1);
+        let trips = scene.canary().history.iter().filter(|event| matches!(event.note, Note::Tripped(_)));
+        assert_eq!(trips.count(), 1);
         if action == GuardAction::Pause {
             scene.happen(Event::Requested(id("web"), Verb::Resume { actor: word("ana"), reason: String::new() }));
             scene.report(4);

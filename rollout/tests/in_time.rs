@@ -152,7 +152,7 @@ fn an_approval_of_the_first_traffic_has_the_deadline_of_waiting() {
     walk.compare();
 }
 
-/// A request now and then: nobody is told of each quiet moment.
+/// A request now and then: a quiet moment makes no event.
 #[test]
 fn a_quiet_moment_is_no_news_to_who_waits_or_dwells() {
     let mut walk = Walk::new("quiet_moments", |spec| {

@@ -58,7 +58,7 @@ fn otherwise() -> impl Strategy<Value = Otherwise> {
     prop::sample::select(vec![Otherwise::Hold, Otherwise::Pause, Otherwise::Fail])
 }
 
-/// So much of what a certificate needs, on so many requests.
+/// A certificate with this evidence, on so many requests.
 fn certificate(ln_e: f64, requests: u64) -> CertificateVerdict {
     let rule = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
     let findings =

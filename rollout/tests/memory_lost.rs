@@ -109,7 +109,7 @@ fn a_default_upstream_is_remembered_until_its_proxy_says_otherwise() {
     assert!(is_refused(&controller, 1), "live");
     controller.handle(Event::Restarted { away: Millis(0) }, Millis(3_600_000));
     assert!(is_refused(&controller, 3_600_001), "it was the agent that was away, so the worker is expected back");
-    assert!(!is_refused(&controller, 3_600_000 + 601_000), "not for ever");
+    assert!(!is_refused(&controller, 3_600_000 + 601_000), "not without end");
     controller.handle(Event::Connected(Conn(2), hello(2, vec![])), Millis(3_600_100));
     assert!(is_refused(&controller, 3_600_200), "another proxy cannot speak for it");
     let moved = rollout::worker::messages::Hello { default_upstreams: vec![], ..unproven(3, "envoy-a") };

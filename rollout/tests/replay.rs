@@ -373,7 +373,7 @@ proptest! {
             }
             let phase = replay.canary().map(|canary| canary.phase.clone());
             // After the manifest is removed, nobody is left to ask.
-            let told: Option<Vec<(GuardAction, GuardName)>> = replay.canary().map(|canary| {
+            let noted: Option<Vec<(GuardAction, GuardName)>> = replay.canary().map(|canary| {
                 let tripped = canary.history.iter().filter_map(|event| match &event.note {
                     Note::Tripped(verdict) | Note::Aborted(Cause::Guards(verdict)) => verdict.tripped,
                     _ => None,
@@ -383,10 +383,10 @@ proptest! {
             let replayed = replay.finish().unwrap();
             prop_assert_eq!(replayed.ended.is_some(), has_ended);
             prop_assert_eq!(&replayed.ended_otherwise, &None);
-            if let Some(told) = told {
+            if let Some(noted) = noted {
                 let trips: Vec<(GuardAction, GuardName)> =
                     replayed.recorded.trips.iter().map(|trip| (trip.action, trip.guard)).collect();
-                prop_assert_eq!(trips, told);
+                prop_assert_eq!(trips, noted);
             }
             // The guards beside the fold say what the fold says: the same guard at the same event, or none.
             let trip = replayed.recorded.trips.iter().find(|trip| trip.action == GuardAction::Abort);

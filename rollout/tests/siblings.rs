@@ -228,10 +228,10 @@ fn of_two_that_are_looked_at_by_one_event_each_has_a_record_that_tells_its_own_s
     shop.now = Millis(shop.now.0 - 9_000);
     shop.serve(&["web.blue"]);
     assert_eq!([shop.phase("web.blue").name(), shop.phase("web.green").name()], ["Promoting", "Failed"]);
-    let told = shop.replays("web.green", 1).unwrap().unwrap();
+    let difference = shop.replays("web.green", 1).unwrap().unwrap();
     assert!(
-        told.contains("failed checks reached the threshold (1)"),
-        "its own check came before the other's news: {told}"
+        difference.contains("failed checks reached the threshold (1)"),
+        "its own check came before the other's news: {difference}"
     );
     assert_eq!(shop.replays("web.blue", 1).unwrap(), None);
 }
@@ -250,8 +250,8 @@ fn who_was_not_chosen_needs_another_choice() {
     shop.ask("web.blue", retry()).unwrap();
     (0..3).for_each(|_| shop.serve(&["web.blue"]));
     assert_eq!(shop.phase("web.blue").name(), "WaitingPromotion");
-    let told = shop.replays("web.blue", 2).unwrap();
-    assert_eq!(told, None, "a retry has a record of its own");
+    let difference = shop.replays("web.blue", 2).unwrap();
+    assert_eq!(difference, None, "a retry has a record of its own");
 }
 
 #[test]
@@ -286,14 +286,14 @@ fn a_contest_goes_on_after_a_restart_anywhere() {
     shop.confirm("web.green").unwrap();
     shop.adopt("web.green");
     shop.release("web.blue", "b3").unwrap();
-    let told = |controller: &Controller| -> Vec<String> {
+    let lines_of = |controller: &Controller| -> Vec<String> {
         let line = |canary: &rollout::controller::canary::Canary| {
             let lane = canary.entry().routing.and_then(|routing| routing.scope.lane);
             format!("{} {} {:?} {:?} {lane:?}", canary.plan.id, canary.phase.name(), canary.weight(), canary.promoted)
         };
         controller.canaries().map(line).collect()
     };
-    let expected = told(&shop.controller);
+    let expected = lines_of(&shop.controller);
     for killed_after in 1..=shop.journal.len() {
         let mut controller = Controller::default();
         let (before, after) = shop.journal.split_at(killed_after);
@@ -302,7 +302,7 @@ fn a_contest_goes_on_after_a_restart_anywhere() {
         controller.handle(controller.restarted(at), at);
         controller.handle(Event::Connected(Conn(1), hello(7, vec![])), at);
         after.iter().for_each(|(event, at)| drop(controller.handle(event.clone(), *at)));
-        assert_eq!(told(&controller), expected, "killed after event {killed_after}: {:?}", before.last());
+        assert_eq!(lines_of(&controller), expected, "killed after event {killed_after}: {:?}", before.last());
     }
 }
 

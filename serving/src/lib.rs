@@ -1,5 +1,5 @@
 //! What the agent and the load tester share as HTTP servers, so that neither depends on the other: who may call, how a
-//! request is read, what a refused one is told, when to stop.
+//! request is read, what answers a refused one, when to stop.
 //!
 //! In reading order; a module uses only those above it. Nothing here knows of canaries, routes or protocols.
 
@@ -15,7 +15,7 @@ mod address;
 /// The signals that end a server.
 mod shutdown;
 
-/// What a refused request is told, in one form.
+/// The answer to a refused request, in one form.
 mod http_error;
 
 /// The fields of a JSON object.

@@ -35,10 +35,10 @@ impl Reserved {
     }
 }
 
-/// Below those that the kernel gives to whoever asks for any.
+/// Below those that the kernel gives where any will do.
 const UNASKED: Range<u16> = 20_000..32_000;
 
-/// A free port on 127.0.0.1 for a program that must be told one before it starts, and shares it with nobody. It is not
+/// A free port on 127.0.0.1 for a program that must be given one before it starts, and shares it with nobody. It is not
 /// held; but the kernel gives it to nobody, and this process no second time.
 ///
 /// # Errors

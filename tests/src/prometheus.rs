@@ -90,7 +90,7 @@ fn listening(log: &str) -> Option<SocketAddr> {
     addresses.into_iter().find(|address: &SocketAddr| address.port() != 0)
 }
 
-/// Something to scrape; unless told otherwise there were 90 requests with status 200 and 10 with status 500 between two
+/// Something to scrape; unless set otherwise there were 90 requests with status 200 and 10 with status 500 between two
 /// scrapes, of the app `web`. It stops when dropped.
 pub struct Exporter {
     addr: SocketAddr,

@@ -1,4 +1,4 @@
-//! Users without any key of their own: the filter gives each a cookie, and whoever keeps it stays on one version.
+//! Users without any key of their own: the filter gives each a cookie, and a user who keeps it stays on one version.
 #![cfg(test)]
 
 use anyhow::{Context, Result, ensure};

@@ -59,7 +59,7 @@ async fn a_restarted_envoy_is_a_new_incarnation_and_nothing_counts_twice() -> Re
         })
         .await?;
         let samples = load.stop().await?;
-        // Whoever met the dead Envoy has no status. Nobody but the killed Envoy's users may have been lost.
+        // A client that met the dead Envoy has no status. Nobody but the killed Envoy's users may have been lost.
         let answered = samples.0.iter().filter(|sample| sample.status.is_some()).count() as u64;
         let lost = |sample: &&Sample| sample.done > killed_at - UNREPORTED && sample.sent < restarted_at;
         let at_risk = samples.0.iter().filter(lost).count() as u64;

@@ -89,7 +89,7 @@ impl World {
         .await
     }
 
-    async fn told(&self) -> Result<Vec<String>> {
+    async fn messages(&self) -> Result<Vec<String>> {
         let mut answer = self.agent.api(&format!("{CANARY}/events")).await?;
         let events: Vec<EventStatus> = serde_json::from_value(answer["items"].take())?;
         Ok(events.into_iter().map(|event| event.message).collect())
@@ -107,7 +107,7 @@ async fn the_file_of_a_flagger_user_works_as_it_is() -> Result<()> {
             (status.weight_percent, status.steps, status.failed_checks),
             (50.0, 5, 0),
             "{:?}",
-            world.told().await?
+            world.messages().await?
         );
         assert_eq!(status.unsupported, [""; 0]);
         let samples = load.stop().await?;
@@ -123,9 +123,9 @@ async fn the_file_of_a_flagger_user_works_as_it_is() -> Result<()> {
         world.agent.cli(&["release", "web", "--revision", "v3"]).await?.ok()?;
         let status = world.phase("Failed").await?;
         assert!(status.message.contains("metric error-rate") && status.message.contains("max 1"), "{}", status.message);
-        let told = world.told().await?;
-        let failed = told.iter().filter(|line| line.starts_with("failed check")).count();
-        assert_eq!(failed, 2, "the third rolls back at once: {told:?}");
+        let messages = world.messages().await?;
+        let failed = messages.iter().filter(|line| line.starts_with("failed check")).count();
+        assert_eq!(failed, 2, "the third rolls back at once: {messages:?}");
         drop(load);
         Ok(())
     })
@@ -141,8 +141,8 @@ async fn a_blind_prometheus_is_not_a_bad_canary() -> Result<()> {
         world.agent.cli(&["release", "web", "--revision", "v2"]).await?.ok()?;
         let status = world.phase("Failed").await?;
         assert!(status.message.contains("without a metric value"), "{}", status.message);
-        let told = world.told().await?;
-        assert!(told.iter().all(|line| !line.starts_with("failed check")), "{told:?}");
+        let messages = world.messages().await?;
+        assert!(messages.iter().all(|line| !line.starts_with("failed check")), "{messages:?}");
         assert_eq!(load.stop().await?.bad(), 0);
         Ok(())
     })

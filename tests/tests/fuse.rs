@@ -67,8 +67,8 @@ async fn filter_stat(envoy: &Envoy, name: &str) -> Result<u64> {
 }
 
 /// Waits until the agent has recorded a trip: guards may abort on what workers reported just before.
-async fn trip_told(stage: &Stage) -> Result<()> {
-    until("a trip that was told", WITHIN, async || {
+async fn trip_reported(stage: &Stage) -> Result<()> {
+    until("a reported trip", WITHIN, async || {
         let events = stage.events().await?;
         ensure!(events.iter().any(|event| matches!(event.detail, Note::FuseTripped { .. })), "{events:?}");
         Ok(())
@@ -111,7 +111,7 @@ async fn a_canary_that_dies_while_the_agent_is_dead_is_cut_by_the_workers_and_ev
         let status = stage.phase("Failed").await?;
         ensure!(status.message.contains("guard"), "{}", status.message);
         stage.in_sync(WORKERS).await?;
-        trip_told(&stage).await?;
+        trip_reported(&stage).await?;
         let samples = load.stop().await?;
         let bad = bad_of_canary(&samples);
         ensure!((1..=2 * FEW).contains(&bad), "{bad} bad answers");
@@ -123,7 +123,7 @@ async fn a_canary_that_dies_while_the_agent_is_dead_is_cut_by_the_workers_and_ev
 
 #[tokio::test]
 async fn a_trip_is_told_at_once_and_leads_to_a_cut_everywhere() -> Result<()> {
-    Case::run("fuse-told", async |case| {
+    Case::run("fuse-reported", async |case| {
         let mut stage = Stage::start(case, &Manifest::steady("50")?.guarded()?).await?;
         let load = stage.load().start(RPS).await?;
         traffic_known(&stage).await?;
@@ -136,7 +136,7 @@ async fn a_trip_is_told_at_once_and_leads_to_a_cut_everywhere() -> Result<()> {
         stage.agent.process().thaw()?;
         let status = stage.phase("Failed").await?;
         ensure!(status.message.contains("guard"), "{}", status.message);
-        trip_told(&stage).await?;
+        trip_reported(&stage).await?;
         let bad = bad_of_canary(&load.stop().await?);
         ensure!((1..=FEW).contains(&bad), "{bad} bad answers");
         assert_eq!(filter_stat(&stage.envoy, "faults").await?, 0, "the host let a request's event speak to the agent");

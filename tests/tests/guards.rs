@@ -35,14 +35,14 @@ async fn aborted(case: &Case, weight: &str, bad: Behaviour) -> Result<(u64, Stri
 /// `serin explain` names the guard that aborted, first, and counts what `serin get` counts.
 async fn explains(stage: &Stage, status: &CanaryStatus) -> Result<()> {
     let page = stage.agent.cli(&["explain", "web"]).await?.ok()?;
-    let told: Explanation = serde_json::from_str(&stage.agent.cli(&["explain", "web", "-o", "json"]).await?.ok()?)?;
-    ensure!(page.starts_with(&format!("{}\n", told.summary)), "{page}");
-    let forced = told.guards.iter().find(|guard| guard.verdict == "bad").context("no guard is said to be bad")?;
-    ensure!(told.summary.starts_with(&format!("web v2 was aborted by guard {}:", forced.guard)), "{page}");
+    let shown: Explanation = serde_json::from_str(&stage.agent.cli(&["explain", "web", "-o", "json"]).await?.ok()?)?;
+    ensure!(page.starts_with(&format!("{}\n", shown.summary)), "{page}");
+    let forced = shown.guards.iter().find(|guard| guard.verdict == "bad").context("no guard is said to be bad")?;
+    ensure!(shown.summary.starts_with(&format!("web v2 was aborted by guard {}:", forced.guard)), "{page}");
     ensure!(status.message.contains(&format!("guard {}", forced.guard)), "{}: {page}", status.message);
     let got: Vec<_> = status.guards.iter().map(|guard| (guard.canary_events, guard.canary_trials)).collect();
-    let counts: Vec<_> = told.guards.iter().map(|guard| (guard.canary.events, guard.canary.trials)).collect();
-    ensure!(counts == got && told.toward_abort == 1.0, "{got:?}: {page}");
+    let counts: Vec<_> = shown.guards.iter().map(|guard| (guard.canary.events, guard.canary.trials)).collect();
+    ensure!(counts == got && shown.toward_abort == 1.0, "{got:?}: {page}");
     Ok(())
 }
 

@@ -62,7 +62,7 @@ impl Started {
         let valid = run(&parts::binary()?, &["validate", &canaries], None).await?;
         ensure!(valid.ends_with("1 accepted, 0 accepted with warnings, 0 refused, 0 skipped\n"), "{valid}");
 
-        // In a process group of its own, as a terminal has it, with Ctrl-C not ignored, whoever runs the tests.
+        // In a process group of its own, as a terminal has it, with Ctrl-C not ignored, however the tests are run.
         let script = folder.join("start.sh").into_os_string();
         let args = ["env".into(), "--default-signal=INT".into(), script, "--concurrency".into(), "2".into()];
         let script = Process::start("start.sh", Path::new("setsid"), &args, &[("PATH", path)], case.dir())?;
@@ -100,8 +100,8 @@ impl Started {
         Ok(processes.filter(|process| std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == folder)).collect())
     }
 
-    /// Waits until the script has ended, nothing runs in the folder any more, and these logs have these last words: whoever
-    /// the script leaves behind is killed here, and writes none.
+    /// Waits until the script has ended, nothing runs in the folder any more, and these logs have these last words; what is
+    /// left of the script is killed here, and writes none.
     async fn is_over(&mut self, last_words: &[(&str, &str)]) -> Result<()> {
         until("start.sh to end", Duration::from_secs(15), async || {
             ensure!(self.script.has_ended()?, "it runs");

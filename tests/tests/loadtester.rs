@@ -1,4 +1,4 @@
-//! `serin loadtester` with a real load tool: the traffic arrives, the result is told, and a stop leaves nothing running.
+//! `serin loadtester` with a real load tool: traffic arrives, the result is reported, a stop leaves nothing running.
 #![cfg(test)]
 
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ async fn only_task(tester: SocketAddr) -> Result<Value> {
 }
 
 #[tokio::test]
-async fn hey_makes_the_load_that_was_asked_for_and_its_result_is_told() -> Result<()> {
+async fn hey_makes_the_load_that_was_asked_for_and_its_result_is_reported() -> Result<()> {
     Case::run("loadtester", async |case| {
         let upstream = Upstream::start(Behaviour::healthy("v1"), 1).await?;
         let LoadTester { process, addr: tester } = LoadTester::start(case).await?;
@@ -52,8 +52,8 @@ async fn hey_makes_the_load_that_was_asked_for_and_its_result_is_told() -> Resul
         // Two connections, each 50 a second at most.
         let requests = upstream.counts().requests;
         assert!((2..=220).contains(&requests), "{requests} requests");
-        let told = task["output"].as_str().context("output")?;
-        assert!(told.contains("Status code distribution") && told.contains("[200]"), "{told}");
+        let output = task["output"].as_str().context("output")?;
+        assert!(output.contains("Status code distribution") && output.contains("[200]"), "{output}");
         assert!(process.log()?.contains("task ended with exit code 0"), "{}", process.log()?);
         Ok(())
     })

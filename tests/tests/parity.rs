@@ -19,7 +19,7 @@ const GOLDEN: [[u64; 2]; PARTS.len()] = [
     [0x980b_d8b8_faa2_edbe, 0xe660_3f5b_1496_df08],
 ];
 
-/// Of all parts and seeds, by whoever computes them.
+/// Of all parts and seeds, by the one or the other.
 fn all(mut bits_of: impl FnMut(u32, u64) -> u64) -> [[u64; 2]; PARTS.len()] {
     std::array::from_fn(|part| SEEDS.map(|seed| bits_of(part as u32, seed)))
 }

@@ -63,7 +63,7 @@ fn of_kind(samples: &Samples, is_pinned: bool, version: &str) -> u64 {
 async fn header_and_cookie_rules_pin_users_until_the_abort() -> Result<()> {
     Case::run("pinned", async |case| {
         let rules = "[{ headers: { x-canary: { exact: always } } }, { cookies: { tier: { regex: \"beta-[0-9]\" } } }]";
-        // So small a weight that whoever is on the canary is there by a rule, but for a few.
+        // So small a weight that users on the canary are there by a rule, but for a few.
         let stage = Stage::start(case, &Manifest::steady("0.1")?.matching(rules)?).await?;
         ensure_all_from(&stage.load().headers(kinds).exactly(200).await?, "v1")?;
         stage.released_at(0.1).await?;

@@ -108,8 +108,8 @@ async fn gates_are_closed_until_opened_by_hand_and_survive_the_agent() -> Result
         assert!(listed.contains("board") && listed.contains("ann") && listed.contains("v2"), "{listed}");
         open(&stage, "owner").await?;
         stage.phase("Promoting").await?;
-        let told = stage.agent.cli(&["describe", "web"]).await?.ok()?;
-        assert!(told.contains("gate owner opened for v2 by ann: looks fine"), "{told}");
+        let page = stage.agent.cli(&["describe", "web"]).await?.ok()?;
+        assert!(page.contains("gate owner opened for v2 by ann: looks fine"), "{page}");
         stage.abort().await?;
         // The next revision needs an approval of its own.
         stage.release("v3").await?;
@@ -203,8 +203,8 @@ async fn a_new_revision_in_mid_release_starts_over() -> Result<()> {
         let status = stage.status().await?;
         assert_eq!((status.release, status.revision.as_deref(), status.failed_checks), (2, Some("v3"), 0));
         assert!(status.weight_percent <= 50.0, "{}", status.weight_percent);
-        let told = stage.agent.cli(&["describe", "web"]).await?.ok()?;
-        assert!(told.contains("release of v2 superseded by a newer revision"), "{told}");
+        let page = stage.agent.cli(&["describe", "web"]).await?.ok()?;
+        assert!(page.contains("release of v2 superseded by a newer revision"), "{page}");
         stage.phase("Promoting").await?;
         drop(load);
         Ok(())

@@ -305,7 +305,7 @@ async fn a_dead_hook_delays_nothing_else() {
     assert_eq!(dead.count(), concurrency_limits::OF_HOOK, "the others wait for its places");
     let more = caller.call("dead", &dead_hook, &payload(&dead_hook)).await.unwrap_err();
     assert!(more.contains("64 earlier calls of it are still pending"), "{more}");
-    // Whoever gives up waiting frees the places.
+    // A caller that gives up waiting frees its places.
     calls.shutdown().await;
     let short = HookCall { timeout: Millis(200), ..dead_hook };
     let error = timeout(DEADLINE, caller.call("dead", &short, &payload(&short))).await.unwrap().unwrap_err();

@@ -78,7 +78,7 @@ impl Received {
 }
 
 impl Listener {
-    /// Answers in this order; the last reply goes on for ever.
+    /// Answers in this order; the last reply repeats.
     pub(crate) async fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

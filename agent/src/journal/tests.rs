@@ -217,7 +217,7 @@ async fn a_snapshot_anywhere_changes_nothing_but_the_length() {
 async fn a_power_cut_at_any_write_leaves_a_whole_prefix_with_all_that_was_called_stored() {
     // Enough for the first check; every further event would only add more of the same writes.
     let life = &life()[..8];
-    let mut cut_short = 0;
+    let mut interrupted = 0;
     for writes in 0.. {
         let disk = Disk::new();
         let (mut journal, _) = disk.journal().unwrap();
@@ -226,9 +226,13 @@ async fn a_power_cut_at_any_write_leaves_a_whole_prefix_with_all_that_was_called
         for (at, event) in life {
             let number = journal.append(*at, event).unwrap();
             let mut stored = journal.stored();
-            let told = stored.wait_for(|stored| stored.through >= number || stored.failing.is_some());
-            let told = timeout(Duration::from_secs(20), told).await.expect("deadline: told").unwrap().clone();
-            if told.failing.is_some() {
+            let answer = stored.wait_for(|stored| stored.through >= number || stored.failing.is_some());
+            let answer = timeout(Duration::from_secs(20), answer)
+                .await
+                .expect("deadline: an answer of the disk")
+                .unwrap()
+                .clone();
+            if answer.failing.is_some() {
                 break;
             }
             promised = number;
@@ -242,22 +246,22 @@ async fn a_power_cut_at_any_write_leaves_a_whole_prefix_with_all_that_was_called
         if promised == life.len() as u64 {
             break;
         }
-        cut_short += 1;
+        interrupted += 1;
     }
-    assert!(cut_short > life.len(), "every commit takes more than one write: {cut_short}");
+    assert!(interrupted > life.len(), "every commit takes more than one write: {interrupted}");
 }
 
 #[tokio::test]
-async fn a_disk_that_refuses_is_told_and_caught_up_with() {
+async fn a_disk_that_refuses_is_reported_and_caught_up_with() {
     let (disk, life) = (Disk::new(), life());
     let (mut journal, _) = disk.journal().unwrap();
     append_all(&mut journal, &life[..3]);
     through(&journal, 3).await;
     disk.fail_after(0);
     append_all(&mut journal, &life[3..]);
-    let told = failing(&journal).await;
-    assert_eq!(told.through, 3);
-    assert!(told.failing.unwrap().contains("no space left on this disk"));
+    let stored = failing(&journal).await;
+    assert_eq!(stored.through, 3);
+    assert!(stored.failing.unwrap().contains("no space left on this disk"));
     disk.heal();
     through(&journal, life.len() as u64).await;
     assert_eq!(journal.stored().borrow().failing, None);
@@ -353,12 +357,12 @@ fn a_journal_of_another_format_is_refused_by_name_and_left_untouched_with_its_re
         std::fs::write(&record, "former").unwrap();
         let refused = Journal::open(dir.path(), NOTHING).unwrap_err();
         assert!(matches!(&refused, JournalError::Format(error) if error.found == found), "{refused:?}");
-        let told = refused.to_string();
+        let error = refused.to_string();
         let words = [path.to_str().unwrap(), &format!("has format {found}"), &format!("reads format {FORMAT}")];
-        assert!(words.iter().all(|word| told.contains(word)), "{told}");
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
         assert!(
-            told.contains("an empty --data directory") && told.contains("the version of serin that wrote it"),
-            "{told}"
+            error.contains("an empty --data directory") && error.contains("the version of serin that wrote it"),
+            "{error}"
         );
         assert_eq!(content(&Database::create(&path).unwrap()), before);
         assert_eq!(std::fs::read(&record).unwrap(), b"former");

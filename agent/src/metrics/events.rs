@@ -156,8 +156,8 @@ impl EventCounts {
 }
 
 /// The name that a note or cause has in JSON.
-fn kind(told: &impl serde::Serialize) -> String {
-    match serde_json::to_value(told) {
+fn kind(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
         Ok(Value::String(name)) => name,
         Ok(Value::Object(fields)) => fields.into_iter().next().map(|(name, _)| name).unwrap_or_default(),
         _ => String::new(),

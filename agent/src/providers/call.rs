@@ -118,7 +118,7 @@ impl<'a> Call<'a> {
         self.hidden.add(text);
     }
 
-    /// A reason as it may be told: on one line, of bounded length, without what must not appear in it.
+    /// A reason as it may be shown: on one line, of bounded length, without what must not appear in it.
     pub(super) fn clean(&self, reason: &str) -> String {
         self.hidden.clean(&line(reason))
     }

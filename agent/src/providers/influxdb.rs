@@ -36,7 +36,7 @@ impl Columns {
         self.names.as_ref()?.iter().position(|column| column == name)
     }
 
-    /// Type of `_value`, where it is told.
+    /// Type of `_value`, where it is given.
     fn kind(&self) -> Option<&str> {
         self.types.get(self.at("_value")?)
     }

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A file that hangs whoever reads it, until this is dropped or the test has gone on for far too long.
+/// A file whose reader hangs, until this is dropped or the test has gone on for far too long.
 pub(crate) struct Stuck {
     end: Option<mpsc::Sender<()>>,
     ending: Option<JoinHandle<()>>,
@@ -33,7 +33,7 @@ impl Drop for Stuck {
     }
 }
 
-/// Whoever waits for a writer has one, who is gone at once.
+/// A reader that waits for a writer has one, which is gone at once.
 fn let_go(path: &Path) {
     drop(std::fs::File::options().read(true).write(true).open(path));
 }

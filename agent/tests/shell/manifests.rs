@@ -17,14 +17,14 @@ async fn a_change_is_taken_and_a_mistake_is_not() {
     std::fs::write(agent.manifest(), WEB.replace("threshold: 2", "threshold: 5")).unwrap();
     api.until_web("the new threshold", |canary| canary["threshold"] == 5).await;
     std::fs::write(agent.manifest(), WEB.replace("threshold: 2", "threshold: none")).unwrap();
-    let told = until("the mistake to be told", async || {
+    let listed = until("the mistake to be listed", async || {
         let problems = problems(&api).await;
         if problems.is_empty() { Err(String::new()) } else { Ok(problems) }
     })
     .await;
-    let told = told[0].as_str().unwrap();
+    let problem = listed[0].as_str().unwrap();
     let line = WEB.lines().position(|line| line.contains("threshold: 2")).unwrap() + 1;
-    assert!(told.contains(&format!("web.yaml:{line}")) && told.contains("spec.analysis.threshold"), "{told}");
+    assert!(problem.contains(&format!("web.yaml:{line}")) && problem.contains("spec.analysis.threshold"), "{problem}");
     assert_eq!(api.metric("serin_manifest_problems").await, Some(1.0));
     assert_eq!(api.web().await["threshold"], 5);
     std::fs::write(agent.manifest(), WEB).unwrap();
@@ -51,7 +51,7 @@ async fn a_change_during_a_release_waits_for_the_next() {
     api.ask("releases").await;
     std::fs::write(agent.manifest(), WEB.replace("[10, 50]", "[1, 2, 3]")).unwrap();
     let events = format!("{}/events", crate::support::agent::WEB_PATH);
-    until("the change to be told", async || {
+    until("the change to be listed", async || {
         let (_, events) = api.get(&events).await;
         if events.to_string().contains("keeps its plan") { Ok(()) } else { Err(events.to_string()) }
     })

@@ -58,11 +58,11 @@ async fn an_agent_that_talks_nonsense_is_no_crash() {
 #[tokio::test]
 async fn no_text_of_the_agent_acts_on_the_terminal() {
     let hostile = "a\u{1b}]0;owned\u{7}b\u{9b}2Jc\rd\ne\u{202e}f";
-    let told = fixture::explanation("prod", "web");
-    let mut told = Explanation { summary: hostile.into(), max_cluster_because: hostile.into(), ..told };
-    told.guards[0].rule = hostile.into();
-    told.versions[0].upstream = hostile.into();
-    let explanation = Some(serde_json::to_value(&told).unwrap());
+    let shown = fixture::explanation("prod", "web");
+    let mut shown = Explanation { summary: hostile.into(), max_cluster_because: hostile.into(), ..shown };
+    shown.guards[0].rule = hostile.into();
+    shown.versions[0].upstream = hostile.into();
+    let explanation = Some(serde_json::to_value(&shown).unwrap());
     let fake = Fake::start(Script { explanation, ..script() }).await;
     for args in [&["explain", "web"][..], &["explain", "web", "-o", "json"]] {
         let ran = run(&fake.url, args).await;

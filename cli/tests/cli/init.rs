@@ -51,9 +51,9 @@ async fn what_is_there_stays_until_it_is_forced() {
 
     let forced = init(at.path(), &["--dir", "edge", "--force", "-o", "json"]).await;
     assert_eq!(forced.code, 0, "{}", forced.err);
-    let told: serde_json::Value = serde_json::from_str(&forced.out).unwrap();
+    let written: serde_json::Value = serde_json::from_str(&forced.out).unwrap();
     let files = FILES.map(|file| format!("edge/{file}"));
-    assert_eq!((&told["files"], &told["canary"]), (&serde_json::json!(files), &"default/shop".into()));
+    assert_eq!((&written["files"], &written["canary"]), (&serde_json::json!(files), &"default/shop".into()));
     assert!(files.iter().all(|file| fs::read_to_string(at.path().join(file)).unwrap().contains("shop")));
 }
 

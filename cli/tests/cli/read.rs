@@ -136,14 +136,14 @@ async fn no_text_of_the_agent_acts_on_the_terminal() {
     canary.versions[1].failed_by_class.insert(hostile(), 1);
     let mut worker = fixture::worker(HOSTILE, HOSTILE);
     worker.filter_version = hostile();
-    let mut told = event(1, Note::HookFailed { error: hostile() });
-    told.message = hostile();
+    let mut failed = event(1, Note::HookFailed { error: hostile() });
+    failed.message = hostile();
     let ended = CanaryStatus { phase: "Failed".into(), ..canary.clone() };
-    let frames = vec![Frame::Event(Box::new(told.clone())), Frame::Status(Box::new(ended))];
+    let frames = vec![Frame::Event(Box::new(failed.clone())), Frame::Status(Box::new(ended))];
     let script = Script {
         canaries: vec![canary],
         problems: vec![hostile()],
-        events: vec![told],
+        events: vec![failed],
         workers: vec![worker],
         watches: [frames].into(),
         ..Script::default()

@@ -218,7 +218,7 @@ async fn the_environment_is_named_where_it_is_wrong_and_an_empty_variable_is_non
     let mut empty = serin(&["get", "--agent", "http://h:1/", "-o", "xml"]);
     empty.env("SERIN_AGENT", "").env("SERIN_TOKEN", "").env("SERIN_ACTOR", "");
     check(&ran(empty).await, 64, &["xml"]);
-    // Without any, the usual address is meant, whoever answers there: `--help` says which.
+    // Without any, the usual address is meant, no matter what answers there: `--help` says which.
     let mut help = serin(&["get", "--help"]);
     help.env("SERIN_AGENT", "");
     assert!(ran(help).await.out.contains("[default: http://127.0.0.1:7071]"));

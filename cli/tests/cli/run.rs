@@ -1,4 +1,4 @@
-//! Runs `serin` in a known environment and waits for it, not for ever.
+//! Runs `serin` in a known environment and waits for it, within a deadline.
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Far more than any of these commands takes; whoever needs it hangs.
+/// Far more than any of these commands takes; one that needs it hangs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The program, with nothing of the developer's own environment that it listens to.

@@ -50,11 +50,11 @@ async fn a_promoted_release_exits_0_and_tells_its_way() {
     ]]))
     .await;
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    let told: Vec<&str> = ran.out.lines().collect();
-    assert_eq!(told[0], "prod/web: release 3 of v2 is Progressing");
-    assert!(told[1].ends_with("  weight 0 -> 5 %: first step"), "{}", ran.out);
-    assert!(told[2].ends_with("  weight 5 -> 10 %: without proof"), "{}", ran.out);
-    assert_eq!(told[3..], ["prod/web: promoted: v2 was promoted"]);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(lines[0], "prod/web: release 3 of v2 is Progressing");
+    assert!(lines[1].ends_with("  weight 0 -> 5 %: first step"), "{}", ran.out);
+    assert!(lines[2].ends_with("  weight 5 -> 10 %: without proof"), "{}", ran.out);
+    assert_eq!(lines[3..], ["prod/web: promoted: v2 was promoted"]);
 }
 
 #[tokio::test]
@@ -122,8 +122,8 @@ async fn an_agent_that_goes_away_for_good_is_waited_for_until_the_time_is_over()
     command.env("SERIN_AGENT", &fake.url);
     let mut child = command.spawn().unwrap();
     let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(child.stdout.take().unwrap()));
-    let told = async { while !lines.next_line().await.unwrap().unwrap().contains("weight 0 -> 5 %") {} };
-    tokio::time::timeout(crate::run::DEADLINE, told).await.unwrap();
+    let first_step = async { while !lines.next_line().await.unwrap().unwrap().contains("weight 0 -> 5 %") {} };
+    tokio::time::timeout(crate::run::DEADLINE, first_step).await.unwrap();
     fake.stop();
     let output = tokio::time::timeout(crate::run::DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -170,9 +170,9 @@ async fn times_count_from_the_beginning_of_the_release() {
     let later = noted(1_700_000_065_000, stepped(5, 10));
     let ran =
         wait(Script { events, canaries, ..script([vec![later, frame(3, "Succeeded", "v2 was promoted")]]) }).await;
-    let told: Vec<&str> = ran.out.lines().collect();
+    let lines: Vec<&str> = ran.out.lines().collect();
     assert_eq!(
-        told[1..3],
+        lines[1..3],
         ["     3s  weight 0 -> 5 %: first step", "   1m5s  weight 5 -> 10 %: without proof"],
         "{}",
         ran.out

@@ -99,7 +99,7 @@ fn what_several_versions_cannot_have_is_refused_where_it_stands() {
             "spec.versions: give web.blue and web.green the same match; web.green would never get a request",
         ),
         ("winner: gate", "winner: best", "f.yaml:18:11: spec.winner: \"best\" is not supported; use gate, first"),
-        ("name: told", "name: winner", "spec.versions: makes a stored gate \"winner\" for each version"),
+        ("name: audit", "name: winner", "spec.versions: makes a stored gate \"winner\" for each version"),
         (
             "upstream: web-v3",
             "upstraem: web-v3",

@@ -155,7 +155,7 @@ pub struct GuardExplanation {
     pub difference: [f64; 3],
     /// The greatest good share, percent, where the canary alone decides.
     pub limit_percent: Option<f64>,
-    /// The e-value against the canary: odds of so much under the rule at most 1 in this.
+    /// The e-value against the canary: within the rule it reaches this with a chance of at most 1 in it.
     pub e_value: f64,
     /// What its e-value must reach to trip the guards alone.
     pub e_needed: f64,

@@ -69,7 +69,7 @@ pub struct CanaryStatus {
     /// Time on this step, milliseconds; null where none is on.
     #[serde(default)]
     pub on_step_ms: Option<u64>,
-    /// Canary requests a second on this step; null while it cannot be told.
+    /// Canary requests a second on this step; null while it is not known.
     #[serde(default)]
     pub requests_per_second: Option<f64>,
     /// About how long until this step's requests have proven it, milliseconds, at that rate and if none is bad; null where

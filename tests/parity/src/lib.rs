@@ -42,7 +42,7 @@ fn transcendental(draws: &mut Draws, bits: &mut Bits) {
     }
 }
 
-/// The same, for whoever runs the module.
+/// The same, for the host that runs the module.
 #[allow(unsafe_code, reason = "a name that a module exports is promised to be unique; nothing else here is unsafe")]
 #[unsafe(no_mangle)]
 pub extern "C" fn parity_bits(part: u32, seed: u64) -> u64 {

@@ -81,15 +81,15 @@ mod tests {
 
         let mut tar = tar::Archive::new(GzDecoder::new(one.as_slice()));
         let entries: Vec<_> = tar.entries().unwrap().map(Result::unwrap).collect();
-        let told = entries.iter().map(|entry| {
+        let packed = entries.iter().map(|entry| {
             let header = entry.header();
             assert_eq!((header.uid().unwrap(), header.mtime().unwrap()), (0, 1_000));
             (entry.path().unwrap().display().to_string(), header.mode().unwrap())
         });
-        let told: Vec<_> = told.collect();
+        let packed: Vec<_> = packed.collect();
         let expected = [("serin-1/", 0o755), ("serin-1/README.md", 0o644), ("serin-1/bin", 0o755)];
         let expected = expected.into_iter().chain([("serin-1/bin/serin", 0o755)]);
-        assert_eq!(told, expected.map(|(path, mode)| (path.to_owned(), mode)).collect::<Vec<_>>());
+        assert_eq!(packed, expected.map(|(path, mode)| (path.to_owned(), mode)).collect::<Vec<_>>());
         fs::remove_dir_all(scratch).unwrap();
     }
 }

@@ -107,14 +107,14 @@ mod tests {
     fn a_path_is_found_and_named() {
         let folders = Folders { sources: "/home/ann/serin".into(), target: "/out".into(), cargo_home: "/cargo".into() };
         assert_eq!(leak(&folders, b"\0nothing of the kind"), None);
-        let told = leak(&folders, b"\0at /home/ann/serin/x.rs:5").unwrap();
-        assert_eq!(told, "it has the path /home/ann/serin in it: \\x00at /home/ann/serin/x.rs:5");
+        let found = leak(&folders, b"\0at /home/ann/serin/x.rs:5").unwrap();
+        assert_eq!(found, "it has the path /home/ann/serin in it: \\x00at /home/ann/serin/x.rs:5");
     }
 
     #[test]
     fn a_difference_is_shown_with_what_is_around_it() {
-        let told = difference(b"\0at one", b"\0at other");
-        assert!(told.starts_with("7 and 9 bytes, which differ first at byte 5"), "{told}");
-        assert!(told.contains("here:      \\x00at one") && told.contains("elsewhere: \\x00at other"), "{told}");
+        let found = difference(b"\0at one", b"\0at other");
+        assert!(found.starts_with("7 and 9 bytes, which differ first at byte 5"), "{found}");
+        assert!(found.contains("here:      \\x00at one") && found.contains("elsewhere: \\x00at other"), "{found}");
     }
 }

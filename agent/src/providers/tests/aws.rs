@@ -288,12 +288,12 @@ async fn a_refusal_is_told_without_what_was_shown() {
         Reply::status(400, &format!("<ErrorResponse>{error}<RequestId>r1</RequestId></ErrorResponse>"))
     };
     let sts = Server::answering(repeat).await;
-    let told = with_web_identity(&sts).await.fails().await;
-    assert!(told.contains("InvalidIdentityToken") && told.contains("WebIdentityToken=…"), "{told}");
-    assert!(!told.contains(SECRET), "{told}");
+    let reason = with_web_identity(&sts).await.fails().await;
+    assert!(reason.contains("InvalidIdentityToken") && reason.contains("WebIdentityToken=…"), "{reason}");
+    assert!(!reason.contains(SECRET), "{reason}");
     let agent = Server::answering(|asked| Reply::status(401, asked.header("authorization"))).await;
-    let told = with_pod_identity(&agent).await.fails().await;
-    assert!(told.contains("401") && !told.contains(SECRET), "{told}");
+    let reason = with_pod_identity(&agent).await.fails().await;
+    assert!(reason.contains("401") && !reason.contains(SECRET), "{reason}");
 }
 
 #[tokio::test]

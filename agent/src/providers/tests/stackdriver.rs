@@ -25,7 +25,7 @@ fn scene(address: &str) -> Scene {
     Scene::new(ProviderKind::Stackdriver, address, &keys)
 }
 
-/// Grants a token, and answers this to whoever shows it.
+/// Grants a token, and answers this to a request that shows it.
 fn google(body: &str) -> impl Fn(&Asked) -> Reply + Clone + Send + Sync + 'static {
     let body = body.to_owned();
     move |asked| match asked.path.as_str() {

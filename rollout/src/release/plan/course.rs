@@ -41,7 +41,7 @@ pub struct Course {
     /// Share of the primary's requests that the canary gets a copy of before its first live ones (with iterations: during
     /// them); copies' answers are thrown away.
     pub mirror: Option<WeightPpm>,
-    /// Traffic returns to the primary by so much at each interval, rather than at once.
+    /// Traffic returns to the primary by this share at each interval, rather than at once.
     pub promotion_step: Option<WeightPpm>,
     /// All traffic stays on the proven version for so long, judged, with the former primary ready, before it is promoted.
     pub bake: Option<Millis>,
