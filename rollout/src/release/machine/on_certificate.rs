@@ -19,8 +19,7 @@ pub(super) fn certified(context: Context<'_>, phase: &Phase, verdict: Certificat
         return while_promoting(plan, certificate, promoting, &verdict, now);
     }
     let is_asked = Purpose::Check.calls(plan);
-    // Only a step is ever certified (`Canary::certify`): before the first there is nothing to look at.
-    let Some(on_step) = phase.on_step_mut() else { return quiet(phase) };
+    let Some(on_step) = phase.on_step_mut() else { return unbegun(plan, phase, now) };
     let dwell = verdict.dwell.max(plan.stage(on_step.step.number.get()).dwell);
     on_step.pending.check_at = next_look(certificate, on_step, dwell, is_asked, now);
     on_step.step.is_proven |= verdict.is_certified();
@@ -79,6 +78,16 @@ fn while_promoting(
         None => first_look(plan, now),
     };
     quiet(Phase::Promoting(promoting))
+}
+
+/// Nothing is proven before the first traffic. The controller brings a verdict only of a step (`Canary::certify`), but
+/// the machine takes every fact in every phase, and a look that was due must be due later whatever brought it
+/// (`a_look_that_was_due_is_due_later`).
+fn unbegun(plan: &Plan, mut phase: Phase, now: Millis) -> Transition {
+    if let Some(check_at) = phase.check_at_mut().filter(|check_at| **check_at <= now) {
+        *check_at = first_look(plan, now);
+    }
+    quiet(phase)
 }
 
 /// When to look next although no report comes: for the certificate, a question's end, the next check of hooks and
