@@ -50,7 +50,7 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
-    /// Watch releases being promoted and aborted on a real Envoy; `demo -- --help` has its options.
+    /// Watch releases promoted and aborted on a real Envoy; `demo -- --help` has its options.
     Demo(Passed),
     /// Formatting, lints and all tests; arguments go to `cargo test`.
     Test(Passed),
