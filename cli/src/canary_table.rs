@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(news(&canary), "no worker is connected");
         canary.message = "step 2 of 55".into();
         assert_eq!(news(&canary), canary.message);
-        canary.message = "holds: no canary traffic, so there is nothing to judge".into();
+        canary.message = "holds: no canary traffic on this step, so there is nothing to judge".into();
         assert_eq!(news(&canary), canary.message);
     }
 

@@ -163,7 +163,7 @@ fn copies_are_neither_users_requests_nor_part_of_the_split() {
     evidence.begin_release(Epoch(2), Millis(10_000), &guards);
     let at = Stratum { canary: (), epoch: Epoch(2), version: CANARY, placement: Placement::Mirrored, slot: Slot(0) };
     evidence.fold(&at, &counts(50, 0), Millis(0));
-    assert_eq!(evidence.last(Millis(1_000), Millis(0)).canary.judged(), 50, "checks see them");
+    assert_eq!(evidence.last(Millis(1_000), Millis(0)).own.canary.judged(), 50, "checks see them");
     assert_eq!(evidence.canary_since(Epoch(2)).judged(), 0, "they certify nothing");
     assert_eq!(evidence.split_under(Epoch(2)).canary.judged(), 0);
     assert!(evidence.per_second(Millis(0)) < 1e-9, "they are no users' traffic");

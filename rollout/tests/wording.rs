@@ -86,7 +86,7 @@ fn a_finding_says_by_how_much() {
             "request-duration p95 20.09 ms (min 1 ms, max 500 ms; 1400 requests in 60 s)",
         ),
         (rate, Some(99.0), [None, None], Pass, "request-success-rate 99 % (no limit; 1400 requests in 60 s)"),
-        (P95, None, [None, Some(500.0)], Undecided, "request-duration p95: no requests in the last 60 s"),
+        (P95, None, [None, Some(500.0)], Undecided, "request-duration p95: no requests of this step in the last 60 s"),
     ];
     for (metric, value, range, answer, expected) in rows {
         assert_eq!(text::finding(&finding(metric, value, range, answer)), expected);

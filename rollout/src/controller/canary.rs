@@ -171,7 +171,7 @@ impl Canary {
         }
         if self.place() != before {
             // Before the effects: the slots' length follows from the traffic so far, which a new release forgets.
-            self.begin_step(before.map(|(release, _)| release), workers, now);
+            self.begin_step(before.map(|(release, ..)| release), workers, now);
         }
         if notes.iter().any(|note| matches!(note, Note::Aborted(_))) {
             self.close_spent_gates();
@@ -192,9 +192,9 @@ impl Canary {
         Taken { events: notes.into_iter().map(|note| self.record(note, now)).collect(), asked }
     }
 
-    /// Which step of which release.
-    fn place(&self) -> Option<(ReleaseId, usize)> {
-        self.phase.run().map(|run| (run.release, self.phase.steps()))
+    /// Which step of which release, and with which share: one that a person sets is judged by its own requests, too.
+    fn place(&self) -> Option<(ReleaseId, usize, WeightPpm)> {
+        self.phase.run().map(|run| (run.release, self.phase.steps(), self.weight()))
     }
 
     /// Counts afresh, under the entries that are issued from now on.

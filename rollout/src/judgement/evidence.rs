@@ -3,7 +3,7 @@
 //! `fold` adds one stratum and does not depend on order; [`Received::note`] says whether a report is new. Only the
 //! sliding window, which threshold checks look at, depends on when it arrived.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use crate::judgement::latency_baseline::{Past, Tracking};
 use crate::judgement::sample_ratio::Ratio;
 use crate::judgement::sequential::Sequential;
 use crate::judgement::slots::Slots;
+use crate::judgement::window::{Recent, Window};
 use crate::routing::route::Placement;
 use crate::routing::table::{Epoch, Version, WeightPpm};
 use crate::worker::messages::{Incarnation, Watermark};
@@ -22,8 +23,6 @@ use crate::worker::tally::{Counts, PerVersion, Stratum};
 const MAX_AHEAD: usize = 64;
 /// Strata of one release kept apart; past it the oldest merge into epoch 0.
 const MAX_STRATA: usize = 1024;
-/// Slices of a window: its end moves in steps of a sixtieth.
-const SLICES: u64 = 60;
 
 /// Which reports of one incarnation have been folded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +118,7 @@ impl Evidence {
             let (_, version, placement) = key;
             self.strata.entry((Epoch(0), version, placement)).or_default().merge(&oldest);
         }
-        self.window.add(stratum.version, counts, now);
+        self.window.add(stratum.epoch, stratum.version, counts, now);
     }
 
     /// A release begins: what counts from now on is what starts under `first` or a later epoch.
@@ -130,7 +129,12 @@ impl Evidence {
         self.tracking = guards.tracking();
         self.since = first;
         self.strata.clear();
-        self.window = Window::new(longest_window);
+        self.window = Window::new(longest_window, first);
+    }
+
+    /// A step begins, or gets another share: its own requests are those that start under `first` or a later epoch.
+    pub fn begin_step(&mut self, first: Epoch) {
+        self.window.begin_step(first);
     }
 
     /// The first epoch of the release that [`Evidence::release`] sums up.
@@ -203,8 +207,8 @@ impl Evidence {
         sum
     }
 
-    /// What arrived in the last `span` of this release.
-    pub fn last(&self, span: Millis, now: Millis) -> PerVersion {
+    /// What arrived in the last `span`, since the step was taken.
+    pub fn last(&self, span: Millis, now: Millis) -> Recent {
         self.window.last(span, now)
     }
 }
@@ -231,43 +235,6 @@ impl Rate {
 
     fn decayed(&self, now: Millis) -> f64 {
         self.weight * libm::exp(-(now.since(self.at).0 as f64) / RATE_OVER_MS)
-    }
-}
-
-/// The newest counts, in slices by arrival.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Window {
-    slice: Millis,
-    kept: Millis,
-    slices: VecDeque<(Millis, PerVersion)>,
-}
-
-impl Window {
-    fn new(longest: Millis) -> Self {
-        Self { slice: Millis((longest.0 / SLICES).max(50)), kept: longest, slices: VecDeque::new() }
-    }
-
-    fn add(&mut self, version: Version, counts: &Counts, now: Millis) {
-        if self.slice == Millis(0) {
-            return;
-        }
-        let start = Millis(now.0 - now.0 % self.slice.0);
-        if self.slices.back().is_none_or(|(at, _)| *at < start) {
-            self.slices.push_back((start, PerVersion::default()));
-        }
-        if let Some((_, newest)) = self.slices.back_mut() {
-            newest.add(version, counts);
-        }
-        while self.slices.front().is_some_and(|(at, _)| now.since(*at) > self.kept.plus(self.slice)) {
-            self.slices.pop_front();
-        }
-    }
-
-    fn last(&self, span: Millis, now: Millis) -> PerVersion {
-        let mut sum = PerVersion::default();
-        let fresh = self.slices.iter().filter(|(at, _)| now.since(*at) <= span);
-        fresh.for_each(|(_, counts)| sum.merge(counts));
-        sum
     }
 }
 
@@ -344,21 +311,7 @@ mod tests {
         evidence.fold(&stratum(4, Version::Canary), &counts(0, 7), Millis(10));
         evidence.fold(&stratum(5, Version::Canary), &counts(10, 0), Millis(20));
         assert_eq!(evidence.release().canary.judged(), 10);
-        assert_eq!(evidence.last(Millis(1000), Millis(20)).canary.failed.total(), 0);
+        assert_eq!(evidence.last(Millis(1000), Millis(20)).all().canary.failed.total(), 0);
         assert_eq!(evidence.totals().canary.failed.total(), 10);
-    }
-
-    #[test]
-    fn the_window_slides_and_forgets() {
-        let mut evidence = Evidence::default();
-        evidence.begin_release(Epoch(1), Millis(6_000), &guards());
-        for second in 0..100u64 {
-            evidence.fold(&stratum(1, Version::Canary), &counts(1, 0), Millis(second * 1000));
-        }
-        let now = Millis(99_000);
-        assert_eq!(evidence.last(Millis(3_000), now).canary.judged(), 4);
-        assert_eq!(evidence.last(Millis(6_000), now).canary.judged(), 7);
-        assert_eq!(evidence.last(Millis(6_000), Millis(200_000)).canary.judged(), 0, "old samples do not count as new");
-        assert!(evidence.window.slices.len() <= 8);
     }
 }

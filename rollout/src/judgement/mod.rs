@@ -24,5 +24,8 @@ pub mod certificate;
 /// Slots that are not complete yet, gathered from all workers.
 pub mod slots;
 
+/// The newest counts of a step, for threshold checks.
+pub mod window;
+
 /// report -> fold.
 pub mod evidence;

@@ -118,7 +118,7 @@ const fn of_fuse(test: FuseTest) -> &'static str {
 /// Why a release does not advance.
 pub fn hold(hold: &Hold) -> String {
     match hold {
-        Hold::NoTraffic => "no canary traffic, so there is nothing to judge".into(),
+        Hold::NoTraffic => "no canary traffic on this step, so there is nothing to judge".into(),
         Hold::Undecided => {
             "this step's requests do not prove the thresholds yet; `serin explain` shows the progress".into()
         }
@@ -305,7 +305,7 @@ pub fn finding(finding: &CheckFinding) -> String {
     let CheckFinding { check, value, range, requests, window, .. } = finding;
     let name = label(check, finding.metric);
     let Some(value) = *value else {
-        return format!("{name}: no requests in the last {}", span(*window));
+        return format!("{name}: no requests of this step in the last {}", span(*window));
     };
     let unit = unit(finding.metric);
     let from = format!("{} in {}", counted(*requests, "request", "requests"), span(*window));

@@ -1,11 +1,13 @@
 //! fold -> check: threshold checks with Flagger's semantics, and a third answer, undecided, where there is no data.
+//!
+//! A check passes only on requests of its own step: those of an earlier one had another share, and say nothing of this one.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
 use crate::judgement::evidence::Evidence;
 use crate::release::plan::{Check, Metric, Plan, ThresholdRange};
-use crate::worker::tally::Counts;
+use crate::worker::tally::{Counts, PerVersion};
 
 /// What a check, or all checks together, say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +17,7 @@ pub enum CheckResult {
     Pass,
     /// Bad.
     Fail,
-    /// No traffic to judge.
+    /// No traffic of this step to judge.
     Undecided,
 }
 
@@ -27,7 +29,7 @@ pub struct CheckFinding {
     pub check: String,
     /// What was measured.
     pub metric: Metric,
-    /// The canary's value: percent, or milliseconds; `None` without data.
+    /// The canary's value on this step: percent, or milliseconds; `None` without data.
     pub value: Option<f64>,
     /// The primary's at the same time, for comparison only.
     pub primary_value: Option<f64>,
@@ -57,7 +59,7 @@ pub fn check(plan: &Plan, evidence: &Evidence, now: Millis) -> ChecksVerdict {
     let any = |answer| findings.iter().any(|finding| finding.answer == answer);
     let answer = if any(CheckResult::Fail) {
         CheckResult::Fail
-    } else if any(CheckResult::Undecided) || evidence.last(plan.longest_window(), now).canary.judged() == 0 {
+    } else if any(CheckResult::Undecided) || evidence.last(plan.longest_window(), now).own.canary.judged() == 0 {
         // Even a plan without checks does not advance on no traffic.
         CheckResult::Undecided
     } else {
@@ -67,12 +69,20 @@ pub fn check(plan: &Plan, evidence: &Evidence, now: Millis) -> ChecksVerdict {
 }
 
 fn find(check: &Check, evidence: &Evidence, now: Millis) -> CheckFinding {
-    let seen = evidence.last(check.window, now);
+    let recent = evidence.last(check.window, now);
+    let all = recent.all();
+    let is_bad = |counts: &PerVersion| {
+        measure(check.metric, &counts.canary).is_some_and(|value| !check.range.contains(value))
+    };
+    // What arrives late of the step before can fail a check (answers that take longer than a step are no better for it),
+    // but only the step's own requests can pass it.
+    let is_failed = is_bad(&all) || is_bad(&recent.own);
+    let seen = if is_bad(&all) { &all } else { &recent.own };
     let value = measure(check.metric, &seen.canary);
     let answer = match value {
+        _ if is_failed => CheckResult::Fail,
         None => CheckResult::Undecided,
-        Some(value) if check.range.contains(value) => CheckResult::Pass,
-        Some(_) => CheckResult::Fail,
+        Some(_) => CheckResult::Pass,
     };
     CheckFinding {
         check: check.name.clone(),

@@ -73,12 +73,13 @@ impl Canary {
         self.epoch.next()
     }
 
-    /// A release has begun, moved or ended; `before` is the one that was in progress. Only the entries that are issued from
+    /// A release has begun, moved, got another share or ended; `before` is the one that was in progress. Only the entries that are issued from
     /// here on are this step's.
     pub(super) fn begin_step(&mut self, before: Option<ReleaseId>, workers: usize, now: Millis) {
         self.slot = slot_length(self.evidence.per_second(now), self.plan.scope.within(self.weight()));
         self.share_fuse(before, workers);
         self.step_since = self.next_epoch();
+        self.evidence.begin_step(self.step_since);
         self.certificate = None;
         // A step has an entry of its own, though it says the same: that tells its requests from those before.
         self.is_entry_due |= self.phase.steps() > 0;

@@ -122,6 +122,8 @@ pub(super) fn set_weight(
             let Some(mut on_step) = phase.on_step().cloned() else { return refuse("set the weight", phase, HOLDS) };
             let from = weight(plan, Some(&on_step.step));
             on_step.step.weight = Some(to);
+            // It was proven for another share.
+            on_step.step.is_proven &= from == to;
             on_step.pending.hold = None;
             let note = Note::WeightSet { from, to, actor, reason };
             return Ok(with_note(Phase::Paused(Underway::OnStep(on_step)), note));

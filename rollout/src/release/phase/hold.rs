@@ -11,7 +11,7 @@ use crate::release::inquiry::{Objection, Purpose, Reason};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Hold {
-    /// No canary traffic in the checks' windows, or on this step.
+    /// No canary traffic on this step, in the checks' windows.
     NoTraffic,
     /// It waits longer than it should for its requests to prove this step.
     Undecided,
