@@ -3,23 +3,25 @@
 //! | kind | keys of the secret | address | window | the value |
 //! |---|---|---|---|---|
 //! | `prometheus` | `token`, or `username` and `password` | needed | in the query | the one series of an instant query, or a scalar |
-//! | `datadog` | `datadog_api_key`, `datadog_application_key` | US1 site by default | 10 windows | the newest point that is not null |
-//! | `cloudwatch` | `aws_access_key_id`, `aws_secret_access_key`, maybe `aws_session_token`; or no secret | by `region` | 10 windows | the newest value of the one result |
+//! | `datadog` | `datadog_api_key`, `datadog_application_key` | US1 site by default | 10 windows | the newest closed point that is not null |
+//! | `cloudwatch` | `aws_access_key_id`, `aws_secret_access_key`, maybe `aws_session_token`; or no secret | by `region` | 10 windows | the newest closed value of the one result |
 //! | `newrelic` | `newrelic_account_id`, `newrelic_query_key` | US by default | `SINCE` one window | `result`, or the only number |
-//! | `graphite` | `username` and `password` | needed | `from` of the query, else 10 windows | the last that is not null |
-//! | `influxdb` | `token`, `org` | needed | in the query | the last record of the one table |
-//! | `stackdriver` | `project`, maybe `serviceAccountKey` | Google's by default | in the query | the newest point |
+//! | `graphite` | `username` and `password` | needed | `from` of the query, else 10 windows | the last closed one that is not null |
+//! | `influxdb` | `token`, `org` | needed | in the query | the last closed record of the one table |
+//! | `stackdriver` | `project`, maybe `serviceAccountKey` | Google's by default | in the query | the newest closed point |
 //! | `dynatrace` | `dynatrace_token` | needed | 10 windows | the one series' one value |
-//! | `splunk` | `sf_token_key` | needed | 10 windows | the last of the one series |
+//! | `splunk` | `sf_token_key` | needed | 10 windows | the last closed one of the one series |
 //! | `http` | `token`, or `username` and `password` | needed | in the query | where the query's JSON pointer leads |
 //!
 //! The same for all: more than one series is an error (whichever were picked, half of the canary would go unseen);
-//! nothing, null or NaN is no value; infinity is the greatest number, which lies on the same side of every bound and,
-//! unlike infinity, can be journalled. An answer has at most 1 MiB, all of it arrives within 10 s (in which the secret is
+//! nothing, null or NaN is no value, and neither is infinity or a number too large to be one: whatever divided by zero has
+//! measured nothing, and must not pass a bound. A bucket that still fills decides nothing ([`buckets`]). An answer has at most 1 MiB, all of it arrives within 10 s (in which the secret is
 //! read, too), redirects are not followed (they would carry the credentials to the host named there), and no reason shows
 //! a secret.
 
 mod call;
+// Uses `call`, and vendors that answer series use it.
+mod buckets;
 // Uses `call`, and `cloudwatch` uses it.
 mod aws;
 mod cloudwatch;
@@ -115,7 +117,10 @@ impl Providers {
         let value = asked.unwrap_or_else(|_| Err(failed(format!("no answer within {} s", self.timeout.as_secs_f32()))));
         match value {
             Ok(value) if value.is_nan() => Err(MetricError::NoValue),
-            Ok(value) => Ok(value.clamp(f64::MIN, f64::MAX)),
+            Ok(value) if value.is_infinite() => {
+                Err(failed(format!("{}: answered infinity, or a number too large to be one", name(provider.kind))))
+            }
+            Ok(value) => Ok(value),
             Err(MetricError::NoValue) => Err(MetricError::NoValue),
             // Any server's text becomes fit to be journalled and shown here.
             Err(MetricError::Failed(reason)) => {

@@ -1,6 +1,7 @@
 //! One query on its way: what every vendor's request and answer have in common, limits and secrecy above all.
 
 use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
 
 use base64::prelude::{BASE64_STANDARD as STANDARD, Engine};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
@@ -56,6 +57,12 @@ pub(super) fn only<T>(series: impl IntoIterator<Item = T>) -> Result<T, MetricEr
 /// A number written as text.
 pub(super) fn number(text: &str) -> Result<f64, MetricError> {
     text.trim().parse().map_err(|_| failed(format!("answered {:?}, which is no number", line(text))))
+}
+
+/// RFC 3339 to Unix time in milliseconds; `None` for anything else.
+pub(super) fn unix_millis(text: &str) -> Option<f64> {
+    let at = humantime::parse_rfc3339(text).ok()?;
+    Some(at.duration_since(UNIX_EPOCH).ok()?.as_millis() as f64)
 }
 
 /// A JSON number, also one written as text (`"NaN"`, a 64-bit integer); `None` for null.

@@ -14,6 +14,7 @@ use rollout::release::integrations::MetricError;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::buckets::{Point, newest_closed};
 use super::call::{Call, failed, optional_number};
 
 /// Most points of one answer, as Flagger asks for.
@@ -22,7 +23,7 @@ const MAX_POINTS: u32 = 20;
 const HEADERS: [(&str, &str); 2] =
     [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", "GraniteServiceVersion20100801.GetMetricData")];
 
-/// The newest value of the last ten windows. The query is a list of MetricDataQuery, of which one returns data.
+/// The newest value of the last ten windows whose period is over. The query is a list of MetricDataQuery, of which one returns data.
 pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let region = call.provider.region.clone().unwrap_or_default();
     let region = region.trim();
@@ -33,8 +34,10 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     if !queries.is_array() {
         return Err(failed("the query must be a JSON list of MetricDataQuery"));
     }
+    let queries = as_aws_writes(queries);
+    let period = longest_period(&queries);
     let body = json!({
-        "MetricDataQueries": as_aws_writes(queries),
+        "MetricDataQueries": queries,
         "StartTime": call.since().0 / 1000,
         "EndTime": call.now.0 / 1000,
         "ScanBy": "TimestampDescending",
@@ -52,7 +55,19 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     if answer.is_err() && call.provider.secret.is_none() {
         call.providers.granted.forget().await;
     }
-    newest(&answer?)
+    newest(&answer?, period, call)
+}
+
+/// The longest period of the query, in milliseconds: what an expression makes of several ends with the last of them.
+fn longest_period(queries: &Value) -> Option<f64> {
+    match queries {
+        Value::Object(fields) => {
+            let own = fields.get("Period").and_then(Value::as_f64).map(|seconds| seconds * 1000.0);
+            fields.values().filter_map(longest_period).chain(own).max_by(f64::total_cmp)
+        }
+        Value::Array(items) => items.iter().filter_map(longest_period).max_by(f64::total_cmp),
+        _ => None,
+    }
 }
 
 fn endpoint(region: &str) -> String {
@@ -121,11 +136,14 @@ struct Series {
     /// Newest first, as asked for.
     #[serde(default)]
     values: Vec<Value>,
+    /// When the period of each begins, Unix time in seconds.
+    #[serde(default)]
+    timestamps: Vec<f64>,
     #[serde(default)]
     status_code: String,
 }
 
-fn newest(answer: &Answer) -> Result<f64, MetricError> {
+fn newest(answer: &Answer, period: Option<f64>, call: &Call<'_>) -> Result<f64, MetricError> {
     let series = match answer.metric_data_results.as_slice() {
         [] => return Err(MetricError::NoValue),
         [series] => series,
@@ -139,7 +157,9 @@ fn newest(answer: &Answer) -> Result<f64, MetricError> {
     if ["InternalError", "Forbidden"].contains(&series.status_code.as_str()) {
         return Err(failed(format!("answered {}", series.status_code)));
     }
-    optional_number(series.values.first().unwrap_or(&Value::Null))?.ok_or(MetricError::NoValue)
+    let point = |(at, value): (&f64, &Value)| Ok(Point { at: at * 1000.0, value: optional_number(value)? });
+    let points: Result<Vec<Point>, MetricError> = series.timestamps.iter().zip(&series.values).map(point).collect();
+    newest_closed(points?, period, call.window, call.now)
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@ use reqwest::Method;
 use rollout::release::integrations::MetricError;
 use serde::Deserialize;
 
+use super::buckets::{Point, newest_closed};
 use super::call::{Call, only};
 
 /// The site US1; for any other the address is given.
 const ADDRESS: &str = "https://api.datadoghq.com";
 
-/// `/api/v1/query` over ten windows. The newest point that is not null counts, where Flagger takes the oldest, which
-/// says how the canary was ten windows ago. Its bucket may still fill: roll up in the query where that matters.
+/// `/api/v1/query` over ten windows. The newest point counts whose bucket is over, where Flagger takes the oldest, which
+/// says how the canary was ten windows ago.
 pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let (api_key, application_key) = (call.secret("datadog_api_key")?, call.secret("datadog_application_key")?);
     let mut url = call.url(Some(ADDRESS), "/api/v1/query")?;
@@ -25,9 +26,9 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     if let Some(error) = answer.error.filter(|error| !error.is_empty()) {
         return Err(MetricError::Failed(error));
     }
-    let points = only(answer.series)?.pointlist;
-    let newest = points.iter().filter_map(|(at, value)| Some((*at, (*value)?))).max_by(|a, b| a.0.total_cmp(&b.0));
-    newest.map(|(_, value)| value).ok_or(MetricError::NoValue)
+    let Series { pointlist, interval } = only(answer.series)?;
+    let points = pointlist.into_iter().map(|(at, value)| Point { at, value }).collect();
+    newest_closed(points, interval.map(|seconds| seconds * 1000.0), call.window, call.now)
 }
 
 #[derive(Deserialize)]
@@ -42,4 +43,6 @@ struct Answer {
 struct Series {
     /// Unix milliseconds and the value there.
     pointlist: Vec<(f64, Option<f64>)>,
+    /// Seconds from one point to the next.
+    interval: Option<f64>,
 }

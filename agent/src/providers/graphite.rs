@@ -6,10 +6,11 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use serde_json::Value;
 
+use super::buckets::{Point, newest_closed};
 use super::call::{Call, failed, only, optional_number};
 
 /// `/render` with `format=json`. Where the query names no `from`, ten windows are asked for: Graphite's own default is
-/// a day, and a point of yesterday says nothing of this canary.
+/// a day, and a point of yesterday says nothing of this canary. The newest point counts whose bucket is over.
 pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let mut url = call.url(None, "/render")?;
     let query = call.query.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -26,21 +27,24 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let request = call.request(Method::GET, url);
     let request = call.authorized(request)?;
     let series: Vec<Series> = call.json(request).await?;
-    let last = only(series)?.datapoints.into_iter().rev().find_map(|Point(value)| value);
-    last.ok_or(MetricError::NoValue)
+    let points = only(series)?.datapoints.into_iter().map(|Datapoint(point)| point).collect();
+    newest_closed(points, None, call.window, call.now)
 }
 
 #[derive(Deserialize)]
 struct Series {
-    datapoints: Vec<Point>,
+    datapoints: Vec<Datapoint>,
 }
 
-/// `[value, time]`; some servers write the value as text, all write null where there is none.
-struct Point(Option<f64>);
+/// `[value, time in seconds]`; some servers write the value as text, all write null where there is none.
+struct Datapoint(Point);
 
-impl<'de> Deserialize<'de> for Point {
+impl<'de> Deserialize<'de> for Datapoint {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (value, _at) = <(Value, Value)>::deserialize(from)?;
-        optional_number(&value).map(Self).map_err(|_| D::Error::custom("a datapoint's value must be a number or null"))
+        let (value, at) = <(Value, Value)>::deserialize(from)?;
+        let at = at.as_f64().ok_or_else(|| D::Error::custom("a datapoint's time must be a number"))?;
+        let value = optional_number(&value);
+        let value = value.map_err(|_| D::Error::custom("a datapoint's value must be a number or null"))?;
+        Ok(Self(Point { at: at * 1000.0, value }))
     }
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use csv::StringRecord;
 use reqwest::Method;
+use rollout::base::time::Millis;
 use rollout::release::integrations::MetricError;
 use serde_json::json;
 
-use super::call::{Call, failed, number};
+use super::buckets::still_open;
+use super::call::{Call, failed, number, unix_millis};
 
-/// `/api/v2/query`. The last `_value` of the one table counts: where the query folds its range, the only one.
+/// `/api/v2/query`. The last `_value` of the one table counts whose window is over: where the query folds its range, the
+/// only one.
 pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let (token, organisation) = (call.secret("token")?, call.secret("org")?);
     let mut url = call.url(None, "/api/v2/query")?;
@@ -17,7 +20,8 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let dialect = json!({ "header": true, "delimiter": ",", "annotations": ["datatype"] });
     let body = json!({ "query": call.query, "type": "flux", "dialect": dialect });
     let request = call.request(Method::POST, url).header("Authorization", format!("Token {token}"));
-    value(&call.text(request.header("Accept", "application/csv").json(&body)).await?)
+    let answer = call.text(request.header("Accept", "application/csv").json(&body)).await?;
+    value(&answer, call.query, call.now)
 }
 
 /// Where the columns of the tables that follow are.
@@ -42,9 +46,44 @@ impl Columns {
     }
 }
 
-fn value(answer: &str) -> Result<f64, MetricError> {
+/// The rows of the one table, in order.
+#[derive(Default)]
+struct Rows {
+    /// The time of each that has one, Unix time in milliseconds.
+    times: Vec<f64>,
+    /// End of the query's range.
+    stop: Option<f64>,
+    /// How many times were known by then, and the value.
+    values: Vec<(usize, f64)>,
+}
+
+impl Rows {
+    fn see(&mut self, time: Option<&str>, stop: Option<&str>) {
+        self.times.extend(time.and_then(unix_millis));
+        self.stop = stop.and_then(unix_millis).or(self.stop);
+    }
+
+    /// The last value whose window is over. A row that stands alone is the whole range's; of several the last is a window's.
+    /// `aggregateWindow` names windows by their end, unless the query says otherwise, and cuts the last one off where the
+    /// range ends; anything else may begin at its time.
+    fn newest_closed(&self, is_by_end: bool, now: Millis) -> Result<f64, MetricError> {
+        let last = self.values.last().ok_or(MetricError::NoValue)?;
+        let [.., before, at] = self.times.as_slice() else { return Ok(last.1) };
+        let earlier = self.times.iter().rev().nth(2).map(|earlier| before - earlier);
+        let stop = self.stop.map_or(now.0 as f64, |stop| stop.min(now.0 as f64));
+        let is_open = match earlier {
+            // It ends with the range: whole only if it is as long as the one before it.
+            _ if *at >= stop => earlier.is_none_or(|length| at - before < length),
+            _ => !is_by_end && at + earlier.unwrap_or(at - before) > stop,
+        };
+        let closed = self.values.iter().rev().find(|(row, _)| !(is_open && *row == self.times.len()));
+        closed.map(|(_, value)| *value).ok_or_else(still_open)
+    }
+}
+
+fn value(answer: &str, query: &str, now: Millis) -> Result<f64, MetricError> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(answer.as_bytes());
-    let (mut columns, mut tables, mut last) = (Columns::default(), BTreeSet::new(), None);
+    let (mut columns, mut tables, mut rows) = (Columns::default(), BTreeSet::new(), Rows::default());
     for row in reader.records() {
         let row = row.map_err(|error| failed(format!("its answer is no CSV: {error}")))?;
         match row.get(0) {
@@ -65,8 +104,9 @@ fn value(answer: &str) -> Result<f64, MetricError> {
                     return Err(failed(format!("the query failed: {error}")));
                 }
                 let value = columns.of(&row, "_value").ok_or_else(|| failed("answered a row that is cut off"))?;
+                rows.see(columns.of(&row, "_time"), columns.of(&row, "_stop"));
                 if !value.is_empty() {
-                    last = Some(measured(value, columns.kind())?);
+                    rows.values.push((rows.times.len(), measured(value, columns.kind())?));
                     let name = |column| columns.of(&row, column).unwrap_or_default().to_owned();
                     tables.insert((name("result"), name("table")));
                 }
@@ -74,7 +114,7 @@ fn value(answer: &str) -> Result<f64, MetricError> {
         }
     }
     match tables.len() {
-        0 | 1 => last.ok_or(MetricError::NoValue),
+        0 | 1 => rows.newest_closed(query.contains("aggregateWindow") && !query.contains("\"_start\""), now),
         more => {
             Err(failed(format!("answered {more} tables where one is needed: group() or aggregate them in the query")))
         }

@@ -3,6 +3,7 @@
 use reqwest::Method;
 use rollout::release::integrations::MetricError;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::call::{Call, failed, only};
@@ -22,6 +23,9 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     url.query_pairs_mut().append_pair("nrql", &nrql);
     let request = call.request(Method::GET, url).header("X-Query-Key", key).header("Accept", "application/json");
     let answer: Answer = call.json(request).await?;
+    if !answer.series.is_empty() {
+        return Err(failed("answered a series: leave TIMESERIES out, since one number over the whole window is needed"));
+    }
     value(&only(answer.results)?)
 }
 
@@ -30,6 +34,9 @@ struct Answer {
     /// One for each function that the query selects.
     #[serde(default)]
     results: Vec<Value>,
+    /// With TIMESERIES: one for each bucket, the last of which may still fill.
+    #[serde(default, rename = "timeSeries")]
+    series: Vec<IgnoredAny>,
 }
 
 /// `result` of an expression; a single function's number is called after the function (`count`, `average`).

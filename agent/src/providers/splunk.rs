@@ -7,12 +7,14 @@ use rollout::release::integrations::MetricError;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::buckets::{Point, newest_closed};
 use super::call::{Call, failed, line, parsed};
 
 /// The event that ends a stream is not longer.
 const LAST_EVENT_BYTES: usize = 4096;
 
-/// `/v2/signalflow/execute` over ten windows, ended at now. The last value counts; more than one series is an error.
+/// `/v2/signalflow/execute` over ten windows, ended at now. The newest point counts whose time is over; more than one
+/// series is an error.
 pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let token = call.secret("sf_token_key")?;
     let mut url = call.url(None, "/v2/signalflow/execute")?;
@@ -24,7 +26,7 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
         .append_pair("immediate", "true");
     let request = call.request(Method::POST, url).header("X-SF-Token", token).header("Content-Type", "text/plain");
     let answer = call.text_until(request.body(call.query.trim().to_owned()), has_ended).await?;
-    value(&answer)
+    value(&answer, call)
 }
 
 /// Flagger is given the API's address or the stream's; programs run only at the stream's.
@@ -42,16 +44,15 @@ fn has_ended(so_far: &[u8]) -> bool {
     is_whole && (has(b"END_OF_CHANNEL") || has(b"CHANNEL_ABORT"))
 }
 
-fn value(answer: &str) -> Result<f64, MetricError> {
-    let (mut series, mut last, mut ended) = (BTreeSet::new(), None, false);
+fn value(answer: &str, call: &Call<'_>) -> Result<f64, MetricError> {
+    let (mut series, mut points, mut resolution, mut ended) = (BTreeSet::new(), Vec::new(), None, false);
     for (kind, data) in events(answer) {
         match kind {
             "data" => {
-                for point in parsed::<Data>(&data)?.data {
-                    if let Some(value) = point.value {
-                        series.insert(point.series);
-                        last = Some(value);
-                    }
+                let data: Data = parsed(&data)?;
+                for point in data.data.into_iter().filter(|point| point.value.is_some()) {
+                    series.insert(point.series);
+                    points.push(Point { at: data.at, value: point.value });
                 }
             }
             "control-message" => {
@@ -62,7 +63,8 @@ fn value(answer: &str) -> Result<f64, MetricError> {
                 ended |= control.event == "END_OF_CHANNEL";
             }
             "error" => return Err(failed(format!("the program failed: {}", line(&data)))),
-            // Metadata, messages and events: nothing of the number.
+            "message" => resolution = parsed::<Message>(&data)?.message.contents.resolution.or(resolution),
+            // Metadata and events: nothing of the number.
             _ => {}
         }
     }
@@ -70,7 +72,7 @@ fn value(answer: &str) -> Result<f64, MetricError> {
         return Err(failed("its answer is not what was expected: EOF before END_OF_CHANNEL"));
     }
     match series.len() {
-        0 | 1 => last.ok_or(MetricError::NoValue),
+        0 | 1 => newest_closed(points, resolution, call.window, call.now),
         more => Err(failed(format!("answered {more} series where one is needed: aggregate them in the query"))),
     }
 }
@@ -96,11 +98,34 @@ fn events(text: &str) -> impl Iterator<Item = (&str, String)> {
 
 #[derive(Deserialize)]
 struct Data {
-    data: Vec<Point>,
+    data: Vec<Datum>,
+    /// When the time that the points are about begins, Unix time in milliseconds.
+    #[serde(rename = "logicalTimestampMs")]
+    at: f64,
+}
+
+/// What the job says of itself; of all kinds only one has a resolution.
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default)]
+    message: Body,
+}
+
+#[derive(Default, Deserialize)]
+struct Body {
+    #[serde(default)]
+    contents: Contents,
+}
+
+#[derive(Default, Deserialize)]
+struct Contents {
+    /// From one point to the next, in milliseconds.
+    #[serde(default, rename = "resolutionMs")]
+    resolution: Option<f64>,
 }
 
 #[derive(Deserialize)]
-struct Point {
+struct Datum {
     #[serde(rename = "tsId")]
     series: String,
     value: Option<f64>,

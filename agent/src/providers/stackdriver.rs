@@ -11,7 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::call::{Call, failed, only, optional_number};
+use super::buckets::still_open;
+use super::call::{Call, failed, only, optional_number, unix_millis};
 
 const ADDRESS: &str = "https://monitoring.googleapis.com";
 const SCOPE: &str = "https://www.googleapis.com/auth/monitoring.read";
@@ -21,7 +22,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// How long a token may be good, in seconds; Google takes no more than an hour.
 const LIFE_S: u64 = 3600;
 
-/// `projects/ID/timeSeries:query`: the newest point of the one series.
+/// `projects/ID/timeSeries:query`: the newest point of the one series whose interval is over and as long as the others'.
 pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let project = call.secret("project")?;
     if project.is_empty() || !project.chars().all(|c| c.is_ascii_alphanumeric() || "-.:_".contains(c)) {
@@ -34,7 +35,7 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     if let Some(error) = answer.partial_errors.first() {
         return Err(failed(format!("answered only a part: {}", error.message)));
     }
-    newest(only(answer.time_series_data)?)
+    newest(only(answer.time_series_data)?, call.now)
 }
 
 /// An access token, fetched for each query: a changed key is used at once, and nothing is kept that could be stolen.
@@ -134,14 +135,36 @@ struct Point {
 #[serde(rename_all = "camelCase")]
 struct Interval {
     #[serde(default)]
+    start_time: String,
+    #[serde(default)]
     end_time: String,
 }
 
-fn newest(series: Series) -> Result<f64, MetricError> {
+impl Interval {
+    /// How long, in milliseconds; a gauge's moment has no length.
+    fn length(&self) -> Option<f64> {
+        let length = unix_millis(&self.end_time)? - unix_millis(&self.start_time)?;
+        Some(length).filter(|length| *length > 0.0)
+    }
+
+    fn is_over(&self, now: Millis) -> bool {
+        unix_millis(&self.end_time).is_none_or(|end| end <= now.0 as f64)
+    }
+}
+
+fn newest(series: Series, now: Millis) -> Result<f64, MetricError> {
+    let full = series.point_data.iter().filter_map(|point| point.time_interval.length()).max_by(f64::total_cmp);
+    let any = !series.point_data.is_empty();
+    // A point of a shorter interval than the others' was cut off at the end of the query's time.
+    let is_whole = |point: &Point| match (point.time_interval.length(), full) {
+        (Some(length), Some(full)) => length >= full,
+        _ => true,
+    };
+    let closed = series.point_data.into_iter().filter(|point| point.time_interval.is_over(now) && is_whole(point));
     // Google answers the newest first; where two end at once, that order decides.
-    let points = series.point_data.into_iter().rev();
-    let newest = points.max_by(|a, b| a.time_interval.end_time.cmp(&b.time_interval.end_time));
-    let value = only(newest.ok_or(MetricError::NoValue)?.values)?;
+    let closed: Vec<Point> = closed.collect();
+    let newest = closed.into_iter().rev().max_by(|a, b| a.time_interval.end_time.cmp(&b.time_interval.end_time));
+    let value = only(newest.ok_or_else(|| if any { still_open() } else { MetricError::NoValue })?.values)?;
     // A 64-bit integer is written as text.
     let number = value.get("doubleValue").or_else(|| value.get("int64Value"));
     optional_number(number.ok_or_else(|| failed("answered a point that is no number: reduce it in the query"))?)?

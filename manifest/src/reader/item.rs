@@ -99,6 +99,10 @@ impl<'a> Item<'a> {
     pub(crate) fn number(&self, log: &mut Log) -> Option<f64> {
         match &self.node.value {
             Value::Number(value, _) => Some(*value),
+            Value::Text(text) if is_infinite(text) => {
+                self.refuse(log, "must be a finite number, and one below 1.8e308");
+                None
+            }
             _ => self.expected(log, "a number"),
         }
     }
@@ -185,6 +189,13 @@ impl<'a> Item<'a> {
         };
         Some(map)
     }
+}
+
+/// Whether a text means a number that is infinite or too large to be one: `.inf`, `1e999`, 309 digits.
+fn is_infinite(text: &str) -> bool {
+    let plain = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let plain = plain.strip_prefix('.').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic())).unwrap_or(plain);
+    plain.parse::<f64>().is_ok_and(f64::is_infinite)
 }
 
 /// A key may be given once; the parser's last-one-wins would silently drop a line.

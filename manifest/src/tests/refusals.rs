@@ -55,6 +55,28 @@ fn the_bases_are_valid() {
     assert_eq!(refusals(FLAGGER), [""; 0]);
 }
 
+/// Infinity is no bound: everything, or nothing, would pass it.
+#[test]
+fn a_number_must_be_finite_wherever_one_stands() {
+    let digits = "9".repeat(309);
+    for number in ["1e999", "-1e999", ".inf", "+.Inf", "-.INF", ".nan", ".NaN", "inf", "NaN", &digits] {
+        for (base, from, to, field) in [
+            (OWN, "{min: 1}", "{min: NUMBER}", "spec.analysis.metrics[0].thresholdRange.min"),
+            (OWN, "{min: 99}", "{max: NUMBER, min: 99}", "spec.analysis.metrics[1].thresholdRange.max"),
+            (OWN, "threshold: 3", "threshold: NUMBER", "spec.analysis.threshold"),
+            (OWN, "[10, 20, 30]", "[10, 20, NUMBER]", "spec.analysis.stepWeights[2]"),
+            (FLAGGER, "{min: 99}", "{min: NUMBER}", "spec.analysis.metrics[0].thresholdRange.min"),
+            (FLAGGER, "maxWeight: 50", "maxWeight: NUMBER", "spec.analysis.maxWeight"),
+        ] {
+            let text = base.replacen(from, &to.replace("NUMBER", number), 1);
+            let found = refusals(&text);
+            let rule = if number.to_lowercase().contains("nan") { "expected a number" } else { "must be a finite number" };
+            let named = |problem: &String| problem.contains(&format!("{field}: ")) && problem.contains(rule);
+            assert!(found.iter().any(named), "{number} for {field}: {found:?}");
+        }
+    }
+}
+
 #[test]
 fn wrong_types_name_what_was_found() {
     for (from, to, expected) in [

@@ -1,6 +1,7 @@
 //! Every vendor against a server that keeps what it was asked and answers what that vendor would.
 
 mod aws;
+mod buckets;
 mod cloudwatch;
 mod datadog;
 mod dynatrace;
