@@ -242,6 +242,10 @@ fn objection(plan: &Plan, callee: Callee, reply: Reply) -> Option<Objection> {
             let metric = plan.outside.metrics.get(n)?;
             let why = match result {
                 Err(error) => Reason::MetricError(error),
+                // It would pass a bound on the other side, and no journal could hold it.
+                Ok(value) if !value.is_finite() => {
+                    Reason::MetricError(MetricError::Failed(format!("answered {value}, which is no finite number")))
+                }
                 Ok(value) if metric.range.contains(value) => return None,
                 Ok(value) => Reason::OutOfRange { value, range: metric.range },
             };

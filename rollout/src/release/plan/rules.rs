@@ -247,7 +247,13 @@ impl Rules {
             }
         }
         for (n, metric) in metrics.iter().enumerate() {
-            self.span(&format!("spec.analysis.metrics[{n}].interval"), metric.window);
+            let field = format!("spec.analysis.metrics[{n}]");
+            self.span(&format!("{field}.interval"), metric.window);
+            for (end, value) in [("min", metric.range.min), ("max", metric.range.max)] {
+                if let Some(value) = value.filter(|value| !value.is_finite()) {
+                    self.broken(format!("{field}.thresholdRange.{end}"), value, "must be a finite number");
+                }
+            }
         }
     }
 
