@@ -68,6 +68,7 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
         workers_tripped: 0,
         without_agent: "web-primary (the primary)".into(),
         default_route_wrong: false,
+        newer_manifest: false,
         totals: versions.clone(),
         versions,
         advance: "interval".into(),

@@ -42,7 +42,9 @@ fn every_hook_says_yes() {
         spec.promotion = hook();
     });
     walk.release("v2");
-    for kind in ["confirm-rollout", "pre-rollout", "confirm-traffic-increase"] {
+    walk.answers("confirm-rollout", YES);
+    walk.answers("rollback", no("no need"));
+    for kind in ["pre-rollout", "confirm-traffic-increase"] {
         walk.answers(kind, YES);
     }
     walk.check(GOOD);
@@ -55,6 +57,18 @@ fn every_hook_says_yes() {
     walk.compare();
 }
 
+/// Until a hook is asked (again), while the rollback hook says no whenever it is asked beside that.
+fn until_asked(walk: &mut Walk, kind: &str) {
+    let before = walk.calls.get(kind).copied();
+    while walk.calls.get(kind).copied() == before {
+        let rollback = walk.calls.get("rollback").copied();
+        walk.timer();
+        if walk.calls.get("rollback").copied() != rollback && walk.calls.get(kind).copied() == before {
+            walk.answers("rollback", no("no need"));
+        }
+    }
+}
+
 #[test]
 fn each_hook_says_no_first() {
     let mut walk = Walk::new("hooks_say_no_first", |spec| {
@@ -63,15 +77,17 @@ fn each_hook_says_no_first() {
     });
     walk.release("v2");
     walk.answers("confirm-rollout", no("not before ten"));
-    walk.timer();
+    until_asked(&mut walk, "confirm-rollout");
     walk.answers("confirm-rollout", no("not before ten"));
-    walk.timer();
+    until_asked(&mut walk, "confirm-rollout");
     walk.answers("confirm-rollout", YES);
+    walk.answers("rollback", no("no need"));
     walk.answers("pre-rollout", no("smoke test failed"));
-    walk.timer();
+    until_asked(&mut walk, "pre-rollout");
+    walk.answers("rollback", no("no need"));
     walk.answers("pre-rollout", YES);
     walk.answers("confirm-traffic-increase", no("wait"));
-    walk.timer();
+    until_asked(&mut walk, "confirm-traffic-increase");
     walk.answers("confirm-traffic-increase", YES);
     walk.check(GOOD);
     walk.answers("rollback", no("no need"));
@@ -81,6 +97,8 @@ fn each_hook_says_no_first() {
     walk.answers("rollback", no("no need"));
     walk.answers("confirm-promotion", no("ask Bob"));
     walk.check(GOOD);
+    walk.answers("rollback", no("no need"));
+    until_asked(&mut walk, "rollout");
     walk.answers("rollout", YES);
     walk.answers("rollback", no("no need"));
     walk.answers("confirm-promotion", YES);
@@ -94,6 +112,7 @@ fn a_rollback_hook_cuts_at_once() {
         spec.outside.alerts = vec![alert("errors", Severity::Error), alert("all", Severity::Info)];
     });
     walk.release("v2");
+    walk.answers("undo", no("no need"));
     walk.check(GOOD);
     walk.answers("undo", YES);
     walk.answers("load", YES);

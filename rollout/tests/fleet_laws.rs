@@ -6,7 +6,7 @@ mod fixture;
 
 use proptest::prelude::*;
 use rollout::base::time::{Micros, Millis};
-use rollout::controller::fleet::Peer;
+use rollout::controller::fleet::{Peer, Placed};
 use rollout::controller::{Event, Verb};
 use rollout::routing::table::{Entry, Epoch, Routing, Split};
 use rollout::worker::{HeaderEdit, IDLE_EVERY, REPORT_EVERY, WorkerAction};
@@ -91,7 +91,7 @@ fn play(net: &mut Net, op: &Op) {
 }
 
 fn placed(peer: &Peer) -> u64 {
-    peer.placed.values().map(|(primary, canary)| primary + canary).sum()
+    peer.placed.values().map(Placed::total).sum()
 }
 
 proptest! {

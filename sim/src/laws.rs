@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rollout::base::names::{Revision, Upstream};
 use rollout::base::time::Millis;
 use rollout::controller::canary::Canary;
+use rollout::controller::fleet::Placed;
 use rollout::controller::{Command, Controller};
 use rollout::release::phase::{Phase, ReleaseId};
 use rollout::routing::route::Placement;
@@ -198,7 +199,7 @@ impl Laws {
         let mut found = Vec::new();
         for (incarnation, seen) in &self.workers {
             let peer = controller.fleet().workers().find(|(known, _)| known == incarnation).map(|(_, peer)| peer);
-            let folded: u64 = peer.iter().flat_map(|peer| peer.placed.values()).map(|(a, b)| a + b).sum();
+            let folded: u64 = peer.iter().flat_map(|peer| peer.placed.values()).map(Placed::total).sum();
             let least = if seen.has_died { seen.acknowledged } else { seen.placed };
             if !(least..=seen.placed).contains(&folded) {
                 found.push((COUNTS, format!("{folded} of worker {incarnation}, not {least} to {}", seen.placed)));

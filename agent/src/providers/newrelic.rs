@@ -24,7 +24,9 @@ pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let request = call.request(Method::GET, url).header("X-Query-Key", key).header("Accept", "application/json");
     let answer: Answer = call.json(request).await?;
     if !answer.series.is_empty() {
-        return Err(failed("answered a series: leave TIMESERIES out, since one number over the whole window is needed"));
+        return Err(failed(
+            "answered a series: leave TIMESERIES out, since one number over the whole window is needed",
+        ));
     }
     value(&only(answer.results)?)
 }

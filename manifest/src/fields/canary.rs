@@ -309,7 +309,8 @@ fn switches(spec: &mut Map<'_>, log: &mut Log) -> Switches {
     let suspend = on("suspend", log).is_some();
     let skipped = on("skipAnalysis", log);
     if let Some(item) = &skipped {
-        item.warn(log, "promotes without any check; only the approval to start (confirm-rollout) is asked for");
+        item.warn(log, "promotes without any check; only the approval to start (confirm-rollout) is asked for. A release in progress \
+             keeps the plan it began with: `serin promote` ends its analysis");
     }
     if let Some(item) = on("revertOnDeletion", log) {
         item.warn(log, "is not acted on: a standalone agent changed nothing in the cluster that could be reverted");

@@ -194,7 +194,8 @@ impl<'a> Item<'a> {
 /// Whether a text means a number that is infinite or too large to be one: `.inf`, `1e999`, 309 digits.
 fn is_infinite(text: &str) -> bool {
     let plain = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let plain = plain.strip_prefix('.').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic())).unwrap_or(plain);
+    let plain =
+        plain.strip_prefix('.').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic())).unwrap_or(plain);
     plain.parse::<f64>().is_ok_and(f64::is_infinite)
 }
 

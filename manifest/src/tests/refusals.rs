@@ -70,7 +70,8 @@ fn a_number_must_be_finite_wherever_one_stands() {
         ] {
             let text = base.replacen(from, &to.replace("NUMBER", number), 1);
             let found = refusals(&text);
-            let rule = if number.to_lowercase().contains("nan") { "expected a number" } else { "must be a finite number" };
+            let rule =
+                if number.to_lowercase().contains("nan") { "expected a number" } else { "must be a finite number" };
             let named = |problem: &String| problem.contains(&format!("{field}: ")) && problem.contains(rule);
             assert!(found.iter().any(named), "{number} for {field}: {found:?}");
         }

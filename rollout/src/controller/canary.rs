@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 use crate::base::names::{CanaryId, Revision, Upstream};
 use crate::base::time::Millis;
 use crate::controller::rearm::Rearming;
+use crate::controller::rollback_watch::RollbackWatch;
 use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::evidence::Evidence;
 use crate::judgement::guards::GuardsVerdict;
 use crate::release::approvals::Approvals;
-use crate::release::inquiry::{CallId, Callee, LastReply, Objection, Reason, Reply};
+use crate::release::inquiry::{Callee, LastReply, Objection, Reason};
 use crate::release::integrations::{Hook, HookKind, HookTarget};
 use crate::release::machine::{self, Context, Effect, Transition};
-use crate::release::phase::{Awaiting, Cause, HistoryEvent, Hold, Note, Phase, ReleaseId};
+use crate::release::phase::{Cause, HistoryEvent, Hold, Note, Phase, ReleaseId};
 use crate::release::plan::{Advance, Plan, Promotion};
 use crate::routing::table::{Entry, Epoch, Routing, WeightPpm};
 use crate::worker::tally::Counts;
@@ -28,6 +29,9 @@ mod entry;
 /// When things are due.
 mod clocks;
 
+/// What the outside answered last.
+mod answers;
+
 /// What taking a step leads to outside the canary.
 #[derive(Debug)]
 pub struct Taken {
@@ -36,6 +40,9 @@ pub struct Taken {
     /// To be called.
     pub asked: Vec<Callee>,
 }
+
+/// Release, step and share.
+type Place = (ReleaseId, usize, WeightPpm);
 
 /// A canary and all its state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +82,9 @@ pub struct Canary {
     /// Workers among which the fuses' alpha is shared; never fewer within a release.
     #[serde(default)]
     fuse_shares: u32,
+    /// Rollback hooks that are asked beside everything else.
+    #[serde(default)]
+    pub rollback: RollbackWatch,
     /// What each hook and metric server answered last in this release; decides nothing.
     #[serde(default)]
     pub replies: Vec<LastReply>,
@@ -89,6 +99,11 @@ pub struct Canary {
 impl Canary {
     /// A canary that was just declared; its epochs continue above `epoch`.
     pub fn new(plan: Plan, epoch: Epoch) -> Self {
+        let mut evidence = Evidence::default();
+        if epoch > Epoch::default() {
+            // It was known before, and of requests in flight since then only the ends come here.
+            evidence.count_from(epoch.next());
+        }
         Self {
             plan,
             next_plan: None,
@@ -98,7 +113,7 @@ impl Canary {
             approvals: Approvals::default(),
             releases: 0,
             epoch,
-            evidence: Evidence::default(),
+            evidence,
             verdict: None,
             certificate: None,
             slot: entry::MIN_SLOT,
@@ -106,6 +121,7 @@ impl Canary {
             history: VecDeque::new(),
             rearming: Rearming::default(),
             fuse_shares: 0,
+            rollback: RollbackWatch::default(),
             replies: Vec::new(),
             issued: None,
             is_entry_due: false,
@@ -163,7 +179,7 @@ impl Canary {
     /// [`issue`](Self::issue).
     pub fn take(&mut self, step: Transition, workers: usize, now: Millis) -> Taken {
         let Transition { phase, mut notes, effects } = step;
-        let before = self.place();
+        let (before, had_answered) = (self.place(), self.has_rollback_answered());
         self.phase = phase;
         if let Some((release, _)) = self.phase.latest() {
             // Before the history, whose events are this release's from here on.
@@ -176,6 +192,7 @@ impl Canary {
         if notes.iter().any(|note| matches!(note, Note::Aborted(_))) {
             self.close_spent_gates();
         }
+        self.rest_rollback_watch(before, had_answered, now);
         let mut asked = Vec::new();
         for effect in effects {
             match effect {
@@ -189,11 +206,13 @@ impl Canary {
             }
         }
         // Last: each event carries the share that the canary has after all of it.
-        Taken { events: notes.into_iter().map(|note| self.record(note, now)).collect(), asked }
+        let measured = answers::measured(&self.plan, &self.replies);
+        let notes = notes.into_iter().map(|note| answers::with_metrics(note, &measured));
+        Taken { events: notes.map(|note| self.record(note, now)).collect(), asked }
     }
 
     /// Which step of which release, and with which share: one that a person sets is judged by its own requests, too.
-    fn place(&self) -> Option<(ReleaseId, usize, WeightPpm)> {
+    fn place(&self) -> Option<Place> {
         self.phase.run().map(|run| (run.release, self.phase.steps(), self.weight()))
     }
 
@@ -242,25 +261,9 @@ impl Canary {
     /// The hook that a question went to, if it went to one.
     pub fn hook(&self, callee: Callee) -> Option<&Hook> {
         match (callee, &self.plan.promotion) {
-            (Callee::Hook(n), _) => self.plan.outside.hooks.get(n),
+            (Callee::Hook(n) | Callee::Rollback(n), _) => self.plan.outside.hooks.get(n),
             (Callee::Promotion, Promotion::Copy { hook }) => hook.as_ref(),
             (Callee::Promotion, Promotion::Swap) | (Callee::Metric(_), _) => None,
-        }
-    }
-
-    /// Those whose answer is awaited.
-    pub fn unanswered(&self) -> Vec<Callee> {
-        let open = self.phase.inquiry().map(|inquiry| inquiry.open.clone());
-        let promotion = (self.phase.awaiting() == Some(&Awaiting::Hook)).then_some(Callee::Promotion);
-        open.unwrap_or_default().into_iter().chain(promotion).collect()
-    }
-
-    /// Keeps an awaited answer for people to read.
-    pub fn keep_reply(&mut self, call: CallId, reply: &Reply, now: Millis) {
-        let is_awaited = self.phase.run().is_some_and(|run| run.round == call.round);
-        if is_awaited && self.unanswered().contains(&call.callee) {
-            self.replies.retain(|last| last.callee != call.callee);
-            self.replies.push(LastReply { callee: call.callee, at: now, reply: reply.clone() });
         }
     }
 

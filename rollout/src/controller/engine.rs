@@ -91,6 +91,7 @@ impl Controller {
             Event::Sibling(id, news) => self.sibling(&id, news, now, &mut out),
             Event::Timer => {
                 self.check_due(None, now, &mut out);
+                self.ask_rollback_hooks(now, &mut out);
                 self.rearm_due(now, &mut out);
             }
             Event::Restarted { away } => self.restart(away, now, &mut out),
@@ -116,7 +117,8 @@ impl Controller {
             Phase::Finalising(finalising) => [Some(finalising.deadline), None],
             phase => [phase.check_at(), canary.deadline().map(|(at, _)| at)],
         });
-        due.flatten().chain(self.canaries.values().filter_map(|canary| canary.rearming.due())).min()
+        let beside = self.canaries.values().flat_map(|canary| [canary.rearming.due(), canary.rollback_at()]);
+        due.flatten().chain(beside.flatten()).min()
     }
 
     /// A canary by its id.

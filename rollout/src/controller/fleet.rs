@@ -10,6 +10,7 @@ use crate::judgement::evidence::Received;
 use crate::routing::table::{Epoch, Version};
 use crate::worker::connection::BACK_WITHIN;
 use crate::worker::messages::{Hello, Incarnation, Protocol, Trip};
+use crate::worker::tally::Stratum;
 
 /// A worker that went away is expected back for this long.
 pub const EXPECTED_FOR: Millis = Millis::from_secs(600);
@@ -20,6 +21,38 @@ const MAX_WORKERS: usize = 20_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Conn(pub u64);
+
+/// Requests that one worker began and the split placed, not the match rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The latest epoch that it reported.
+    pub epoch: Epoch,
+    /// Under that one, to the primary.
+    pub primary: u64,
+    /// Under that one, to the canary.
+    pub canary: u64,
+    /// Under earlier ones, to either.
+    pub before: u64,
+}
+
+impl Placed {
+    fn add(&mut self, epoch: Epoch, version: Version, started: u64) {
+        if epoch > self.epoch {
+            *self = Self { epoch, before: self.total(), ..Self::default() };
+        }
+        let count = match version {
+            _ if epoch < self.epoch => &mut self.before,
+            Version::Primary => &mut self.primary,
+            Version::Canary => &mut self.canary,
+        };
+        *count = count.saturating_add(started);
+    }
+
+    /// Since the worker was first seen.
+    pub const fn total(&self) -> u64 {
+        self.primary.saturating_add(self.canary).saturating_add(self.before)
+    }
+}
 
 /// What is known of one worker incarnation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,8 +75,8 @@ pub struct Peer {
     pub conn: Option<Conn>,
     /// When it last sent something that was stored, or went away.
     pub last_seen_at: Millis,
-    /// Requests started per version (primary, canary), those placed by match rules left out.
-    pub placed: BTreeMap<CanaryId, (u64, u64)>,
+    /// What the split placed.
+    pub placed: BTreeMap<CanaryId, Placed>,
     /// Fuses that are tripped, as far as it said.
     #[serde(default)]
     pub tripped: BTreeMap<CanaryId, Trip>,
@@ -74,12 +107,14 @@ impl Peer {
     }
 
     /// Counts requests that the split placed.
-    pub fn place(&mut self, canary: &CanaryId, version: Version, started: u64) {
-        let (primary, on_canary) = self.placed.entry(canary.clone()).or_default();
-        match version {
-            Version::Primary => *primary = primary.saturating_add(started),
-            Version::Canary => *on_canary = on_canary.saturating_add(started),
-        }
+    pub fn place(&mut self, stratum: &Stratum<CanaryId>, started: u64) {
+        self.placed.entry(stratum.canary.clone()).or_default().add(stratum.epoch, stratum.version, started);
+    }
+
+    /// What the split placed under the entry that the worker has in force.
+    pub fn placed_now(&self, canary: &CanaryId) -> Placed {
+        let adopted = self.adopted.get(canary).copied().unwrap_or_default();
+        self.placed.get(canary).copied().filter(|placed| placed.epoch == adopted).unwrap_or_default()
     }
 }
 

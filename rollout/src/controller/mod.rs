@@ -9,6 +9,9 @@ pub mod events;
 /// When tripped fuses are armed again.
 pub mod rearm;
 
+/// When rollback hooks are asked beside everything else.
+pub mod rollback_watch;
+
 /// One managed canary with all its state; step -> entry.
 pub mod canary;
 

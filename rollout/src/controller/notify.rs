@@ -6,23 +6,22 @@ use crate::base::names::Revision;
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::controller::events::{Command, Notification, Payload};
-use crate::release::inquiry::{CallId, Callee};
+use crate::release::inquiry::Callee;
 use crate::release::integrations::{Hook, HookKind, HookTarget, Severity};
 use crate::release::phase::{HistoryEvent, Hold, Note, Phase, ReleaseId};
 use crate::release::text;
 
 /// The calls and queries that ask these.
 pub(crate) fn calls(canary: &Canary, callees: &[Callee]) -> Vec<Command> {
-    let Some(run) = canary.phase.run() else { return Vec::new() };
     let of = |callee: &Callee| {
-        let call = CallId { release: run.release, round: run.round, callee: *callee };
+        let call = canary.call(*callee)?;
         let id = canary.plan.id.clone();
         match callee {
             Callee::Metric(n) => {
                 let metric = Box::new(canary.plan.outside.metrics.get(*n)?.clone());
                 Some(Command::Query { canary: id, call, metric })
             }
-            Callee::Hook(_) | Callee::Promotion => {
+            Callee::Hook(_) | Callee::Promotion | Callee::Rollback(_) => {
                 let hook = canary.hook(*callee)?.clone();
                 let payload = payload(canary, &hook, None);
                 Some(Command::CallHook { canary: id, call, hook, payload })

@@ -74,8 +74,14 @@ pub struct Evidence {
     /// This release, by stratum.
     #[serde(with = "crate::base::serde_pairs")]
     strata: BTreeMap<(Epoch, Version, Placement), Counts>,
+    /// Requests that started under an earlier epoch began before anybody counted them here…
+    counted_from: Epoch,
+    /// …and these are theirs, as far as they are in the totals.
+    earlier: PerVersion,
     /// The release's first epoch: requests that started before it are not its evidence.
     since: Epoch,
+    /// The first epoch after the release: requests that start under it are none of its evidence either.
+    until: Option<Epoch>,
     window: Window,
     /// Requests a second of both versions, smoothed; what a slot's length is fixed by.
     rate: Rate,
@@ -93,15 +99,34 @@ impl Evidence {
     /// Adds one stratum of a report that has not been folded before.
     pub fn fold<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
         self.totals.add(stratum.version, counts);
+        if stratum.epoch < self.counted_from {
+            self.complete_totals(stratum.version, counts);
+        }
         if stratum.placement != Placement::Mirrored {
             self.rate.add(counts.started, now);
         }
-        if stratum.epoch >= self.since {
+        if self.is_of_release(stratum.epoch) {
             self.fold_release(stratum, counts, now);
         }
         if stratum.version == Version::Primary {
             self.past.add(&counts.latency, now);
         }
+    }
+
+    /// What ended had begun, although that was counted elsewhere, or in another life of the canary.
+    fn complete_totals(&mut self, version: Version, counts: &Counts) {
+        let unseen = |counts: &Counts| {
+            let ended = counts.judged().saturating_add(counts.void).saturating_add(counts.abandoned);
+            ended.saturating_sub(counts.started)
+        };
+        let before = unseen(self.earlier.of(version));
+        self.earlier.add(version, counts);
+        let more = unseen(self.earlier.of(version));
+        let total = match version {
+            Version::Primary => &mut self.totals.primary,
+            Version::Canary => &mut self.totals.canary,
+        };
+        total.started = total.started.saturating_add(more).saturating_sub(before);
     }
 
     fn fold_release<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
@@ -127,7 +152,7 @@ impl Evidence {
         self.tests = Some(guards.begin());
         self.ratio = Ratio::default();
         self.tracking = guards.tracking();
-        self.since = first;
+        (self.since, self.until) = (first, None);
         self.strata.clear();
         self.window = Window::new(longest_window, first);
     }
@@ -137,6 +162,21 @@ impl Evidence {
         self.window.begin_step(first);
     }
 
+    /// What started before `first` belongs to no release here: its beginnings were counted elsewhere, or in another life.
+    pub fn count_from(&mut self, first: Epoch) {
+        self.counted_from = self.counted_from.max(first);
+        self.since = self.since.max(first);
+    }
+
+    /// The release has ended, with the entry of this epoch: what starts under it is none of its evidence.
+    pub fn end_release(&mut self, first_after: Epoch) {
+        self.until.get_or_insert(first_after);
+    }
+
+    fn is_of_release(&self, epoch: Epoch) -> bool {
+        epoch >= self.since && self.until.is_none_or(|until| epoch < until)
+    }
+
     /// The first epoch of the release that [`Evidence::release`] sums up.
     pub const fn since(&self) -> Epoch {
         self.since
@@ -144,7 +184,7 @@ impl Evidence {
 
     /// A worker says how far it has come in its slots.
     pub fn watermark(&mut self, worker: Incarnation, watermark: &Watermark, now: Millis) {
-        if watermark.epoch >= self.since {
+        if self.is_of_release(watermark.epoch) {
             self.slots.watermark(worker, watermark, now);
         }
     }

@@ -7,6 +7,7 @@ use crate::base::names::ReleaseId;
 use crate::base::time::Millis;
 use crate::release::integrations::{HookKind, HookTarget, MetricError};
 use crate::release::plan::{Plan, ThresholdRange};
+use crate::release::threshold_checks::CheckResult;
 
 /// Why the outside is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,7 +26,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// What the answers' kind of hook is; a check also asks rollback hooks and metrics.
+    /// What the answers' kind of hook is; a check also asks metrics.
     pub const fn kind(self) -> HookKind {
         match self {
             Self::Rollout => HookKind::ConfirmRollout,
@@ -36,9 +37,14 @@ impl Purpose {
         }
     }
 
+    /// Whether rollback hooks are asked with it: a step is not left, and no traffic begins, before they have answered.
+    pub const fn asks_rollback(self) -> bool {
+        matches!(self, Self::Check | Self::PreRollout)
+    }
+
     /// All that are asked, in the plan's order.
     pub fn callees(self, plan: &Plan) -> Vec<Callee> {
-        let asks = |kind| kind == self.kind() || (self == Self::Check && kind == HookKind::Rollback);
+        let asks = |kind| kind == self.kind() || (self.asks_rollback() && kind == HookKind::Rollback);
         let hooks = plan.outside.hooks.iter().enumerate().filter(|(_, hook)| asks(hook.kind));
         let metrics = (0..plan.outside.metrics.len()).filter(|_| self == Self::Check);
         hooks.map(|(n, _)| Callee::Hook(n)).chain(metrics.map(Callee::Metric)).collect()
@@ -47,7 +53,9 @@ impl Purpose {
     /// Whether anything must be called. Stored gates are not: one that a person opens has its effect at once.
     pub fn calls(self, plan: &Plan) -> bool {
         let is_called = |callee: &Callee| match callee {
-            Callee::Hook(n) => plan.outside.hooks.get(*n).is_some_and(|hook| hook.target != HookTarget::Gate),
+            Callee::Hook(n) | Callee::Rollback(n) => {
+                plan.outside.hooks.get(*n).is_some_and(|hook| hook.target != HookTarget::Gate)
+            }
             Callee::Metric(_) | Callee::Promotion => true,
         };
         self.callees(plan).iter().any(is_called)
@@ -64,6 +72,8 @@ pub enum Callee {
     Metric(usize),
     /// The hook that brings the primary to the new version.
     Promotion,
+    /// A rollback hook among [`Outside::hooks`](crate::release::plan::Outside::hooks), beside whatever else is asked.
+    Rollback(usize),
 }
 
 /// One call; an answer that names another round than the open one comes too late.
@@ -129,6 +139,20 @@ pub enum Reason {
     },
     /// A metric server had no value to give.
     MetricError(MetricError),
+}
+
+/// What a metric server answered at a check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricFinding {
+    /// The metric's name.
+    pub metric: String,
+    /// The value.
+    pub value: f64,
+    /// What was allowed.
+    pub range: ThresholdRange,
+    /// The answer.
+    pub answer: CheckResult,
 }
 
 /// What one of those asked answered last in a release: for people, since only objections decide anything.

@@ -30,7 +30,7 @@ mod on_certificate;
 /// What people may do by hand.
 mod requests;
 
-pub use inquiry::resumed_inquiry;
+pub use inquiry::{resumed_inquiry, silence};
 pub use step::{Context, Effect, Fact, Refusal, ReleaseRequest, Start, Transition};
 use step::{abort, quiet, with_note};
 

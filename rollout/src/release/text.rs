@@ -5,7 +5,7 @@ use crate::base::time::Millis;
 use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
 use crate::judgement::guards::{EventCount, GuardFinding, GuardName, GuardRule, GuardsVerdict};
 use crate::judgement::sample_ratio::RatioFinding;
-use crate::release::inquiry::{Objection, Reason};
+use crate::release::inquiry::{MetricFinding, Objection, Reason};
 use crate::release::integrations::MetricError;
 use crate::release::phase::{Awaiting, Cause, Hold, Note, Proof};
 use crate::release::plan::Metric;
@@ -217,7 +217,20 @@ pub fn proof(proof: &Proof) -> String {
     match proof {
         Proof::Checks(verdict) => self::verdict(verdict),
         Proof::Certificate(verdict) => certificate(verdict),
+        Proof::WithMetrics { by, metrics } => {
+            let metrics = metrics.iter().map(metric);
+            let own = Some(by).filter(|by| by.checks().is_none_or(|verdict| !verdict.findings.is_empty()));
+            own.map(|by| self::proof(by)).into_iter().chain(metrics).collect::<Vec<_>>().join("; ")
+        }
     }
+}
+
+/// What a metric server answered, and what is allowed.
+fn metric(MetricFinding { metric, value, range, .. }: &MetricFinding) -> String {
+    let end = |word: &str, limit: Option<f64>| limit.map(|limit| format!("{word} {}", number(limit)));
+    let limits: Vec<String> = end("min", range.min).into_iter().chain(end("max", range.max)).collect();
+    let limits = if limits.is_empty() { "no limit".into() } else { limits.join(", ") };
+    format!("metric {metric} {} ({limits})", number(*value))
 }
 
 /// What a step's requests prove, guard by guard.

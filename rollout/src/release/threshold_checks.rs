@@ -71,9 +71,8 @@ pub fn check(plan: &Plan, evidence: &Evidence, now: Millis) -> ChecksVerdict {
 fn find(check: &Check, evidence: &Evidence, now: Millis) -> CheckFinding {
     let recent = evidence.last(check.window, now);
     let all = recent.all();
-    let is_bad = |counts: &PerVersion| {
-        measure(check.metric, &counts.canary).is_some_and(|value| !check.range.contains(value))
-    };
+    let is_bad =
+        |counts: &PerVersion| measure(check.metric, &counts.canary).is_some_and(|value| !check.range.contains(value));
     // What arrives late of the step before can fail a check (answers that take longer than a step are no better for it),
     // but only the step's own requests can pass it.
     let is_failed = is_bad(&all) || is_bad(&recent.own);

@@ -223,7 +223,7 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
         canary: canary.plan.id.to_string(),
         release: canary.releases,
         phase: canary.phase.name().into(),
-        summary: headline(canary, now),
+        summary: headline(canary, now) + status::newer_manifest(canary),
         revision: status::revision(&canary.phase),
         weight_percent: canary.weight().percent(),
         step: canary.phase.steps(),
@@ -248,7 +248,7 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
             e_needed: e_value(found.ln_needed),
         }),
         certificate: step.zip(canary.certificate.as_ref()).map(|(step, verdict)| CertificateExplanation {
-            progress: verdict.progress(guards.max_cluster),
+            progress: status::toward_step(canary, verdict),
             on_step_ms: now.since(step.at).0,
             dwell_ms: verdict.dwell.0,
             guards: verdict.findings.iter().map(|finding| certified(finding, verdict, guards.max_cluster)).collect(),

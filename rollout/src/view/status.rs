@@ -21,6 +21,8 @@ mod message;
 mod timing;
 
 pub use gates::{GateStatus, stored_gates};
+pub(crate) use message::newer_manifest;
+pub(crate) use timing::toward_step;
 
 /// One canary at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +42,9 @@ pub struct CanaryStatus {
     /// What a person must do before the release can go on; null while it may go on by itself.
     #[serde(default)]
     pub needs_person: Option<String>,
+    /// Whether the manifest has changed since the release in progress began: it keeps its plan, and the newer one waits.
+    #[serde(default)]
+    pub newer_manifest: bool,
     /// Number of the latest release; 0 before the first.
     pub release: u64,
     /// What the latest release brings or brought.
@@ -222,7 +227,7 @@ pub struct WorkerCanary {
     pub epoch: u64,
     /// Whether that is the agent's newest.
     pub in_sync: bool,
-    /// Requests that the split placed, since this incarnation was first seen.
+    /// Requests that the split placed under that epoch.
     pub requests: u64,
     /// The canary's share of them, percent.
     pub observed_percent: Option<f64>,
@@ -245,6 +250,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         phase: canary.phase.name().into(),
         message: message::message(canary, fleet, now),
         needs_person: message::needs_person(canary, now),
+        newer_manifest: canary.next_plan.is_some(),
         release: canary.releases,
         revision: revision(&canary.phase),
         promoted_revision: canary.promoted.as_ref().map(ToString::to_string),
@@ -273,9 +279,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         totals: versions(canary, canary.evidence.totals()),
         advance: canary.plan.advance.name().into(),
         toward_abort: run.and(canary.verdict.as_ref()).map_or(0.0, GuardsVerdict::toward_abort),
-        toward_step: run
-            .and(canary.certificate.as_ref())
-            .map(|verdict| verdict.progress(canary.plan.guards.max_cluster)),
+        toward_step: run.and(canary.certificate.as_ref()).map(|verdict| toward_step(canary, verdict)),
         guards: canary.verdict.iter().flat_map(guards).collect(),
         unsupported: canary.plan.unsupported.iter().map(|u| format!("{}: {}", u.field, u.what)).collect(),
     }
@@ -322,13 +326,13 @@ fn worker_canaries(controller: &Controller, peer: &Peer) -> Vec<WorkerCanary> {
     let managed = controller.canaries().map(|canary| {
         let id = &canary.plan.id;
         let epoch = peer.adopted.get(id).copied().unwrap_or(Epoch(0));
-        let (primary, on_canary) = peer.placed.get(id).copied().unwrap_or_default();
+        let placed = peer.placed_now(id);
         WorkerCanary {
             canary: id.to_string(),
             epoch: epoch.0,
             in_sync: epoch >= canary.epoch,
-            requests: primary.saturating_add(on_canary),
-            observed_percent: share(canary, primary, on_canary),
+            requests: placed.primary.saturating_add(placed.canary),
+            observed_percent: share(canary, placed.primary, placed.canary),
         }
     });
     managed.collect()

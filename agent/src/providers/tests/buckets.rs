@@ -15,8 +15,7 @@ const MINUTE: u64 = 60_000;
 
 /// The answer to a query for five buckets of a minute, of which the last begins at `last`.
 fn body(kind: ProviderKind, last: Millis, form: Form) -> String {
-    let points: Vec<(u64, &str)> =
-        (0..5).map(|n| (last.0 - (4 - n as u64) * MINUTE, VALUES[n])).collect();
+    let points: Vec<(u64, &str)> = (0..5).map(|n| (last.0 - (4 - n as u64) * MINUTE, VALUES[n])).collect();
     let joined = |one: &dyn Fn(u64, &str) -> String| {
         points.iter().map(|(at, value)| one(*at, value)).collect::<Vec<_>>().join(",")
     };
@@ -39,7 +38,9 @@ fn body(kind: ProviderKind, last: Millis, form: Form) -> String {
         (ProviderKind::CloudWatch, _) => {
             let values = descending(&|_, value| value.to_owned());
             let times = descending(&|at, _| format!("{}.0", at / 1000));
-            format!(r#"{{"MetricDataResults":[{{"Id":"e1","Values":[{values}],"Timestamps":[{times}],"StatusCode":"Complete"}}]}}"#)
+            format!(
+                r#"{{"MetricDataResults":[{{"Id":"e1","Values":[{values}],"Timestamps":[{times}],"StatusCode":"Complete"}}]}}"#
+            )
         }
         (ProviderKind::Stackdriver, _) => {
             let time = |at: u64| format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at));
@@ -184,8 +185,14 @@ async fn infinity_and_what_overflows_are_no_value_with_any_vendor() {
 #[tokio::test]
 async fn infinity_written_as_text_is_named() {
     for (kind, text) in [
-        (ProviderKind::Prometheus, r#"{"status":"success","data":{"resultType":"scalar","result":[1,"+Inf"]}}"#.to_owned()),
-        (ProviderKind::Prometheus, r#"{"status":"success","data":{"resultType":"scalar","result":[1,"-Inf"]}}"#.to_owned()),
+        (
+            ProviderKind::Prometheus,
+            r#"{"status":"success","data":{"resultType":"scalar","result":[1,"+Inf"]}}"#.to_owned(),
+        ),
+        (
+            ProviderKind::Prometheus,
+            r#"{"status":"success","data":{"resultType":"scalar","result":[1,"-Inf"]}}"#.to_owned(),
+        ),
         (ProviderKind::InfluxDb, ",result,table,_value\r\n,_result,0,+Inf\r\n".to_owned()),
         (ProviderKind::Graphite, r#"[{"target":"x","datapoints":[["inf",1]]}]"#.to_owned()),
         (ProviderKind::Http, format!(r#"{{"value":"{}"}}"#, "9".repeat(309))),

@@ -41,6 +41,7 @@ impl Canary {
         if let Some(check_at) = self.phase.check_at_mut() {
             *check_at = check_at.plus(away).max(now.plus(away.min(BACK_WITHIN)));
         }
+        self.rollback.resume(away);
         self.phase = resumed_inquiry(&self.plan, &self.phase, now);
     }
 }

@@ -21,7 +21,11 @@ impl Canary {
     /// Issues a new entry if the routing that follows from plan and phase is not the one in force.
     pub fn issue(&mut self, is_abort: bool) -> Option<Entry> {
         let routing = Routing { scope: self.plan.scope.clone(), primary: self.primary().clone(), split: self.split() };
-        self.issue_routing(Some(routing), is_abort)
+        let issued = self.issue_routing(Some(routing), is_abort);
+        if issued.is_some() && matches!(self.phase, Phase::Finalising(_) | Phase::Succeeded(_) | Phase::Failed(..)) {
+            self.evidence.end_release(self.epoch);
+        }
+        issued
     }
 
     /// Issues the last entry, after which its requests are none of ours; its manifest is gone.

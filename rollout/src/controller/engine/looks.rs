@@ -9,7 +9,8 @@ use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::controller::events::{Command, Output};
 use crate::controller::fleet::Conn;
-use crate::release::inquiry::{CallId, Reply};
+use crate::controller::notify;
+use crate::release::inquiry::{CallId, Callee, Reply};
 use crate::release::machine::{FINALISE_WITHIN, Fact};
 use crate::release::phase::{Cause, Phase};
 use crate::release::threshold_checks::check;
@@ -43,7 +44,7 @@ impl Controller {
             };
             canary.evidence.fold(stratum, counts, now);
             if stratum.placement.is_split() {
-                peer.place(&stratum.canary, stratum.version, counts.started);
+                peer.place(stratum, counts.started);
             }
         }
         for watermark in &report.watermarks {
@@ -83,6 +84,12 @@ impl Controller {
     pub(super) fn replied(&mut self, id: &CanaryId, call: CallId, reply: Reply, now: Millis, out: &mut Output) {
         if let Some(canary) = self.canaries.get_mut(id).filter(|canary| canary.releases == call.release.0) {
             canary.keep_reply(call, &reply, now);
+            if let Callee::Rollback(hook) = call.callee {
+                if let Some(name) = canary.rollback_answered(hook, call.round, &reply) {
+                    self.abort(id, Cause::Rollback { name }, now, out);
+                }
+                return;
+            }
             self.apply(id, Fact::Replied { round: call.round, callee: call.callee, reply }, now, out);
             self.check_due(Some(id), now, out);
         }
@@ -110,6 +117,14 @@ impl Controller {
             if let Some(verdict) = verdict {
                 self.apply(&id, Fact::Checked(verdict), now, out);
             }
+        }
+    }
+
+    /// Asks the rollback hooks of every release for which it is time, whatever phase it is in.
+    pub(super) fn ask_rollback_hooks(&mut self, now: Millis, out: &mut Output) {
+        for canary in self.canaries.values_mut() {
+            let asked = canary.ask_rollback(now);
+            out.stored.extend(notify::calls(canary, &asked));
         }
     }
 

@@ -133,7 +133,7 @@ impl Controller {
     /// above all, must not happen because an attempt was still to come. At once, as the entry of that abort: should it never
     /// be stored, the next life of the agent makes again the calls that are still open.
     fn end_calls(&self, id: &CanaryId, before: Vec<CallId>, out: &mut Output) {
-        let awaited = self.canaries.get(id).map(awaited_calls).unwrap_or_default();
+        let awaited = self.canaries.get(id).map(Canary::awaited_calls).unwrap_or_default();
         let calls: Vec<CallId> = before.into_iter().filter(|call| !awaited.contains(call)).collect();
         if !calls.is_empty() {
             out.urgent.push(Command::EndCalls { canary: id.clone(), calls });
@@ -160,7 +160,7 @@ impl Controller {
 impl Before {
     /// Of the open calls without the one that has just been answered: that one has ended by itself.
     fn of(canary: &Canary, answered: Option<CallId>) -> Self {
-        let mut calls = awaited_calls(canary);
+        let mut calls = canary.awaited_calls();
         calls.retain(|call| Some(*call) != answered);
         Self {
             is_running: canary.phase.run().is_some(),
@@ -168,10 +168,4 @@ impl Before {
             calls,
         }
     }
-}
-
-fn awaited_calls(canary: &Canary) -> Vec<CallId> {
-    let Some(run) = canary.phase.run() else { return Vec::new() };
-    let call = |callee| CallId { release: run.release, round: run.round, callee };
-    canary.unanswered().into_iter().map(call).collect()
 }

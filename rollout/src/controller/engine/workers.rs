@@ -51,6 +51,10 @@ impl Controller {
             return;
         }
         canary.continue_above(epoch);
+        if canary.phase.run().is_none() {
+            // Another life of the agent counted their starts.
+            canary.evidence.count_from(epoch.next());
+        }
         let is_abort = matches!(canary.phase, Phase::Failed(..));
         // Where there is nothing to abort, the worker must learn what is in force all the same.
         if !self.abort(id, Cause::LostAbort { node: node.to_owned() }, now, out) {

@@ -132,7 +132,7 @@ pub(super) fn silent(context: Context<'_>, mut phase: Phase, now: Millis) -> Ans
     if let Some(inquiry) = phase.pending_mut().and_then(|pending| pending.inquiry.as_mut()) {
         let silence = |callee| match callee {
             Callee::Metric(_) => Reply::Metric(Err(MetricError::Failed("no answer".into()))),
-            Callee::Hook(_) | Callee::Promotion => Reply::Hook(Err("no answer".into())),
+            Callee::Hook(_) | Callee::Promotion | Callee::Rollback(_) => Reply::Hook(Err("no answer".into())),
         };
         let open = std::mem::take(&mut inquiry.open);
         inquiry.refused.extend(open.into_iter().filter_map(|callee| objection(context.plan, callee, silence(callee))));
@@ -262,13 +262,13 @@ fn objection(plan: &Plan, callee: Callee, reply: Reply) -> Option<Objection> {
 
 fn hook_of(plan: &Plan, callee: Callee) -> Option<&Hook> {
     match callee {
-        Callee::Hook(n) => plan.outside.hooks.get(n),
+        Callee::Hook(n) | Callee::Rollback(n) => plan.outside.hooks.get(n),
         Callee::Metric(_) | Callee::Promotion => None,
     }
 }
 
 /// When those who are asked now and have not answered by then count as silent.
-fn silence(plan: &Plan, open: &[Callee], now: Millis) -> Millis {
+pub fn silence(plan: &Plan, open: &[Callee], now: Millis) -> Millis {
     now.plus(open.iter().map(|callee| patience(plan, *callee)).max().unwrap_or_default())
 }
 

@@ -91,7 +91,9 @@ fn begin(context: Context<'_>, wanted: Start, now: Millis) -> Transition {
     step.effects.push(Effect::BeginEvidence);
     // The controller has asked whether anything holds it; what a worker's fuse says is about the release before.
     let context = Context { hold: None, ..context };
-    let next = if context.plan.unsupported.is_empty() {
+    let next = if let Some(rolled_back) = rolled_back(context, &preparing.run, now) {
+        rolled_back
+    } else if context.plan.unsupported.is_empty() {
         enter(context, &phase, &preparing, now)
     } else if accept_unsupported {
         accept(context, &preparing, actor, now)
@@ -113,11 +115,12 @@ fn accept(context: Context<'_>, preparing: &Preparing, actor: Actor, now: Millis
 /// As far as nothing stands in its way: approved, prepared, first step.
 pub(super) fn enter(context: Context<'_>, phase: &Phase, preparing: &Preparing, now: Millis) -> Transition {
     let run = &preparing.run;
-    if let Some(hold) = context.hold {
-        return held(phase.clone(), Some(hold.clone()));
-    }
+    // Whatever holds it: a gate that was opened to roll it back is no reason to wait.
     if let Some(step) = rolled_back(context, run, now) {
         return step;
+    }
+    if let Some(hold) = context.hold {
+        return held(phase.clone(), Some(hold.clone()));
     }
     if let Asked::Waiting(step) = ask(context, &Phase::Waiting(preparing.clone()), Purpose::Rollout, now) {
         return step;

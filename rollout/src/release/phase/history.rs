@@ -7,7 +7,7 @@ use crate::base::names::{Actor, ReleaseId, Revision, Upstream};
 use crate::base::time::Millis;
 use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::guards::GuardsVerdict;
-use crate::release::inquiry::{Objection, Purpose};
+use crate::release::inquiry::{MetricFinding, Objection, Purpose};
 use crate::release::threshold_checks::ChecksVerdict;
 use crate::routing::table::WeightPpm;
 use crate::worker::fuse::FuseTest;
@@ -20,6 +20,24 @@ pub enum Proof {
     Checks(ChecksVerdict),
     /// The step's own requests.
     Certificate(CertificateVerdict),
+    /// One of these, and metrics of other servers at the same check.
+    WithMetrics {
+        /// Which.
+        by: Box<Proof>,
+        /// What they answered.
+        metrics: Vec<MetricFinding>,
+    },
+}
+
+impl Proof {
+    /// What the threshold checks said, where they are what it rests on.
+    pub fn checks(&self) -> Option<&ChecksVerdict> {
+        match self {
+            Self::Checks(verdict) => Some(verdict),
+            Self::Certificate(_) => None,
+            Self::WithMetrics { by, .. } => by.checks(),
+        }
+    }
 }
 
 /// Why a release was aborted.

@@ -7,7 +7,7 @@ use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::release::inquiry::{Callee, LastReply, Reply};
 use crate::release::integrations::{Hook, HookTarget, MetricError};
-use crate::release::phase::{Cause, HistoryEvent, Note, Proof};
+use crate::release::phase::{Cause, HistoryEvent, Note};
 use crate::release::plan::{Advance, ExternalMetric, Promotion};
 use crate::release::text;
 use crate::release::threshold_checks::{self, CheckFinding, CheckResult, ChecksVerdict};
@@ -118,12 +118,10 @@ fn last_look(canary: &Canary) -> Option<(&ChecksVerdict, Millis)> {
     of_release.filter_map(|event| Some((verdict_of(event)?, event.at))).next()
 }
 
-const fn verdict_of(event: &HistoryEvent) -> Option<&ChecksVerdict> {
+fn verdict_of(event: &HistoryEvent) -> Option<&ChecksVerdict> {
     match &event.note {
-        Note::CheckFailed { verdict, .. }
-        | Note::Aborted(Cause::Checks { verdict, .. })
-        | Note::Stepped { proof: Some(Proof::Checks(verdict)), .. }
-        | Note::Promoting { proof: Some(Proof::Checks(verdict)), .. } => Some(verdict),
+        Note::CheckFailed { verdict, .. } | Note::Aborted(Cause::Checks { verdict, .. }) => Some(verdict),
+        Note::Stepped { proof: Some(proof), .. } | Note::Promoting { proof: Some(proof), .. } => proof.checks(),
         _ => None,
     }
 }
@@ -166,7 +164,11 @@ pub(super) fn hooks(canary: &Canary) -> Vec<HookExplanation> {
     let all = asked.chain(promotion.map(|hook| (Callee::Promotion, hook)));
     let called = all.filter(|(_, hook)| matches!(hook.target, HookTarget::Call(_)));
     let unanswered = canary.unanswered();
-    called.map(|(callee, plan)| hook(plan, unanswered.contains(&callee), last_reply(canary, callee))).collect()
+    let is_open = |callee| match callee {
+        Callee::Hook(n) => unanswered.iter().any(|open| [callee, Callee::Rollback(n)].contains(open)),
+        other => unanswered.contains(&other),
+    };
+    called.map(|(callee, plan)| hook(plan, is_open(callee), last_reply(canary, callee))).collect()
 }
 
 fn hook(plan: &Hook, is_open: bool, last: Option<&LastReply>) -> HookExplanation {

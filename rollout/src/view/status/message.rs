@@ -13,7 +13,7 @@ use crate::routing::table::WeightPpm;
 
 /// What is happening and why.
 pub(super) fn message(canary: &Canary, fleet: &Fleet, now: Millis) -> String {
-    let line = line(canary, now);
+    let line = line(canary, now) + newer_manifest(canary);
     match canary.phase.run() {
         Some(_) if fleet.live().next().is_none() => format!("{line}; no worker is connected"),
         Some(_) if lacks_requests(canary) => format!("{line}; no canary request on this step yet"),
@@ -42,6 +42,15 @@ pub(super) fn needs_person(canary: &Canary, now: Millis) -> Option<String> {
         (_, Some(Hold::Suspended)) => Some("take `suspend: true` out of the manifest".into()),
         (_, Some(Hold::Approval { refused, .. })) => closed(id.as_str(), refused),
         (_, Some(Hold::NoTraffic | Hold::Undecided | Hold::Fuse { .. }) | None) => None,
+    }
+}
+
+/// That the manifest has changed and acts later; nothing where it has not.
+pub(crate) fn newer_manifest(canary: &Canary) -> &'static str {
+    match (&canary.next_plan, canary.phase.run()) {
+        (None, _) => "",
+        (Some(_), Some(_)) => "; a newer manifest waits for the next release",
+        (Some(_), None) => "; a newer manifest waits until no version of the service is being released",
     }
 }
 

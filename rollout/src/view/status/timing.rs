@@ -1,7 +1,9 @@
-//! When a release and its step began, and how long the step will take: an estimate for people, from its own rate.
+//! When a release and its step began, how far the step has come, and how long it will take: an estimate for people, from
+//! its own rate.
 
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
+use crate::judgement::certificate::CertificateVerdict;
 use crate::release::phase::Phase;
 use crate::release::plan::Advance;
 
@@ -59,4 +61,12 @@ fn remaining(canary: &Canary, on_step: Millis, per_second: Option<f64>) -> Optio
         0 => Some(dwell),
         to_go => Some(dwell.max((to_go as f64 * 1000.0 / per_second?).ceil() as u64)),
     }
+}
+
+/// How far a step's certificate has come. Where the release says that it is proven, and only waits to be promoted, what comes
+/// afterwards takes nothing back from that: the guards judge it.
+pub(crate) fn toward_step(canary: &Canary, verdict: &CertificateVerdict) -> f64 {
+    let is_past = matches!(canary.phase, Phase::WaitingPromotion(_) | Phase::Promoting(_));
+    let is_proven = is_past && canary.phase.step().is_some_and(|step| step.is_proven);
+    if is_proven { 1.0 } else { verdict.progress(canary.plan.guards.max_cluster) }
 }
