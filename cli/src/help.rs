@@ -6,7 +6,10 @@ use crate::commands::Cli;
 
 /// Each group's title and commands; a test sees to it that each command is in one.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Release", &["release", "retry", "abort", "promote", "confirm", "pause", "resume", "skip", "set-weight"]),
+    (
+        "Release",
+        &["release", "retry", "abort", "promote", "confirm", "pause", "resume", "skip", "set-weight", "forget"],
+    ),
     ("Look", &["get", "describe", "explain", "proxies", "replay"]),
     ("Approve", &["gate"]),
     (

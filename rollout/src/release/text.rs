@@ -13,11 +13,21 @@ use crate::release::threshold_checks::{CheckFinding, CheckResult, ChecksVerdict}
 use crate::routing::table::WeightPpm;
 use crate::worker::fuse::FuseTest;
 
+/// Manifests that go and return.
+mod manifests;
+
+pub use manifests::role_conflict;
+
 /// One event of a canary's history.
 pub fn note(note: &Note) -> String {
     match note {
         Note::Declared => "manifest read".into(),
         Note::Changed { at_once } => changed(*at_once).into(),
+        Note::ManifestRemoved { .. }
+        | Note::ManifestReturned { .. }
+        | Note::TookOver { .. }
+        | Note::RolesWait(_)
+        | Note::Forgotten { .. } => manifests::kept(note),
         Note::Started { revision, actor, reason } => {
             format!("release of {revision} started by {actor}{}", because(reason))
         }
