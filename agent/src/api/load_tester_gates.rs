@@ -89,7 +89,7 @@ fn find(canary: &Canary, wants_rollback: bool, now: Millis) -> Result<Meant, Htt
     let hooks = || canary.plan.outside.hooks.iter().filter(|hook| (hook.kind == HookKind::Rollback) == wants_rollback);
     let by_url: Vec<&Hook> = hooks().filter(|hook| hook.has_gate_url()).collect();
     let gates = if by_url.is_empty() { hooks().filter(|hook| hook.is_gate()).collect() } else { by_url };
-    let what = if wants_rollback { "rollback gate" } else { "gate" };
+    let what = if wants_rollback { "stored rollback gate" } else { "stored gate" };
     if gates.is_empty() {
         let path = if wants_rollback { "/rollback/check" } else { "/gate/check" };
         return Err(HttpError::not_found(format!(

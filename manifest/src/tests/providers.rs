@@ -40,7 +40,7 @@ fn said(text: &str) -> Vec<String> {
 fn both(provider: &str, rules: &str, requests: &[&str], expected: &[bool]) {
     let text = manifest(provider, rules);
     assert_eq!(chosen(&text, requests), expected, "{provider}: {rules}");
-    let converted = crate::convert(&text).unwrap();
+    let converted = convert(&text).unwrap();
     assert_eq!(chosen(&converted, requests), expected, "converted: {converted}");
 }
 
