@@ -80,7 +80,10 @@ pub fn note(note: &Note) -> String {
             format!("{actor} confirmed that the primary runs the new version{}", because(reason))
         }
         Note::Confirmed { actor: None, .. } => "promotion hook confirmed that the primary runs the new version".into(),
-        Note::Swapped { primary } => format!("roles swapped: {primary} is the primary now"),
+        Note::Swapped { primary } => format!(
+            "roles swapped: {primary} is the primary now; before the next release, point every proxy's default route and \
+             `defaultUpstreams` at {primary}"
+        ),
         Note::Succeeded { unconfirmed: 0 } => "promoted; every live worker routes all traffic to the primary".into(),
         Note::Succeeded { unconfirmed } => {
             format!("promoted; {} had not confirmed by the deadline", counted(*unconfirmed as u64, "worker", "workers"))
