@@ -50,7 +50,7 @@ async fn a_change_during_a_release_waits_for_the_next() {
     let api = agent.api();
     api.ask("releases").await;
     std::fs::write(agent.manifest(), WEB.replace("[10, 50]", "[1, 2, 3]")).unwrap();
-    let events = format!("{}/events", crate::support::agent::WEB_PATH);
+    let events = format!("{WEB_PATH}/events");
     until("the change to be listed", async || {
         let (_, events) = api.get(&events).await;
         if events.to_string().contains("keeps its plan") { Ok(()) } else { Err(events.to_string()) }

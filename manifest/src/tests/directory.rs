@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use rollout::base::names::CanaryId;
+
 use super::super::{Directory, Scan};
 use super::OWN;
 
@@ -260,7 +262,7 @@ fn what_is_stale_is_known_with_its_reason() {
     ] {
         put(folder.path(), "web.yaml", text);
         let scan = directory.refresh();
-        let ids: Vec<&str> = scan.stale.keys().map(|id| id.name()).collect();
+        let ids: Vec<&str> = scan.stale.keys().map(CanaryId::name).collect();
         assert_eq!(ids, ["web"], "{text}: {:?}", scan.stale);
         let said = scan.stale.values().next().unwrap();
         assert!(said.contains(words), "{text}: {said}");

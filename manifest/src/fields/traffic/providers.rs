@@ -43,7 +43,7 @@ pub(crate) fn as_read_by(
             as_written(rules)
         }
         None => {
-            if rules.iter().any(|(_, rule)| rule.headers.iter().any(|header| depends_on_provider(header))) {
+            if rules.iter().any(|(_, rule)| rule.headers.iter().any(depends_on_provider)) {
                 list.warn(
                     log,
                     "is read as Istio does, Flagger's default, since spec.provider is missing; nginx, contour and gloo read \
