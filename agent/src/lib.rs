@@ -156,7 +156,7 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     let (journal, recovered) = journal::Journal::open(&config.data, config.records)?;
     tracing::info!(replayed = recovered.replayed, data = %config.data.display(), "journal read");
     let clock = clock::Clock::start(recovered.last_at);
-    let known: Vec<Plan> = recovered.controller.canaries().map(Canary::latest_plan).cloned().collect();
+    let known: Vec<Plan> = recovered.controller.managed().map(Canary::latest_plan).cloned().collect();
     let secrets = secrets::Secrets::new(config.secrets.clone());
     let dispatcher = dispatcher::Dispatcher::new(secrets).map_err(AgentError::Client)?;
     let archive = recovered.archive.clone();
@@ -183,8 +183,7 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     let event_loop = tokio::spawn(event_loop.run(stopped.clone()));
     let counting = tokio::spawn(counting);
 
-    let manifests = manifests::Manifests::default();
-    let watcher = manifests::Watcher::new(config.canaries, handle.clone(), manifests.clone(), known);
+    let (watcher, manifests) = manifests::Watcher::new(config.canaries, handle.clone(), known);
     let watcher = watcher.read().await.map_err(|error| AgentError::Server(error.into()))?;
     let watching = tokio::spawn(watcher.watch());
 

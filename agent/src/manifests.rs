@@ -1,37 +1,79 @@
 //! Watches the directory of manifests and sends changes to the event loop; problems are logged once and shown.
+//!
+//! Whoever asks for what depends on a manifest has the directory read first, so that `release` right after a file was
+//! written follows that file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use manifest::Directory;
+use manifest::{Directory, Scan};
+use rollout::base::names::CanaryId;
 use rollout::controller::Event;
 use rollout::release::plan::Plan;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::handle::{Handle, Stopped};
 
 /// How often the directory is read. By content and by polling: notifications miss the symlinks that Kubernetes swaps.
 const EVERY: Duration = Duration::from_secs(1);
+/// Longest that a request waits for the directory.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Requests that may wait to have it read; beyond it they wait to wait.
+const MAX_WAITING: usize = 64;
 
-/// The problems of the last reading, for the API.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Manifests(Arc<Mutex<Vec<String>>>);
+/// Where a reading that was asked for is answered.
+type Refresh = oneshot::Sender<()>;
+
+/// What the last reading found, for the API.
+#[derive(Clone, Debug)]
+pub(crate) struct Manifests {
+    found: Arc<Mutex<Found>>,
+    refresh: mpsc::Sender<Refresh>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    problems: Vec<String>,
+    stale: BTreeMap<CanaryId, String>,
+    blind: Option<String>,
+}
 
 impl Manifests {
     /// Problems as they stand now, one line each.
     pub(crate) fn problems(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.found().problems.clone()
+    }
+
+    /// Has the directory read now; `false` when that takes too long. What it says is in force when this returns.
+    pub(crate) async fn refresh(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        let read = async { self.refresh.send(answer).await.is_ok() && answered.await.is_ok() };
+        timeout(PATIENCE, read).await.unwrap_or(false)
+    }
+
+    /// Why the plan in force of a canary, or of all versions of a service, is not what the directory says now.
+    pub(crate) fn stale(&self, id: &CanaryId) -> Option<String> {
+        let found = self.found();
+        let of_service = || found.stale.iter().find(|(stale, _)| stale.is_under(id) || id.is_under(stale));
+        found.blind.clone().or_else(|| found.stale.get(id).or_else(|| Some(of_service()?.1)).cloned())
     }
 
     /// Logs problems when the list changes, not at each reading.
-    fn set(&self, problems: Vec<String>) {
-        if self.problems() == problems {
-            return;
+    fn set(&self, scan: &Scan) {
+        let problems: Vec<String> = scan.problems.iter().map(ToString::to_string).collect();
+        let mut found = self.found();
+        if found.problems != problems {
+            problems.iter().for_each(|problem| tracing::error!("{problem}"));
         }
-        problems.iter().for_each(|problem| tracing::error!("{problem}"));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+        *found = Found { problems, stale: scan.stale.clone(), blind: scan.blind.clone() };
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -40,18 +82,26 @@ pub(crate) struct Watcher {
     directory: Directory,
     handle: Handle,
     manifests: Manifests,
+    asked: mpsc::Receiver<Refresh>,
 }
 
 impl Watcher {
     /// `known` are the plans that the journal holds: they stay in force while their files are wrong.
-    pub(crate) fn new(path: PathBuf, handle: Handle, manifests: Manifests, known: Vec<Plan>) -> Self {
-        Self { directory: Directory::new(path).holding(known), handle, manifests }
+    pub(crate) fn new(path: PathBuf, handle: Handle, known: Vec<Plan>) -> (Self, Manifests) {
+        let (refresh, asked) = mpsc::channel(MAX_WAITING);
+        let manifests = Manifests { found: Arc::default(), refresh };
+        let directory = Directory::new(path).holding(known);
+        (Self { directory, handle, manifests: manifests.clone(), asked }, manifests)
     }
 
     /// Reads the directory now.
-    pub(crate) async fn read(mut self) -> Result<Self, Stopped> {
+    pub(crate) async fn read(self) -> Result<Self, Stopped> {
+        self.read_by(Directory::scan).await
+    }
+
+    async fn read_by(mut self, way: fn(&mut Directory) -> Scan) -> Result<Self, Stopped> {
         let (directory, scan) = spawn_blocking(move || {
-            let scan = self.directory.scan();
+            let scan = way(&mut self.directory);
             (self.directory, scan)
         })
         .await
@@ -61,21 +111,40 @@ impl Watcher {
             scan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         }
         // A problem can also end without a changed file, when a canary that stood in the way has gone.
-        self.manifests.set(scan.problems.iter().map(ToString::to_string).collect());
-        for plan in scan.changed {
-            self.handle.event(Event::Declared(Box::new(plan))).await?;
-        }
+        self.manifests.set(&scan);
+        // First what is gone: a canary that takes its place under another name finds what was kept of it.
         for id in scan.removed {
             self.handle.event(Event::Withdrawn(id)).await?;
+        }
+        for plan in scan.changed {
+            self.handle.event(Event::Declared(Box::new(plan))).await?;
         }
         Ok(self)
     }
 
-    /// Reads it again at intervals.
+    /// Reads it again at intervals, and whenever somebody asks.
     pub(crate) async fn watch(mut self) -> Result<(), Stopped> {
+        let mut next = Instant::now() + EVERY;
         loop {
-            sleep(EVERY).await;
-            self = self.read().await?;
+            let asked = tokio::select! {
+                () = sleep_until(next) => None,
+                asked = self.asked.recv() => asked,
+            };
+            let Some(first) = asked else {
+                self = self.read().await?;
+                next = Instant::now() + EVERY;
+                continue;
+            };
+            // All that asked before the reading began are answered by it.
+            let mut waiting = vec![first];
+            while let Ok(more) = self.asked.try_recv() {
+                waiting.push(more);
+            }
+            self = self.read_by(Directory::refresh).await?;
+            // One that waits no longer needs no answer.
+            waiting.into_iter().for_each(|answer| {
+                let _ = answer.send(());
+            });
         }
     }
 }

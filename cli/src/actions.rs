@@ -1,5 +1,5 @@
 //! What a person asks of a canary, and who that person is: abort, promote, confirm, pause, resume,
-//! retry, skip, set-weight.
+//! retry, skip, set-weight, forget.
 
 use clap::Args;
 use rollout::base::names::{CanaryId, MAX_NAME_BYTES, Revision};
@@ -21,6 +21,8 @@ pub(crate) const PAUSE: Verb = ("pause", "it keeps its weight and is still judge
 pub(crate) const RESUME: Verb = ("resume", "`serin get -w` follows it");
 pub(crate) const RETRY: Verb = ("retry", "the same revision once more, from the first step; `serin get -w` follows it");
 pub(crate) const SKIP: Verb = ("skip", "skipped to the next step; `serin get -w` follows it");
+
+pub(crate) const FORGET: Verb = ("forget", "forgotten: its requests take the proxies' default routes");
 
 /// Asks for a verb that takes a reason.
 pub(crate) async fn run((verb, next): Verb, args: ReasonArgs) -> Result<(), Failure> {
@@ -72,7 +74,10 @@ impl Said {
     pub(crate) fn tell(&self, next: &str) -> Result<(), Failure> {
         let Self { id, done, is_json } = self;
         if *is_json {
-            let said = json!({"canary": id.as_str(), "release": done.release, "phase": done.phase});
+            let mut said = json!({"canary": id.as_str(), "release": done.release, "phase": done.phase});
+            if let (Value::Object(said), Some(manifest)) = (&mut said, &done.manifest) {
+                said.insert("manifest".into(), manifest.as_str().into());
+            }
             return output::print(&output::json(&said, true)?);
         }
         output::print(&format!("{id}: release {} is {}; {next}\n", done.release, done.phase))

@@ -175,14 +175,22 @@ pub(crate) fn remaining(ms: u64) -> String {
     if ms == 0 { "its requests have proven it".into() } else { format!("about {} to go", span_of(ms.max(1_000))) }
 }
 
-/// What is worth a line below the table: a default route that would serve the wrong version.
+/// What is worth a line below the table: a manifest that is gone, or newer than the plan in force; a default route that would
+/// serve the wrong version.
 fn notes(items: &[CanaryStatus]) -> Vec<String> {
-    let worth = items.iter().filter(|canary| canary.default_route_wrong);
-    let line = |canary: &CanaryStatus| {
-        let CanaryStatus { namespace, name, without_agent, .. } = canary;
-        format!("! {namespace}/{name}: a proxy without an agent serves {without_agent}")
+    let of = |canary: &CanaryStatus| {
+        let CanaryStatus { namespace, name, without_agent, next_manifest, .. } = canary;
+        let gone = canary.manifest_gone.then(|| {
+            format!(
+                "its manifest is gone; put it back, or drop what is kept of it by `serin forget {namespace}/{name}`"
+            )
+        });
+        let next = next_manifest.as_ref().map(|next| format!("a newer manifest waits, {next}"));
+        let wrong = canary.default_route_wrong.then(|| format!("a proxy without an agent serves {without_agent}"));
+        let said = [gone, next, wrong].into_iter().flatten();
+        said.map(|said| format!("! {namespace}/{name}: {said}")).collect::<Vec<_>>()
     };
-    worth.map(line).collect()
+    items.iter().flat_map(of).collect()
 }
 
 #[cfg(test)]

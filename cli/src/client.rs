@@ -47,6 +47,9 @@ pub(crate) struct Done {
     pub(crate) release: u64,
     /// The phase after it.
     pub(crate) phase: String,
+    /// The plan that a release follows which this began.
+    #[serde(default)]
+    pub(crate) manifest: Option<String>,
 }
 
 /// A list, as the API wraps it.

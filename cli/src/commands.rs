@@ -165,6 +165,18 @@ WaitingPromotion the approval to promote. Guards go on judging: a bad canary is 
 
 Next: `serin get web -w` follows it.")]
     Skip(ReasonArgs),
+    /// Drop what is kept of a canary whose manifest is gone
+    #[command(after_help = "\
+Example:
+  serin forget web --reason 'the service was shut down'
+
+A canary that had a release is kept when its manifest goes: roles, promoted revision and history
+are there again when the file is back, and its primary goes on serving meanwhile. This drops them
+for good; requests then take the proxies' default routes. It is refused while the manifest is
+there, a release is in progress, or a proxy's default route would serve the other version.
+
+Next: `serin get` shows what is left.")]
+    Forget(ReasonArgs),
     /// Give the canary another share of the traffic, and stay there
     #[command(after_help = "\
 Example:

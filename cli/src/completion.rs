@@ -16,7 +16,7 @@ use crate::output;
 /// A person who pressed TAB waits no longer.
 const DEADLINE: Duration = Duration::from_millis(800);
 /// Commands whose first argument is a canary.
-const WITH_CANARY: [&str; 13] = [
+const WITH_CANARY: [&str; 14] = [
     "release",
     "get",
     "describe",
@@ -27,6 +27,7 @@ const WITH_CANARY: [&str; 13] = [
     "pause",
     "resume",
     "skip",
+    "forget",
     "set-weight",
     "retry",
     "replay",

@@ -1,12 +1,16 @@
 //! The overview of `serin --help`, with its commands in groups: clap lists them all in one.
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches};
 
 use crate::commands::Cli;
 
 /// Each group's title and commands; a test sees to it that each command is in one.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Release", &["release", "retry", "abort", "promote", "confirm", "pause", "resume", "skip", "set-weight"]),
+    (
+        "Release",
+        &["release", "retry", "abort", "promote", "confirm", "pause", "resume", "skip", "set-weight", "forget"],
+    ),
     ("Look", &["get", "describe", "explain", "proxies", "replay"]),
     ("Approve", &["gate"]),
     (
@@ -18,8 +22,37 @@ const GROUPS: [(&str, &[&str]); 5] = [
 
 /// Parses the command line.
 pub(crate) fn parse() -> Result<Cli, clap::Error> {
-    let matches = grouped(Cli::command()).try_get_matches()?;
+    let matches = grouped(Cli::command()).try_get_matches().map_err(|error| {
+        let first = std::env::args().skip(1).find(|word| !word.starts_with('-'));
+        with_nearest(error, first.as_deref())
+    })?;
     Cli::from_arg_matches(&matches)
+}
+
+/// Suggests the command with the fewest slips: clap's own measure finds a missing letter nearer than two exchanged ones.
+fn with_nearest(mut error: clap::Error, first: Option<&str>) -> clap::Error {
+    let is_first = |value: &ContextValue| matches!(value, ContextValue::String(word) if Some(word.as_str()) == first);
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && error.get(ContextKind::InvalidSubcommand).is_some_and(is_first)
+        && let Some(nearest) = first.and_then(nearest)
+    {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![nearest]));
+    }
+    error
+}
+
+/// The command that is most likely meant: as few slips as possible, and of these the same letters.
+fn nearest(word: &str) -> Option<String> {
+    let letters = |word: &str| {
+        let mut letters: Vec<char> = word.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let rank = |name: &str| (strsim::damerau_levenshtein(word, name), letters(word) != letters(name));
+    let command = Cli::command();
+    let names = command.get_subcommands().filter(|command| !command.is_hide_set()).map(Command::get_name);
+    let nearest = names.min_by_key(|name| rank(name))?;
+    (rank(nearest).0 <= 1 + nearest.len() / 4).then(|| nearest.to_owned())
 }
 
 /// The command with its overview.
@@ -47,6 +80,26 @@ fn overview(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_with_the_fewest_slips_is_suggested() {
+        let cases = [
+            ("gte", Some("get")),
+            ("gat", Some("gate")),
+            ("abrot", Some("abort")),
+            ("forgte", Some("forget")),
+            ("realese", Some("release")),
+            ("kubectl", None),
+        ];
+        for (typed, expected) in cases {
+            assert_eq!(nearest(typed).as_deref(), expected, "{typed}");
+        }
+        let error = |words: &[&str]| grouped(Cli::command()).try_get_matches_from(words).unwrap_err();
+        let shown = with_nearest(error(&["serin", "gte"]), Some("gte")).to_string();
+        assert!(shown.contains("'get'") && !shown.contains("'gate'"), "{shown}");
+        let nested = with_nearest(error(&["serin", "gate", "opne"]), Some("gate")).to_string();
+        assert!(nested.contains("'open'"), "{nested}");
+    }
 
     #[test]
     fn every_command_is_in_one_group_and_its_line_is_not_wrapped() {

@@ -114,6 +114,7 @@ fn run(command: Command) -> Result<u8, Failure> {
         Command::Resume(args) => on_runtime(actions::run(actions::RESUME, args)),
         Command::Retry(args) => on_runtime(actions::run(actions::RETRY, args)),
         Command::Skip(args) => on_runtime(actions::run(actions::SKIP, args)),
+        Command::Forget(args) => on_runtime(actions::run(actions::FORGET, args)),
         Command::SetWeight(args) => on_runtime(actions::set_weight(args)),
         Command::Gate { what } => on_runtime(gate::run(what)),
         Command::Proxies(args) => on_runtime(get::proxies(args)),

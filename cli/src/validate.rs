@@ -32,9 +32,19 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<u8, Failure> {
     }
     output::print(&page)?;
     if accepted + warned + refused + skipped == 0 {
-        return Err(Failure::Refused("nothing to validate: no document was found there".into()));
+        return Err(Failure::Refused(nothing(args)));
     }
     Ok(if refused == 0 { failure::OK } else { failure::REFUSED })
+}
+
+/// Why nothing was found, and where it may be.
+fn nothing(args: &ValidateArgs) -> String {
+    let is_deeper = |path: &&PathBuf| path.is_dir() && files(path, true).is_ok_and(|found| !found.is_empty());
+    let deeper = args.paths.iter().filter(|_| !args.recursive).find(is_deeper);
+    let hint = deeper.map_or_else(String::new, |path| {
+        format!("; its folders hold manifests: `serin validate -r {}` reads them too", path.display())
+    });
+    format!("nothing to validate: no document was found there{hint}")
 }
 
 /// Files whose documents can name each other.

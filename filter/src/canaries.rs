@@ -120,7 +120,7 @@ fn fixed_entry(at: &str, raw: RawCanary) -> Result<Entry, ConfigError> {
         // Only an agent runs several versions at once: their lanes must fit each other.
         scope: Scope {
             hosts: hosts.unwrap_or(scope.hosts),
-            path_prefix: raw.path_prefix.unwrap_or(scope.path_prefix),
+            path_prefixes: raw.path_prefix.map_or(scope.path_prefixes, |prefix| vec![prefix]),
             lane: None,
         },
         primary: upstream("primary", raw.primary)?,

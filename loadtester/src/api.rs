@@ -52,8 +52,8 @@ async fn authenticate(State(api): State<Api>, request: Request, next: Next) -> R
 
 async fn gates_elsewhere(uri: Uri) -> HttpError {
     HttpError::not_found(format!(
-        "path {} does not exist here: the agent keeps the gates, stored and behind its token, and answers the same \
-         paths; point the script at the agent, or see `serin gate --help`",
+        "path {} does not exist here: the agent serves the same path for every canary whose manifest has a webhook with such \
+         a URL, or a gate; point the webhook and the script at the agent's --http address, or see `serin gate --help`",
         uri.path()
     ))
 }

@@ -10,7 +10,8 @@ use crate::cookie::{decode_cookie, encode_cookie};
 use crate::error::{WireError, at_most, bounded, each};
 use crate::fuse::{decode_fuse, encode_fuse};
 use crate::limits::{
-    MAX_CONDITIONS, MAX_HOSTS, MAX_PATH_PREFIX_BYTES, MAX_REGEXES, MAX_RULES, MAX_SALT_BYTES, MAX_SLOT_MS,
+    MAX_CONDITIONS, MAX_HOSTS, MAX_PATH_PREFIX_BYTES, MAX_PATH_PREFIXES, MAX_REGEXES, MAX_RULES, MAX_SALT_BYTES,
+    MAX_SLOT_MS,
 };
 use crate::names::{decode_canary, decode_epoch, decode_upstream};
 use crate::v1;
@@ -38,7 +39,7 @@ fn encode_routing(routing: &Routing) -> v1::Routing {
     v1::Routing {
         scope: Some(v1::Scope {
             hosts: routing.scope.hosts.clone(),
-            path_prefix: routing.scope.path_prefix.clone(),
+            path_prefixes: routing.scope.path_prefixes.clone(),
             lane: routing.scope.lane.as_ref().map(encode_lane),
         }),
         primary: routing.primary.as_str().into(),
@@ -68,12 +69,18 @@ fn decode_scope(scope: v1::Scope) -> Result<Scope, WireError> {
             return Err(WireError::text("hosts", host, rule));
         }
     }
-    let path_prefix = bounded("path_prefix", scope.path_prefix, MAX_PATH_PREFIX_BYTES)?;
-    if !path_prefix.starts_with('/') {
-        return Err(WireError::text("path_prefix", &path_prefix, "does not begin with /"));
+    if scope.path_prefixes.is_empty() {
+        return Err(WireError::missing("path_prefixes"));
+    }
+    at_most("path_prefixes", scope.path_prefixes.len(), MAX_PATH_PREFIXES)?;
+    for prefix in &scope.path_prefixes {
+        bounded("path_prefixes", prefix.clone(), MAX_PATH_PREFIX_BYTES)?;
+        if !prefix.starts_with('/') {
+            return Err(WireError::text("path_prefixes", prefix, "does not begin with /"));
+        }
     }
     let lane = scope.lane.map(|lane| decode_lane(&lane).map_err(|error| error.within("lane"))).transpose()?;
-    Ok(Scope { hosts: scope.hosts, path_prefix, lane })
+    Ok(Scope { hosts: scope.hosts, path_prefixes: scope.path_prefixes, lane })
 }
 
 fn encode_lane(lane: &Lane) -> v1::Lane {

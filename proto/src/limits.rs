@@ -21,6 +21,8 @@ pub const MAX_SALT_BYTES: usize = 1024;
 pub const MAX_SLOT_MS: u32 = 86_400_000;
 /// Most hosts of one canary.
 pub const MAX_HOSTS: usize = 64;
+/// Most path prefixes of one canary.
+pub const MAX_PATH_PREFIXES: usize = 32;
 /// Longest path prefix, in bytes.
 pub const MAX_PATH_PREFIX_BYTES: usize = 1024;
 /// Most match rules of one canary.

@@ -12,7 +12,7 @@ use refusal::{down, refusal, says};
 fn entry(edit: impl FnOnce(&mut v1::Routing, &mut v1::Split)) -> String {
     let mut split = v1::Split { canary: "web-canary".into(), slot_ms: 100, ..v1::Split::default() };
     let mut routing = v1::Routing {
-        scope: Some(v1::Scope { hosts: vec!["web".into()], path_prefix: "/".into(), lane: None }),
+        scope: Some(v1::Scope { hosts: vec!["web".into()], path_prefixes: vec!["/".into()], lane: None }),
         primary: "web-primary".into(),
         split: None,
     };
@@ -113,9 +113,13 @@ fn a_scope_keeps_its_ranges() {
     for host in ["", "Web", "a b", "w\u{e9}b", &"x".repeat(254)] {
         says(&hosts(&[host]), "entry.routing.scope.hosts", "lower case");
     }
-    let path = |prefix: String| entry(|routing, _| routing.scope.as_mut().unwrap().path_prefix = prefix);
-    says(&path("shop".into()), "entry.routing.scope.path_prefix", "begin with /");
-    says(&path("/".repeat(1025)), "entry.routing.scope.path_prefix", "1025 bytes");
+    let path =
+        |prefix: String| entry(|routing, _| routing.scope.as_mut().unwrap().path_prefixes = vec!["/a".into(), prefix]);
+    let prefixes = |prefixes: Vec<String>| entry(|routing, _| routing.scope.as_mut().unwrap().path_prefixes = prefixes);
+    says(&prefixes(vec![]), "entry.routing.scope.path_prefixes", "missing");
+    says(&prefixes(vec!["/".into(); 33]), "entry.routing.scope.path_prefixes", "33");
+    says(&path("shop".into()), "entry.routing.scope.path_prefixes", "begin with /");
+    says(&path("/".repeat(1025)), "entry.routing.scope.path_prefixes", "1025 bytes");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => (peer.clone(), canary.clone()).prop_map(|(peer, canary)| Op::Trip(peer, canary)),
         3 => (peer, canary.clone()).prop_map(|(peer, canary)| Op::Adopted(peer, canary)),
         4 => (canary.clone(), 0u8..3).prop_map(|(canary, revision)| Op::Ask(canary, 0, revision)),
-        5 => (canary, 1u8..13).prop_map(|(canary, verb)| Op::Ask(canary, verb, 0)),
+        5 => (canary, 1u8..14).prop_map(|(canary, verb)| Op::Ask(canary, verb, 0)),
         4 => (0usize..8, 0u8..4).prop_map(|(call, what)| Op::Answer(call, what)),
         2 => (0u64..20_000).prop_map(Op::Wait),
         6 => Just(Op::Timer),
@@ -130,6 +130,7 @@ fn verb(kind: u8, revision: u8) -> Verb {
         9 => Verb::OpenGate { gate: "rollout".into(), revision: None, expires_after: None, actor, reason },
         10 => Verb::CloseGate { gate: "rollout".into(), actor, reason },
         11 => Verb::CloseGate { gate: "roll-back".into(), actor, reason },
+        12 => Verb::Forget { actor, reason },
         _ => Verb::OpenGate {
             gate: "roll-back".into(),
             revision: None,
@@ -209,13 +210,12 @@ fn started(events: &[(Event, Millis)]) -> BTreeMap<CanaryId, u64> {
     let mut sums = BTreeMap::new();
     let mut on: BTreeMap<Conn, Incarnation> = BTreeMap::new();
     let mut seen = BTreeSet::new();
-    for (event, _) in events {
+    let mut controller = Controller::default();
+    for (event, at) in events {
+        controller.handle(event.clone(), *at);
         match event {
             Event::Declared(plan) => {
                 sums.entry(plan.id.clone()).or_insert(0);
-            }
-            Event::Withdrawn(id) => {
-                sums.remove(id);
             }
             Event::Connected(conn, hello) => {
                 on.retain(|_, worker| *worker != hello.incarnation);
@@ -232,6 +232,8 @@ fn started(events: &[(Event, Millis)]) -> BTreeMap<CanaryId, u64> {
             }
             _ => {}
         }
+        // What is kept of a canary without a manifest counts on.
+        sums.retain(|id, _| controller.canary(id).is_some());
     }
     sums
 }

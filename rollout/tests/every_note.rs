@@ -68,6 +68,8 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
         "promotion hook failed",
         "proven; waits for approval to promote",
         "waits for approval to start",
+        "manifest removed",
+        "manifest changed, and waits",
     ];
     for (note, words) in notes::notes() {
         let expected = if words.starts_with("aborted") {
@@ -81,7 +83,7 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
     }
 }
 
-const NOTES: usize = 30;
+const NOTES: usize = 35;
 const CAUSES: usize = 12;
 const HOLDS: usize = 8;
 
@@ -117,6 +119,11 @@ fn of_note(note: &Note) -> usize {
         Note::Swapped { .. } => 27,
         Note::Succeeded { .. } => 28,
         Note::Aborted(_) => 29,
+        Note::ManifestRemoved { .. } => 30,
+        Note::ManifestReturned { .. } => 31,
+        Note::TookOver { .. } => 32,
+        Note::RolesWait(_) => 33,
+        Note::Forgotten { .. } => 34,
     }
 }
 

@@ -21,7 +21,7 @@ impl Form {
         let authority = host.replace('*', "any").into_bytes();
         Self {
             authority,
-            path: plan.scope.path_prefix.clone().into_bytes(),
+            path: plan.scope.path_prefixes.first().map_or_else(Vec::new, |prefix| prefix.clone().into_bytes()),
             key: plan.sticky.clone(),
             text: Vec::new(),
         }

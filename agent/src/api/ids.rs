@@ -40,9 +40,14 @@ pub(super) fn refusal(controller: &Controller, refused: &Refused) -> HttpError {
             HttpError::not_found(format!("canary {id} is not known; {list}{near}"))
         }
         Refused::Several { .. } | Refused::UnknownGate { .. } => HttpError::not_found(refused.to_string()),
-        Refused::Phase(_) | Refused::DefaultUpstream { .. } | Refused::Sibling { .. } | Refused::Lane { .. } => {
-            HttpError::conflict(refused.to_string())
-        }
+        Refused::Phase(_)
+        | Refused::DefaultUpstream { .. }
+        | Refused::Sibling { .. }
+        | Refused::Lane { .. }
+        | Refused::Withdrawn { .. }
+        | Refused::Tombstone { .. }
+        | Refused::Roles(_)
+        | Refused::InUse(_) => HttpError::conflict(refused.to_string()),
     }
 }
 

@@ -1,5 +1,6 @@
-//! The gate URLs that Flagger's load tester serves, with any method, for scripts that know them: a front of the same
-//! stored gates. A canary's only gate of that kind is meant; one that has several needs `serin gate`.
+//! The gate URLs that Flagger's load tester serves, with any method, for the hooks and scripts that know them. All hooks of a
+//! canary that ask at such a URL are one gate, as in the load tester. They are also a front of stored gates: a canary's
+//! only one is meant, one that has several needs `serin gate`.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -8,9 +9,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use rollout::base::names::{CanaryId, Revision};
+use rollout::base::time::Millis;
+use rollout::controller::canary::Canary;
 use rollout::controller::{Controller, Verb};
-use rollout::release::integrations::HookKind;
-use rollout::view::status;
+use rollout::release::integrations::{Hook, HookKind};
 use serving::{Deliberate, Fields, HttpError, Segments, read_bytes};
 
 use super::ids::{known, parse_id};
@@ -56,13 +58,14 @@ impl<S: Send + Sync> FromRequest<S> for AnyBody {
     }
 }
 
-/// The one gate that a request means.
+/// The gate that a request means.
 #[derive(Debug)]
 struct Meant {
     canary: CanaryId,
     /// The one in progress.
     revision: Option<Revision>,
-    gate: String,
+    /// One stored gate, or all hooks that ask at the URL.
+    gates: Vec<String>,
     is_open: bool,
 }
 
@@ -77,29 +80,33 @@ async fn meant(api: &Api, path: &Segments, body: &AnyBody) -> Result<Meant, Http
         }
     };
     let id = canary_of(body)?;
-    let asked = id.clone();
-    let found = api.handle.read(move |controller: &Controller, now| {
-        let canary = known(controller, &asked)?;
-        let gates = status::stored_gates(canary, now).into_iter();
-        let fitting = gates.filter(|gate| (gate.kind == HookKind::Rollback.name()) == wants_rollback);
-        let revision = canary.phase.run().map(|run| run.revision.clone());
-        Ok::<_, HttpError>((fitting.collect::<Vec<_>>(), revision))
-    });
-    let (gates, revision) = found.await??;
+    let look = move |controller: &Controller, now| find(known(controller, &id)?, wants_rollback, now);
+    api.handle.read(look).await?
+}
+
+fn find(canary: &Canary, wants_rollback: bool, now: Millis) -> Result<Meant, HttpError> {
+    let id = &canary.plan.id;
+    let hooks = || canary.plan.outside.hooks.iter().filter(|hook| (hook.kind == HookKind::Rollback) == wants_rollback);
+    let by_url: Vec<&Hook> = hooks().filter(|hook| hook.has_gate_url()).collect();
+    let gates = if by_url.is_empty() { hooks().filter(|hook| hook.is_gate()).collect() } else { by_url };
     let what = if wants_rollback { "stored rollback gate" } else { "stored gate" };
-    match gates.as_slice() {
-        [gate] => Ok(Meant { canary: id, revision, gate: gate.gate.clone(), is_open: gate.open }),
-        [] => Err(HttpError::not_found(format!(
-            "canary {id} has no {what}; declare one in its manifest: a webhook with `gate: true`"
-        ))),
-        _ => {
-            let names: Vec<&str> = gates.iter().map(|gate| gate.gate.as_str()).collect();
-            Err(HttpError::conflict(format!(
-                "canary {id} has several {what}s ({}); name one with `serin gate` or /api/v1/canaries/{id}/gates",
-                names.join(", ")
-            )))
-        }
+    if gates.is_empty() {
+        let path = if wants_rollback { "/rollback/check" } else { "/gate/check" };
+        return Err(HttpError::not_found(format!(
+            "canary {id} has no {what}; declare one in its manifest: a webhook with this agent's {path} as url, or with \
+             `gate: true` in serin.dev's kind"
+        )));
     }
+    let names: Vec<String> = gates.iter().map(|hook| hook.name.clone()).collect();
+    if gates.len() > 1 && !gates.iter().all(|hook| hook.has_gate_url()) {
+        return Err(HttpError::conflict(format!(
+            "canary {id} has several {what}s ({}); name one with `serin gate` or /api/v1/canaries/{id}/gates",
+            names.join(", ")
+        )));
+    }
+    let revision = canary.phase.run().map(|run| run.revision.clone());
+    let is_open = gates.iter().all(|hook| canary.approvals.of(&hook.name, revision.as_ref(), now).is_some());
+    Ok(Meant { canary: id.clone(), revision, gates: names, is_open })
 }
 
 /// `curl -d` announces its JSON as a form, and Flagger's scripts are `curl -d`. A browser's page of any site can send that
@@ -125,15 +132,20 @@ async fn check(State(api): State<Api>, path: Segments, body: AnyBody) -> Result<
 }
 
 async fn open(State(api): State<Api>, path: Segments, body: AnyBody) -> Result<StatusCode, HttpError> {
-    let Meant { canary, revision, gate, .. } = meant(&api, &path, &body).await?;
-    let (actor, reason) = by(ACTOR, String::new())?;
-    let _ = ask(&api, canary, Verb::OpenGate { gate, revision, expires_after: None, actor, reason }).await?;
+    let Meant { canary, revision, gates, .. } = meant(&api, &path, &body).await?;
+    for gate in gates {
+        let (actor, reason) = by(ACTOR, String::new())?;
+        let verb = Verb::OpenGate { gate, revision: revision.clone(), expires_after: None, actor, reason };
+        drop(ask(&api, canary.clone(), verb).await?);
+    }
     Ok(StatusCode::ACCEPTED)
 }
 
 async fn close(State(api): State<Api>, path: Segments, body: AnyBody) -> Result<StatusCode, HttpError> {
-    let Meant { canary, gate, .. } = meant(&api, &path, &body).await?;
-    let (actor, reason) = by(ACTOR, String::new())?;
-    let _ = ask(&api, canary, Verb::CloseGate { gate, actor, reason }).await?;
+    let Meant { canary, gates, .. } = meant(&api, &path, &body).await?;
+    for gate in gates {
+        let (actor, reason) = by(ACTOR, String::new())?;
+        drop(ask(&api, canary.clone(), Verb::CloseGate { gate, actor, reason }).await?);
+    }
     Ok(StatusCode::ACCEPTED)
 }

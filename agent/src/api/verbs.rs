@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{Method, Uri};
 use rollout::base::names::{Actor, CanaryId};
-use rollout::controller::Verb;
+use rollout::controller::{Refused, Verb};
 use rollout::release::request_limits::check_reason;
 use rollout::routing::table::WeightPpm;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use super::ids::{canary_id, parse_name, refusal};
 use super::reads::unwritable;
 use super::{Api, REFERENCE};
 
-const VERBS: &[&str] = &["abort", "promote", "confirm", "pause", "resume", "retry", "skip", "set-weight"];
+const VERBS: &[&str] = &["abort", "promote", "confirm", "pause", "resume", "retry", "skip", "set-weight", "forget"];
 /// What else stands behind a canary's name.
 const READS: &[&str] = &["events", "explain", "watch", "releases", "gates"];
 
@@ -101,6 +101,7 @@ pub(super) async fn verb(
         "resume" => Verb::Resume { actor, reason },
         "retry" => Verb::Retry { actor, reason },
         "skip" => Verb::Skip { actor, reason },
+        "forget" => Verb::Forget { actor, reason },
         _ => Verb::SetWeight { weight: weight(weight_percent)?, actor, reason },
     };
     ask(&api, id, verb).await
@@ -151,8 +152,44 @@ pub(super) async fn ask(api: &Api, id: CanaryId, verb: Verb) -> Result<Json<Valu
         // If it were queued, it would be carried out some time later, when it is not expected any more.
         return Err(HttpError::unavailable(format!("{}; until then only abort is carried out", unwritable(&error))));
     }
+    follow_manifests(api, &id, &verb).await?;
+    let problem = api.manifests.stale(&id);
+    let begins = matches!(verb, Verb::Release { .. } | Verb::Retry { .. });
     match api.handle.ask(id, verb).await? {
+        Ok(done) if begins => {
+            Ok(Json(json!({ "release": done.release.0, "phase": done.phase, "manifest": done.manifest })))
+        }
         Ok(done) => Ok(Json(json!({ "release": done.release.0, "phase": done.phase }))),
+        Err(refused @ Refused::Unknown(_)) if let Some(problem) = problem => {
+            Err(HttpError::not_found(format!("{refused}; its manifest may be the one with a mistake: {problem}")))
+        }
         Err(refused) => Err(api.handle.read(move |controller, _| refusal(controller, &refused)).await?),
+    }
+}
+
+/// Has the directory of manifests read before anything that depends on one, so that no verb follows yesterday's plan. What
+/// begins a release is refused while its manifest cannot be followed. An abort waits for nothing.
+async fn follow_manifests(api: &Api, id: &CanaryId, verb: &Verb) -> Result<(), HttpError> {
+    if matches!(verb, Verb::Abort { .. } | Verb::Pause { .. } | Verb::CloseGate { .. }) {
+        return Ok(());
+    }
+    let is_read = api.manifests.refresh().await;
+    if !matches!(verb, Verb::Release { .. } | Verb::Retry { .. }) {
+        return Ok(());
+    }
+    let name = verb.name();
+    if !is_read {
+        let error =
+            format!("cannot {name}: the directory of manifests (--canaries) could not be read in time; try again");
+        return Err(HttpError::unavailable(error));
+    }
+    let asked = id.clone();
+    let is_known = api.handle.read(move |controller, _| controller.known(&asked).is_ok()).await?;
+    match api.manifests.stale(id).filter(|_| is_known) {
+        Some(problem) => Err(HttpError::conflict(format!(
+            "cannot {name}: the manifest of {id} has a mistake, and the plan in force is an earlier one; correct it first: \
+             {problem}"
+        ))),
+        None => Ok(()),
     }
 }

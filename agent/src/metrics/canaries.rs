@@ -53,7 +53,7 @@ struct Families {
 
 pub(super) fn register(registry: &mut Registry, controller: &Controller, now: Millis) {
     let families = Families::default();
-    for canary in controller.canaries() {
+    for canary in controller.managed() {
         let status = status::canary(controller, canary, now);
         families.shares(&status);
         families.standing(canary, &status);

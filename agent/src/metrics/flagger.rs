@@ -21,7 +21,7 @@ struct Families {
 
 pub(super) fn register(registry: &mut Registry, controller: &Controller, sources: &Sources, now: Millis) {
     let families = Families::default();
-    for canary in controller.canaries() {
+    for canary in controller.managed() {
         families.add(canary, sources, now);
     }
     let flaggers = registry.sub_registry_with_prefix("flagger");

@@ -16,8 +16,9 @@ fn messages(events: &Value) -> Vec<String> {
 async fn every_verb_does_what_it_says() {
     let agent = TestAgent::start().await;
     let api = agent.api();
-    assert_eq!(api.ask("releases").await, json!({ "release": 1, "phase": "Progressing" }));
+    let begun = api.ask("releases").await;
     let canary = api.web().await;
+    assert_eq!(begun, json!({ "release": 1, "phase": "Progressing", "manifest": canary["manifest"] }));
     assert_eq!((&canary["weightPercent"], &canary["revision"]), (&json!(10.0), &json!("v2")));
     let pause = json!({ "actor": "bob", "reason": "lunch" });
     let (_, paused) = api.post(&format!("{WEB_PATH}/pause"), &pause).await;

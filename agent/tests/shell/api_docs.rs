@@ -17,8 +17,18 @@ const TOKEN: &str = "fedcba9876543210fedcba9876543210";
 /// What varies or is left out.
 const ELIDED: &str = "...";
 /// Fields whose values are of the moment.
-const VARYING: &[&str] =
-    &["atMs", "beganAtMs", "bytes", "endedAtMs", "expiresAtMs", "lines", "onStepMs", "openedAtMs", "silentMs"];
+const VARYING: &[&str] = &[
+    "atMs",
+    "beganAtMs",
+    "bytes",
+    "endedAtMs",
+    "expiresAtMs",
+    "lines",
+    "manifest",
+    "onStepMs",
+    "openedAtMs",
+    "silentMs",
+];
 const START: &str = "```console";
 const END: &str = "```";
 /// Longest line of an answer, in characters.

@@ -242,3 +242,58 @@ async fn the_load_testers_urls_refuse_what_is_not_clear() {
     }
     assert!(listed(&api).await.iter().all(|gate| gate["open"] == false));
 }
+
+/// A canary of Flagger's kind has no `gate: true`; its hooks ask at gate URLs, which the agent serves itself.
+#[tokio::test]
+async fn hooks_of_flaggers_kind_that_ask_at_the_agents_gate_urls_are_gates() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let agent = TestAgent::start_with(|options, _| {
+        options.http = free;
+        let flaggers = format!(
+            "apiVersion: flagger.app/v1beta1
+kind: Canary
+metadata: {{ name: gateurl, namespace: test }}
+spec:
+  targetRef: {{ apiVersion: apps/v1, kind: Deployment, name: gateurl }}
+  service: {{ port: 80 }}
+  analysis:
+    interval: 1s
+    threshold: 3
+    stepWeights: [10, 20, 30]
+    webhooks:
+      - {{ name: go, type: confirm-rollout, url: \"http://{free}/gate/check\" }}
+      - {{ name: more, type: confirm-promotion, url: \"http://{free}/gate/check\" }}
+      - {{ name: yes, type: confirm-rollout, url: \"http://{free}/gate/approve\" }}
+      - {{ name: back, type: rollback, url: \"http://{free}/rollback/check\" }}
+"
+        );
+        std::fs::write(options.canaries.join("gateurl.yaml"), flaggers).unwrap();
+    })
+    .await;
+    let api = agent.api();
+    const PATH: &str = "/api/v1/canaries/test/gateurl";
+    let of = r#"{"name": "gateurl", "namespace": "test"}"#;
+    let phase = async |wanted: &str| {
+        until(wanted, async || match api.get(PATH).await.1 {
+            canary if canary["phase"] == wanted => Ok(canary),
+            canary => Err(canary.to_string()),
+        })
+        .await
+    };
+    assert_eq!(form(&api, "/gate/check", of).await, (403, json!("Forbidden")));
+    let begun = api.post(&format!("{PATH}/releases"), &json!({ "actor": "ann", "revision": "v2" })).await;
+    assert_eq!(begun.0, 200, "{begun:?}");
+    phase("Waiting").await;
+    assert_eq!(form(&api, "/gate/open", of).await.0, 202);
+    assert_eq!(form(&api, "/gate/check", of).await, (200, json!("Approved")));
+    phase("Progressing").await;
+    assert_eq!(form(&api, "/gate/close", of).await.0, 202);
+    assert_eq!(form(&api, "/gate/check", of).await.0, 403);
+    assert_eq!(form(&api, "/rollback/check", of).await.0, 403);
+    assert_eq!(form(&api, "/rollback/open", of).await.0, 202);
+    let failed = phase("Failed").await;
+    assert!(failed["message"].as_str().unwrap().contains("back requested a rollback"), "{failed}");
+    assert_eq!(form(&api, "/rollback/check", of).await.0, 403, "it has had its effect");
+    let (_, events) = api.get(&format!("{PATH}/events")).await;
+    assert!(events.to_string().contains("gate go opened for v2 by gate-url"), "{events}");
+}

@@ -60,7 +60,7 @@ async fn a_failed_release_is_begun_once_more() {
     api.ask("releases").await;
     ask(&api, "abort", json!({ "reason": "INC-42" })).await;
     let done = ask(&api, "retry", json!({ "reason": "the database is back" })).await;
-    assert_eq!(done, json!({ "release": 2, "phase": "Progressing" }));
+    assert_eq!((&done["release"], &done["phase"]), (&json!(2), &json!("Progressing")));
     let [started, _] = last_details(&api, 2).await.try_into().unwrap();
     assert_eq!(started, json!({ "started": { "revision": "v2", "actor": "ann", "reason": "the database is back" } }));
     let promoted = ask(&api, "promote", json!({ "reason": "tested elsewhere" })).await;

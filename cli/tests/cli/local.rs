@@ -64,6 +64,26 @@ async fn validate_exits_0_only_if_nothing_was_refused() {
     assert!(!refused.out.contains('\u{1b}'));
 }
 
+/// As of `envoy-config`, whose manifests are one folder down.
+#[tokio::test]
+async fn validate_names_the_option_that_finds_more() {
+    let folder = directory(&[("notes.txt", "no manifest")]);
+    let path = folder.path().to_str().unwrap();
+    let nothing = ran(serin(&["validate", path])).await;
+    assert!(nothing.code == 1 && !nothing.err.contains("-r"), "nothing deeper either: {}", nothing.err);
+    let deep = folder.path().join("a/b");
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("web.yml"), GOOD).unwrap();
+    let deeper = ran(serin(&["validate", path])).await;
+    assert!(deeper.code == 1 && deeper.err.contains(&format!("`serin validate -r {path}`")), "{}", deeper.err);
+    let empty = directory(&[]);
+    let both = ran(serin(&["validate", empty.path().to_str().unwrap(), path])).await;
+    assert!(both.err.contains(&format!("`serin validate -r {path}`")), "{}", both.err);
+    assert_eq!(ran(serin(&["validate", "-r", path])).await.code, 0);
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../envoy-config");
+    assert!(ran(serin(&["validate", shipped])).await.err.contains("-r"));
+}
+
 #[tokio::test]
 async fn validate_reads_standard_input() {
     let mut child = serin(&["validate", "-"]).stdin(Stdio::piped()).spawn().unwrap();

@@ -38,7 +38,8 @@ pub(crate) fn between(files: &[Loaded]) -> Vec<Conflict> {
             && let Some(plan) = claim.plan
         {
             let scope = &plan.scope;
-            let keys = scope.hosts.iter().map(|host| (host.as_str(), scope.path_prefix.as_str()));
+            let prefixes = |host| scope.path_prefixes.iter().map(move |prefix| (host, prefix.as_str()));
+            let keys = scope.hosts.iter().flat_map(|host| prefixes(host.as_str()));
             keys.for_each(|key| by_scope.entry(key).or_default().push((claim, plan)));
         }
     }
@@ -93,7 +94,8 @@ pub(crate) fn twice(id: &CanaryId, place: &Place, other: &Place) -> Problem {
 
 /// Two canaries with the same traffic.
 pub(crate) fn overlap(plan: &Plan, place: &Place, theirs: &Plan, other: &Place, host: &str) -> Problem {
-    let prefix = &plan.scope.path_prefix;
+    let shared = plan.scope.path_prefixes.iter().find(|prefix| theirs.scope.path_prefixes.contains(prefix));
+    let prefix = shared.map_or("/", String::as_str);
     let rule = format!(
         "with path prefix {prefix} is also in the scope of {}, {other}; a request can belong to one canary only, so \
          change the hosts or the path prefix of {} or of the other",
@@ -104,7 +106,8 @@ pub(crate) fn overlap(plan: &Plan, place: &Place, theirs: &Plan, other: &Place, 
 
 /// A host that both claim under the same path prefix; one that is not merely a short name, if there is such.
 pub(crate) fn shared_host(a: &Plan, b: &Plan) -> Option<String> {
-    if a.scope.path_prefix != b.scope.path_prefix || are_siblings(a, b) {
+    let is_prefix_shared = a.scope.path_prefixes.iter().any(|prefix| b.scope.path_prefixes.contains(prefix));
+    if !is_prefix_shared || are_siblings(a, b) {
         return None;
     }
     let shared = || a.scope.hosts.iter().filter(|host| b.scope.hosts.contains(host));

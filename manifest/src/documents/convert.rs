@@ -11,6 +11,9 @@ use crate::kinds::{ALERT_PROVIDER, CANARY, FLAGGER, LISTS, METRIC_TEMPLATE, SERI
 use crate::yaml::emit::emit;
 use crate::yaml::tree::{Documents, Entry, Node, Value};
 
+/// `match`, of providers that read it in their own way.
+mod matched;
+
 /// A document has no form of ours.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
@@ -115,7 +118,11 @@ fn canary(document: &mut [Entry]) -> Result<(), ConvertError> {
     let choice =
         |name: &str| choices.iter().find(|(key, _)| key.strip_prefix(PREFIX) == Some(name)).map(|(_, v)| v.as_str());
     let Some(spec) = fields(document, "spec") else { return Ok(()) };
+    let provider = get(spec, "provider").and_then(text).unwrap_or_default().to_owned();
     if let Some(analysis) = fields(spec, "analysis") {
+        if let Some(rules) = get(analysis, "match").and_then(|list| matched::rules(&provider, list)) {
+            put(analysis, "match", rules);
+        }
         self::analysis(analysis, choice("guards").unwrap_or("abort"), choice("request-duration-quantile"))?;
     }
     let mut chosen = Vec::new();

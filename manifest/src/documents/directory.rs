@@ -34,6 +34,10 @@ pub struct Scan {
     pub problems: Vec<Problem>,
     /// All that is worth saying at present.
     pub warnings: Vec<Warning>,
+    /// Canaries whose plan in force is not what their file says now, each with the problem that prevents it.
+    pub stale: BTreeMap<CanaryId, String>,
+    /// Why the directory says nothing at all; then every plan may be stale.
+    pub blind: Option<String>,
     /// Whether files, problems or warnings differ from the last scan's. Without news a canary that stays away may still
     /// be removed by this scan.
     pub news: bool,
@@ -48,6 +52,8 @@ pub struct Directory {
     absent: BTreeSet<CanaryId>,
     files: Option<Files>,
     reported: Scan,
+    /// Whether a [`refresh`](Self::refresh) has missed a canary that no scan has missed yet.
+    is_unsettled: bool,
 }
 
 /// Every manifest's name with its text or why it cannot be had; or why the directory cannot be read.
@@ -78,6 +84,7 @@ impl Directory {
             absent: BTreeSet::new(),
             files: None,
             reported: Scan::default(),
+            is_unsettled: false,
         }
     }
 
@@ -96,19 +103,28 @@ impl Directory {
 
     /// Reads the directory and says what changed. Blocking I/O; a failure of it is a problem in the answer.
     pub fn scan(&mut self) -> Scan {
+        self.read(true)
+    }
+
+    /// The same between two scans, for one who must know what is there now: what is missing is not gone by that, since
+    /// nothing says how long it has been.
+    pub fn refresh(&mut self) -> Scan {
+        self.read(false)
+    }
+
+    fn read(&mut self, is_scan: bool) -> Scan {
         let files = files(&self.path);
         let news = self.files.as_ref() != Some(&files);
-        if !news && self.absent.is_empty() {
+        if !news && (!is_scan || (self.absent.is_empty() && !self.is_unsettled)) {
             return self.reported.clone();
         }
         let mut scan = match &files {
-            Ok(files) => self.adopt(files),
+            Ok(files) => self.adopt(files, is_scan),
             Err(reason) => self.blind(reason),
         };
         self.files = Some(files);
         scan.news = news || scan.problems != self.reported.problems || scan.warnings != self.reported.warnings;
-        let (problems, warnings) = (scan.problems.clone(), scan.warnings.clone());
-        self.reported = Scan { problems, warnings, ..Scan::default() };
+        self.reported = Scan { changed: Vec::new(), removed: Vec::new(), news: false, ..scan.clone() };
         scan
     }
 
@@ -117,16 +133,22 @@ impl Directory {
         let error = SyntaxError { at: Position::default(), rule: reason.to_owned() };
         let problems =
             unreadable(&self.path.display().to_string(), &error).documents.into_iter().filter_map(|d| d.result.err());
-        Scan { problems: problems.flatten().collect(), ..Scan::default() }
+        let problems: Vec<Problem> = problems.flatten().collect();
+        let blind = problems.first().map(ToString::to_string);
+        Scan { problems, blind, ..Scan::default() }
     }
 
-    fn adopt(&mut self, files: &[(String, Result<String, String>)]) -> Scan {
+    fn adopt(&mut self, files: &[(String, Result<String, String>)], is_scan: bool) -> Scan {
         let loaded = self.load(files);
         let mut scan = Scan::default();
-        let mut candidates = self.candidates(&loaded, &mut scan);
+        let mut stale = BTreeMap::new();
+        let mut candidates = self.candidates(&loaded, is_scan, &mut stale, &mut scan);
         loaded.iter().for_each(|file| report(file, &candidates, &mut scan));
-        self.resolve_overlaps(&mut candidates, &mut scan);
-        self.absent = candidates.iter().filter(|(_, candidate)| candidate.absent).map(|(id, _)| id.clone()).collect();
+        self.resolve_overlaps(&mut candidates, &mut stale, &mut scan);
+        let absent = candidates.iter().filter(|(_, candidate)| candidate.absent).map(|(id, _)| id.clone());
+        let absent: BTreeSet<CanaryId> = absent.collect();
+        self.is_unsettled = !is_scan && !absent.is_empty();
+        self.absent = if is_scan { absent } else { self.absent.intersection(&absent).cloned().collect() };
         scan.removed = self.held.keys().filter(|id| !candidates.contains_key(*id)).cloned().collect();
         let differs =
             |candidate: &&Candidate| self.held.get(&candidate.plan.id).is_none_or(|held| held.plan != candidate.plan);
@@ -135,6 +157,8 @@ impl Directory {
         self.held = candidates.into_iter().map(hold).collect();
         scan.problems.sort();
         scan.problems.dedup();
+        scan.stale =
+            stale.into_iter().filter_map(|(id, place)| Some((id, problem_at(&place, &scan.problems)?))).collect();
         scan
     }
 
@@ -154,7 +178,13 @@ impl Directory {
     }
 
     /// Each canary's new plan if it has a good one, otherwise the one that holds.
-    fn candidates(&self, loaded: &[Loaded], scan: &mut Scan) -> BTreeMap<CanaryId, Candidate> {
+    fn candidates(
+        &self,
+        loaded: &[Loaded],
+        is_scan: bool,
+        stale: &mut BTreeMap<CanaryId, Place>,
+        scan: &mut Scan,
+    ) -> BTreeMap<CanaryId, Candidate> {
         let claims = self.claims(loaded, scan);
         let mut candidates = BTreeMap::new();
         for (id, all) in &claims {
@@ -168,7 +198,10 @@ impl Directory {
                     let fresh = held.is_none_or(|held| held.plan != **plan);
                     Some(Candidate { plan: (*plan).clone(), place: place.clone(), fresh, absent: false })
                 }
-                [(place, _), ..] => held.map(|held| held.stays(place.clone(), false)),
+                [(place, _), ..] => {
+                    stale.insert(id.clone(), place.clone());
+                    held.map(|held| held.stays(place.clone(), false))
+                }
                 [] => None,
             };
             candidates.extend(candidate.map(|candidate| (id.clone(), candidate)));
@@ -177,7 +210,10 @@ impl Directory {
         for (id, held) in self.held.iter().filter(|(id, _)| !claims.contains_key(id)) {
             let somewhere = held.place.line == 0 && !broken.is_empty();
             let hidden = somewhere || broken.contains(held.place.file.as_str());
-            if hidden || !self.absent.contains(id) {
+            if hidden {
+                stale.insert(id.clone(), held.place.clone());
+            }
+            if hidden || !is_scan || !self.absent.contains(id) {
                 candidates.insert(id.clone(), held.stays(held.place.clone(), !hidden));
             }
         }
@@ -215,7 +251,12 @@ impl Directory {
 
     /// Lets no two canaries share a scope. The one that came or changed gives way; each round makes one candidate less
     /// fresh, shorter or gone, so it ends.
-    fn resolve_overlaps(&self, candidates: &mut BTreeMap<CanaryId, Candidate>, scan: &mut Scan) {
+    fn resolve_overlaps(
+        &self,
+        candidates: &mut BTreeMap<CanaryId, Candidate>,
+        stale: &mut BTreeMap<CanaryId, Place>,
+        scan: &mut Scan,
+    ) {
         while let Some((one, other)) = first_overlap(candidates) {
             let (Some(a), Some(b)) = (candidates.get(&one), candidates.get(&other)) else { return };
             let Some(host) = shared_host(&a.plan, &b.plan) else { return };
@@ -237,6 +278,7 @@ impl Directory {
                 }
                 // One that is just leaving makes room with the next scan; there is nothing to report.
                 if !theirs.absent {
+                    stale.insert(id.clone(), mine.place.clone());
                     scan.problems.push(overlap(&mine.plan, &mine.place, &theirs.plan, &theirs.place, &host));
                 }
                 match self.held.get(&id).filter(|_| mine.fresh) {
@@ -267,6 +309,13 @@ fn report(file: &Loaded, candidates: &BTreeMap<CanaryId, Candidate>, scan: &mut 
     scan.warnings.extend(file.documents.iter().flat_map(|document| document.warnings.clone()));
 }
 
+/// The first problem of a document, or of its file, or of any.
+fn problem_at(place: &Place, problems: &[Problem]) -> Option<String> {
+    let in_file = || problems.iter().filter(|problem| problem.file == place.file);
+    let found = in_file().find(|problem| problem.at.line >= place.line).or_else(|| in_file().next());
+    found.or(problems.first()).map(ToString::to_string)
+}
+
 /// Files in which something is wrong: what is missing from them may be hidden by the mistake.
 fn broken(loaded: &[Loaded]) -> BTreeSet<&str> {
     let wrong = |file: &&Loaded| !file.complete || file.documents.iter().any(|document| document.result.is_err());
@@ -276,8 +325,10 @@ fn broken(loaded: &[Loaded]) -> BTreeSet<&str> {
 fn first_overlap(candidates: &BTreeMap<CanaryId, Candidate>) -> Option<(CanaryId, CanaryId)> {
     let mut claimed: BTreeMap<(&str, &str), &CanaryId> = BTreeMap::new();
     for (id, candidate) in candidates {
-        for host in &candidate.plan.scope.hosts {
-            let before = claimed.insert((host, &candidate.plan.scope.path_prefix), id);
+        let scope = &candidate.plan.scope;
+        let keys = scope.hosts.iter().flat_map(|host| scope.path_prefixes.iter().map(move |prefix| (host, prefix)));
+        for (host, prefix) in keys {
+            let before = claimed.insert((host, prefix), id);
             let is_rival = |before: &&CanaryId| {
                 *before != id
                     && !candidates.get(*before).is_some_and(|other| are_siblings(&other.plan, &candidate.plan))

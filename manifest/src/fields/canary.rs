@@ -55,7 +55,8 @@ const OWN_ADVICE: &[(&str, &str)] = &[
 pub(crate) fn plans(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log: &mut Log) -> Option<Vec<Plan>> {
     let mut spec = spec.map(log)?;
     let target = target(&mut spec, head.flavour, log);
-    let service = service::read(&mut spec, head.flavour, log);
+    let provider = provider(&mut spec, log);
+    let service = service::read(&mut spec, head.flavour, provider, log);
     let (namespace, name) = head.id.as_ref().map_or(("default", ""), |id| (id.namespace(), id.name()));
     let choices = match head.flavour {
         Flavour::Flagger => serin_fields::from_annotations(&head.annotations, log),
@@ -77,6 +78,7 @@ pub(crate) fn plans(spec: &Item<'_>, head: &Head<'_>, catalogue: &Catalogue, log
         flavour: head.flavour,
         choices: &choices,
         catalogue,
+        provider,
         name: name.to_owned(),
         version: "canary".into(),
         has_versions,
@@ -140,6 +142,17 @@ fn unused_server(item: &Item<'_>, analysis: Option<&Analysis>, log: &mut Log) {
     }
 }
 
+/// Whose routes Flagger would rewrite.
+fn provider(spec: &mut Map<'_>, log: &mut Log) -> Option<&'static str> {
+    let item = spec.take("provider", log)?;
+    item.warn(
+        log,
+        "chooses whose routes Flagger rewrites; Serin rewrites none, the proxy decides for each request, and reads \
+         analysis.match as that provider does",
+    );
+    item.one_of(log, unsupported_fields::PROVIDERS)
+}
+
 /// An object that is not rewritten; its name can be used in queries.
 fn reference(spec: &mut Map<'_>, key: &'static str, shape: Shape, log: &mut Log) -> String {
     let Some(item) = spec.take(key, log) else { return String::new() };
@@ -160,7 +173,7 @@ fn meant(
     log: &mut Log,
 ) -> Option<Spec> {
     let id = head.id.clone()?;
-    let scope = scope(&id, name, service.hosts, service.path_prefix, log)?;
+    let scope = scope(&id, name, service.hosts, service.path_prefixes, log)?;
     let upstream = |role: &str| Upstream::parse(&format!("{name}-{role}")).ok();
     Some(Spec {
         flavour: head.flavour,
@@ -222,7 +235,7 @@ fn carried(plan: &Plan) -> Result<(), PlanError> {
     })
 }
 
-fn scope(id: &CanaryId, name: &str, hosts: Vec<String>, path_prefix: String, log: &mut Log) -> Option<Scope> {
+fn scope(id: &CanaryId, name: &str, hosts: Vec<String>, path_prefixes: Vec<String>, log: &mut Log) -> Option<Scope> {
     let service = match CanaryId::new(id.namespace(), name) {
         Ok(service) => service,
         Err(error) => {
@@ -231,7 +244,7 @@ fn scope(id: &CanaryId, name: &str, hosts: Vec<String>, path_prefix: String, log
             return None;
         }
     };
-    let mut scope = Scope { path_prefix, ..Scope::of_service(&service) };
+    let mut scope = Scope { path_prefixes, ..Scope::of_service(&service) };
     for host in hosts {
         if !scope.hosts.contains(&host) {
             scope.hosts.push(host);

@@ -14,6 +14,8 @@ pub(crate) struct Around<'a> {
     pub(crate) flavour: Flavour,
     pub(crate) choices: &'a Choices<'a>,
     pub(crate) catalogue: &'a Catalogue,
+    /// `provider`, by which Flagger reads `match`.
+    pub(crate) provider: Option<&'static str>,
     /// The canary's name.
     pub(crate) name: String,
     /// The version's name; `canary` where there are not several.

@@ -173,11 +173,11 @@ const ROUTES: &[Field] = &[
     ),
 ];
 
-/// One item of `service.match`; only `uri.prefix` is acted on.
+/// One item of `service.match`; only `uri.prefix` is acted on, and what else bounds the scope holds the release.
 pub(crate) const MATCH: Shape = Shape::Fields(
     &[
         field("name", Shape::Text, ""),
-        field("uri", FORM, "A prefix bounds the scope; other forms are not acted on."),
+        field("uri", FORM, "A prefix bounds the scope; other forms hold the release."),
         field("authority", FORM, ""),
         field("method", FORM, ""),
         field("scheme", FORM, ""),
@@ -206,10 +206,6 @@ pub(crate) const SERVICE: &[(&[Field], &str)] = &[
 
 /// Groups of the specification's fields, each with the reason of its warning.
 pub(crate) const SPEC: &[(&[Field], &str)] = &[
-    (
-        &[field("provider", Shape::Word(PROVIDERS), "Whose routes Flagger rewrites; not acted on.")],
-        "chooses whose routes Flagger rewrites; Serin rewrites none, the proxy decides for each request",
-    ),
     (&[field("autoscalerRef", AUTOSCALER, "Not acted on.")], "is not acted on: a standalone agent scales nothing"),
     (
         &[field("upstreamRef", UPSTREAM, "Not acted on.")],
@@ -222,8 +218,9 @@ pub(crate) const SPEC: &[(&[Field], &str)] = &[
     ),
 ];
 
-/// Objects whose names queries may use, and which are not acted on.
+/// The provider, and objects whose names queries may use; their routes are not rewritten.
 pub(crate) const NAMED: &[Field] = &[
+    field("provider", Shape::Word(PROVIDERS), "Whose routes Flagger rewrites: Serin reads match as that one does."),
     field("ingressRef", INGRESS, "Its name is {{ ingress }} in queries; not acted on."),
     field("routeRef", ROUTE, "Its name is {{ route }} in queries; not acted on."),
 ];

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use rollout::base::names::CanaryId;
+
 use super::super::{Directory, Scan};
 use super::OWN;
 
@@ -226,4 +228,48 @@ fn a_configmap_mount_is_read_once() {
     assert_eq!(summary(&directory.scan()), "+web");
     fs::remove_dir_all(path.join("..2")).unwrap();
     assert_eq!(summary(&directory.scan()), "!", "a link to nowhere");
+}
+
+#[test]
+fn a_refresh_takes_what_is_new_and_removes_nothing() {
+    let (folder, mut directory) = start();
+    put(folder.path(), "web.yaml", &canary("prod", "web", "a.com"));
+    assert_eq!(summary(&directory.refresh()), "+web");
+    put(folder.path(), "web.yaml", &canary("prod", "web", "b.com"));
+    assert_eq!(summary(&directory.refresh()), "+web", "what was written a moment ago");
+    fs::remove_file(folder.path().join("web.yaml")).unwrap();
+    for _ in 0..5 {
+        assert_eq!(summary(&directory.refresh()), "", "readings that people ask for say nothing of how long");
+    }
+    assert_eq!(summary(&directory.scan()), "", "the first scan that misses it");
+    assert_eq!(summary(&directory.refresh()), "");
+    assert_eq!(summary(&directory.scan()), "-web", "the second, though nothing has changed since");
+}
+
+#[test]
+fn what_is_stale_is_known_with_its_reason() {
+    let (folder, mut directory) = start();
+    put(folder.path(), "web.yaml", &canary("prod", "web", "a.com"));
+    put(folder.path(), "cart.yaml", &canary("prod", "cart", "c.com"));
+    assert!(directory.scan().stale.is_empty());
+    let broken = canary("prod", "web", "a.com").replace("[10, 50]", "[50, 10]");
+    // In its own document; a file that is no YAML; one that was renamed by mistake; a scope that is another's.
+    for (text, words) in [
+        (broken.as_str(), "web.yaml:6:61: spec.analysis.stepWeights[1]"),
+        ("a: [", "web.yaml:"),
+        (&canary("prod", "we b", "a.com"), "web.yaml:"),
+        (&canary("prod", "web", "c.com"), "c.com"),
+    ] {
+        put(folder.path(), "web.yaml", text);
+        let scan = directory.refresh();
+        let ids: Vec<&str> = scan.stale.keys().map(CanaryId::name).collect();
+        assert_eq!(ids, ["web"], "{text}: {:?}", scan.stale);
+        let said = scan.stale.values().next().unwrap();
+        assert!(said.contains(words), "{text}: {said}");
+        assert_eq!(directory.refresh().stale.len(), 1, "and again, unchanged");
+    }
+    put(folder.path(), "web.yaml", &canary("prod", "web", "a.com"));
+    assert!(directory.refresh().stale.is_empty());
+    let gone = folder.path().join("nowhere");
+    assert!(Directory::new(gone).refresh().blind.is_some());
 }

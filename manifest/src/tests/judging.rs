@@ -141,3 +141,22 @@ fn a_flagger_manifest_keeps_its_intervals() {
     let shown: Vec<_> = documents.iter().filter_map(|document| document.result.as_ref().err()).flatten().collect();
     assert!(shown.len() == 1 && shown[0].to_string().contains("advances at each interval"), "{shown:?}");
 }
+
+/// A release by certificate looks at its requests, not at a clock.
+#[test]
+fn a_missing_interval_is_named_only_where_it_counts() {
+    let own = |analysis: &str| {
+        format!(
+            "apiVersion: serin.dev/v1alpha1\nkind: Canary\nmetadata: {{name: web}}\nspec:\n  analysis: {{stepWeights: [10], {analysis}}}\n"
+        )
+    };
+    let rate = "metrics: [{name: request-success-rate, thresholdRange: {min: 99}}]";
+    let named = |text: &str| warnings(text).iter().any(|line| line.contains("spec.analysis.interval: is missing"));
+    assert!(!named(&own(rate)));
+    assert!(!named(&own(&format!("advance: certificate, {rate}"))));
+    assert!(named(&own(&format!("advance: interval, {rate}"))));
+    assert!(
+        named(&own(&format!("webhooks: [{{name: go, type: rollout, url: \"http://a.b/\"}}], {rate}"))),
+        "hooks are asked by it"
+    );
+}

@@ -5,10 +5,12 @@ mod convert;
 mod directory;
 mod judging;
 mod meaning;
+mod providers;
 mod published;
 mod refusals;
 mod rules;
 mod schema;
+mod scopes;
 mod sets;
 mod versions;
 
@@ -58,7 +60,7 @@ fn a_weighted_flagger_canary_keeps_its_meaning() {
         plan.scope.hosts,
         ["cart", "cart.shop", "cart.shop.svc", "cart.shop.svc.cluster.local", "cart.example.com"]
     );
-    assert_eq!(plan.scope.path_prefix, "/cart");
+    assert_eq!(plan.scope.path_prefixes, ["/cart"]);
     assert_eq!((plan.primary.as_str(), plan.canary.as_str()), ("cart-primary", "cart-canary"));
     assert_eq!(percents(&plan), [20.0, 40.0, 60.0]);
     assert_eq!((plan.interval, plan.threshold), (Millis::from_secs(30), 5));
@@ -116,7 +118,7 @@ fn our_own_kind_has_every_field() {
     let plan = plan_of(OWN);
     assert_eq!(plan.id.as_str(), "default/pay");
     assert_eq!(percents(&plan), [0.1, 2.5, 50.0]);
-    assert_eq!(plan.scope.path_prefix, "/v2");
+    assert_eq!(plan.scope.path_prefixes, ["/v2"]);
     assert_eq!(plan.scope.hosts.last().map(String::as_str), Some("*.pay.example.com"));
     let rule = &plan.rules[0];
     let count =

@@ -140,13 +140,12 @@ fn entry() -> impl Strategy<Value = Entry> {
 
 fn routing() -> impl Strategy<Value = Routing> {
     let host = prop_oneof![Just("*".to_owned()), "(\\*\\.)?[a-z0-9.-]{1,20}"];
-    (vec(host, 1..5), "/[ -~]{0,20}", option::weighted(0.3, lane()), upstream(), option::of(split())).prop_map(
-        |(hosts, path_prefix, lane, primary, split)| Routing {
-            scope: Scope { hosts, path_prefix, lane },
+    (vec(host, 1..5), vec("/[ -~]{0,20}", 1..4), option::weighted(0.3, lane()), upstream(), option::of(split()))
+        .prop_map(|(hosts, path_prefixes, lane, primary, split)| Routing {
+            scope: Scope { hosts, path_prefixes, lane },
             primary,
             split,
-        },
-    )
+        })
 }
 
 fn lane() -> impl Strategy<Value = Lane> {

@@ -13,7 +13,7 @@ use crate::judgement::evidence::Evidence;
 use crate::judgement::guards::GuardsVerdict;
 use crate::release::approvals::Approvals;
 use crate::release::inquiry::{Callee, LastReply, Objection, Reason};
-use crate::release::integrations::{Hook, HookKind, HookTarget};
+use crate::release::integrations::{Hook, HookKind};
 use crate::release::machine::{self, Context, Effect, Transition};
 use crate::release::phase::{Cause, HistoryEvent, Hold, Note, Phase, ReleaseId};
 use crate::release::plan::{Advance, Plan, Promotion};
@@ -76,6 +76,9 @@ pub struct Canary {
     step_since: Epoch,
     /// What happened.
     pub history: VecDeque<HistoryEvent>,
+    /// Since when its manifest is gone: it is a tombstone then, and what it knows waits for the manifest's return.
+    #[serde(default)]
+    pub withdrawn_at: Option<Millis>,
     /// When tripped fuses are armed again.
     #[serde(default)]
     pub rearming: Rearming,
@@ -119,6 +122,7 @@ impl Canary {
             slot: entry::MIN_SLOT,
             step_since: Epoch::default(),
             history: VecDeque::new(),
+            withdrawn_at: None,
             rearming: Rearming::default(),
             fuse_shares: 0,
             rollback: RollbackWatch::default(),
@@ -132,6 +136,11 @@ impl Canary {
     /// The plan that the manifest last gave, in force or for the next release.
     pub fn latest_plan(&self) -> &Plan {
         self.next_plan.as_ref().unwrap_or(&self.plan)
+    }
+
+    /// Whether it never had a release: its roles are only what the manifest says.
+    pub const fn is_fresh(&self) -> bool {
+        self.releases == 0 && self.promoted.is_none() && !self.swapped
     }
 
     /// The name by which proxies know its traffic.
@@ -267,10 +276,9 @@ impl Canary {
         }
     }
 
-    /// The names of the plan's stored gates.
+    /// The names of the plan's gates, stored ones and those at gate URLs.
     pub fn gates(&self) -> impl Iterator<Item = &str> {
-        let is_gate = |hook: &&Hook| matches!(hook.target, HookTarget::Gate);
-        self.plan.outside.hooks.iter().filter(is_gate).map(|hook| hook.name.as_str())
+        self.plan.outside.hooks.iter().filter(|hook| hook.is_gate()).map(|hook| hook.name.as_str())
     }
 
     /// Why the release stands still, without the gates that were opened since: a release that waits for an approval learns

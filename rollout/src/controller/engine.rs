@@ -23,11 +23,16 @@ pub use crate::controller::events::{Command, Done, Event, Notification, Output, 
 const MAX_FOREIGN_EPOCH: Epoch = Epoch(1 << 40);
 /// Most canaries that are not managed (any more) whose epochs are remembered.
 const MAX_REMEMBERED: usize = 4096;
+/// Most canaries kept after their manifests have gone.
+pub const MAX_TOMBSTONES: usize = 256;
 
 // In reading order: each calls only this file and those above it.
 
 /// What versions of one service ask about each other.
 mod lanes;
+
+/// Whose roles are in force: what a manifest may not change silently.
+mod roles;
 
 /// One step of one canary's state machine, and all that follows from it.
 mod transition;
@@ -44,7 +49,10 @@ mod siblings;
 /// Stored gates.
 mod gates;
 
-/// Manifests, and what people and pipelines ask.
+/// Manifests that come, change, go and return.
+mod manifests;
+
+/// What people and pipelines ask.
 mod releases;
 
 /// The engine. It serialises whole: a snapshot is a shorter journal.
@@ -143,7 +151,12 @@ impl Controller {
         self.canaries.get(id).ok_or_else(unknown)
     }
 
-    /// All canaries, by id.
+    /// The canaries that have a manifest, by id.
+    pub fn managed(&self) -> impl Iterator<Item = &Canary> {
+        self.canaries.values().filter(|canary| canary.withdrawn_at.is_none())
+    }
+
+    /// All canaries, by id, those included whose manifest is gone and of which something is kept.
     pub fn canaries(&self) -> impl Iterator<Item = &Canary> {
         self.canaries.values()
     }

@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::base::names::{CanaryId, Revision, Upstream};
+use crate::base::names::{CanaryId, Revision};
 use crate::base::time::Millis;
 use crate::controller::fleet::Conn;
 use crate::release::inquiry::{CallId, Reply};
 use crate::release::integrations::{Alert, Hook, Severity};
-use crate::release::machine::Refusal;
 use crate::release::phase::{Actor, HistoryEvent, ReleaseId};
 use crate::release::plan::{ExternalMetric, Plan};
 use crate::routing::table::{Entry, Epoch, WeightPpm};
 use crate::worker::messages::{Hello, Report, ToWorker};
+
+/// Why a request was not carried out.
+mod refused;
+
+pub use refused::Refused;
 
 /// Everything that happens to the agent, in the order of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,6 +180,13 @@ pub enum Verb {
         /// Why.
         reason: String,
     },
+    /// Drop what was kept of a canary whose manifest is gone.
+    Forget {
+        /// Who asks.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
     /// Close a stored gate.
     CloseGate {
         /// Which.
@@ -186,6 +196,26 @@ pub enum Verb {
         /// Why.
         reason: String,
     },
+}
+
+impl Verb {
+    /// As people type it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Release { .. } => "release",
+            Self::Abort { .. } => "abort",
+            Self::Retry { .. } => "retry",
+            Self::Promote { .. } => "promote",
+            Self::Confirm { .. } => "confirm",
+            Self::Pause { .. } => "pause",
+            Self::Resume { .. } => "resume",
+            Self::SetWeight { .. } => "set a weight",
+            Self::Skip { .. } => "skip",
+            Self::OpenGate { .. } => "open a gate",
+            Self::Forget { .. } => "forget",
+            Self::CloseGate { .. } => "close a gate",
+        }
+    }
 }
 
 /// What is sent to a hook.
@@ -279,66 +309,6 @@ impl Command {
     }
 }
 
-/// Why a request was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refused {
-    /// No such canary.
-    #[error("canary {0} is not known; `serin get` lists those that are")]
-    Unknown(CanaryId),
-    /// The name stands for several.
-    #[error("canary {service} has several versions; name one: {versions}")]
-    Several {
-        /// What was asked for.
-        service: CanaryId,
-        /// Their names.
-        versions: String,
-    },
-    /// Another version of the same service is becoming the primary.
-    #[error(
-        "cannot release: {version} is {phase}, and changes the primary that both are compared with; wait for its end"
-    )]
-    Sibling {
-        /// Which.
-        version: CanaryId,
-        /// Its phase.
-        phase: &'static str,
-    },
-    /// A part of its traffic still belongs to another version's release, from before the manifest changed.
-    #[error(
-        "cannot release: since the manifest changed, a part of its traffic is what the release of {version} runs on; wait for its end"
-    )]
-    Lane {
-        /// Which.
-        version: CanaryId,
-    },
-    /// Not in this phase.
-    #[error(transparent)]
-    Phase(#[from] Refusal),
-    /// The canary's upstream is what a proxy serves without an agent.
-    #[error(
-        "cannot release: proxy {node} sends requests to {upstream} by default, so unproven code there would serve \
-         everyone whenever the agent is away; point its default route and `defaultUpstreams` at {instead} first"
-    )]
-    DefaultUpstream {
-        /// The proxy.
-        node: String,
-        /// Its default upstream.
-        upstream: Upstream,
-        /// The upstream that is primary now.
-        instead: Upstream,
-    },
-    /// The plan has no such gate.
-    #[error("canary {canary} has no gate {gate:?}; its gates: {known}")]
-    UnknownGate {
-        /// Whose.
-        canary: CanaryId,
-        /// What was asked for.
-        gate: String,
-        /// Those that there are.
-        known: String,
-    },
-}
-
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done {
@@ -346,6 +316,8 @@ pub struct Done {
     pub release: ReleaseId,
     /// The phase afterwards.
     pub phase: &'static str,
+    /// The plan that it follows: see [`Plan::hash`].
+    pub manifest: String,
 }
 
 /// What follows from one event.

@@ -77,6 +77,8 @@ pub const fn severity(note: &Note) -> Severity {
         | Note::FuseTripped { .. }
         | Note::Held(_)
         | Note::HookFailed { .. }
+        | Note::ManifestRemoved { .. }
+        | Note::RolesWait(_)
         | Note::Waiting { .. }
         | Note::WaitingPromotion { .. } => Severity::Warn,
         _ => Severity::Info,

@@ -91,6 +91,27 @@ pub struct Hook {
     pub mute_alert: bool,
 }
 
+impl Hook {
+    /// Whether people open and close it: a gate that this agent keeps by name, or one at the gate URLs of Flagger's load
+    /// tester, which the agent serves as well.
+    pub fn is_gate(&self) -> bool {
+        matches!(self.target, HookTarget::Gate) || self.has_gate_url()
+    }
+
+    /// Whether it asks at a gate URL: `/rollback/check` of one that rolls back, `/gate/check` of an approval.
+    pub fn has_gate_url(&self) -> bool {
+        let HookTarget::Call(call) = &self.target else { return false };
+        let rest = call.url.split_once("://").map_or("", |(_, rest)| rest);
+        let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default();
+        path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/') == self.gate_path()
+    }
+
+    /// The path of the gate URL that its kind asks at.
+    pub const fn gate_path(&self) -> &'static str {
+        if matches!(self.kind, HookKind::Rollback) { "/rollback/check" } else { "/gate/check" }
+    }
+}
+
 /// Who answers a hook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -18,7 +18,7 @@ mod states;
 mod history;
 
 pub use history::{Cause, HistoryEvent, Note, Proof};
-pub use hold::{Awaiting, Hold};
+pub use hold::{Awaiting, Hold, RoleConflict};
 pub use states::{Finalising, OnStep, Pending, Preparing, Promoting, Run, StepState, Underway};
 
 /// How a release ended.

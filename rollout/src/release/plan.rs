@@ -239,6 +239,13 @@ impl Plan {
         if broken.is_empty() { Ok(Self(spec)) } else { Err(broken) }
     }
 
+    /// A short name of exactly this plan, for people and pipelines to compare: two manifests with the same one mean the same.
+    pub fn hash(&self) -> String {
+        // FNV-1a: whoever can write one manifest need not find another with its hash.
+        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        format!("{:016x}", format!("{:?}", self.0).bytes().fold(0xcbf2_9ce4_8422_2325, mix))
+    }
+
     /// The longest window that any check looks at.
     pub fn longest_window(&self) -> Millis {
         self.checks.iter().map(|check| check.window).max().unwrap_or(self.interval)

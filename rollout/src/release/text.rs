@@ -13,11 +13,21 @@ use crate::release::threshold_checks::{CheckFinding, CheckResult, ChecksVerdict}
 use crate::routing::table::WeightPpm;
 use crate::worker::fuse::FuseTest;
 
+/// Manifests that go and return.
+mod manifests;
+
+pub use manifests::role_conflict;
+
 /// One event of a canary's history.
 pub fn note(note: &Note) -> String {
     match note {
         Note::Declared => "manifest read".into(),
         Note::Changed { at_once } => changed(*at_once).into(),
+        Note::ManifestRemoved { .. }
+        | Note::ManifestReturned { .. }
+        | Note::TookOver { .. }
+        | Note::RolesWait(_)
+        | Note::Forgotten { .. } => manifests::kept(note),
         Note::Started { revision, actor, reason } => {
             format!("release of {revision} started by {actor}{}", because(reason))
         }
@@ -70,7 +80,10 @@ pub fn note(note: &Note) -> String {
             format!("{actor} confirmed that the primary runs the new version{}", because(reason))
         }
         Note::Confirmed { actor: None, .. } => "promotion hook confirmed that the primary runs the new version".into(),
-        Note::Swapped { primary } => format!("roles swapped: {primary} is the primary now"),
+        Note::Swapped { primary } => format!(
+            "roles swapped: {primary} is the primary now; before the next release, point every proxy's default route and \
+             `defaultUpstreams` at {primary}"
+        ),
         Note::Succeeded { unconfirmed: 0 } => "promoted; every live worker routes all traffic to the primary".into(),
         Note::Succeeded { unconfirmed } => {
             format!("promoted; {} had not confirmed by the deadline", counted(*unconfirmed as u64, "worker", "workers"))

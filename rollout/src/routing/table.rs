@@ -90,8 +90,9 @@ pub enum StickyKey {
 pub struct Scope {
     /// Hosts in lower case without port: a name, `*.suffix`, or `*` for any.
     pub hosts: Vec<String>,
-    /// String prefix of the path, as in Envoy's and Istio's routes.
-    pub path_prefix: String,
+    /// String prefixes of the path, as in Envoy's and Istio's routes: a path with any of them is in scope. At least one,
+    /// in order, none beginning with another.
+    pub path_prefixes: Vec<String>,
     /// Which part of that traffic, where several versions are tried at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<Lane>,
@@ -102,7 +103,25 @@ impl Scope {
     pub fn of_service(id: &CanaryId) -> Self {
         let (name, namespace) = (id.name(), id.namespace());
         let hosts = ["", ".svc", ".svc.cluster.local"].map(|tail| format!("{name}.{namespace}{tail}"));
-        Self { hosts: [name.to_owned()].into_iter().chain(hosts).collect(), path_prefix: "/".into(), lane: None }
+        Self {
+            hosts: [name.to_owned()].into_iter().chain(hosts).collect(),
+            path_prefixes: vec!["/".into()],
+            lane: None,
+        }
+    }
+
+    /// The longest of its prefixes that a path has.
+    pub fn prefix_of(&self, path: &[u8]) -> Option<&str> {
+        let fitting = self.path_prefixes.iter().filter(|prefix| path.starts_with(prefix.as_bytes()));
+        fitting.map(String::as_str).max_by_key(|prefix| prefix.len())
+    }
+
+    /// Prefixes in order, without those that another one of them covers.
+    pub fn merged(mut prefixes: Vec<String>) -> Vec<String> {
+        prefixes.sort();
+        // In order, what a prefix covers follows it.
+        prefixes.dedup_by(|next, kept| next.starts_with(kept.as_str()));
+        prefixes
     }
 
     /// The canary that a manifest or a proxy's configuration names where it means this traffic: of several versions the
@@ -266,12 +285,12 @@ impl Table {
     fn narrowest<'a>(&'a self, of_host: Option<&'a Vec<CanaryIndex>>, path: &[u8]) -> Option<Found<'a>> {
         let of_host = of_host?;
         let fitting = self.routing_of(of_host).filter_map(|(index, entry, routing)| {
-            let is_prefix = path.starts_with(routing.scope.path_prefix.as_bytes());
-            is_prefix.then_some(Found { index, entry, routing, of_host })
+            let prefix = routing.scope.prefix_of(path)?;
+            Some((prefix.len(), Found { index, entry, routing, of_host }))
         });
         // Lanes before a canary without: a proxy's own table may still name the service as a whole.
-        fitting
-            .max_by_key(|Found { routing: Routing { scope, .. }, .. }| (scope.path_prefix.len(), scope.lane.is_some()))
+        let narrowest = fitting.max_by_key(|(length, found)| (*length, found.routing.scope.lane.is_some()));
+        narrowest.map(|(_, found)| found)
     }
 
     /// All versions that share a found one's traffic, itself among them.
@@ -282,7 +301,7 @@ impl Table {
         let Found { routing: Routing { scope, .. }, of_host, .. } = *found;
         let service = scope.lane.as_ref().map(Lane::of);
         self.routing_of(of_host).filter(move |(_, _, routing)| {
-            routing.scope.lane.as_ref().map(Lane::of) == service && routing.scope.path_prefix == scope.path_prefix
+            routing.scope.lane.as_ref().map(Lane::of) == service && routing.scope.path_prefixes == scope.path_prefixes
         })
     }
 

@@ -12,17 +12,17 @@ use crate::judgement::guards::{GuardFinding, GuardsVerdict};
 use crate::release::phase::{HistoryEvent, Note, Phase};
 use crate::release::plan::Advance;
 use crate::release::text;
-use crate::routing::outcome::FailureClass;
-use crate::routing::table::{Epoch, Version, WeightPpm};
-use crate::worker::tally::{Counts, PerVersion};
+use crate::routing::table::{Epoch, WeightPpm};
 
 mod gates;
 mod message;
 mod timing;
+mod versions;
 
 pub use gates::{GateStatus, stored_gates};
 pub(crate) use message::newer_manifest;
 pub(crate) use timing::toward_step;
+pub(crate) use versions::versions;
 
 /// One canary at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,9 +42,15 @@ pub struct CanaryStatus {
     /// What a person must do before the release can go on; null while it may go on by itself.
     #[serde(default)]
     pub needs_person: Option<String>,
-    /// Whether the manifest has changed since the release in progress began: it keeps its plan, and the newer one waits.
+    /// The plan in force: the same for two manifests that mean the same.
     #[serde(default)]
-    pub newer_manifest: bool,
+    pub manifest: String,
+    /// Whether its manifest is gone, and this is what was kept of it.
+    #[serde(default)]
+    pub manifest_gone: bool,
+    /// Of a newer manifest its plan, and what it waits for; null where none waits.
+    #[serde(default)]
+    pub next_manifest: Option<String>,
     /// Number of the latest release; 0 before the first.
     pub release: u64,
     /// What the latest release brings or brought.
@@ -248,9 +254,11 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         namespace: id.namespace().into(),
         service: canary.plan.scope.lane.as_ref().map(|lane| lane.of().name().into()),
         phase: canary.phase.name().into(),
-        message: message::message(canary, fleet, now),
+        message: message::message(controller, canary, now),
         needs_person: message::needs_person(canary, now),
-        newer_manifest: canary.next_plan.is_some(),
+        manifest: canary.plan.hash(),
+        manifest_gone: canary.withdrawn_at.is_some(),
+        next_manifest: message::next_manifest(controller, canary),
         release: canary.releases,
         revision: revision(&canary.phase),
         promoted_revision: canary.promoted.as_ref().map(ToString::to_string),
@@ -356,36 +364,6 @@ fn guards(verdict: &GuardsVerdict) -> Vec<GuardStatus> {
 pub(crate) fn revision(phase: &Phase) -> Option<String> {
     let ended = phase.ended().map(|ended| &ended.revision);
     phase.run().map(|run| &run.revision).or(ended).map(ToString::to_string)
-}
-
-pub(crate) fn versions(canary: &Canary, counts: &PerVersion) -> Vec<VersionStatus> {
-    let of = |version: Version| {
-        let upstream = match version {
-            Version::Primary => canary.primary(),
-            Version::Canary => canary.canary(),
-        };
-        version_status(version, upstream.as_str(), counts.of(version))
-    };
-    Version::ALL.map(of).into()
-}
-
-fn version_status(version: Version, upstream: &str, counts: &Counts) -> VersionStatus {
-    let quantile = |q| counts.latency.quantile(q).map(|us| us.0 as f64 / 1000.0);
-    let by_class = FailureClass::ALL.into_iter().map(|class| (class.name().to_owned(), counts.failed.of(class)));
-    VersionStatus {
-        version: version.name().into(),
-        upstream: upstream.into(),
-        started: counts.started,
-        succeeded: counts.succeeded,
-        failed: counts.failed.total(),
-        failed_by_class: by_class.filter(|(_, count)| *count > 0).collect(),
-        void: counts.void,
-        pending: counts.pending(),
-        success_rate_percent: counts.success_rate().map(|rate| rate * 100.0),
-        p50_ms: quantile(0.5),
-        p95_ms: quantile(0.95),
-        p99_ms: quantile(0.99),
-    }
 }
 
 /// Of all the service's traffic; what one lane of it showed stands for that lane's part.

@@ -59,7 +59,7 @@ pub(crate) fn read(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Optio
     let (interval, threshold) = (fields.take("interval", log), fields.take("threshold", log));
     let blind_limit = if flavour == Flavour::Serin { fields.take("metricsBlindLimit", log) } else { None };
     let matched = fields.take("match", log);
-    let rules = matched.as_ref().map(|item| rules::read(item, flavour, log)).unwrap_or_default();
+    let rules = matched.as_ref().map(|item| rules::read(item, flavour, around.provider, log)).unwrap_or_default();
     if let Some(item) = matched.as_ref().filter(|_| around.has_versions) {
         versions::refuse_shared(item, log);
     }

@@ -3,6 +3,9 @@
 // `service`: hosts and path prefix.
 pub(crate) mod service;
 
+// What `match` means to Flagger's providers.
+pub(crate) mod providers;
+
 // `match`: headers and cookies that choose the canary.
 pub(crate) mod rules;
 

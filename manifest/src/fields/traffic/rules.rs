@@ -3,6 +3,7 @@
 use rollout::release::plan::Flavour;
 use rollout::routing::request::{MatchRule, Pattern, PatternError, StringMatch};
 
+use crate::fields::traffic::providers;
 use crate::fields::values::is_token;
 use crate::reader::{Item, Log};
 
@@ -12,9 +13,15 @@ const ADVICE: &[(&str, &str)] = &[
     ("path", "is a field of serin.dev/v1alpha1; Flagger knows headers, queryParams and sourceLabels"),
 ];
 
-/// Reads the list. A rule that needs what the proxy cannot know is left out, so that it matches no request.
-pub(crate) fn read(item: &Item<'_>, flavour: Flavour, log: &mut Log) -> Vec<MatchRule> {
-    item.list(log).iter().filter_map(|item| rule(item, flavour, log)).collect()
+/// Reads the list. A rule that needs what the proxy cannot know is left out, so that it matches no request. Flagger hands
+/// the list to `provider`, and not all of them read it as Istio does.
+pub(crate) fn read(item: &Item<'_>, flavour: Flavour, provider: Option<&'static str>, log: &mut Log) -> Vec<MatchRule> {
+    let items = item.list(log);
+    let rules = items.iter().filter_map(|item| Some((item, rule(item, flavour, log)?))).collect();
+    match flavour {
+        Flavour::Flagger => providers::as_read_by(provider, item, rules, log),
+        Flavour::Serin => rules.into_iter().map(|(_, rule)| rule).collect(),
+    }
 }
 
 fn rule(item: &Item<'_>, flavour: Flavour, log: &mut Log) -> Option<MatchRule> {

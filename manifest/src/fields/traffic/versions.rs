@@ -73,7 +73,7 @@ fn version(item: &Item<'_>, log: &mut Log) -> Option<Version> {
     let name = fields.need("name", log).and_then(|item| name(&item, log));
     let upstream = fields.take("upstream", log).and_then(|item| upstream(&item, log));
     let matched = fields.take("match", log);
-    let rules = matched.map(|item| rules::read(&item, Flavour::Serin, log)).unwrap_or_default();
+    let rules = matched.map(|item| rules::read(&item, Flavour::Serin, None, log)).unwrap_or_default();
     fields.finish(log, &[]);
     Some(Version { name: name?, upstream, rules, metrics: Vec::new() })
 }

@@ -28,7 +28,12 @@ impl Canary {
         issued
     }
 
-    /// Issues the last entry, after which its requests are none of ours; its manifest is gone.
+    /// Whether its entry in force says where its requests go.
+    pub const fn is_routing(&self) -> bool {
+        self.issued.is_some()
+    }
+
+    /// Issues an entry after which its requests are none of ours, if the one in force says otherwise.
     pub fn withdraw(&mut self) -> Option<Entry> {
         self.is_entry_due = false;
         self.issue_routing(None, false)

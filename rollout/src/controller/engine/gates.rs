@@ -7,7 +7,7 @@ use crate::controller::canary::Canary;
 use crate::controller::events::{Done, Output, Refused};
 use crate::controller::notify;
 use crate::release::approvals::Approval;
-use crate::release::integrations::{Hook, HookKind, HookTarget};
+use crate::release::integrations::{Hook, HookKind};
 use crate::release::machine::Fact;
 use crate::release::phase::{Actor, Cause, Note, ReleaseId, Run};
 use crate::release::threshold_checks::check;
@@ -28,8 +28,7 @@ impl Controller {
         canary.approvals.open(gate, approval);
         let note = Note::GateOpened { gate: gate.into(), revision, expires_after, actor, reason };
         out.stored.extend(notify::record(canary, note, now));
-        let rolls_back =
-            |hook: &Hook| hook.name == gate && hook.kind == HookKind::Rollback && hook.target == HookTarget::Gate;
+        let rolls_back = |hook: &Hook| hook.name == gate && hook.kind == HookKind::Rollback && hook.is_gate();
         let is_meant = |run: &Run| canary.approvals.of(gate, Some(&run.revision), now).is_some();
         if canary.plan.outside.hooks.iter().any(rolls_back) && canary.phase.run().is_some_and(is_meant) {
             // Where there is nothing to roll back any more, only the gate is open.
@@ -70,5 +69,5 @@ impl Controller {
 
 /// What came of a request, as the canary stands now.
 pub(super) fn done_with(canary: &Canary) -> Done {
-    Done { release: ReleaseId(canary.releases), phase: canary.phase.name() }
+    Done { release: ReleaseId(canary.releases), phase: canary.phase.name(), manifest: canary.plan.hash() }
 }

@@ -1,64 +1,18 @@
-//! Manifests, and what people and pipelines ask: each verb becomes a request to the machine, or is refused before it.
+//! What people and pipelines ask: each verb becomes a request to the machine, or is refused before it.
 
+use super::Controller;
 use super::gates::done_with;
-use super::{Controller, MAX_REMEMBERED, Remembered};
+use super::roles::may_begin_onto;
 use crate::base::names::{CanaryId, Revision};
 use crate::base::time::Millis;
-use crate::controller::canary::Canary;
 use crate::controller::events::{Command, Done, Output, Refused, Verb};
-use crate::controller::fleet::Fleet;
 use crate::controller::notify;
 use crate::release::approvals::Approval;
 use crate::release::machine::{ReleaseRequest, Start, may_begin};
-use crate::release::phase::{Actor, Cause, Note, ReleaseId};
+use crate::release::phase::{Actor, ReleaseId};
 use crate::release::plan::Plan;
 
 impl Controller {
-    /// A manifest was read: its plan is in force now, or with the next release.
-    pub(super) fn declare(&mut self, plan: Plan, now: Millis, out: &mut Output) {
-        let id = plan.id.clone();
-        let at_once =
-            self.canaries.get(&id).is_some_and(|canary| canary.phase.run().is_none() && !self.must_wait(canary, &plan));
-        let Some(canary) = self.canaries.get_mut(&id) else {
-            let Remembered { epoch, releases } = self.remembered.remove(&id).unwrap_or_default();
-            let mut canary = Canary::new(plan, epoch);
-            canary.releases = releases;
-            let promoted = self.siblings(&canary).find_map(|sibling| sibling.promoted.clone());
-            canary.promoted = promoted;
-            out.stored.extend(notify::record(&mut canary, Note::Declared, now));
-            self.canaries.insert(id.clone(), canary);
-            return self.issue_entry(&id, false, out);
-        };
-        if canary.latest_plan().is_suspended() && !plan.is_suspended() {
-            canary.unsuspend(now);
-        }
-        if canary.plan == plan {
-            canary.next_plan = None;
-            return self.issue_entry(&id, false, out);
-        }
-        let is_news = canary.next_plan.as_ref() != Some(&plan);
-        if at_once {
-            canary.follow(plan);
-        } else {
-            canary.next_plan = Some(plan);
-        }
-        if is_news {
-            out.stored.extend(notify::record(canary, Note::Changed { at_once }, now));
-        }
-        self.issue_entry(&id, false, out);
-    }
-
-    /// A manifest is gone.
-    pub(super) fn withdraw(&mut self, id: &CanaryId, now: Millis, out: &mut Output) {
-        self.abort(id, Cause::Withdrawn, now, out);
-        let Some(mut canary) = self.canaries.remove(id) else { return };
-        out.is_lane_free = true;
-        out.stored.extend(canary.withdraw().map(|entry| Command::Push(Box::new(entry))));
-        if self.remembered.len() < MAX_REMEMBERED {
-            self.remembered.insert(id.clone(), Remembered { epoch: canary.epoch, releases: canary.releases });
-        }
-    }
-
     /// A person or pipeline asks.
     pub(super) fn requested(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) {
         let answer = self.answer(id, verb, now, out);
@@ -69,8 +23,13 @@ impl Controller {
     }
 
     fn answer(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) -> Result<Done, Refused> {
-        self.known(id)?;
+        let canary = self.known(id)?;
+        if canary.withdrawn_at.is_some() && !matches!(verb, Verb::Forget { .. } | Verb::Abort { .. }) {
+            let (verb, canary, primary) = (verb.name(), id.clone(), canary.primary().clone());
+            return Err(Refused::Withdrawn { verb, canary, primary });
+        }
         let request = match verb {
+            Verb::Forget { actor, reason } => return self.forget(id, actor, reason, now, out),
             Verb::Release { revision, actor, reason, accept_unsupported } => {
                 let release = self.prepare_release(id, &revision, now, out)?;
                 ReleaseRequest::Start(Start { release, revision, actor, reason, accept_unsupported })
@@ -113,6 +72,7 @@ impl Controller {
             |plan: &&Plan| phase.gives_way_to(revision) || (phase.is_unsupported() && plan.unsupported.is_empty());
         let must_wait = self.next_must_wait(id);
         let next = canary.next_plan.as_ref().filter(|plan| !must_wait && is_next(plan));
+        self.may_begin_with_roles(canary, next)?;
         may_begin_onto(&self.fleet, canary, next.unwrap_or(&canary.plan), now)?;
         let (release, next) = (ReleaseId(canary.releases + 1), next.cloned());
         if let Some(plan) = next
@@ -135,6 +95,7 @@ impl Controller {
         let canary = self.known(id)?;
         self.may_begin_beside(canary)?;
         may_begin(canary.latest_plan(), "retry", &canary.phase)?;
+        self.may_begin_with_roles(canary, canary.next_plan.as_ref())?;
         if canary.may_retry() {
             may_begin_onto(&self.fleet, canary, &canary.plan, now)?;
         }
@@ -150,12 +111,4 @@ impl Controller {
             out.stored.extend(notify::calls(canary, &canary.unanswered()));
         }
     }
-}
-
-/// No release begins onto an upstream that a proxy serves by default: without an agent it would serve unproven code.
-fn may_begin_onto(fleet: &Fleet, canary: &Canary, plan: &Plan, now: Millis) -> Result<(), Refused> {
-    let (primary, upstream) = canary.roles_under(plan);
-    let Some(peer) = fleet.serving_by_default(canary.service(), upstream, now) else { return Ok(()) };
-    let (node, upstream, instead) = (peer.node.clone(), upstream.clone(), primary.clone());
-    Err(Refused::DefaultUpstream { node, upstream, instead })
 }

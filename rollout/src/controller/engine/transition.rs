@@ -104,8 +104,10 @@ impl Controller {
 
     /// A release that has ended makes room for the manifest's latest plan. A plan with another lane may have to wait for
     /// siblings: see [`apply_next_plans`](Self::apply_next_plans).
-    fn follow_next_plan(&mut self, id: &CanaryId, out: &mut Output) {
-        let Some(canary) = self.canaries.get_mut(id).filter(|canary| canary.phase.run().is_none()) else { return };
+    pub(super) fn follow_next_plan(&mut self, id: &CanaryId, out: &mut Output) {
+        let Some(canary) = self.canaries.get(id).filter(|canary| canary.phase.run().is_none()) else { return };
+        let is_conflict = canary.next_plan.as_ref().is_some_and(|plan| self.role_conflict(canary, plan).is_some());
+        let Some(canary) = self.canaries.get_mut(id).filter(|_| !is_conflict) else { return };
         if canary.plan.scope.lane.is_some() {
             out.is_lane_free = true;
         } else if let Some(plan) = canary.next_plan.take() {
@@ -120,10 +122,11 @@ impl Controller {
     /// [`Epoch::next_abort`]: crate::routing::table::Epoch::next_abort
     pub(super) fn issue_entry(&mut self, id: &CanaryId, is_abort: bool, out: &mut Output) {
         let is_taken = self.canaries.get(id).is_some_and(|canary| self.in_lane_of(canary).is_some());
+        let is_withheld = !is_abort && self.canaries.get(id).is_some_and(|canary| self.withholds(canary));
         let Some(canary) = self.canaries.get_mut(id).filter(|_| is_abort || !is_taken) else {
             return;
         };
-        if let Some(entry) = canary.issue(is_abort) {
+        if let Some(entry) = if is_withheld { canary.withdraw() } else { canary.issue(is_abort) } {
             let list = if is_abort { &mut out.urgent } else { &mut out.stored };
             list.push(Command::Push(Box::new(entry)));
         }

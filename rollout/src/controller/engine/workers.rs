@@ -25,14 +25,28 @@ impl Controller {
             self.catch_up(conn, &id, epoch, &node, now, out);
         }
         self.note_trips(conn, &trips, now, out);
+        self.look_at_roles(out);
         for canary in self.canaries.values() {
             let send = |entry| Command::Send(conn, ToWorker::Entry(Box::new(entry)));
             // The entry of an abort must reach a worker that comes back even while nothing can be stored.
             out.urgent.extend(canary.abort_entry().cloned().map(send));
             let entry = canary.entry();
-            if canary.abort_entry().is_none_or(|abort| abort.epoch != entry.epoch) {
+            let is_issued = entry.epoch > Epoch::default();
+            if is_issued && canary.abort_entry().is_none_or(|abort| abort.epoch != entry.epoch) {
                 out.stored.push(send(entry));
             }
+        }
+    }
+
+    /// What its proxy serves by default may contradict roles that no release has proven yet, or agree with a manifest that
+    /// waits for that.
+    fn look_at_roles(&mut self, out: &mut Output) {
+        let is_open =
+            |canary: &&Canary| canary.phase.run().is_none() && (canary.is_fresh() || canary.next_plan.is_some());
+        let ids: Vec<CanaryId> = self.canaries.values().filter(is_open).map(|canary| canary.plan.id.clone()).collect();
+        for id in ids {
+            self.follow_next_plan(&id, out);
+            self.issue_entry(&id, false, out);
         }
     }
 

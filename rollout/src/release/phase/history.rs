@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Awaiting, Hold};
-use crate::base::names::{Actor, ReleaseId, Revision, Upstream};
+use super::{Awaiting, Hold, RoleConflict};
+use crate::base::names::{Actor, CanaryId, ReleaseId, Revision, Upstream};
 use crate::base::time::Millis;
 use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::guards::GuardsVerdict;
@@ -125,6 +125,32 @@ pub enum Note {
     Changed {
         /// Whether the new plan is in force now.
         at_once: bool,
+    },
+    /// Its manifest is gone; what it knows is kept.
+    ManifestRemoved {
+        /// The upstream that goes on serving.
+        primary: Upstream,
+    },
+    /// Its manifest is back, and what was kept is in force.
+    ManifestReturned {
+        /// The upstream that is primary, as before.
+        primary: Upstream,
+    },
+    /// It has the traffic, the roles and the promoted revision of a canary whose manifest is gone.
+    TookOver {
+        /// That canary.
+        from: CanaryId,
+        /// The upstream that is primary, as before.
+        primary: Upstream,
+    },
+    /// The manifest makes another upstream the primary than the one that serves, and waits for the proxies to agree.
+    RolesWait(RoleConflict),
+    /// A person dropped what was kept of a canary without a manifest.
+    Forgotten {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
     },
     /// A release began.
     Started {

@@ -60,6 +60,18 @@ fn said(refused: &[Objection]) -> Vec<(&str, Discriminant<Reason>)> {
     said
 }
 
+/// A manifest that makes another upstream the primary than the one that serves: adopted, it would move every user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleConflict {
+    /// The proxy that contradicts, and what its routes serve by default; none where no proxy is connected.
+    pub proxy: Option<(String, Upstream)>,
+    /// The upstream that serves now.
+    pub serving: Upstream,
+    /// The upstream that the manifest names.
+    pub named: Upstream,
+}
+
 /// What ends a wait for the primary to be brought to the new version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -8,7 +8,7 @@ use crate::base::time::Millis;
 use crate::judgement::certificate::certifiable;
 use crate::judgement::guards::{GuardRule, Guards};
 use crate::release::integrations::{Hook, HookTarget};
-use crate::routing::table::WeightPpm;
+use crate::routing::table::{Scope, WeightPpm};
 
 /// Most failures that may be taken as one event; more would blind the guards.
 const MAX_CLUSTER: u32 = 1000;
@@ -49,8 +49,16 @@ impl Rules {
         if spec.scope.hosts.is_empty() {
             self.broken("spec.service.hosts", "[]", "is empty; without it the service's own names are used");
         }
-        if !spec.scope.path_prefix.starts_with('/') {
-            self.broken("spec.service.match", &spec.scope.path_prefix, "must begin with /");
+        let prefixes = &spec.scope.path_prefixes;
+        for prefix in prefixes.iter().filter(|prefix| !prefix.starts_with('/')) {
+            self.broken("spec.service.match", prefix, "must begin with /");
+        }
+        if prefixes.is_empty() || *prefixes != Scope::merged(prefixes.clone()) {
+            self.broken(
+                "spec.service.match",
+                format!("{prefixes:?}"),
+                "must be prefixes in order, none within another",
+            );
         }
         for (length, field) in [
             (spec.scope.hosts.len(), "spec.service.hosts"),

@@ -23,8 +23,10 @@ impl Plan {
 }
 
 fn strip(hook: &mut Hook) {
+    // A gate's path is no secret, and decides who may open it.
+    let path = if hook.has_gate_url() { hook.gate_path() } else { "" };
     if let HookTarget::Call(call) = &mut hook.target {
-        call.url = scheme_and_host(&call.url);
+        call.url = scheme_and_host(&call.url) + path;
         call.metadata.clear();
     }
 }

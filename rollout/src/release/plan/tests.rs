@@ -65,7 +65,7 @@ fn each_rule_is_named_with_field_and_value() {
     refused(|s| s.checks[0].range.min = Some(f64::NAN), "spec.analysis.metrics[0].thresholdRange.min", "NaN");
     refused(|s| s.checks[1].range.min = Some(900.0), "spec.analysis.metrics[1].thresholdRange.min", "900");
     refused(|s| s.checks[1].metric = Metric::Duration { quantile: 95.0 }, "spec.analysis.metrics[1].quantile", "95");
-    refused(|s| s.scope.path_prefix = "shop".into(), "spec.service.match", "shop");
+    refused(|s| s.scope.path_prefixes = vec!["shop".into()], "spec.service.match", "shop");
 }
 
 #[test]

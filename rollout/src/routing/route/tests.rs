@@ -11,7 +11,7 @@ use crate::routing::table::{Scope, WHOLE_PPM};
 
 fn routing(weight_ppm: u32, sticky: Option<StickyKey>) -> Routing {
     Routing {
-        scope: Scope { hosts: vec!["*".into()], path_prefix: "/".into(), lane: None },
+        scope: Scope { hosts: vec!["*".into()], path_prefixes: vec!["/".into()], lane: None },
         primary: Upstream::parse("web-primary").unwrap(),
         split: Some(Split {
             canary: Upstream::parse("web-canary").unwrap(),

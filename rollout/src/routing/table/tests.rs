@@ -5,8 +5,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn entry(name: &str, epoch: u64, hosts: &[&str], path_prefix: &str) -> Entry {
-    let scope =
-        Scope { hosts: hosts.iter().map(ToString::to_string).collect(), path_prefix: path_prefix.into(), lane: None };
+    let scope = Scope {
+        hosts: hosts.iter().map(ToString::to_string).collect(),
+        path_prefixes: path_prefix.split(',').map(Into::into).collect(),
+        lane: None,
+    };
     let routing = Routing { scope, primary: Upstream::parse(&format!("{name}-primary")).unwrap(), split: None };
     Entry { canary: CanaryId::new("prod", name).unwrap(), epoch: Epoch(epoch), routing: Some(routing) }
 }
@@ -113,4 +116,24 @@ proptest! {
         let id = CanaryId::new("prod", "web").unwrap();
         prop_assert_eq!(table.get(&id).map(|e| e.epoch), Some(Epoch(greatest)));
     }
+}
+
+#[test]
+fn a_scope_may_have_several_prefixes_and_the_longest_that_fits_counts() {
+    let mut table = Table::default();
+    table.adopt(entry("wide", 2, &["a.com"], "/a,/b/c"));
+    table.adopt(entry("narrow", 2, &["a.com"], "/a/x,/b"));
+    let found = |path: &str| table.find(b"a.com", path.as_bytes()).map(|found| found.entry.canary.name().to_owned());
+    for (path, expected) in [
+        ("/a", Some("wide")),
+        ("/a/x", Some("narrow")),
+        ("/b/c/d", Some("wide")),
+        ("/b/d", Some("narrow")),
+        ("/checkout", None),
+        ("/", None),
+    ] {
+        assert_eq!(found(path).as_deref(), expected, "{path}");
+    }
+    let merged = Scope::merged(["/b", "/a/x", "/a", "/ab", "/b"].map(String::from).to_vec());
+    assert_eq!(merged, ["/a", "/b"], "sorted, and without what another covers");
 }

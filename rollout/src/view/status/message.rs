@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::base::time::Millis;
+use crate::controller::Controller;
 use crate::controller::canary::Canary;
 use crate::controller::fleet::Fleet;
 use crate::release::inquiry::{Objection, Reason};
@@ -12,13 +13,31 @@ use crate::release::text;
 use crate::routing::table::WeightPpm;
 
 /// What is happening and why.
-pub(super) fn message(canary: &Canary, fleet: &Fleet, now: Millis) -> String {
-    let line = line(canary, now) + newer_manifest(canary);
+pub(super) fn message(controller: &Controller, canary: &Canary, now: Millis) -> String {
+    let (line, fleet) = (line(canary, now) + newer_manifest(canary), controller.fleet());
+    if canary.withdrawn_at.is_some() {
+        let (id, primary) = (&canary.plan.id, canary.primary());
+        return format!("its manifest is gone: {primary} goes on serving; put it back, or `serin forget {id}`; {line}");
+    }
     match canary.phase.run() {
+        None => match controller.why_no_release(canary, now) {
+            Some(why) => format!("{line}; {why}"),
+            None => line,
+        },
         Some(_) if fleet.live().next().is_none() => format!("{line}; no worker is connected"),
         Some(_) if lacks_requests(canary) => format!("{line}; no canary request on this step yet"),
         _ => line,
     }
+}
+
+/// Of a manifest that is newer than the plan in force: its plan, and what it waits for.
+pub(super) fn next_manifest(controller: &Controller, canary: &Canary) -> Option<String> {
+    let plan = canary.next_plan.as_ref()?;
+    let why = match controller.role_conflict(canary, plan) {
+        Some(conflict) => text::role_conflict(&conflict),
+        None => "it is in force with the next release".into(),
+    };
+    Some(format!("{}: {why}", plan.hash()))
 }
 
 /// What a person must do before the release can go on; `None` while it may go on by itself: traffic may come, evidence
