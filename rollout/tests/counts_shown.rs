@@ -234,10 +234,10 @@ fn a_workers_split_is_that_of_the_table_it_has_in_force() {
 
 #[test]
 fn what_is_proven_stays_so_while_the_release_waits_to_be_promoted() {
-    let waits: [(&str, fn(&mut Spec)); 2] = [
-        ("WaitingPromotion", |spec| spec.outside.hooks = vec![gate("owner", HookKind::ConfirmPromotion)]),
-        ("Promoting", |_| ()),
-    ];
+    type Edit = fn(&mut Spec);
+    let gated: Edit = |spec| spec.outside.hooks = vec![gate("owner", HookKind::ConfirmPromotion)];
+    let free: Edit = |_| ();
+    let waits = [("WaitingPromotion", gated), ("Promoting", free)];
     for (phase, edit) in waits {
         let mut scene = Scene::new(|spec| {
             on_certificate(spec, Otherwise::Hold, Otherwise::Hold);

@@ -10,7 +10,7 @@ use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Controller, Event, Output};
 use rollout::judgement::certificate::Otherwise;
 use rollout::release::inquiry::{CallId, MetricFinding, Reply};
-use rollout::release::integrations::{Alert, MetricError, Receiver, ReceiverKind, Severity};
+use rollout::release::integrations::{Alert, Receiver, ReceiverKind, Severity};
 use rollout::release::phase::{Note, Phase, Proof};
 use rollout::release::plan::{Plan, Spec, Strategy, ThresholdRange};
 use rollout::release::text;
@@ -56,7 +56,7 @@ impl Scene {
     }
 
     /// Requests, the next look, and what all metrics answer to it.
-    fn check(&mut self, good: u64, answer: Result<f64, MetricError>) {
+    fn check(&mut self, good: u64, answer: f64) {
         self.number += 1;
         let epoch = self.controller.canary(&id("web")).unwrap().epoch;
         let report = report(self.number, &id("web"), epoch, [counts(good * 9, 0, 0), counts(good, 0, 0)]);
@@ -65,7 +65,7 @@ impl Scene {
         self.now = self.controller.deadline().unwrap().max(self.now);
         self.happen(Event::Timer);
         for call in std::mem::take(&mut self.queries) {
-            self.happen(Event::Reply { canary: id("web"), call, reply: Reply::Metric(answer.clone()) });
+            self.happen(Event::Reply { canary: id("web"), call, reply: Reply::Metric(Ok(answer)) });
         }
     }
 
@@ -97,7 +97,7 @@ fn alert(spec: &mut Spec) {
 #[test]
 fn a_step_whose_only_check_is_a_metric_template_names_its_value() {
     let mut scene = Scene::new(|_| ());
-    scene.check(10, Ok(2.5));
+    scene.check(10, 2.5);
     let last = scene.said().pop().unwrap();
     assert_eq!(last, "weight 10 -> 20 %: metric errors 2.5 (max 10)");
     let Some(Note::Stepped { proof: Some(Proof::WithMetrics { metrics, .. }), .. }) = scene.notes().pop() else {
@@ -105,7 +105,7 @@ fn a_step_whose_only_check_is_a_metric_template_names_its_value() {
     };
     let range = ThresholdRange { min: None, max: Some(10.0) };
     assert_eq!(metrics, [MetricFinding { metric: "errors".into(), value: 2.5, range, answer: CheckResult::Pass }]);
-    scene.check(10, Ok(3.0));
+    scene.check(10, 3.0);
     assert!(scene.said().iter().any(|said| said.starts_with("proven: metric errors 3 (max 10); waits for")));
     assert!(!scene.said().iter().any(|said| said.contains("no checks")), "{:?}", scene.said());
 }
@@ -113,7 +113,7 @@ fn a_step_whose_only_check_is_a_metric_template_names_its_value() {
 #[test]
 fn values_stand_beside_checks_and_certificates() {
     let mut checked = Scene::new(|spec| spec.checks = fixture::spec("web").checks);
-    checked.check(10, Ok(1.0));
+    checked.check(10, 1.0);
     let last = checked.said().pop().unwrap();
     assert!(last.contains("request-success-rate 100 %") && last.ends_with("; metric errors 1 (max 10)"), "{last}");
 
@@ -122,7 +122,7 @@ fn values_stand_beside_checks_and_certificates() {
         on_certificate(spec, Otherwise::Hold, Otherwise::Hold);
     });
     for _ in 0..6 {
-        certified.check(400, Ok(1.0));
+        certified.check(400, 1.0);
     }
     let stepped = certified.said().into_iter().find(|said| said.starts_with("weight 10")).unwrap();
     assert!(stepped.contains(" certified: ") && stepped.ends_with("; metric errors 1 (max 10)"), "{stepped}");
@@ -139,7 +139,7 @@ fn both_bounds_several_metrics_and_none_are_said() {
             with("c", range(None, None)),
         ];
     });
-    scene.check(10, Ok(1.5));
+    scene.check(10, 1.5);
     let last = scene.said().pop().unwrap();
     assert_eq!(last, "weight 10 -> 20 %: metric a 1.5 (min 1, max 5); metric b 1.5 (min -2); metric c 1.5 (no limit)");
 }
@@ -147,8 +147,8 @@ fn both_bounds_several_metrics_and_none_are_said() {
 #[test]
 fn a_promotion_is_alerted_with_its_values() {
     let mut scene = Scene::new(alert);
-    scene.check(10, Ok(2.5));
-    scene.check(10, Ok(0.0));
+    scene.check(10, 2.5);
+    scene.check(10, 0.0);
     assert!(scene.alerts.iter().any(|said| said.contains("metric errors 0 (max 10)")), "{:?}", scene.alerts);
 }
 
@@ -160,7 +160,7 @@ fn a_number_that_is_none_is_blind_and_never_passes() {
         (f64::NAN, ThresholdRange { min: None, max: None }),
     ] {
         let mut scene = Scene::new(|spec| spec.outside.metrics[0].range = range);
-        scene.check(10, Ok(value));
+        scene.check(10, value);
         let run = scene.phase().run().unwrap();
         assert_eq!((run.blind_checks, run.failed_checks, scene.phase().steps()), (1, 0, 1), "{value}");
         let last = scene.said().pop().unwrap();
