@@ -85,7 +85,6 @@ mod tests {
     fn the_command_with_the_fewest_slips_is_suggested() {
         let cases = [
             ("gte", Some("get")),
-            ("gat", Some("gate")),
             ("abrot", Some("abort")),
             ("forgte", Some("forget")),
             ("realese", Some("release")),

@@ -116,7 +116,7 @@ fn a_scope_keeps_its_ranges() {
     let path =
         |prefix: String| entry(|routing, _| routing.scope.as_mut().unwrap().path_prefixes = vec!["/a".into(), prefix]);
     let prefixes = |prefixes: Vec<String>| entry(|routing, _| routing.scope.as_mut().unwrap().path_prefixes = prefixes);
-    says(&prefixes(vec![]), "entry.routing.scope.path_prefixes", "missing");
+    says(&prefixes(vec![]), "entry.routing.scope.path_prefixes", "nothing is set");
     says(&prefixes(vec!["/".into(); 33]), "entry.routing.scope.path_prefixes", "33");
     says(&path("shop".into()), "entry.routing.scope.path_prefixes", "begin with /");
     says(&path("/".repeat(1025)), "entry.routing.scope.path_prefixes", "1025 bytes");

@@ -27,7 +27,10 @@ async fn every_verb_does_what_it_says() {
     let abort = json!({ "actor": "ann", "reason": "INC-42" });
     let (_, aborted) = api.post(&format!("{WEB_PATH}/abort"), &abort).await;
     assert_eq!(aborted, json!({ "release": 1, "phase": "Failed" }));
-    assert_eq!(api.ask("releases").await, json!({ "release": 2, "phase": "Progressing" }));
+    assert_eq!(
+        api.ask("releases").await,
+        json!({ "release": 2, "phase": "Progressing", "manifest": canary["manifest"] })
+    );
     assert_eq!(api.ask("promote").await["phase"], "Promoting");
     assert_eq!(api.ask("confirm").await, json!({ "release": 2, "phase": "Finalising" }));
     // No worker is connected that would have to adopt it, so that ends at once.
