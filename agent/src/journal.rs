@@ -30,7 +30,7 @@ mod writer;
 use writer::Writer;
 
 /// The form of what the other tables hold; raise it whenever a serialised name or meaning changes.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
 /// One row: [`FORMAT`].
 const FORMATS: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
 /// The key of that row.
