@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proto::wire::check_routing;
 use rollout::base::names::{CanaryId, Upstream};
+use rollout::routing::measurement::{Measurement, WarmUp};
 use rollout::routing::request::{MatchRule, Pattern, StringMatch};
 use rollout::routing::table::{Entry, Epoch, MAX_CANARIES, Routing, Scope, Split, StickyKey, WeightPpm};
 use rollout::worker::IDLE_EVERY;
@@ -113,6 +114,8 @@ fn fixed_entry(at: &str, raw: RawCanary) -> Result<Entry, ConfigError> {
         // Slots are compared by an agent, and here is none.
         slot: IDLE_EVERY,
         latency_limit: fuse.as_ref().and_then(|(_, limit)| *limit),
+        // There is no release that could begin.
+        measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
         fuse: fuse.map(|(plan, _)| plan),
     };
     let hosts = raw.hosts.map(|hosts| hosts.iter().map(|host| host.to_ascii_lowercase()).collect());

@@ -7,6 +7,7 @@ use std::rc::{Rc, Weak};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 use rollout::base::names::Upstream;
+use rollout::routing::request::Request;
 use rollout::worker::CopyEnd;
 use rollout::worker::in_flight::InFlight;
 
@@ -47,25 +48,38 @@ impl Copy {
     pub(crate) const fn new(upstream: Upstream) -> Self {
         Self { upstream, open: None, is_sent: false, is_answered: false, is_answer_unreadable: false }
     }
+
+    /// The whole request has come in.
+    fn complete(&mut self) {
+        self.is_sent = true;
+        if let Some((router, in_flight)) = &mut self.open
+            && let Ok(mut shell) = router.try_borrow_mut()
+        {
+            let now = shell.now();
+            shell.worker.complete(in_flight, now);
+        }
+    }
 }
 
 impl HttpContext for Copy {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         self.is_sent = end_of_stream;
         self.open = routers().into_iter().find_map(|router| {
-            let in_flight = start(&mut *router.try_borrow_mut().ok()?, &self.upstream)?;
+            let in_flight = start(&mut *router.try_borrow_mut().ok()?, &self.upstream, end_of_stream)?;
             Some((router, in_flight))
         });
         Action::Continue
     }
 
     fn on_http_request_body(&mut self, _size: usize, end_of_stream: bool) -> Action {
-        self.is_sent |= end_of_stream;
+        if end_of_stream {
+            self.complete();
+        }
         Action::Continue
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        self.is_sent = true;
+        self.complete();
         Action::Continue
     }
 
@@ -73,15 +87,12 @@ impl HttpContext for Copy {
         self.is_answered = end_of_stream;
         let Some((router, in_flight)) = &mut self.open else { return Action::Continue };
         let read = host::headers(MapType::HttpResponseHeaders);
-        match pairs(&read).map(|headers| in_flight.response_headers(&headers)) {
-            Ok(false) => {}
-            Ok(true) => {
-                if let Ok(mut shell) = router.try_borrow_mut() {
-                    let now = shell.now();
-                    shell.worker.stream_answered(in_flight, now);
-                }
+        match (pairs(&read), router.try_borrow_mut()) {
+            (Ok(headers), Ok(mut shell)) => {
+                let now = shell.now();
+                shell.worker.answered(in_flight, &headers, now);
             }
-            Err(_) => self.is_answer_unreadable = true,
+            _ => self.is_answer_unreadable = true,
         }
         Action::Continue
     }
@@ -112,18 +123,18 @@ impl Context for Copy {
             (false, true) => CopyEnd::Broken,
             (false, false) => CopyEnd::Unsent,
         };
-        if let Some((router, in_flight)) = self.open.take()
+        if let Some((router, mut in_flight)) = self.open.take()
             && let Ok(mut shell) = router.try_borrow_mut()
         {
             let end = (!self.is_answer_unreadable).then_some(end);
-            finish(&mut shell, &in_flight, end);
+            finish(&mut shell, &mut in_flight, end);
         }
         true
     }
 }
 
 /// A copy is known by the header that made it: it names this cluster, and users' own requests to it never carry it.
-fn start(shell: &mut Shell, upstream: &Upstream) -> Option<InFlight> {
+fn start(shell: &mut Shell, upstream: &Upstream, is_whole: bool) -> Option<InFlight> {
     if !shell.worker.is_mirroring() {
         return None;
     }
@@ -136,14 +147,15 @@ fn start(shell: &mut Shell, upstream: &Upstream) -> Option<InFlight> {
         return None;
     }
     let now = shell.now();
-    shell.worker.start_copy(upstream, now)
+    let request = Request { headers: &headers, client_address: None };
+    shell.worker.start_copy(upstream, request, is_whole, now)
 }
 
 /// How it ended, or `None` when its answer could not be read.
-fn finish(shell: &mut Shell, in_flight: &InFlight, end: Option<CopyEnd>) {
+fn finish(shell: &mut Shell, in_flight: &mut InFlight, end: Option<CopyEnd>) {
     let now = shell.now();
     let Some(end) = end else {
-        return shell.worker.lose(in_flight);
+        return shell.worker.lose(in_flight, now);
     };
     let finished = shell.worker.finish_copy(in_flight, end, now);
     let canary = shell.worker.canary(finished.canary);

@@ -30,6 +30,17 @@ impl Http {
         Self { shell, in_flight: None, set_cookie: None, is_answer_unreadable: false }
     }
 
+    /// The whole request has come in.
+    fn complete(&mut self) {
+        if let Some(mut in_flight) = self.in_flight.take() {
+            self.with_shell(|shell| {
+                let now = shell.now();
+                shell.worker.complete(&mut in_flight, now);
+            });
+            self.in_flight = Some(in_flight);
+        }
+    }
+
     /// Runs one event on the plugin's shell; events do not nest, so it is free.
     fn with_shell<R>(&self, act: impl FnOnce(&mut Shell) -> R) -> Option<R> {
         let mut shell = self.shell.as_ref()?.try_borrow_mut().ok()?;
@@ -38,10 +49,22 @@ impl Http {
 }
 
 impl HttpContext for Http {
-    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        if let Some((in_flight, set_cookie)) = self.with_shell(start).flatten() {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        if let Some((in_flight, set_cookie)) = self.with_shell(|shell| start(shell, end_of_stream)).flatten() {
             (self.in_flight, self.set_cookie) = (Some(in_flight), set_cookie);
         }
+        Action::Continue
+    }
+
+    fn on_http_request_body(&mut self, _size: usize, end_of_stream: bool) -> Action {
+        if end_of_stream {
+            self.complete();
+        }
+        Action::Continue
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        self.complete();
         Action::Continue
     }
 
@@ -55,12 +78,12 @@ impl HttpContext for Http {
             return Action::Continue;
         };
         let read = host::headers(MapType::HttpResponseHeaders);
-        match pairs(&read).map(|headers| in_flight.response_headers(&headers)) {
-            Ok(false) => {}
-            Ok(true) => {
+        match pairs(&read) {
+            Ok(headers) => {
                 self.with_shell(|shell| {
                     let now = shell.now();
-                    shell.worker.stream_answered(&mut in_flight, now);
+                    shell.worker.answered(&mut in_flight, &headers, now);
+                    shell.flush(now);
                 });
             }
             Err(_) => self.is_answer_unreadable = true,
@@ -81,9 +104,9 @@ impl HttpContext for Http {
     }
 
     fn on_log(&mut self) {
-        if let Some(in_flight) = self.in_flight.take() {
+        if let Some(mut in_flight) = self.in_flight.take() {
             let is_readable = !self.is_answer_unreadable;
-            self.with_shell(|shell| finish(shell, &in_flight, is_readable));
+            self.with_shell(|shell| finish(shell, &mut in_flight, is_readable));
         }
     }
 }
@@ -92,7 +115,7 @@ impl Context for Http {}
 
 /// request -> route -> header edit, and the cookie for the answer. `None` when the request is outside every scope, or
 /// could not be placed.
-fn start(shell: &mut Shell) -> Option<(InFlight, Option<String>)> {
+fn start(shell: &mut Shell, is_whole: bool) -> Option<(InFlight, Option<String>)> {
     let now = shell.now();
     let read = host::headers(MapType::HttpRequestHeaders);
     let Ok(headers) = pairs(&read) else {
@@ -114,7 +137,7 @@ fn start(shell: &mut Shell) -> Option<(InFlight, Option<String>)> {
         shell.stats.host_fault();
         let _ = host::remove_request_header(&shell.mirror_header);
     }
-    let in_flight = shell.worker.start(&decision, is_applied, now)?;
+    let in_flight = shell.worker.start(&decision, is_applied, is_whole, now)?;
     Some((in_flight, decision.set_cookie))
 }
 
@@ -140,7 +163,7 @@ fn edit(edit: &HeaderEdit, name: &str) -> Result<(), HostError> {
 }
 
 /// outcome -> tally, and Envoy's own statistics.
-fn finish(shell: &mut Shell, in_flight: &InFlight, is_readable: bool) {
+fn finish(shell: &mut Shell, in_flight: &mut InFlight, is_readable: bool) {
     let now = shell.now();
     let flags = host::number_property("response\0flags");
     let attempts = host::number_property("upstream\0request_attempt_count");
@@ -151,7 +174,7 @@ fn finish(shell: &mut Shell, in_flight: &InFlight, is_readable: bool) {
             shell.stats.finished(&finished, canary);
             shell.flush(now);
         }
-        _ => shell.worker.lose(in_flight),
+        _ => shell.worker.lose(in_flight, now),
     }
 }
 

@@ -105,8 +105,9 @@ impl Stats {
             Outcome::Success => {}
         }
         self.count(Name::Requests(number, version), canary, 1);
-        let latency_ms = finished.latency.to_millis().0;
-        self.record(Name::Latency(number, version), canary, latency_ms);
+        if let Some(latency) = finished.latency {
+            self.record(Name::Latency(number, version), canary, latency.to_millis().0);
+        }
     }
 
     /// The shares in force; only those that changed are written.

@@ -39,6 +39,8 @@ const CALLS: [&str; 22] = [
     "record_metric",
 ];
 
+const GRPC: (&str, &str) = ("content-type", "application/grpc");
+
 /// Everything the filter does, with `call` failing from the first moment or once all is set up.
 fn live(call: &'static str, status: u32, from_start: bool) -> Proxy {
     let failing = [(call, status)];
@@ -50,7 +52,7 @@ fn live(call: &'static str, status: u32, from_start: bool) -> Proxy {
     }
     host(|host| host.failing.insert(call, status));
     for _ in 0..3 {
-        let exchange = proxy.request(&[(":authority", "web"), (":path", "/"), ("x-beta", "yes")]);
+        let exchange = proxy.request(&[(":authority", "web"), (":path", "/"), ("x-beta", "yes"), GRPC]);
         exchange.respond(&[(":status", "200"), ("content-type", "application/grpc")]);
         exchange.trailers(&[("grpc-status", "0")]).end();
         proxy.request(&[(":authority", "other"), (":path", "/"), ("x-serin-upstream", "spoof")]).end();
@@ -107,7 +109,7 @@ fn an_answer_that_cannot_be_read_says_nothing_about_the_version() {
     for call in ["response_headers", "flags", "attempts"] {
         let mut proxy = Proxy::start(CONFIG);
         host(|host| host.failing.insert(call, 10));
-        let exchange = proxy.request(&[(":authority", "web"), (":path", "/"), ("x-beta", "yes")]);
+        let exchange = proxy.request(&[(":authority", "web"), (":path", "/"), ("x-beta", "yes"), GRPC]);
         exchange.respond(&[(":status", "500")]).end();
         proxy.tick();
         let (faults, requests) = host(|host| {

@@ -6,6 +6,7 @@ mod host;
 use host::{Proxy, host, open_stream, sent};
 use rollout::base::names::{CanaryId, Upstream};
 use rollout::base::time::{Micros, Millis};
+use rollout::routing::measurement::{Measurement, WarmUp};
 use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
 use rollout::worker::fuse::{FusePlan, FuseTest, Ppb};
 use rollout::worker::messages::{PROTOCOL, Report, ToAgent, ToWorker};
@@ -25,6 +26,7 @@ fn entry(epoch: u64) -> ToWorker {
         salt: "prod/web#1".into(),
         slot: Millis(100),
         latency_limit: Some(Micros(500_000)),
+        measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
         fuse: Some(FusePlan {
             failed: Some(Ppb::nearest(0.01)),
             slow: Some(Ppb::nearest(0.05)),

@@ -51,10 +51,15 @@ fn nobody_can_ask_for_a_copy() {
 
 /// How copies were counted, after `each` of them.
 fn counted(config: &str, each: &[fn(&Exchange)]) -> String {
+    counted_as(COPY, config, each)
+}
+
+/// The same for copies with these headers.
+fn counted_as(headers: &[(&str, &str)], config: &str, each: &[fn(&Exchange)]) -> String {
     let router = Proxy::start(config);
     let mut cluster = router.beside(r#"{"copiesTo":"web-canary"}"#);
     for act in each {
-        let copy = cluster.upload(COPY);
+        let copy = cluster.upload(headers);
         act(&copy);
         copy.end_unlogged();
     }
@@ -99,15 +104,20 @@ fn each_end_of_a_copy_is_counted_as_what_it_is() {
             },
             "void=1",
         ),
-        (
-            |copy| {
-                let grpc = [(":status", "200"), ("content-type", "application/grpc")];
-                copy.sends(true).respond(&grpc).trailers(&[("grpc-status", "13")]);
-            },
-            "failures;class=grpc=1 requests=1",
-        ),
     ] {
         assert_eq!(counted(&config(0.0, 100.0), &[act]), expected);
+    }
+    let grpc = [COPY, &[("content-type", "application/grpc")]].concat();
+    for (status, expected) in [("13", "failures;class=grpc=1 requests=1"), ("0", "requests=1")] {
+        let act: fn(&Exchange) = match status {
+            "13" => |copy| {
+                copy.sends(true).respond(&[(":status", "200")]).trailers(&[("grpc-status", "13")]);
+            },
+            _ => |copy| {
+                copy.sends(true).respond(&[(":status", "200")]).trailers(&[("grpc-status", "0")]);
+            },
+        };
+        assert_eq!(counted_as(&grpc, &config(0.0, 100.0), &[act]), expected);
     }
 }
 

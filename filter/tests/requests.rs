@@ -130,10 +130,13 @@ fn pairs_that_do_not_hold_what_they_announce_are_a_fault() {
 }
 
 /// Sends one request through and returns how it was counted: requests, void, and failures by class.
+/// With a grpc-status among `trailers` it asks for gRPC.
 fn counted(response: Option<&[(&str, &str)]>, trailers: &[(&str, &str)], flags: u64, attempts: Option<u64>) -> String {
     let mut proxy = Proxy::start(RULES);
     set_end(flags, attempts);
-    let exchange = proxy.request(&[(":authority", "web"), (":path", "/"), ("x-beta", "yes")]);
+    let grpc = [("content-type", "application/grpc")];
+    let kind = if trailers.is_empty() { &[][..] } else { &grpc };
+    let exchange = proxy.request(&[&[(":authority", "web"), (":path", "/"), ("x-beta", "yes")], kind].concat());
     host(|host| host.now_us += 12_000);
     if let Some(response) = response {
         exchange.respond(response).trailers(trailers);

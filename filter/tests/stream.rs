@@ -7,6 +7,7 @@ use host::{Proxy, host, open_stream, sent};
 use proto::limits::MAX_TO_WORKER_BYTES;
 use rollout::base::names::{CanaryId, Upstream};
 use rollout::base::time::Millis;
+use rollout::routing::measurement::{Measurement, WarmUp};
 use rollout::routing::request::{MatchRule, StringMatch};
 use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
 use rollout::worker::messages::{PROTOCOL, Report, ToAgent, ToWorker};
@@ -27,6 +28,7 @@ fn entry(epoch: u64, weight_ppm: u32) -> ToWorker {
         salt: "prod/web#1".into(),
         slot: Millis(100),
         latency_limit: None,
+        measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
         fuse: None,
     };
     let routing = Routing {

@@ -24,7 +24,7 @@ use rollout::routing::outcome::FailureClass;
 use rollout::routing::route::Placement;
 use rollout::routing::table::{Epoch, Version};
 use rollout::worker::messages::{Report, Watermark};
-use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum, Timed};
 
 use crate::error::{WireError, at_most, each};
 use crate::fuse::{decode_trips, encode_trips};
@@ -84,8 +84,15 @@ fn encode_stratum(stratum: &Stratum<CanaryId>, counts: &Counts) -> v1::Stratum {
         void: counts.void.min(MAX_COUNT),
         latency: encode_latency(&counts.latency),
         slot: stratum.slot.0,
-        slow: counts.slow.min(MAX_COUNT),
+        slow: counts.timed.slow.min(MAX_COUNT),
         abandoned: counts.abandoned.min(MAX_COUNT),
+        received: counts.received.min(MAX_COUNT),
+        client_errors: counts.client_errors.min(MAX_COUNT),
+        unserved: counts.unserved.min(MAX_COUNT),
+        timed: counts.timed.begun.min(MAX_COUNT),
+        timed_ended: counts.timed.ended.min(MAX_COUNT),
+        timed_void: counts.timed.void.min(MAX_COUNT),
+        timed_left: counts.timed.left.min(MAX_COUNT),
     }
 }
 
@@ -99,11 +106,20 @@ fn decode_stratum(stratum: v1::Stratum) -> Result<(Stratum<CanaryId>, Counts), W
     };
     let counts = Counts {
         started: decode_count("started", stratum.started)?,
+        received: decode_count("received", stratum.received)?,
         succeeded: decode_count("succeeded", stratum.succeeded)?,
+        client_errors: decode_count("client_errors", stratum.client_errors)?,
         failed: decode_failed(&stratum.failed)?,
         void: decode_count("void", stratum.void)?,
         abandoned: decode_count("abandoned", stratum.abandoned)?,
-        slow: decode_count("slow", stratum.slow)?,
+        unserved: decode_count("unserved", stratum.unserved)?,
+        timed: Timed {
+            begun: decode_count("timed", stratum.timed)?,
+            ended: decode_count("timed_ended", stratum.timed_ended)?,
+            void: decode_count("timed_void", stratum.timed_void)?,
+            left: decode_count("timed_left", stratum.timed_left)?,
+            slow: decode_count("slow", stratum.slow)?,
+        },
         latency: decode_latency(&stratum.latency.unwrap_or_default()).map_err(|error| error.within("latency"))?,
     };
     Ok((at, counts))

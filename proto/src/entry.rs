@@ -3,6 +3,7 @@
 use rollout::base::names::{CanaryId, MAX_NAME_BYTES};
 use rollout::base::time::{Micros, Millis};
 use rollout::routing::lane::Lane;
+use rollout::routing::measurement::{GOOD_AFTER, LatencyEnd, MAX_WARM_UP, Measurement, WarmUp};
 use rollout::routing::request::{MatchRule, Pattern, StringMatch};
 use rollout::routing::table::{Entry, Routing, Scope, Split, StickyKey, WeightPpm};
 
@@ -104,6 +105,7 @@ fn encode_split(split: &Split) -> v1::Split {
         slot_ms: u32::try_from(split.slot.0).unwrap_or(MAX_SLOT_MS),
         latency_limit_us: split.latency_limit.map(|limit| limit.0),
         fuse: split.fuse.as_ref().map(encode_fuse),
+        measurement: Some(encode_measurement(split.measurement)),
     }
 }
 
@@ -120,8 +122,45 @@ fn decode_split(split: v1::Split) -> Result<Split, WireError> {
         salt: bounded("salt", split.salt, MAX_SALT_BYTES)?,
         slot: decode_slot(split.slot_ms)?,
         latency_limit: split.latency_limit_us.map(Micros),
+        measurement: decode_measurement(split.measurement.ok_or_else(|| WireError::missing("measurement"))?)
+            .map_err(|error| error.within("measurement"))?,
         fuse: split.fuse.map(|fuse| decode_fuse(&fuse).map_err(|error| error.within("fuse"))).transpose()?,
     })
+}
+
+const fn encode_measurement(measurement: Measurement) -> v1::Measurement {
+    let Measurement { latency_end, warm_up: WarmUp { time, requests }, good_after } = measurement;
+    let latency_end = match latency_end {
+        LatencyEnd::ResponseHeaders => v1::LatencyEnd::ResponseHeaders,
+        LatencyEnd::LastByte => v1::LatencyEnd::LastByte,
+    };
+    v1::Measurement {
+        latency_end: latency_end as i32,
+        warm_up_ms: time.0 as u32,
+        warm_up_requests: requests,
+        good_after_ms: good_after.0 as u32,
+    }
+}
+
+fn decode_measurement(measurement: v1::Measurement) -> Result<Measurement, WireError> {
+    let latency_end = match v1::LatencyEnd::try_from(measurement.latency_end) {
+        Ok(v1::LatencyEnd::ResponseHeaders) => LatencyEnd::ResponseHeaders,
+        Ok(v1::LatencyEnd::LastByte) => LatencyEnd::LastByte,
+        Ok(v1::LatencyEnd::Unspecified) | Err(_) => {
+            let rule = "is not a value this build knows";
+            return Err(WireError::number("latency_end", measurement.latency_end, rule));
+        }
+    };
+    let time = Millis(measurement.warm_up_ms.into());
+    if time > MAX_WARM_UP {
+        return Err(WireError::number("warm_up_ms", time.0, "is outside 0 to 300000"));
+    }
+    let good_after = Millis(measurement.good_after_ms.into());
+    if !GOOD_AFTER.contains(&good_after) {
+        return Err(WireError::number("good_after_ms", good_after.0, "is outside 1000 to 3600000"));
+    }
+    let warm_up = WarmUp { time, requests: measurement.warm_up_requests };
+    Ok(Measurement { latency_end, warm_up, good_after })
 }
 
 fn decode_share(field: &str, ppm: u32) -> Result<WeightPpm, WireError> {

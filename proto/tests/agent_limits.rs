@@ -10,7 +10,9 @@ use refusal::{down, refusal, says};
 
 /// The refusal of an entry that was edited.
 fn entry(edit: impl FnOnce(&mut v1::Routing, &mut v1::Split)) -> String {
-    let mut split = v1::Split { canary: "web-canary".into(), slot_ms: 100, ..v1::Split::default() };
+    let measurement = v1::Measurement { latency_end: 1, good_after_ms: 10_000, ..v1::Measurement::default() };
+    let mut split =
+        v1::Split { canary: "web-canary".into(), slot_ms: 100, measurement: Some(measurement), ..v1::Split::default() };
     let mut routing = v1::Routing {
         scope: Some(v1::Scope { hosts: vec!["web".into()], path_prefixes: vec!["/".into()], lane: None }),
         primary: "web-primary".into(),
@@ -62,6 +64,11 @@ fn an_entry_keeps_its_ranges() {
     says(&entry(|_, split| split.canary = "a b".into()), "entry.routing.split.canary", "' '");
     says(&entry(|routing, _| routing.primary = String::new()), "entry.routing.primary", "empty");
     says(&entry(|_, split| split.slot_ms = 0), "entry.routing.split.slot_ms", "outside 1 to 86400000");
+    let measured = |edit: fn(&mut v1::Measurement)| entry(|_, split| split.measurement.iter_mut().for_each(edit));
+    says(&entry(|_, split| split.measurement = None), "entry.routing.split.measurement", "required");
+    says(&measured(|it| it.latency_end = 0), "entry.routing.split.measurement.latency_end", "knows");
+    says(&measured(|it| it.warm_up_ms = 300_001), "entry.routing.split.measurement.warm_up_ms", "outside 0 to 300000");
+    says(&measured(|it| it.good_after_ms = 999), "entry.routing.split.measurement.good_after_ms", "outside 1000");
     says(&entry(|_, split| split.salt = "x".repeat(1025)), "entry.routing.split.salt", "1025 bytes");
     says(&down(to_worker::Message::Ack(v1::Ack { number: 0 })), "ack.number", "from 1");
     says(&down(to_worker::Message::Welcome(v1::Welcome { protocol: None })), "welcome.protocol", "required");

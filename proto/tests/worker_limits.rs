@@ -14,7 +14,7 @@ use rollout::routing::route::Placement;
 use rollout::routing::table::{Epoch, Version};
 use rollout::worker::fuse::FuseTest;
 use rollout::worker::messages::{Report, ToAgent, Trip, Watermark};
-use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum, Timed};
 
 /// The refusal of a report whose one stratum was edited.
 fn report(edit: impl FnOnce(&mut v1::Stratum)) -> String {
@@ -54,11 +54,14 @@ fn the_greatest_report_fits_its_frame() {
     let every_bucket = Packed((1..=max_index()).map(|index| (index, MAX_COUNT)).collect());
     let counts = Counts {
         started: MAX_COUNT,
+        received: MAX_COUNT,
         succeeded: MAX_COUNT,
+        client_errors: MAX_COUNT,
         failed: Failures([MAX_COUNT; FailureClass::ALL.len()]),
         void: MAX_COUNT,
         abandoned: MAX_COUNT,
-        slow: MAX_COUNT,
+        unserved: MAX_COUNT,
+        timed: Timed { begun: MAX_COUNT, ended: MAX_COUNT, void: MAX_COUNT, left: MAX_COUNT, slow: MAX_COUNT },
         latency: Latency::unpack(&every_bucket),
     };
     let canary = CanaryId::new(&"n".repeat(253), &"c".repeat(253)).unwrap();

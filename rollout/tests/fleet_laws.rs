@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use rollout::base::time::{Micros, Millis};
 use rollout::controller::fleet::{Peer, Placed};
 use rollout::controller::{Event, Verb};
+use rollout::routing::measurement::{Measurement, WarmUp};
 use rollout::routing::table::{Entry, Epoch, Routing, Split};
 use rollout::worker::{HeaderEdit, IDLE_EVERY, REPORT_EVERY, WorkerAction};
 
@@ -161,6 +162,7 @@ fn a_static_canary_has_no_lease() {
         salt: String::new(),
         slot: Millis(100),
         latency_limit: None,
+        measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
         fuse: None,
     };
     let spec = fixture::spec("web");

@@ -7,6 +7,7 @@ mod fixture;
 
 use proptest::prelude::*;
 use rollout::base::time::{Micros, Millis};
+use rollout::routing::measurement::{Measurement, WarmUp};
 use rollout::routing::request::{MatchRule, Request, StringMatch};
 use rollout::routing::route::Placement;
 use rollout::routing::table::{Entry, Epoch, Routing, Split, StickyKey};
@@ -33,6 +34,7 @@ fn entry(epoch: u64, sticky: Option<StickyKey>) -> Entry {
         salt: "prod/web#1".into(),
         slot: Millis(100),
         latency_limit: Some(Micros(500_000)),
+        measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
         fuse: Some(fuse),
     };
     let spec = fixture::spec("web");
@@ -83,11 +85,11 @@ impl Alone {
         headers.extend(by_rule.then_some((&b"x-beta"[..], &b"1"[..])));
         let decision = self.worker.route(Request { headers: &headers, client_address: None }, self.now);
         let to_canary = decision.header == HeaderEdit::Set(upstream("web-canary"));
-        let mut in_flight = self.worker.start(&decision, true, self.now).unwrap();
+        let mut in_flight = self.worker.start(&decision, true, true, self.now).unwrap();
         self.now.0 += 1_000;
         if let Some(status) = status {
-            let _ = in_flight.response_headers(&[(b":status", status)]);
-            self.worker.finish(&in_flight, 0, Some(1), self.now);
+            self.worker.answered(&mut in_flight, &[(b":status", status)], self.now);
+            self.worker.finish(&mut in_flight, 0, Some(1), self.now);
             let actions = self.worker.flush(self.now.to_millis());
             self.take(actions);
         }

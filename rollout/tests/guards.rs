@@ -106,7 +106,15 @@ fn false_aborts(rule: GuardRule, runs: u64, late: u32, rates: impl Fn(u32) -> (f
             for slot in [Some(now), now.checked_sub(late)].into_iter().flatten() {
                 let (canary_failed, primary_failed) = slots[slot as usize];
                 let known = slot + late <= now;
-                let side = |started, failed, pending| Observed { started, failed, pending, slow: failed, above: None };
+                let side = |started, failed, pending| Observed {
+                    started,
+                    failed,
+                    pending,
+                    timed: started,
+                    timed_pending: pending,
+                    slow: failed,
+                    above: None,
+                };
                 let primary = if known { side(90, primary_failed, 0) } else { side(90, 0, primary_failed) };
                 let canary = side(10, canary_failed, 0);
                 tests.observe(key(slot), ObservedSlot { canary, primary, ..ObservedSlot::NOTHING }, true);

@@ -8,6 +8,7 @@ use rollout::base::names::{CanaryId, Upstream};
 use rollout::base::time::{Micros, Millis};
 use rollout::judgement::evidence::Evidence;
 use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
+use rollout::routing::measurement::{Measurement, WarmUp};
 use rollout::routing::outcome::{FailureClass, Outcome};
 use rollout::routing::request::Request;
 use rollout::routing::route::Placement;
@@ -35,6 +36,7 @@ fn entry(epoch: u64, weight_ppm: u32, mirror_ppm: u32) -> Entry {
         salt: "s".into(),
         slot: Millis(100),
         latency_limit: None,
+        measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
         fuse: None,
     };
     let routing = Routing { scope: Scope::of_service(&id), primary: upstream("web-primary"), split: Some(split) };
@@ -57,6 +59,8 @@ fn worker(seed: u64, entry: Entry) -> Worker {
     worker.message(ToWorker::Entry(Box::new(entry)), Millis(0));
     worker
 }
+
+const REQUEST: Request<'_> = Request { headers: HEADERS, client_address: None };
 
 fn ask(worker: &mut Worker, at: Millis) -> (HeaderEdit, HeaderEdit) {
     let decision = worker.route(Request { headers: HEADERS, client_address: None }, Micros(at.0 * 1000));
@@ -95,33 +99,33 @@ fn copies_end_with_the_lease_and_with_the_split() {
     worker.message(ToWorker::Entry(Box::new(entry(4, 0, 0))), Millis(60_001));
     assert_eq!(ask(&mut worker, Millis(60_001)).1, HeaderEdit::Leave);
     assert!(!worker.is_mirroring());
-    assert!(worker.start_copy(&upstream("web-canary"), Micros(0)).is_none());
+    assert!(worker.start_copy(&upstream("web-canary"), REQUEST, true, Micros(0)).is_none());
 }
 
 #[test]
 fn a_copy_is_known_by_the_upstream_it_goes_to() {
     let mut worker = worker(1, entry(2, 0, WHOLE_PPM));
-    assert!(worker.start_copy(&upstream("web-primary"), Micros(0)).is_none());
+    assert!(worker.start_copy(&upstream("web-primary"), REQUEST, true, Micros(0)).is_none());
     for (status, end, expected) in [
         (Some(&b"200"[..]), CopyEnd::Whole, Outcome::Success),
         (Some(b"500"), CopyEnd::Whole, Outcome::Failure(FailureClass::Status5xx)),
         (Some(b"200"), CopyEnd::Broken, Outcome::Failure(FailureClass::Reset)),
         (None, CopyEnd::Broken, Outcome::Failure(FailureClass::Reset)),
-        (None, CopyEnd::Unsent, Outcome::Void),
+        (None, CopyEnd::Unsent, Outcome::Abandoned),
     ] {
-        let mut in_flight = worker.start_copy(&upstream("web-canary"), Micros(0)).unwrap();
+        let mut in_flight = worker.start_copy(&upstream("web-canary"), REQUEST, true, Micros(0)).unwrap();
         if let Some(status) = status {
-            assert!(!in_flight.response_headers(&[(b":status", status)]));
+            worker.answered(&mut in_flight, &[(b":status", status)], Micros(1_000));
         }
-        let finished = worker.finish_copy(&in_flight, end, Micros(1_000));
+        let finished = worker.finish_copy(&mut in_flight, end, Micros(1_000));
         assert_eq!((finished.outcome, finished.version, finished.is_copy), (expected, CANARY, true));
     }
 }
 
 fn counts(succeeded: u64, failed: u64) -> Counts {
-    let mut counts = Counts { started: succeeded + failed, ..Counts::default() };
-    (0..succeeded).for_each(|_| counts.end(Outcome::Success, Micros(1_000), false));
-    (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(50), true));
+    let mut counts = Counts::begun(succeeded + failed);
+    (0..succeeded).for_each(|_| counts.end_both(Outcome::Success, Micros(1_000), false));
+    (0..failed).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(50), true));
     counts
 }
 

@@ -128,9 +128,9 @@ fn round_trip<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T
 }
 
 fn counts(started: u64, failed: u64) -> Counts {
-    let mut counts = Counts { started, ..Counts::default() };
-    (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(9), true));
-    (failed..started).for_each(|_| counts.end(Outcome::Success, Micros(20_000), false));
+    let mut counts = Counts::begun(started);
+    (0..failed).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(9), true));
+    (failed..started).for_each(|_| counts.end_both(Outcome::Success, Micros(20_000), false));
     counts
 }
 

@@ -5,6 +5,7 @@ use rollout::base::time::Millis;
 use rollout::judgement::guards::GuardAction;
 use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::plan::{Advance, Check, Flavour, Metric, Plan, Promotion, Spec, Strategy, ThresholdRange};
+use rollout::routing::measurement::{Measurement, WarmUp};
 use rollout::routing::table::{Scope, WeightPpm};
 
 /// 10 and 50 %, a check every 10 s, the second failed one rolls back; at least 99 % good, p95 at most 500 ms.
@@ -26,6 +27,7 @@ pub(crate) fn plan() -> Plan {
         strategy: Strategy::Steps([10, 50].map(|percent| WeightPpm::new(percent * 10_000).unwrap()).to_vec()),
         interval: Millis(10_000),
         threshold: 2,
+        measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
         guards: guards_of(&checks, false, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Pause)),
         advance: Advance::Interval,
         checks,

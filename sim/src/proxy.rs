@@ -107,7 +107,7 @@ impl Proxy {
     pub(crate) fn route(&mut self, form: &mut Form, user: u32, plan: &Plan, now: Micros) -> Option<Routed> {
         let worker = self.worker.as_mut()?;
         let decision = form.with(user, |request| worker.route(request, now));
-        let in_flight = worker.start(&decision, true, now);
+        let in_flight = worker.start(&decision, true, true, now);
         let placement = decision.placement().filter(|_| in_flight.is_some());
         let upstream = match decision.header {
             HeaderEdit::Set(upstream) => upstream,
@@ -124,9 +124,8 @@ impl Proxy {
             Fate::Error(_) => (b"500", 0),
             Fate::TimedOut(_) | Fate::Never => (b"504", TIMED_OUT),
         };
-        // Plain HTTP: an answer's headers do not end its latency.
-        let _is_stream = in_flight.response_headers(&[(b":status", status)]);
-        worker.finish(&in_flight, flags, Some(1), now);
+        worker.answered(&mut in_flight, &[(b":status", status)], now);
+        worker.finish(&mut in_flight, flags, Some(1), now);
         worker.flush(now.to_millis())
     }
 }

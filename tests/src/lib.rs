@@ -28,6 +28,8 @@ pub mod process;
 
 pub mod samples;
 
+pub mod slow_client;
+
 pub mod load;
 
 pub mod upstream;

@@ -32,9 +32,11 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The shipped one, which advances on certificate, with the given weights in percent.
+    /// The shipped one, which advances on certificate, with the given weights in percent, for versions that are warm.
     pub fn certified(weights: &str) -> Result<Self> {
-        Self(WEB.into()).edit("[1, 5, 10, 25, 50]", &format!("[{weights}]"))
+        Self(WEB.into())
+            .edit("[1, 5, 10, 25, 50]", &format!("[{weights}]"))?
+            .edit("    # warmUp: { time: 10s }\n", "    warmUp: off\n")
     }
 
     /// With the guards as they are shipped.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -40,6 +40,8 @@ pub struct Behaviour {
     pub slow_ratio: f64,
     /// The latency of the slow ones.
     pub slow_latency: Duration,
+    /// What it says itself in the header by which Envoy tells how long an upstream took.
+    pub service_time_header: Option<String>,
 }
 
 impl Behaviour {
@@ -56,6 +58,7 @@ impl Behaviour {
             jitter: Duration::ZERO,
             slow_ratio: 0.0,
             slow_latency: Duration::ZERO,
+            service_time_header: None,
         }
     }
 }
@@ -191,9 +194,19 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
 #[error("reset on command")]
 struct Reset;
 
-async fn answer(request: Request<Incoming>, state: &State, generation: u64) -> Result<Response<Full<Bytes>>, Reset> {
+const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
+/// Most bytes of one answer's body.
+const MAX_BODY_BYTES: usize = 1 << 26;
+
+/// Reads the whole request first, as most services do; `?bytes=N` asks for a body of N bytes.
+async fn answer(
+    mut request: Request<Incoming>,
+    state: &State,
+    generation: u64,
+) -> Result<Response<Full<Bytes>>, Reset> {
     let behaviour = state.behaviour();
     let n = state.requests.fetch_add(1, Ordering::SeqCst);
+    while let Some(Ok(_)) = request.body_mut().frame().await {}
     let fate = unit(state.seed, n, 0);
     let (reset_below, hang_below) = (behaviour.reset_ratio, behaviour.reset_ratio + behaviour.hang_ratio);
     if fate < reset_below {
@@ -211,13 +224,21 @@ async fn answer(request: Request<Incoming>, state: &State, generation: u64) -> R
     }
     wait_as(&behaviour, state.seed, n).await;
 
-    let mut response = Response::new(Full::new(Bytes::from_static(b"ok\n")));
+    let asked = request.uri().query().and_then(|query| query.strip_prefix("bytes=")?.parse::<usize>().ok());
+    let body = match asked {
+        Some(bytes) => Bytes::from(vec![b'x'; bytes.min(MAX_BODY_BYTES)]),
+        None => Bytes::from_static(b"ok\n"),
+    };
+    let mut response = Response::new(Full::new(body));
     if failed && let Ok(status) = behaviour.fail_status.try_into() {
         *response.status_mut() = status;
     }
     let headers = response.headers_mut();
     if let Ok(version) = HeaderValue::from_str(&behaviour.version) {
         headers.insert("x-version", version);
+    }
+    if let Some(copy) = &behaviour.service_time_header {
+        headers.extend(HeaderValue::from_str(copy).ok().map(|value| (SERVICE_TIME, value)));
     }
     // What the filter decided, for tests that want to see it.
     let decision = request.headers().get("x-serin-upstream").cloned();

@@ -128,9 +128,9 @@ pub(crate) fn report(number: u64) -> Report {
         placement: Placement::Sticky,
         slot: Slot(7),
     };
-    let mut counts = Counts { started: 7 + number, ..Counts::default() };
-    (0..number % 5).for_each(|n| counts.end(Outcome::Success, Micros(1_234 * (n + 1)), false));
-    counts.end(Outcome::Failure(FailureClass::Reset), Micros(77_777), true);
+    let mut counts = Counts::begun(7 + number);
+    (0..number % 5).for_each(|n| counts.end_both(Outcome::Success, Micros(1_234 * (n + 1)), false));
+    counts.end_both(Outcome::Failure(FailureClass::Reset), Micros(77_777), true);
     Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] }
 }
 

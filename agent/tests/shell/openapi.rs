@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use jsonschema::Validator;
-use rollout::base::histogram::Latency;
 use rollout::base::time::Micros;
 use rollout::routing::outcome::{FailureClass, Outcome};
 use rollout::routing::route::Placement;
@@ -188,10 +187,10 @@ fn kind(detail: &Value) -> String {
 fn bad_report(number: u64, epoch: Epoch) -> Report {
     let stratum =
         Stratum { canary: web(), epoch, version: Version::Canary, placement: Placement::Drawn, slot: Slot(0) };
-    let mut counts = Counts { started: 9, latency: Latency::new(), ..Counts::default() };
-    (0..4).for_each(|_| counts.end(Outcome::Success, Micros(3000), false));
-    (0..3).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1000), true));
-    counts.end(Outcome::Failure(FailureClass::Timeout), Micros(900_000), true);
+    let mut counts = Counts::begun(9);
+    (0..4).for_each(|_| counts.end_both(Outcome::Success, Micros(3000), false));
+    (0..3).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(1000), true));
+    counts.end_both(Outcome::Failure(FailureClass::Timeout), Micros(900_000), true);
     let trip = Trip { canary: web(), epoch, test: FuseTest::Failed, events: 4, trials: 8 };
     Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![trip] }
 }

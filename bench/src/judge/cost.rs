@@ -13,7 +13,7 @@ use rollout::judgement::sequential::Sequential;
 use rollout::routing::route::Placement;
 use rollout::routing::table::{Epoch, Version};
 use rollout::worker::messages::{Incarnation, Watermark};
-use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum, Timed};
 use serde::Serialize;
 
 use super::product::{Which, guards, is_tripped, key, slot};
@@ -111,7 +111,8 @@ fn reports() -> Box<dyn FnMut(u32)> {
             let counts = |started: u64, failed: u64| {
                 let mut by_class = Failures::default();
                 by_class.0[0] = failed;
-                Counts { started, succeeded: started - failed, failed: by_class, slow: failed, ..Counts::default() }
+                let timed = Timed { begun: started, ended: started, slow: failed, ..Timed::default() };
+                Counts { succeeded: started - failed, failed: by_class, timed, ..Counts::begun(started) }
             };
             evidence.fold(&stratum(Version::Canary), &counts(10, u64::from(u32::is_multiple_of(number, 100))), now);
             evidence.fold(&stratum(Version::Primary), &counts(90, 1), now);

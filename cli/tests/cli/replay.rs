@@ -67,9 +67,9 @@ fn record() -> String {
         let version = Version::Canary;
         let stratum =
             Stratum { canary: id.clone(), epoch, version, placement: Placement::Drawn, slot: Slot(number as u32) };
-        let mut counts = Counts { started: requests, ..Counts::default() };
-        (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(900), true));
-        (failed..requests).for_each(|_| counts.end(Outcome::Success, Micros(900), false));
+        let mut counts = Counts::begun(requests);
+        (0..failed).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(900), true));
+        (failed..requests).for_each(|_| counts.end_both(Outcome::Success, Micros(900), false));
         let report = Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] };
         happen(&mut controller, number * 600, Event::Reported(Conn(1), report));
     }

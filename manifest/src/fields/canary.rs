@@ -181,6 +181,7 @@ fn meant(
         primary: choices.primary.or_else(|| upstream("primary"))?,
         canary: choices.canary.or_else(|| upstream("canary"))?,
         rules: std::mem::take(&mut analysis.rules),
+        measurement: analysis.measurement,
         guards: analysis.guards.clone(),
         advance: analysis.advance,
         sticky: analysis.sticky.take().map(lower_header),
@@ -225,6 +226,7 @@ fn carried(plan: &Plan) -> Result<(), PlanError> {
         salt: plan.id.to_string(),
         slot: plan.interval,
         latency_limit: plan.guards.latency_limit(),
+        measurement: plan.measurement,
         fuse: fuse_plan(&plan.guards, 1),
     };
     let routing = Routing { scope: plan.scope.clone(), primary: plan.primary.clone(), split: Some(split) };

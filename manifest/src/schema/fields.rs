@@ -226,6 +226,19 @@ pub(crate) const OWN_ANALYSIS: &[Field] = &[
         ]),
         "How strict the certificate is.",
     ),
+    field("measure", Shape::Word(&["responseHeaders", "lastByte"]), "Where a version's time ends."),
+    field(
+        "warmUp",
+        Shape::Either(&[
+            Shape::Word(&["off"]),
+            fields(&[
+                field("time", Shape::Span, "At most 5m."),
+                field("requests", Shape::Whole(0, 4_294_967_295), "On each worker of a proxy."),
+            ]),
+        ]),
+        "The canary's first requests in a release, whose latency does not count; 10s by default.",
+    ),
+    field("streamGoodAfter", Shape::Span, "An answer that stays open so long is good; 10s by default."),
     field(
         "guards",
         Shape::Either(&[ACTION, fields(GUARDS)]),

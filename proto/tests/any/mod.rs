@@ -9,13 +9,14 @@ use rollout::base::names::{CanaryId, Upstream};
 use rollout::base::time::{Micros, Millis};
 use rollout::routing::cookie::{CookieSpec, IssuedCookie, SameSite};
 use rollout::routing::lane::Lane;
+use rollout::routing::measurement::{LatencyEnd, Measurement, WarmUp};
 use rollout::routing::outcome::{FailureClass, Outcome};
 use rollout::routing::request::{MatchRule, Pattern, StringMatch};
 use rollout::routing::route::Placement;
 use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, StickyKey, Version, WHOLE_PPM, WeightPpm};
 use rollout::worker::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
 use rollout::worker::messages::{Hello, Incarnation, Protocol, Report, ToAgent, ToWorker, Trip, Watermark};
-use rollout::worker::tally::{Counts, Slot, Stratum};
+use rollout::worker::tally::{Counts, Slot, Stratum, Timed, TimedEnd};
 
 pub fn to_agent() -> impl Strategy<Value = ToAgent> {
     prop_oneof![
@@ -122,12 +123,22 @@ fn counts() -> impl Strategy<Value = Counts> {
         Just(Outcome::Abandoned),
         select(FailureClass::ALL.to_vec()).prop_map(Outcome::Failure),
     ];
-    (0u64..=1 << 48, vec((outcome, 0u64..700_000_000), 0..60)).prop_map(|(started, ends)| {
-        let mut counts = Counts { started, ..Counts::default() };
-        ends.into_iter()
-            .for_each(|(outcome, latency_us)| counts.end(outcome, Micros(latency_us), latency_us > 500_000));
-        counts
-    })
+    let end = prop_oneof![
+        (0u64..700_000_000).prop_map(|latency_us| TimedEnd::Took(Micros(latency_us))),
+        select(vec![TimedEnd::LeftLate, TimedEnd::Left, TimedEnd::Void]),
+    ];
+    let count = || 0u64..=1 << 48;
+    ((count(), count(), count(), count(), count()), vec((outcome, end, any::<bool>()), 0..60)).prop_map(
+        |((started, received, client_errors, unserved, begun), ends)| {
+            let timed = Timed { begun, ..Timed::default() };
+            let mut counts = Counts { started, received, client_errors, unserved, timed, ..Counts::default() };
+            for (outcome, end, is_slow) in ends {
+                counts.end(outcome);
+                counts.end_timed(end, is_slow);
+            }
+            counts
+        },
+    )
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
@@ -170,19 +181,30 @@ fn split() -> impl Strategy<Value = Split> {
         ".{0,40}",
         1u64..86_400_000,
         option::of(any::<u64>()),
-        option::of(fuse()),
+        (option::of(fuse()), measurement()),
     )
-        .prop_map(|(canary, (weight_ppm, mirror_ppm), rules, sticky, salt, slot_ms, limit, fuse)| Split {
-            canary,
-            weight: WeightPpm::new(weight_ppm).unwrap(),
-            mirror: WeightPpm::new(mirror_ppm).unwrap(),
-            rules,
-            sticky,
-            salt,
-            slot: Millis(slot_ms),
-            latency_limit: limit.map(Micros),
-            fuse,
-        })
+        .prop_map(
+            |(canary, (weight_ppm, mirror_ppm), rules, sticky, salt, slot_ms, limit, (fuse, measurement))| Split {
+                canary,
+                weight: WeightPpm::new(weight_ppm).unwrap(),
+                mirror: WeightPpm::new(mirror_ppm).unwrap(),
+                rules,
+                sticky,
+                salt,
+                slot: Millis(slot_ms),
+                latency_limit: limit.map(Micros),
+                measurement,
+                fuse,
+            },
+        )
+}
+
+fn measurement() -> impl Strategy<Value = Measurement> {
+    let ends = select(vec![LatencyEnd::ResponseHeaders, LatencyEnd::LastByte]);
+    (ends, 0u64..=300_000, any::<u32>(), 1_000u64..=3_600_000).prop_map(|(latency_end, time, requests, good_after)| {
+        let warm_up = WarmUp { time: Millis(time), requests };
+        Measurement { latency_end, warm_up, good_after: Millis(good_after) }
+    })
 }
 
 fn cookie() -> impl Strategy<Value = IssuedCookie> {

@@ -30,6 +30,11 @@ impl Millis {
     /// One second.
     pub const SECOND: Self = Self(1000);
 
+    /// The same span in microseconds.
+    pub const fn to_micros(self) -> Micros {
+        Micros(self.0.saturating_mul(1000))
+    }
+
     /// A span of whole seconds.
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs.saturating_mul(1000))

@@ -35,7 +35,8 @@ pub fn fuse_plan(guards: &Guards, shares: u32) -> Option<FusePlan> {
     });
     let slow = aborting().find_map(|rule| match rule {
         // Workers count as slow what one guard asks for; another guard's share would not fit that limit.
-        GuardRule::Latency { limit, share } => (Some(limit) == guards.latency_limit()).then_some(share),
+        GuardRule::Latency { unless_primary_also: true, .. } => None,
+        GuardRule::Latency { limit, share, .. } => (Some(limit) == guards.latency_limit()).then_some(share),
         GuardRule::Slo { .. } | GuardRule::Regression { .. } | GuardRule::LatencyRegression { .. } => None,
     });
     let is_possible = (failed.is_some() || slow.is_some()) && (1..=MAX_CLUSTER).contains(&guards.max_cluster);

@@ -88,7 +88,9 @@ impl Certificate {
     pub fn certify(&self, guards: &Guards, step: &Counts) -> CertificateVerdict {
         let certified = certifiable(guards).filter_map(|rule| {
             let ln_e = rule.certify(step, guards.max_cluster)?;
-            Some(CertificateFinding { rule: *rule, ln_e, canary: rule.of(step), pending: step.pending() })
+            let Trials { started, events, pending } = rule.trials(step);
+            let canary = EventCount { events, trials: started };
+            Some(CertificateFinding { rule: *rule, ln_e, canary, pending })
         });
         let p99 = step.latency.quantile(0.99).unwrap_or_default().to_millis();
         CertificateVerdict {
@@ -108,10 +110,12 @@ impl Certificate {
 /// Between two looks when all moments have passed.
 const IDLE: Millis = Millis::from_secs(60);
 
-/// The rules that a certificate is about: those that the canary alone decides and that are no dry run.
+/// The rules that a certificate is about: those that the canary alone decides and that are no dry run. Time up to the last
+/// byte depends on clients too, so slow ones could hold a certificate up.
 pub fn certifiable(guards: &Guards) -> impl Iterator<Item = &GuardRule> {
     let counting = guards.guards.iter().filter(|guard| guard.action != GuardAction::Notify);
-    counting.map(|guard| &guard.rule).filter(|rule| rule.limit().is_some())
+    let is_own = |rule: &&GuardRule| !matches!(rule, GuardRule::Latency { unless_primary_also: true, .. });
+    counting.map(|guard| &guard.rule).filter(|rule| rule.limit().is_some()).filter(is_own)
 }
 
 /// No release waits for more than this.
@@ -185,7 +189,7 @@ mod tests {
     fn guards(actions: [GuardAction; 2]) -> Guards {
         let rules = [
             GuardRule::Slo { limit: 0.01, unless_primary_also: false },
-            GuardRule::Latency { limit: Micros(500_000), share: 0.05 },
+            GuardRule::Latency { limit: Micros(500_000), share: 0.05, unless_primary_also: false },
         ];
         let guards = rules.into_iter().zip(actions).map(|(rule, action)| Guard { rule, action }).collect();
         Guards { guards, alpha: 0.01, max_cluster: 1, sample_ratio: None }
@@ -197,10 +201,10 @@ mod tests {
     }
 
     fn counts(good: u64, failed: u64, slow: u64, pending: u64) -> Counts {
-        let mut counts = Counts { started: good + failed + slow + pending, ..Counts::default() };
-        (0..good).for_each(|_| counts.end(Outcome::Success, Micros(9_000), false));
-        (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(9), true));
-        (0..slow).for_each(|_| counts.end(Outcome::Success, Micros(900_000), true));
+        let mut counts = Counts::begun(good + failed + slow + pending);
+        (0..good).for_each(|_| counts.end_both(Outcome::Success, Micros(9_000), false));
+        (0..failed).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(9), true));
+        (0..slow).for_each(|_| counts.end_both(Outcome::Success, Micros(900_000), true));
         counts
     }
 
@@ -265,8 +269,8 @@ mod tests {
             certificate().certify(&guards([GuardAction::Abort; 2]), &counts(400, 0, 0, 0)).dwell,
             Millis(10_000)
         );
-        let mut slow = Counts { started: 100, ..Counts::default() };
-        (0..100).for_each(|_| slow.end(Outcome::Success, Micros(5_000_000), true));
+        let mut slow = Counts::begun(100);
+        (0..100).for_each(|_| slow.end_both(Outcome::Success, Micros(5_000_000), true));
         assert!(certificate().certify(&guards([GuardAction::Abort; 2]), &slow).dwell >= Millis(15_000));
     }
 

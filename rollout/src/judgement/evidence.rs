@@ -288,9 +288,9 @@ mod tests {
     use crate::worker::tally::Slot;
 
     fn counts(succeeded: u64, failed: u64) -> Counts {
-        let mut counts = Counts { started: succeeded + failed, ..Counts::default() };
-        (0..succeeded).for_each(|n| counts.end(Outcome::Success, Micros(1000 + n), false));
-        (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(50), true));
+        let mut counts = Counts::begun(succeeded + failed);
+        (0..succeeded).for_each(|n| counts.end_both(Outcome::Success, Micros(1000 + n), false));
+        (0..failed).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(50), true));
         counts
     }
 

@@ -82,12 +82,15 @@ pub enum GuardRule {
         /// 0 to 1.
         floor_rate: f64,
     },
-    /// More than `share` (0 to 1) of the requests fail or take longer than `limit`.
+    /// More than `share` (0 to 1) of the requests fail or take longer than `limit`. With `unless_primary_also`, not while
+    /// the primary's do as often.
     Latency {
         /// Longer is slow.
         limit: Micros,
         /// 0.05 for a p95.
         share: f64,
+        /// Whether a shared slowness is forgiven.
+        unless_primary_also: bool,
     },
     /// Slower than `margin` times the primary somewhere among the tracked quantiles, and more than `share` of the requests
     /// take longer than `floor_latency`: a canary that is slower, but fast enough by far, is no worse for its users.
@@ -130,12 +133,17 @@ impl GuardRule {
 
     /// The events among the trials that some requests are for this rule.
     pub fn of(&self, counts: &Counts) -> EventCount {
-        let events = match self {
-            Self::Slo { .. } | Self::Regression { .. } => counts.failed.total(),
-            Self::Latency { .. } => counts.slow,
-            Self::LatencyRegression { floor_latency, .. } => counts.latency.count_above(Bucket::of(*floor_latency)),
+        let timed = counts.timed.begun.saturating_sub(counts.timed.void);
+        let (events, trials) = match self {
+            Self::Slo { .. } | Self::Regression { .. } => {
+                (counts.failed.total(), counts.started.saturating_sub(counts.void))
+            }
+            Self::Latency { .. } => (counts.timed.slow, timed),
+            Self::LatencyRegression { floor_latency, .. } => {
+                (counts.latency.count_above(Bucket::of(*floor_latency)), timed)
+            }
         };
-        EventCount { events, trials: counts.started.saturating_sub(counts.void) }
+        EventCount { events, trials }
     }
 
     /// The greatest good share of events, 0 to 1, where the canary alone decides.
@@ -153,19 +161,20 @@ impl GuardRule {
         Some(certify(self.trials(counts), self.limit()?, max_cluster))
     }
 
-    /// The canary's requests as trials. A client that left after the latency limit says nothing about failures.
-    fn trials(&self, counts: &Counts) -> Trials {
-        let started = counts.started.saturating_sub(counts.void);
+    /// The canary's requests as trials of a certificate: a client that left says nothing, nor one that is still sending.
+    pub(crate) fn trials(&self, counts: &Counts) -> Trials {
         match self {
             Self::Slo { .. } | Self::Regression { .. } => Trials {
-                started: started.saturating_sub(counts.abandoned),
+                started: counts.received.saturating_sub(counts.void).saturating_sub(counts.abandoned),
                 events: counts.failed.total(),
-                pending: counts.pending(),
+                pending: counts.received_pending(),
             },
             // A pending request may have been counted as slow for its age: then it counts against the canary twice.
-            Self::Latency { .. } | Self::LatencyRegression { .. } => {
-                Trials { started, events: counts.slow, pending: counts.pending() }
-            }
+            Self::Latency { .. } | Self::LatencyRegression { .. } => Trials {
+                started: counts.timed.begun.saturating_sub(counts.timed.void).saturating_sub(counts.timed.left),
+                events: counts.timed.slow,
+                pending: counts.timed.pending(),
+            },
         }
     }
 
@@ -179,8 +188,10 @@ impl GuardRule {
             Self::Regression { margin, floor_rate } => {
                 vec![failed(Boundary::Relative(margin)), failed(Boundary::Absolute(floor_rate))]
             }
-            Self::Latency { share, .. } => {
-                vec![Test { signal: Signal::Slow, boundary: Boundary::Absolute(share) }]
+            Self::Latency { share, unless_primary_also, .. } => {
+                let slow = |boundary| Test { signal: Signal::Slow, boundary };
+                let relative = unless_primary_also.then(|| slow(Boundary::Relative(1.0)));
+                [slow(Boundary::Absolute(share))].into_iter().chain(relative).collect()
             }
             Self::LatencyRegression { share, .. } => {
                 let above = |n| Test { signal: Signal::Above(n), boundary: Boundary::Relative(1.0) };

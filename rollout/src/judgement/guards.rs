@@ -153,7 +153,7 @@ mod tests {
             guards: vec![
                 guard(GuardRule::Slo { limit: 0.01, unless_primary_also: false }),
                 guard(GuardRule::Regression { margin: 1.5, floor_rate: 0.005 }),
-                guard(GuardRule::Latency { limit: Micros(500_000), share: 0.05 }),
+                guard(GuardRule::Latency { limit: Micros(500_000), share: 0.05, unless_primary_also: false }),
             ],
             alpha: 0.01,
             max_cluster: 1,
@@ -172,7 +172,7 @@ mod tests {
     }
 
     const fn seen(started: u64, failed: u64, slow: u64) -> Observed {
-        Observed { started, failed, slow, ..Observed::NOTHING }
+        Observed { started, failed, timed: started, slow, ..Observed::NOTHING }
     }
 
     #[test]

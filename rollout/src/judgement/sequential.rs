@@ -49,7 +49,11 @@ pub struct Observed {
     pub pending: u64,
     /// See [`Signal::Failed`].
     pub failed: u64,
-    /// See [`Signal::Slow`]. A pending request is slow as soon as its age says so.
+    /// Trials of latency that began in it, and are no void.
+    pub timed: u64,
+    /// Those without a known end.
+    pub timed_pending: u64,
+    /// See [`Signal::Slow`]. A pending one is slow as soon as its time says so.
     pub slow: u64,
     /// See [`Signal::Above`]; `None` in a slot without thresholds.
     pub above: Option<Above>,
@@ -57,18 +61,24 @@ pub struct Observed {
 
 impl Observed {
     /// No requests.
-    pub const NOTHING: Self = Self { started: 0, pending: 0, failed: 0, slow: 0, above: None };
+    pub const NOTHING: Self =
+        Self { started: 0, pending: 0, failed: 0, timed: 0, timed_pending: 0, slow: 0, above: None };
 
     /// As trials of one signal.
     pub fn trials(&self, signal: Signal) -> Trials {
-        let events = match (signal, self.above) {
-            (Signal::Failed, _) => self.failed,
-            (Signal::Slow, _) => self.slow,
-            (Signal::Above(n), Some(above)) => above.tracked.get(n).copied().unwrap_or(0),
-            (Signal::OverFloor, Some(above)) => above.above_floor,
+        let timed = |events| (self.timed, events, self.timed_pending);
+        let (started, events, pending) = match (signal, self.above) {
+            (Signal::Failed, _) => (self.started, self.failed, self.pending),
+            (Signal::Slow, _) => timed(self.slow),
+            (Signal::Above(n), Some(above)) => timed(above.tracked.get(n).copied().unwrap_or(0)),
+            (Signal::OverFloor, Some(above)) => timed(above.above_floor),
             (Signal::Above(_) | Signal::OverFloor, None) => return Trials::default(),
         };
-        Trials { started: self.started, events, pending: self.pending.min(self.started.saturating_sub(events)) }
+        Trials { started, events, pending: pending.min(started.saturating_sub(events)) }
+    }
+
+    const fn is_complete(&self) -> bool {
+        self.pending == 0 && self.timed_pending == 0
     }
 }
 
@@ -102,7 +112,7 @@ impl ObservedSlot {
 
     /// Whether every request in it has ended.
     pub const fn is_complete(&self) -> bool {
-        self.canary.pending == 0 && self.primary.pending == 0 && self.unsplit.pending == 0
+        self.canary.is_complete() && self.primary.is_complete() && self.unsplit.is_complete()
     }
 }
 
@@ -217,7 +227,7 @@ mod tests {
     }
 
     const fn observed(started: u64, failed: u64, pending: u64) -> Observed {
-        Observed { started, pending, failed, slow: failed, above: None }
+        Observed { started, pending, failed, timed: started, timed_pending: pending, slow: failed, above: None }
     }
 
     fn after(slots: &[ObservedSlot]) -> Sequential {
@@ -278,7 +288,7 @@ mod tests {
     proptest! {
         #[test]
         fn how_outcomes_trickle_in_changes_nothing_in_the_end(slots in prop::collection::vec(slot(), 1..40)) {
-            let ended = |side: Observed| Observed { pending: 0, ..side };
+            let ended = |side: Observed| Observed { pending: 0, timed_pending: 0, ..side };
             let last: Vec<ObservedSlot> =
                 slots.iter().map(|s| ObservedSlot { canary: ended(s.canary), primary: ended(s.primary), ..ObservedSlot::NOTHING }).collect();
             // Slots that complete at once, and slots that complete all together at the end, with the same stakes laid.
@@ -304,8 +314,8 @@ mod tests {
                 }
                 if resolve {
                     for (number, slot) in (0..).zip(&slots) {
-                        let primary = Observed { pending: 0, ..slot.primary };
-                        let canary = Observed { pending: 0, ..slot.canary };
+                        let primary = Observed { pending: 0, timed_pending: 0, ..slot.primary };
+                        let canary = Observed { pending: 0, timed_pending: 0, ..slot.canary };
                         tests.observe(key(number), ObservedSlot { canary, primary, ..ObservedSlot::NOTHING }, true);
                     }
                 }

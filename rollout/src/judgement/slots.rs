@@ -12,7 +12,7 @@ use crate::judgement::latency_baseline::{Above, Tracked};
 use crate::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
 use crate::routing::table::{Epoch, Version};
 use crate::worker::messages::{Incarnation, Watermark};
-use crate::worker::tally::{Counts, Slot, Stratum};
+use crate::worker::tally::{Counts, Slot, Stratum, Timed};
 
 /// A worker that has not said for this long where it is keeps no slot open.
 const WATERMARK_HOLDS: Millis = Millis(1_000);
@@ -46,6 +46,9 @@ struct Sums {
     ended: u64,
     void: u64,
     failed: u64,
+    timed: u64,
+    timed_over: u64,
+    timed_void: u64,
     slow: u64,
     above: Above,
 }
@@ -125,7 +128,11 @@ impl Sums {
         sum(&mut self.ended, counts.judged().saturating_add(counts.void).saturating_add(counts.abandoned));
         sum(&mut self.void, counts.void);
         sum(&mut self.failed, counts.failed.total());
-        sum(&mut self.slow, counts.slow);
+        sum(&mut self.timed, counts.timed.begun);
+        let Timed { ended, void, left, slow, .. } = counts.timed;
+        sum(&mut self.timed_over, ended.saturating_add(void).saturating_add(left));
+        sum(&mut self.timed_void, void);
+        sum(&mut self.slow, slow);
         self.above.add(above);
     }
 
@@ -134,6 +141,8 @@ impl Sums {
             started: self.started.saturating_sub(self.void),
             pending: self.started.saturating_sub(self.ended),
             failed: self.failed,
+            timed: self.timed.saturating_sub(self.timed_void),
+            timed_pending: self.timed.saturating_sub(self.timed_over),
             slow: self.slow,
             above: if has_thresholds { Some(self.above) } else { None },
         }
@@ -152,9 +161,9 @@ mod tests {
     use crate::worker::tally::PerVersion;
 
     fn counts(started: u64, failed: u64, pending: u64) -> Counts {
-        let mut counts = Counts { started, ..Counts::default() };
-        (0..failed).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(5), true));
-        (failed + pending..started).for_each(|_| counts.end(Outcome::Success, Micros(5), false));
+        let mut counts = Counts::begun(started);
+        (0..failed).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(5), true));
+        (failed + pending..started).for_each(|_| counts.end_both(Outcome::Success, Micros(5), false));
         counts
     }
 
@@ -200,7 +209,7 @@ mod tests {
         slots.feed(&mut tests, Millis(0));
         assert_eq!(slots.open.len(), 1, "one request is pending");
         let mut end = Counts::default();
-        end.end(Outcome::Success, Micros(9), false);
+        end.end_both(Outcome::Success, Micros(9), false);
         slots.fold(&at(0, Version::Canary), &end, || None);
         slots.feed(&mut tests, Millis(0));
         assert!(slots.open.is_empty());

@@ -15,10 +15,10 @@ use crate::judgement::sample_ratio::SampleRatio;
 use crate::release::plan::{Advance, Plan};
 use crate::release::text;
 use crate::release::threshold_checks::{CheckResult, check};
-use crate::routing::outcome::{FailureClass, HUNG};
+use crate::routing::outcome::FailureClass;
 use crate::routing::table::{Epoch, Version, WeightPpm};
 use crate::worker::messages::{Incarnation, Report};
-use crate::worker::tally::Counts;
+use crate::worker::tally::{Counts, Timed};
 
 /// What one plan says of a recorded release. Times are milliseconds since the release began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -143,8 +143,7 @@ impl Rejudge {
     pub fn new(plan: Plan, recorded: &Plan, past: &Evidence, began: Millis) -> Self {
         let mut evidence = past.clone();
         evidence.begin_release(past.since(), plan.longest_window(), &plan.guards);
-        let limits = [&plan, recorded].map(|plan| plan.guards.latency_limit().unwrap_or(HUNG));
-        let limit = limits.first().copied().filter(|_| limits.first() != limits.last());
+        let limit = plan.guards.latency_limit().filter(|limit| recorded.guards.latency_limit() != Some(*limit));
         let certifies = certifiable(&plan.guards).next().is_some();
         let threshold = plan.threshold;
         let checks = Checks { looks: 0, failed: 0, threshold, first_failed_ms: None, first_failed: None };
@@ -268,7 +267,7 @@ impl Rejudge {
     /// Canary requests counted under a step: begun, failed, slow.
     pub fn counted(&self, step: usize) -> (u64, u64, u64) {
         let counts = step.checked_sub(1).and_then(|index| self.steps.get(index));
-        counts.map_or((0, 0, 0), |counts| (counts.started, counts.failed.total(), counts.slow))
+        counts.map_or((0, 0, 0), |counts| (counts.started, counts.failed.total(), counts.timed.slow))
     }
 
     /// Canary requests begun so far, and those of them known to have failed.
@@ -315,10 +314,14 @@ fn reached_by_share(rule: &SampleRatio) -> Reached {
 }
 
 /// Counts as under another latency limit. Histograms do not tell failures from successes: timeouts are taken as longer
-/// than the limit, other failures as faster; all failures are slow anyway.
+/// than the limit, other failures as faster; all failures are slow anyway. Clients that left late under the recorded limit
+/// are taken as late under this one.
 fn at_limit(counts: &Counts, limit: Micros) -> Counts {
     let above = counts.latency.count_above(Bucket::of(limit));
     let timeouts = counts.failed.of(FailureClass::Timeout);
     let slow = counts.failed.total().saturating_sub(timeouts).saturating_add(above.max(timeouts));
-    Counts { slow: slow.min(counts.judged()).saturating_add(counts.abandoned), ..counts.clone() }
+    let answered = counts.latency.count();
+    let left_late = counts.timed.ended.saturating_sub(answered);
+    let timed = Timed { slow: slow.min(answered).saturating_add(left_late), ..counts.timed };
+    Counts { timed, ..counts.clone() }
 }

@@ -4,7 +4,7 @@ use crate::base::time::Micros;
 use crate::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
 use crate::judgement::sample_ratio::SampleRatio;
 use crate::release::plan::{Check, Metric, ThresholdRange};
-use crate::routing::outcome::HUNG;
+use crate::routing::measurement::LatencyEnd;
 
 /// The bound on a false abort over a whole release.
 const ALPHA: f64 = 0.01;
@@ -12,8 +12,6 @@ const ALPHA: f64 = 0.01;
 const LEAST_FAILURE_RATE: f64 = 1e-6;
 /// How many times the primary's failure rate is a regression.
 const REGRESSION_MARGIN: f64 = 1.5;
-/// Share of requests that may hang where no latency limit is set.
-const HUNG_SHARE: f64 = 0.05;
 /// Failures of one user that are taken as one, with stickiness.
 const STICKY_CLUSTER: u32 = 3;
 
@@ -43,6 +41,8 @@ pub struct GuardSettings {
     pub floor_rate: Option<f64>,
     /// What the latency guard does.
     pub latency: Option<GuardAction>,
+    /// Where the time ends that it looks at.
+    pub latency_end: LatencyEnd,
     /// What the latency regression guard does.
     pub latency_regression: Option<GuardAction>,
     /// How many times slower than the primary is too slow.
@@ -67,6 +67,7 @@ impl GuardSettings {
             margin: REGRESSION_MARGIN,
             floor_rate: None,
             latency: action,
+            latency_end: LatencyEnd::ResponseHeaders,
             latency_regression: action.map(capped),
             latency_margin: LATENCY_MARGIN,
             floor_latency: None,
@@ -87,7 +88,6 @@ pub fn guards_of(checks: &[Check], is_sticky: bool, settings: &GuardSettings) ->
         let is_first = !guards.iter().any(|guard: &Guard| guard.rule.name() == rule.name());
         guards.extend(action.filter(|_| is_first).map(|action| Guard { rule, action }));
     };
-    let mut has_duration = false;
     for check in checks {
         match (check.metric, check.range) {
             (Metric::SuccessRate, ThresholdRange { min: Some(min), .. }) => {
@@ -97,19 +97,16 @@ pub fn guards_of(checks: &[Check], is_sticky: bool, settings: &GuardSettings) ->
                 put(GuardRule::Regression { margin: settings.margin, floor_rate }, settings.regression);
             }
             (Metric::Duration { quantile }, ThresholdRange { max: Some(max), .. }) => {
-                has_duration = true;
                 let (limit, share) = (Micros((max * 1000.0) as u64), 1.0 - quantile);
-                put(GuardRule::Latency { limit, share }, settings.latency);
+                // The last byte depends on the client: only a difference from the primary is the canary's.
+                let unless_primary_also = settings.latency_end == LatencyEnd::LastByte;
+                put(GuardRule::Latency { limit, share, unless_primary_also }, settings.latency);
                 let margin = settings.latency_margin;
                 let floor_latency = settings.floor_latency.unwrap_or(Micros(limit.0 / 2));
                 put(GuardRule::LatencyRegression { margin, floor_latency, share }, settings.latency_regression);
             }
             _ => {}
         }
-    }
-    if !has_duration && !checks.is_empty() {
-        // No latency check was written, but a canary that never answers is bad all the same.
-        put(GuardRule::Latency { limit: HUNG, share: HUNG_SHARE }, settings.latency);
     }
     // A sticky user's failures are one event, as far as is known; and users, not requests, are given by weight.
     let (cluster, sample_ratio) = if is_sticky { (STICKY_CLUSTER, None) } else { (1, settings.sample_ratio) };
@@ -141,7 +138,7 @@ mod tests {
         assert!(
             matches!(regression.rule, GuardRule::Regression { floor_rate, .. } if (floor_rate - 0.005).abs() < 1e-12)
         );
-        let GuardRule::Latency { limit, share } = latency.rule else { panic!("{latency:?}") };
+        let GuardRule::Latency { limit, share, .. } = latency.rule else { panic!("{latency:?}") };
         assert!(limit == Micros(500_000) && (share - 0.05).abs() < 1e-12);
         assert!(matches!(slower.rule, GuardRule::LatencyRegression { floor_latency: Micros(250_000), .. }));
         assert_eq!([slo, regression, latency].map(|guard| guard.action), [GuardAction::Abort; 3]);
@@ -159,11 +156,23 @@ mod tests {
     }
 
     #[test]
-    fn a_canary_that_never_answers_is_bad_whatever_is_checked() {
+    fn without_a_latency_limit_there_is_no_latency_guard() {
         let abort = all(Some(GuardAction::Abort));
         let guards = guards_of(&[check(Metric::SuccessRate, Some(100.0), None)], false, &abort);
-        assert_eq!(guards.latency_limit(), Some(HUNG));
+        assert_eq!(guards.latency_limit(), None);
         assert!(guards_of(&[], false, &abort).guards.is_empty(), "no threshold is no promise");
+    }
+
+    #[test]
+    fn what_depends_on_the_client_is_held_against_the_primary_alone() {
+        let abort = all(Some(GuardAction::Abort));
+        let checks = [check(Metric::Duration { quantile: 0.95 }, None, Some(500.0))];
+        for (end, is_relative) in [(LatencyEnd::LastByte, true), (LatencyEnd::ResponseHeaders, false)] {
+            let settings = GuardSettings { latency_end: end, ..abort };
+            let guards = guards_of(&checks, false, &settings).guards;
+            let GuardRule::Latency { unless_primary_also, .. } = guards[0].rule else { panic!("{guards:?}") };
+            assert_eq!(unless_primary_also, is_relative);
+        }
     }
 
     #[test]
@@ -174,6 +183,6 @@ mod tests {
             GuardSettings { regression: None, slo: Some(GuardAction::Notify), ..all(Some(GuardAction::Abort)) };
         let guards = guards_of(&[check], false, &settings).guards;
         let named: Vec<_> = guards.iter().map(|guard| (guard.rule.name().name(), guard.action)).collect();
-        assert_eq!(named, [("slo", GuardAction::Notify), ("latency", GuardAction::Abort)]);
+        assert_eq!(named, [("slo", GuardAction::Notify)]);
     }
 }

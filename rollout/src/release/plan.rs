@@ -13,6 +13,7 @@ use crate::base::time::Millis;
 use crate::judgement::certificate::Certificate;
 use crate::judgement::guards::Guards;
 use crate::release::integrations::{Alert, Hook, HookKind, Provider};
+use crate::routing::measurement::Measurement;
 use crate::routing::request::MatchRule;
 use crate::routing::table::{Scope, StickyKey, WeightPpm};
 
@@ -198,6 +199,8 @@ pub struct Spec {
     pub threshold: u32,
     /// What is checked.
     pub checks: Vec<Check>,
+    /// What counts as a version's time.
+    pub measurement: Measurement,
     /// What may abort the release at any moment, beside the checks; none without success rate or duration checks.
     pub guards: Guards,
     /// What a step is left after.

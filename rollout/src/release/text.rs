@@ -313,8 +313,10 @@ pub fn rule(rule: &GuardRule) -> String {
                 number(share * 100.0)
             )
         }
-        GuardRule::Latency { limit, share } => {
-            format!("at most {} % may fail or take over {} ms", number(share * 100.0), number(limit.0 as f64 / 1000.0))
+        GuardRule::Latency { limit, share, unless_primary_also } => {
+            let unless = if *unless_primary_also { ", unless the primary's do too" } else { "" };
+            let limit = number(limit.0 as f64 / 1000.0);
+            format!("at most {} % may fail or take over {limit} ms{unless}", number(share * 100.0))
         }
     }
 }

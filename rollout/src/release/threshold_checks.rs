@@ -116,10 +116,10 @@ mod tests {
         let plan = Plan::new(spec()).unwrap();
         let mut evidence = Evidence::default();
         evidence.begin_release(Epoch(1), plan.longest_window(), &plan.guards);
-        let mut counts = Counts { started: good + bad + slow, ..Counts::default() };
-        (0..good).for_each(|_| counts.end(Outcome::Success, Micros(20_000), false));
-        (0..bad).for_each(|_| counts.end(Outcome::Failure(FailureClass::Status5xx), Micros(1_000), true));
-        (0..slow).for_each(|_| counts.end(Outcome::Success, Micros(900_000), true));
+        let mut counts = Counts::begun(good + bad + slow);
+        (0..good).for_each(|_| counts.end_both(Outcome::Success, Micros(20_000), false));
+        (0..bad).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(1_000), true));
+        (0..slow).for_each(|_| counts.end_both(Outcome::Success, Micros(900_000), true));
         let stratum = Stratum {
             canary: (),
             epoch: Epoch(1),

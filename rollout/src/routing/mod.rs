@@ -15,6 +15,9 @@ pub mod lane;
 /// The limits that an entry gives to the worker's fuse.
 pub mod fuse_plan;
 
+/// What counts as a version's own time, and from when on.
+pub mod measurement;
+
 /// What a worker needs to route: one entry for each canary, with an epoch of its own.
 pub mod table;
 

@@ -5,26 +5,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::time::Micros;
-
-/// A request without an answer for this long counts as hung when no latency limit is configured.
-pub const HUNG: Micros = Micros(15_000_000);
-
 /// What the proxy knows when a request is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestEnd {
-    /// HTTP status sent to the client, if any was.
+    /// HTTP status of the answer, if one came.
     pub status: Option<u16>,
-    /// gRPC status, for responses whose content type is gRPC.
-    pub grpc_status: Option<u32>,
+    /// For a gRPC call, what its answer says; `None` for every other request.
+    pub grpc: Option<GrpcEnd>,
     /// Envoy's response flags (`response.flags`), one bit each.
     pub flags: u64,
     /// Attempts the router made upstream; `None` when it never tried (local replies).
     pub attempts: Option<u64>,
-    /// From the request's start to the end of the response (to its headers for streams).
-    pub latency: Micros,
-    /// Longer than this is slow.
-    pub limit: Micros,
+    /// Whether the whole request had come in.
+    pub is_complete: bool,
+}
+
+/// How a gRPC call was answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrpcEnd {
+    /// `grpc-status` of its trailers, or of its headers where they are all there is.
+    pub status: Option<u32>,
 }
 
 /// What a request says about the version that served it.
@@ -34,9 +34,10 @@ pub enum Outcome {
     Success,
     /// A bad answer, or none.
     Failure(FailureClass),
-    /// Says nothing about the version: it was never tried, or the client left.
+    /// Says nothing about the version: it was never tried.
     Void,
-    /// The client left, but only after the latency limit: slow, neither good nor bad.
+    /// Neither good nor bad: the client left, or its upload or download outlasted the proxy's patience. Compared with the
+    /// primary's alone.
     Abandoned,
 }
 
@@ -46,7 +47,7 @@ pub enum Outcome {
 pub enum FailureClass {
     /// Status 500 to 599.
     Status5xx,
-    /// gRPC status 2, 4, 12, 13, 14 or 15.
+    /// A gRPC call with status 2, 4, 12, 13, 14 or 15, or without any.
     Grpc,
     /// The upstream broke the connection or the stream.
     Reset,
@@ -104,19 +105,33 @@ const UNAVAILABLE: u64 = FAILED_LOCAL_HEALTH_CHECK
 const TIMED_OUT: u64 = UPSTREAM_REQUEST_TIMEOUT | STREAM_IDLE_TIMEOUT | UPSTREAM_MAX_STREAM_DURATION | DURATION_TIMEOUT;
 const RESET: u64 = LOCAL_RESET | UPSTREAM_REMOTE_RESET | UPSTREAM_CONNECTION_TERMINATION | UPSTREAM_PROTOCOL_ERROR;
 
+/// gRPC statuses that are failures: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+const fn is_grpc_failure(status: u32) -> bool {
+    matches!(status, 2 | 4 | 12..=15)
+}
+
+/// The gRPC status that an HTTP status stands for where a call has none of its own.
+/// Source: gRPC's "HTTP to gRPC Status Code Mapping" (doc/http-grpc-status-mapping.md).
+const fn grpc_status_of(http: u16) -> u32 {
+    match http {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
 /// Judges one ended request.
 pub fn classify(ended: &RequestEnd) -> Outcome {
     use FailureClass::{Grpc, Reset, Retried, Status5xx, Timeout, Unavailable};
     let flagged = |bits: u64| ended.flags & bits != 0;
     let tried = ended.attempts.is_some_and(|attempts| attempts > 0);
-    // A client that left is no witness, unless it left because nothing came.
-    if flagged(CLIENT_GONE) {
-        return match ended.latency {
-            _ if !tried => Outcome::Void,
-            latency if latency >= HUNG => Outcome::Failure(Timeout),
-            latency if latency > ended.limit => Outcome::Abandoned,
-            _ => Outcome::Void,
-        };
+    let is_error = ended.status.is_some_and(|status| status >= 500);
+    // An answer that is an error is a failure, whatever the client does then.
+    if flagged(CLIENT_GONE) && !(tried && is_error) {
+        return if tried { Outcome::Abandoned } else { Outcome::Void };
     }
     if flagged(UNAVAILABLE) {
         return Outcome::Failure(Unavailable);
@@ -125,19 +140,23 @@ pub fn classify(ended: &RequestEnd) -> Outcome {
         return Outcome::Void;
     }
     if flagged(TIMED_OUT) {
-        return Outcome::Failure(Timeout);
+        // Before the request is complete the proxy waited for the client, behind the answer's headers perhaps too.
+        let is_cut = ended.status.is_some() && !is_error;
+        return if is_cut || !ended.is_complete { Outcome::Abandoned } else { Outcome::Failure(Timeout) };
     }
     if flagged(RESET) {
         return Outcome::Failure(Reset);
     }
-    if matches!(ended.grpc_status, Some(2 | 4 | 12..=15)) {
+    let Some(status) = ended.status else { return Outcome::Failure(Reset) };
+    if let Some(grpc) = ended.grpc
+        && is_grpc_failure(grpc.status.unwrap_or_else(|| grpc_status_of(status)))
+    {
         return Outcome::Failure(Grpc);
     }
-    match ended.status {
-        None => Outcome::Failure(Reset),
-        Some(500..=599) => Outcome::Failure(Status5xx),
-        Some(_) if ended.attempts.is_some_and(|attempts| attempts > 1) => Outcome::Failure(Retried),
-        Some(_) => Outcome::Success,
+    match status {
+        500..=599 => Outcome::Failure(Status5xx),
+        _ if ended.attempts.is_some_and(|attempts| attempts > 1) => Outcome::Failure(Retried),
+        _ => Outcome::Success,
     }
 }
 
@@ -146,9 +165,13 @@ mod tests {
     use super::*;
 
     fn check(edit: impl FnOnce(&mut RequestEnd), expected: Outcome) {
-        let mut ended = RequestEnd { status: Some(200), attempts: Some(1), limit: HUNG, ..RequestEnd::default() };
+        let mut ended = RequestEnd { status: Some(200), attempts: Some(1), is_complete: true, ..RequestEnd::default() };
         edit(&mut ended);
         assert_eq!(classify(&ended), expected, "{ended:?}");
+    }
+
+    const fn grpc(status: Option<u32>) -> Option<GrpcEnd> {
+        Some(GrpcEnd { status })
     }
 
     #[test]
@@ -158,12 +181,6 @@ mod tests {
         check(|e| e.status = Some(404), Outcome::Success);
         check(|e| e.status = Some(500), Outcome::Failure(Status5xx));
         check(|e| e.status = Some(599), Outcome::Failure(Status5xx));
-        for code in [2, 4, 12, 13, 14, 15] {
-            check(|e| e.grpc_status = Some(code), Outcome::Failure(Grpc));
-        }
-        for code in [0, 1, 3, 5, 7, 8, 9, 10, 11, 16] {
-            check(|e| e.grpc_status = Some(code), Outcome::Success);
-        }
         check(|e| e.attempts = Some(2), Outcome::Failure(Retried));
         check(|e| (e.attempts, e.status) = (Some(3), Some(503)), Outcome::Failure(Status5xx));
         check(|e| (e.flags, e.status) = (32, Some(503)), Outcome::Failure(Unavailable));
@@ -174,6 +191,26 @@ mod tests {
     }
 
     #[test]
+    fn a_grpc_call_needs_a_grpc_status() {
+        let failed = Outcome::Failure(FailureClass::Grpc);
+        for code in [2, 4, 12, 13, 14, 15] {
+            check(|e| e.grpc = grpc(Some(code)), failed);
+        }
+        for code in [0, 1, 3, 5, 7, 8, 9, 10, 11, 16] {
+            check(|e| e.grpc = grpc(Some(code)), Outcome::Success);
+        }
+        check(|e| e.grpc = grpc(None), failed);
+        for (status, outcome) in [(404, failed), (400, failed), (429, failed), (503, failed), (204, failed)] {
+            check(|e| (e.status, e.grpc) = (Some(status), grpc(None)), outcome);
+        }
+        for status in [401, 403] {
+            check(|e| (e.status, e.grpc) = (Some(status), grpc(None)), Outcome::Success);
+        }
+        check(|e| (e.status, e.grpc) = (Some(404), grpc(Some(5))), Outcome::Success);
+        check(|e| (e.flags, e.grpc) = (CLIENT_GONE, grpc(None)), Outcome::Abandoned);
+    }
+
+    #[test]
     fn what_never_tried_the_upstream_says_nothing_about_it() {
         for status in [301, 401, 404, 429, 500, 503] {
             check(|e| (e.status, e.attempts) = (Some(status), None), Outcome::Void);
@@ -181,14 +218,22 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_left_is_void_until_the_request_counts_as_hung() {
-        check(|e| (e.flags, e.status) = (CLIENT_GONE, None), Outcome::Void);
-        check(|e| (e.flags, e.latency) = (CLIENT_GONE, HUNG), Outcome::Failure(FailureClass::Timeout));
-        check(|e| (e.flags, e.latency, e.attempts) = (CLIENT_GONE, HUNG, None), Outcome::Void);
-        let after = |latency| {
-            move |e: &mut RequestEnd| (e.flags, e.latency, e.limit) = (CLIENT_GONE, Micros(latency), Micros(500))
-        };
-        check(after(500), Outcome::Void);
-        check(after(501), Outcome::Abandoned);
+    fn a_client_that_left_is_no_witness() {
+        for status in [None, Some(200), Some(404)] {
+            check(|e| (e.flags, e.status) = (CLIENT_GONE, status), Outcome::Abandoned);
+            check(|e| (e.flags, e.status, e.attempts) = (CLIENT_GONE, status, None), Outcome::Void);
+        }
+        let failed = Outcome::Failure(FailureClass::Status5xx);
+        check(|e| (e.flags, e.status) = (CLIENT_GONE, Some(500)), failed);
+    }
+
+    #[test]
+    fn a_timeout_is_the_versions_only_while_the_proxy_waits_for_it() {
+        for flag in [UPSTREAM_REQUEST_TIMEOUT, STREAM_IDLE_TIMEOUT, UPSTREAM_MAX_STREAM_DURATION, DURATION_TIMEOUT] {
+            check(|e| (e.flags, e.status) = (flag, Some(504)), Outcome::Failure(FailureClass::Timeout));
+            check(|e| (e.flags, e.status) = (flag, None), Outcome::Failure(FailureClass::Timeout));
+            check(|e| (e.flags, e.status) = (flag, Some(200)), Outcome::Abandoned);
+            check(|e| (e.flags, e.status, e.is_complete) = (flag, Some(504), false), Outcome::Abandoned);
+        }
     }
 }

@@ -37,6 +37,12 @@ impl<'a> Request<'a> {
         cookies.flat_map(|line| line.split(|b| *b == b';')).find_map(|pair| value_of(pair.trim_ascii(), name))
     }
 
+    /// Whether it asks for a gRPC answer. The request says so, whatever the answer is.
+    pub fn is_grpc(self) -> bool {
+        let kind = self.first("content-type").and_then(|value| value.strip_prefix(b"application/grpc"));
+        kind.is_some_and(|rest| !rest.starts_with(b"-web"))
+    }
+
     /// The path without its query.
     pub fn path(self) -> &'a [u8] {
         let full = self.first(":path").unwrap_or(b"/");

@@ -10,6 +10,7 @@ pub use crate::base::weight::{WHOLE_PPM, WeightError, WeightPpm};
 use crate::routing::cookie::IssuedCookie;
 use crate::routing::fuse_plan::FusePlan;
 use crate::routing::lane::Lane;
+use crate::routing::measurement::Measurement;
 use crate::routing::request::MatchRule;
 
 /// Most canaries one table holds; a worker's memory is bounded by it.
@@ -160,8 +161,11 @@ pub struct Split {
     pub salt: String,
     /// Length of the slots in which requests are counted, fixed when the entry is issued.
     pub slot: Millis,
-    /// Longer than this is slow; without it [`HUNG`](crate::routing::outcome::HUNG).
+    /// A version's time longer than this is slow; without it nothing is.
     pub latency_limit: Option<Micros>,
+    /// What counts as a version's time.
+    #[serde(default)]
+    pub measurement: Measurement,
     /// The limits at which a worker stops sending to the canary by itself.
     pub fuse: Option<FusePlan>,
 }

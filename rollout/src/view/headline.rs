@@ -119,7 +119,7 @@ fn guard(verdict: &GuardsVerdict) -> String {
             percent(finding.primary),
             number(margin),
         ),
-        GuardRule::Latency { limit, share } => format!(
+        GuardRule::Latency { limit, share, .. } => format!(
             "{events} of {trials} requests failed or took over {} ms (limit {} %)",
             number(limit.0 as f64 / 1000.0),
             number(share * 100.0),

@@ -7,8 +7,8 @@ use crate::base::time::{Micros, Millis};
 use crate::routing::outcome::Outcome;
 use crate::routing::route::Placement;
 use crate::routing::table::{CanaryIndex, Entry, Version};
+use crate::worker::in_flight::Counting;
 use crate::worker::messages::{Incarnation, ToAgent};
-use crate::worker::tally::Stratum;
 
 /// How often a worker reports while any release is in progress; also its tick.
 pub const REPORT_EVERY: Millis = Millis(100);
@@ -67,14 +67,14 @@ pub struct Decision {
     pub mirror: HeaderEdit,
     /// The value of a `set-cookie` that the answer must get.
     pub set_cookie: Option<String>,
-    /// Where the request is counted, and the latency above which it is slow.
-    pub(crate) counted: Option<(Stratum<CanaryIndex>, Micros)>,
+    /// Where and how the request is counted.
+    pub(crate) counted: Option<Counting>,
 }
 
 impl Decision {
     /// How the request came to its version; `None` for one that is no canary's business.
     pub fn placement(&self) -> Option<Placement> {
-        self.counted.map(|(stratum, _)| stratum.placement)
+        self.counted.map(|counting| counting.stratum.placement)
     }
 }
 
@@ -100,10 +100,10 @@ pub struct Finished {
     pub version: Version,
     /// Whether it was a copy.
     pub is_copy: bool,
-    /// Success, failure or void.
+    /// How it ended.
     pub outcome: Outcome,
-    /// How long it took.
-    pub latency: Micros,
+    /// The version's time, of what is a trial of latency.
+    pub latency: Option<Micros>,
 }
 
 /// What went wrong and was survived, since the start.

@@ -5,26 +5,26 @@
 
 use crate::base::names::CanaryId;
 use crate::base::time::{Micros, Millis};
-use crate::routing::outcome::{HUNG, Outcome};
 use crate::routing::request::Request;
 use crate::routing::route::{Candidate, Placement, Route, choose_version, is_mirrored, pick_candidate};
-use crate::routing::table::{CanaryIndex, Entry, Epoch, Table, Version, WeightPpm};
+use crate::routing::table::{CanaryIndex, Entry, Epoch, Split, Table, Version, WeightPpm};
 pub use crate::worker::api::{
     Decision, Faults, Finished, HeaderEdit, IDLE_EVERY, Identity, REPORT_EVERY, Settings, WorkerAction,
 };
 use crate::worker::connection::{Connection, SILENCE};
-use crate::worker::in_flight::InFlight;
+use crate::worker::in_flight::Counting;
 use crate::worker::messages::{ToAgent, ToWorker, Trip};
 use crate::worker::sender::ReportSender;
-use crate::worker::slow_watch::SlowWatch;
 use crate::worker::tally::{Slot, Stratum, Tally};
 
 mod adoption;
+mod counting;
 mod fuses;
 mod mirror;
 mod reports;
 
 use self::adoption::Standing;
+use self::counting::Watches;
 use self::fuses::Fuses;
 pub use self::mirror::CopyEnd;
 
@@ -37,7 +37,7 @@ pub struct Worker {
     /// What is known of each entry of the table, under its index.
     standings: Vec<Standing>,
     tally: Tally,
-    slow_watch: SlowWatch,
+    watches: Watches,
     fuses: Fuses,
     sender: ReportSender,
     connection: Connection,
@@ -56,7 +56,7 @@ impl Worker {
             table: Table::default(),
             standings: Vec::new(),
             tally: Tally::new(settings.max_strata),
-            slow_watch: SlowWatch::default(),
+            watches: Watches::default(),
             fuses: Fuses::default(),
             sender: ReportSender::default(),
             connection: Connection::new(settings.has_agent),
@@ -95,7 +95,7 @@ impl Worker {
             let split = candidate.routing.split.as_ref().filter(|split| split.mirror > WeightPpm::ZERO);
             split.is_some_and(|split| is_mirrored(split, self.draws.next()))
         };
-        self.decide(candidate, route, is_copied, removed, now)
+        self.decide(candidate, route, is_copied, removed, request, now)
     }
 
     /// What the shell must do about a route, and where the request is counted.
@@ -105,6 +105,7 @@ impl Worker {
         route: Route<'_>,
         is_copied: bool,
         [unset_header, unset_mirror]: [HeaderEdit; 2],
+        request: Request<'_>,
         now: Micros,
     ) -> Decision {
         let Route { version, placement, issued: issued_by_version } = route;
@@ -126,65 +127,9 @@ impl Worker {
             Placement::FailSafe => Slot::MERGED,
             _ => split.map_or(Slot(0), |split| self.slot_of(index, split, now)),
         };
-        let limit = split.and_then(|split| split.latency_limit).unwrap_or(HUNG);
         let stratum = Stratum { canary: index, epoch: entry.epoch, version, placement, slot };
         let set_cookie = issued_by_version.or(issued).map(|(cookie, id)| cookie.set_cookie(id));
-        Decision { header, mirror, set_cookie, counted: Some((stratum, limit)) }
-    }
-
-    /// The decision was carried out (`applied`) or could not be: counts the request that starts. One whose header could
-    /// not be set goes wherever the routes send it, so it belongs to no version.
-    pub fn start(&mut self, decision: &Decision, applied: bool, now: Micros) -> Option<InFlight> {
-        if !applied {
-            self.faults.requests += 1;
-            return None;
-        }
-        let (stratum, limit) = decision.counted?;
-        Some(self.begin(stratum, limit, now))
-    }
-
-    fn begin(&mut self, stratum: Stratum<CanaryIndex>, limit: Micros, now: Micros) -> InFlight {
-        self.tally.start(stratum);
-        // The oldest before this one is watched: the fuse needs to know whose slowness is still open.
-        let ordinal = self.fuses.start(stratum, self.slow_watch.oldest(stratum.canary));
-        let serial = self.slow_watch.start(stratum, ordinal, Micros(now.0.saturating_add(limit.0)));
-        InFlight::new(stratum, now, limit, [serial, ordinal])
-    }
-
-    /// A request's headers could not be read: it passes untouched and uncounted.
-    pub const fn unreadable_request(&mut self) {
-        self.faults.requests += 1;
-    }
-
-    /// The headers of a stream's answer came: it is not slow any more, however long it stays open. A separate call, since
-    /// most answers need no clock at their headers.
-    pub fn stream_answered(&mut self, request: &mut InFlight, now: Micros) {
-        let was_counted = self.slow_watch.end(request.stratum().canary, request.serial());
-        request.stream_answered(now, was_counted);
-    }
-
-    /// A request is over; `flags` are Envoy's response flags, `attempts` the router's tries upstream.
-    pub fn finish(&mut self, request: &InFlight, flags: u64, attempts: Option<u64>, now: Micros) -> Finished {
-        let (outcome, latency, is_slow) = request.end(flags, attempts, now);
-        self.count(request, outcome, latency, is_slow);
-        let Stratum { canary, version, placement, .. } = request.stratum();
-        Finished { canary, version, is_copy: placement == Placement::Mirrored, outcome, latency }
-    }
-
-    /// A request is over and how it ended cannot be known, by the shell's fault: it says nothing about the version.
-    pub fn lose(&mut self, request: &InFlight) {
-        self.faults.requests += 1;
-        self.count(request, Outcome::Void, Micros(0), false);
-    }
-
-    /// In this order: the watch knows whether the request's age was counted as slow before, which decides whether its end
-    /// counts as slow once more.
-    fn count(&mut self, request: &InFlight, outcome: Outcome, latency: Micros, is_slow: bool) {
-        let was_counted = request.counted_before_answer();
-        let was_counted =
-            was_counted.unwrap_or_else(|| self.slow_watch.end(request.stratum().canary, request.serial()));
-        self.tally.end(request.stratum(), outcome, latency, is_slow && !was_counted);
-        self.fuses.ended(request, outcome, is_slow, was_counted);
+        Decision { header, mirror, set_cookie, counted: Some(counted_as(stratum, split, request)) }
     }
 
     /// Whether [`Worker::route`] needs the client's address; asking the host for it costs.
@@ -195,10 +140,7 @@ impl Worker {
     /// The heartbeat: opens, reports, gives up.
     pub fn tick(&mut self, now: Millis) -> Vec<WorkerAction> {
         let mut actions = Vec::new();
-        for (stratum, ordinal) in self.slow_watch.passed(Micros(now.0.saturating_mul(1000))) {
-            self.tally.aged(stratum);
-            self.fuses.aged(stratum, ordinal);
-        }
+        self.pass_deadlines(Micros(now.0.saturating_mul(1000)));
         let is_unanswered = self.connection.is_up() && self.sender.waiting(now).is_some_and(|wait| wait >= SILENCE);
         if self.connection.is_silent(now) || is_unanswered {
             actions.push(WorkerAction::CloseStream);
@@ -330,6 +272,18 @@ impl Worker {
     /// Whether the canary gets nothing although its entry may say otherwise.
     fn is_failed_safe(&self, index: CanaryIndex, entry: &Entry, now: Millis) -> bool {
         self.is_lease_over(entry, now) || self.fuses.is_tripped(index)
+    }
+}
+
+/// How a request is counted under an entry's split.
+fn counted_as(stratum: Stratum<CanaryIndex>, split: Option<&Split>, request: Request<'_>) -> Counting {
+    let measurement = split.map(|split| split.measurement).unwrap_or_default();
+    Counting {
+        stratum,
+        limit: split.and_then(|split| split.latency_limit),
+        latency_end: measurement.latency_end,
+        good_after: measurement.good_after.to_micros(),
+        is_grpc: request.is_grpc(),
     }
 }
 

@@ -62,14 +62,15 @@ pub struct FuseTrip {
 #[derive(Debug)]
 pub struct Fuse {
     tests: [Option<Running>; 2],
-    /// Requests of the canary begun so far; each one's number among them is its ordinal. Goes on over all runs.
-    begun: u64,
+    /// Trials of each test begun so far; each one's number among them is its ordinal. Goes on over all runs. A request is a
+    /// trial of failure when it starts, of slowness when it has come in whole.
+    begun: [u64; 2],
     tripped: Option<FuseTrip>,
 }
 
 impl Fuse {
     /// A fuse that has seen nothing; ordinals go on from `begun`.
-    pub fn new(plan: &FusePlan, begun: u64) -> Self {
+    pub fn new(plan: &FusePlan, begun: [u64; 2]) -> Self {
         Self { tests: Running::of(plan, begun, [0; 2]), begun, tripped: None }
     }
 
@@ -80,25 +81,36 @@ impl Fuse {
         self.tripped = None;
     }
 
-    /// Requests begun so far.
-    pub const fn begun(&self) -> u64 {
+    /// Trials of each test begun so far.
+    pub const fn begun(&self) -> [u64; 2] {
         self.begun
     }
 
-    /// A request begins; returns its ordinal. `known` is a number below which every ordinal's slowness is known.
-    /// A run that has gone stale by then ends before the request.
-    pub fn start(&mut self, known: u64) -> u64 {
-        let ordinal = self.begun;
-        for test in self.tests.iter_mut().flatten() {
+    /// Trials of one test begun so far.
+    pub const fn begun_of(&self, which: FuseTest) -> u64 {
+        let [failed, slow] = self.begun;
+        match which {
+            FuseTest::Failed => failed,
+            FuseTest::Slow => slow,
+        }
+    }
+
+    /// A trial begins; returns its ordinal. `known` is a number below which it is known of every ordinal whether it is an
+    /// event. A run that has gone stale by then ends before the trial.
+    pub fn start(&mut self, which: FuseTest, known: u64) -> u64 {
+        let ordinal = self.begun_of(which);
+        if let Some(test) = self.tests.get_mut(which as usize).and_then(Option::as_mut) {
             test.refresh(known, ordinal);
         }
-        self.begun += 1;
+        if let Some(begun) = self.begun.get_mut(which as usize) {
+            *begun = begun.saturating_add(1);
+        }
         ordinal
     }
 
     /// A request turned out to be an event. Each one counts once for each test: the caller sees to that.
     pub fn event(&mut self, which: FuseTest, ordinal: u64) -> Option<FuseTrip> {
-        let begun = self.begun;
+        let begun = self.begun_of(which);
         let test = self.tests.get_mut(which as usize)?.as_mut().filter(|test| ordinal >= test.first)?;
         let trials = test.event(ordinal, begun)?;
         if self.tripped.is_some() {
@@ -145,12 +157,12 @@ struct Running {
 }
 
 impl Running {
-    fn of(plan: &FusePlan, first: u64, runs: [u64; 2]) -> [Option<Self>; 2] {
+    fn of(plan: &FusePlan, begun: [u64; 2], runs: [u64; 2]) -> [Option<Self>; 2] {
         let limits = plan.limits();
         let alpha = plan.alpha.probability() / limits.iter().flatten().count().max(1) as f64;
         let [failed, slow] = limits;
-        let [run_failed, run_slow] = runs;
-        [(failed, run_failed), (slow, run_slow)].map(|(limit, run)| {
+        let ([first_failed, first_slow], [run_failed, run_slow]) = (begun, runs);
+        [(failed, first_failed, run_failed), (slow, first_slow, run_slow)].map(|(limit, first, run)| {
             limit.map(|limit| Self {
                 theta0: limit.probability(),
                 alpha,

@@ -1,118 +1,274 @@
 //! route -> outcome: one request between its start and its end, as the worker remembers it.
 
 use crate::base::time::Micros;
-use crate::routing::outcome::{Outcome, RequestEnd, classify};
+use crate::routing::measurement::LatencyEnd;
+use crate::routing::outcome::{GrpcEnd, Outcome, RequestEnd, classify};
 use crate::routing::table::CanaryIndex;
-use crate::worker::tally::Stratum;
+use crate::worker::tally::{Slot, Stratum, TimedEnd};
+
+/// Where and how a request is counted: decided with its route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counting {
+    /// The stratum in which it starts.
+    pub(crate) stratum: Stratum<CanaryIndex>,
+    /// A version's time longer than this is slow.
+    pub(crate) limit: Option<Micros>,
+    /// Where that time ends.
+    pub(crate) latency_end: LatencyEnd,
+    /// Behind its headers for longer than this, an answer is good.
+    pub(crate) good_after: Micros,
+    /// Whether the request asks for a gRPC answer.
+    pub(crate) is_grpc: bool,
+}
 
 /// A request that was counted as started and has not ended. Lost requests stay pending: they are evidence too.
 #[derive(Clone, Debug)]
 pub struct InFlight {
-    stratum: Stratum<CanaryIndex>,
-    started: Micros,
-    limit: Micros,
-    serial: u64,
-    ordinal: u64,
+    counting: Counting,
+    /// Whether it belongs to the canary's warm-up: then it is no trial of latency.
+    is_warming: bool,
+    /// Its number among the watched open requests, and for the fuse among those that this worker sent to the canary.
+    open: Watched,
+    arrival: Arrival,
+    /// Where it is watched while it waits for an answer.
+    waiting: Option<u64>,
+    answer: Option<Answer>,
+}
+
+/// A request's numbers: where it is watched, and which it is among the trials of the fuse.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watched {
+    /// See [`Watch`](crate::worker::watch::Watch).
+    pub(crate) serial: u64,
+    /// See [`Fuse`](crate::worker::fuse::Fuse).
+    pub(crate) ordinal: u64,
+}
+
+/// How far a request has come in.
+#[derive(Clone, Copy, Debug)]
+enum Arrival {
+    /// The client is still sending.
+    Partial,
+    /// It came in whole; `was_late` says that it was counted as unserved by then.
+    Whole { was_late: bool, timed: Option<TimedTrial> },
+}
+
+/// A request as a trial of latency.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimedTrial {
+    /// When its time began.
+    pub(crate) since: Micros,
+    /// The slot of that moment.
+    pub(crate) slot: Slot,
+    /// While its time runs: where that is watched. None without a limit.
+    pub(crate) serial: Option<u64>,
+    /// Which trial of the fuse it is; none without a limit.
+    pub(crate) ordinal: Option<u64>,
+    /// Whether it is counted as slow already.
+    pub(crate) is_slow: bool,
+}
+
+/// The headers of an answer.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    at: Micros,
     status: Option<u16>,
-    is_grpc: bool,
     grpc_status: Option<u32>,
-    /// When a stream was answered, and whether its age had been counted as slow by then.
-    stream_answered: Option<(Micros, bool)>,
+    /// gRPC, server-sent events, upgrades: their time ends here however it is measured.
+    is_stream: bool,
+    /// Where it is watched until it has been open for long enough to be good.
+    good: Option<u64>,
+}
+
+/// How one request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    /// Of a success: whether its status was one of the client's errors.
+    pub(crate) is_client_error: bool,
+    /// The version's time, as far as it came.
+    pub(crate) latency: Option<Micros>,
 }
 
 impl InFlight {
     /// A request that starts now.
-    pub(crate) const fn new(
-        stratum: Stratum<CanaryIndex>,
-        started: Micros,
-        limit: Micros,
-        [serial, ordinal]: [u64; 2],
-    ) -> Self {
-        Self {
-            stratum,
-            started,
-            limit,
-            serial,
-            ordinal,
-            status: None,
-            is_grpc: false,
-            grpc_status: None,
-            stream_answered: None,
-        }
+    pub(crate) const fn new(counting: Counting, is_warming: bool, open: Watched) -> Self {
+        Self { counting, is_warming, open, arrival: Arrival::Partial, waiting: None, answer: None }
     }
 
-    /// Where it is counted.
+    /// Where and how it is counted.
+    pub(crate) const fn counting(&self) -> &Counting {
+        &self.counting
+    }
+
+    /// The stratum in which it started.
     pub(crate) const fn stratum(&self) -> Stratum<CanaryIndex> {
-        self.stratum
+        self.counting.stratum
     }
 
-    /// Its number among the canary's requests of this worker.
-    pub(crate) const fn serial(&self) -> u64 {
-        self.serial
+    /// The stratum of its trial of latency.
+    pub(crate) const fn timed_stratum(&self, timed: &TimedTrial) -> Stratum<CanaryIndex> {
+        Stratum { slot: timed.slot, ..self.counting.stratum }
     }
 
-    /// Its number among the requests that this worker sent to the canary, for the fuse.
-    pub(crate) const fn ordinal(&self) -> u64 {
-        self.ordinal
+    /// Its numbers as an open request.
+    pub(crate) const fn open(&self) -> Watched {
+        self.open
     }
 
-    /// Whether its trailers can hold a status worth reading.
-    pub const fn is_grpc(&self) -> bool {
-        self.is_grpc
+    /// Whether the client is still sending.
+    pub(crate) const fn is_partial(&self) -> bool {
+        matches!(self.arrival, Arrival::Partial)
     }
 
-    /// Response headers arrived. True for upgrades, server-sent events and gRPC: their latency ends now, so say what
-    /// time it is by the worker's `stream_answered`. How long a stream lives says nothing about how well it is served (a
-    /// unary gRPC call cannot be distinguished from a streaming one).
-    #[must_use]
-    pub fn response_headers(&mut self, headers: &[(&[u8], &[u8])]) -> bool {
-        let value = |name: &str| headers.iter().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| *value);
-        self.status = value(":status").and_then(number).and_then(|status| u16::try_from(status).ok());
-        let content_type = value("content-type").unwrap_or_default();
-        self.is_grpc = content_type.starts_with(b"application/grpc");
-        if self.is_grpc {
-            self.grpc_status = value("grpc-status").and_then(number);
+    /// Whether its time says something about the version, if it comes in whole now.
+    pub(crate) const fn can_be_timed(&self) -> bool {
+        !self.is_warming && self.answer.is_none()
+    }
+
+    /// It has come in whole.
+    pub(crate) const fn complete(&mut self, was_late: bool, timed: Option<TimedTrial>) {
+        self.arrival = Arrival::Whole { was_late, timed };
+    }
+
+    /// It is watched under this number while it waits for an answer.
+    pub(crate) const fn await_answer(&mut self, serial: u64) {
+        self.waiting = Some(serial);
+    }
+
+    /// It waits no longer; where it was watched.
+    pub(crate) const fn end_waiting(&mut self) -> Option<u64> {
+        self.waiting.take()
+    }
+
+    /// Whether it was counted as unserved because it took too long to come in; `is_late` of one that never came in whole.
+    pub(crate) const fn was_late(&self, is_late: bool) -> bool {
+        match self.arrival {
+            Arrival::Partial => is_late,
+            Arrival::Whole { was_late, .. } => was_late,
         }
-        self.is_grpc || content_type.starts_with(b"text/event-stream") || self.status == Some(101)
     }
 
-    /// The headers of a stream's answer came at this time; from now on its age says nothing.
-    pub(crate) const fn stream_answered(&mut self, now: Micros, was_counted: bool) {
-        self.stream_answered = Some((now, was_counted));
+    /// Its trial of latency, if it is one.
+    pub(crate) const fn timed(&self) -> Option<TimedTrial> {
+        match self.arrival {
+            Arrival::Whole { timed, .. } => timed,
+            Arrival::Partial => None,
+        }
     }
 
-    /// For a stream that was answered: whether its age had been counted as slow by then.
-    pub(crate) fn counted_before_answer(&self) -> Option<bool> {
-        self.stream_answered.map(|(_, was_counted)| was_counted)
+    /// Its time is over; `is_slow` says whether it is counted as slow.
+    pub(crate) const fn stop_time(&mut self, is_slow: bool) {
+        if let Arrival::Whole { timed: Some(timed), .. } = &mut self.arrival {
+            timed.serial = None;
+            timed.is_slow |= is_slow;
+        }
+    }
+
+    /// Response headers arrived.
+    pub(crate) fn answered(&mut self, headers: &[(&[u8], &[u8])], at: Micros) {
+        let value = |name: &str| headers.iter().find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| *value);
+        let status = value(":status").and_then(number).and_then(|status| u16::try_from(status).ok());
+        let is_events = value("content-type").is_some_and(|value| value.starts_with(b"text/event-stream"));
+        self.answer = Some(Answer {
+            at,
+            status,
+            grpc_status: value("grpc-status").and_then(number),
+            is_stream: self.counting.is_grpc || is_events || status == Some(101),
+            good: None,
+        });
+    }
+
+    /// Whether its answer's headers came.
+    pub(crate) const fn is_answered(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Whether nothing in the answer's headers speaks against it.
+    pub(crate) fn is_answered_well(&self) -> bool {
+        let Some(answer) = self.answer else { return false };
+        let grpc_status = answer.grpc_status.or((answer.status == Some(200)).then_some(0));
+        let grpc = self.counting.is_grpc.then_some(GrpcEnd { status: grpc_status });
+        let end =
+            RequestEnd { status: answer.status, grpc, flags: 0, attempts: Some(1), is_complete: !self.is_partial() };
+        classify(&end) == Outcome::Success
+    }
+
+    /// The answer is watched under this number until it counts as good.
+    pub(crate) const fn watch_answer(&mut self, serial: u64) {
+        if let Some(answer) = &mut self.answer {
+            answer.good = Some(serial);
+        }
+    }
+
+    /// Where its answer is watched.
+    pub(crate) fn answer_watched(&self) -> Option<u64> {
+        self.answer?.good
+    }
+
+    /// Whether its status is one of the client's errors.
+    pub(crate) fn is_client_error(&self) -> bool {
+        self.answer.and_then(|answer| answer.status).is_some_and(|status| (400..500).contains(&status))
+    }
+
+    /// Whether its trailers hold a status worth reading.
+    pub const fn is_grpc(&self) -> bool {
+        self.counting.is_grpc
     }
 
     /// Response trailers arrived.
     pub fn response_trailers(&mut self, trailers: &[(&[u8], &[u8])]) {
-        if self.is_grpc {
+        if let Some(answer) = self.answer.as_mut().filter(|_| self.counting.is_grpc) {
             let status = trailers.iter().find(|(name, _)| *name == b"grpc-status").and_then(|(_, value)| number(value));
-            self.grpc_status = status.or(self.grpc_status);
+            answer.grpc_status = status.or(answer.grpc_status);
         }
     }
 
-    /// The request is over: its outcome and latency. `flags` and `attempts` as in [`RequestEnd`].
-    /// The third is whether it was slow.
-    pub(crate) fn end(&self, flags: u64, attempts: Option<u64>, now: Micros) -> (Outcome, Micros, bool) {
-        let latency = self.stream_answered.map_or(now, |(at, _)| at).since(self.started);
-        let ended = RequestEnd {
-            status: self.status,
-            grpc_status: self.grpc_status,
-            flags,
-            attempts,
-            latency,
-            limit: self.limit,
+    /// The version's time up to its answer's headers, or up to `now` where it ends behind them or none came; `None` for what is
+    /// no trial of latency.
+    pub(crate) fn latency(&self, now: Micros) -> Option<Micros> {
+        let timed = self.timed()?;
+        let end = match (self.answer, self.counting.latency_end) {
+            (Some(answer), LatencyEnd::ResponseHeaders) => answer.at,
+            (Some(answer), LatencyEnd::LastByte) if answer.is_stream => answer.at,
+            (Some(_), LatencyEnd::LastByte) | (None, _) => now,
         };
-        let outcome = classify(&ended);
-        let is_slow = match outcome {
-            Outcome::Failure(_) | Outcome::Abandoned => true,
-            Outcome::Success => latency > self.limit,
-            Outcome::Void => false,
-        };
-        (outcome, latency, is_slow)
+        Some(end.since(timed.since))
+    }
+
+    /// Whether its time ended with the answer's headers.
+    pub(crate) fn is_timed_at_headers(&self) -> bool {
+        let is_stream = self.answer.is_some_and(|answer| answer.is_stream);
+        self.counting.latency_end == LatencyEnd::ResponseHeaders || is_stream
+    }
+
+    /// The request is over. `flags` and `attempts` as in [`RequestEnd`].
+    pub(crate) fn end(&self, flags: u64, attempts: Option<u64>, now: Micros) -> Ended {
+        let status = self.answer.and_then(|answer| answer.status);
+        let grpc = GrpcEnd { status: self.answer.and_then(|answer| answer.grpc_status) };
+        let grpc = self.counting.is_grpc.then_some(grpc);
+        let outcome = classify(&RequestEnd { status, grpc, flags, attempts, is_complete: !self.is_partial() });
+        let is_client_error = outcome == Outcome::Success && self.is_client_error();
+        Ended { outcome, is_client_error, latency: self.latency(now) }
+    }
+
+    /// What an end means for the trial of latency, and whether that is slow.
+    pub(crate) fn timed_end(&self, outcome: Outcome, latency: Micros) -> (TimedEnd, bool) {
+        let is_late = self.counting.limit.is_some_and(|limit| latency > limit);
+        let was_slow = self.timed().is_some_and(|timed| timed.is_slow);
+        match outcome {
+            Outcome::Success => (TimedEnd::Took(latency), is_late),
+            Outcome::Failure(_) => (TimedEnd::Took(latency), true),
+            // Its time was over before the client left.
+            Outcome::Abandoned if self.is_answered() && self.is_timed_at_headers() => {
+                (TimedEnd::Took(latency), is_late)
+            }
+            Outcome::Abandoned if is_late || was_slow => (TimedEnd::LeftLate, true),
+            Outcome::Abandoned => (TimedEnd::Left, false),
+            // It may have been counted as slow while another filter of the proxy held it.
+            Outcome::Void if was_slow => (TimedEnd::LeftLate, false),
+            Outcome::Void => (TimedEnd::Void, false),
+        }
     }
 }
 
@@ -124,49 +280,4 @@ fn number(value: &[u8]) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::routing::outcome::FailureClass;
-    use crate::routing::route::Placement;
-    use crate::routing::table::{Epoch, Version};
-    use crate::worker::tally::Slot;
-
-    fn check(headers: &[(&[u8], &[u8])], trailers: &[(&[u8], &[u8])], expected: (Outcome, u64)) {
-        let (version, placement) = (Version::Canary, Placement::Drawn);
-        let stratum = Stratum { canary: CanaryIndex(0), epoch: Epoch(1), version, placement, slot: Slot(0) };
-        let mut request = InFlight::new(stratum, Micros(1000), Micros(4000), [0, 0]);
-        if request.response_headers(headers) {
-            request.stream_answered(Micros(1500), false);
-        }
-        request.response_trailers(trailers);
-        let (outcome, latency, is_slow) = request.end(0, Some(1), Micros(9000));
-        assert_eq!((outcome, latency.0), expected);
-        assert_eq!(is_slow, latency.0 > 4000 || outcome != Outcome::Success, "a failure is slow, however fast it came");
-    }
-
-    #[test]
-    fn latency_runs_to_the_end_but_for_streams_to_the_headers() {
-        check(&[(b":status", b"200")], &[], (Outcome::Success, 8000));
-        check(&[(b":status", b"101")], &[], (Outcome::Success, 500));
-        check(&[(b":status", b"200"), (b"content-type", b"text/event-stream; x")], &[], (Outcome::Success, 500));
-        check(&[(b":status", b"200"), (b"content-type", b"application/grpc+proto")], &[], (Outcome::Success, 500));
-    }
-
-    #[test]
-    fn a_grpc_status_counts_only_where_grpc_is_spoken() {
-        let grpc: (&[u8], &[u8]) = (b"content-type", b"application/grpc");
-        let failed = (Outcome::Failure(FailureClass::Grpc), 500);
-        check(&[(b":status", b"200"), grpc], &[(b"grpc-status", b"13")], failed);
-        check(&[(b":status", b"200"), grpc, (b"grpc-status", b"14")], &[], failed);
-        check(&[(b":status", b"200"), grpc], &[(b"grpc-status", b"5")], (Outcome::Success, 500));
-        check(&[(b":status", b"200")], &[(b"grpc-status", b"13")], (Outcome::Success, 8000));
-    }
-
-    #[test]
-    fn hostile_numbers_are_no_numbers() {
-        for value in [&b""[..], b"-1", b"2OO", b"99999999999", b"\xff"] {
-            assert_eq!(number(value), None);
-        }
-        check(&[(b":status", b"99999")], &[], (Outcome::Failure(FailureClass::Reset), 8000));
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use crate::worker::fuse::FuseTest;
 use crate::worker::tally::{Counts, Slot, Stratum};
 
 /// The newest protocol this build speaks.
-pub const PROTOCOL: Protocol = Protocol { major: 2, minor: 0 };
+pub const PROTOCOL: Protocol = Protocol { major: 3, minor: 0 };
 
 /// Most strata in one report, so that every report fits one message; the rest follows in the next.
 pub const MAX_STRATA: usize = 128;

@@ -6,8 +6,8 @@ pub mod tally;
 /// One request between its start and its end.
 pub mod in_flight;
 
-/// Requests become slow while they are open.
-mod slow_watch;
+/// What the passing of time alone does to an open request.
+mod watch;
 
 /// One worker's own sequential test, as integers.
 pub mod fuse;

@@ -61,57 +61,131 @@ impl Failures {
     }
 }
 
+/// Requests as trials of latency. One begins when the whole request has come in before its answer, in the slot of that
+/// moment; one whose answer came before its end says nothing about how fast the version is, nor one of a warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timed {
+    /// Those that began.
+    pub begun: u64,
+    /// Those that are over and say something: answered, failed, or slow before the client left.
+    pub ended: u64,
+    /// Those that say nothing: the upstream was never tried.
+    pub void: u64,
+    /// Those whose client left before they were slow.
+    pub left: u64,
+    /// Those that failed, or took longer than the entry's latency limit: counted exactly, and for an open one as soon as its
+    /// time passes the limit.
+    pub slow: u64,
+}
+
+impl Timed {
+    fn merge(&mut self, other: &Self) {
+        self.begun = self.begun.saturating_add(other.begun);
+        self.ended = self.ended.saturating_add(other.ended);
+        self.void = self.void.saturating_add(other.void);
+        self.left = self.left.saturating_add(other.left);
+        self.slow = self.slow.saturating_add(other.slow);
+    }
+
+    /// Begun and not yet over.
+    pub fn pending(&self) -> u64 {
+        self.begun.saturating_sub(self.ended).saturating_sub(self.void).saturating_sub(self.left)
+    }
+}
+
 /// What happened in one stratum. Merging adds; it is commutative and associative.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Requests that began.
     pub started: u64,
+    /// Those of them that had come in whole, were answered, or are over: the trials of a certificate, so that a client
+    /// which keeps sending cannot hold it up.
+    pub received: u64,
     /// Good answers.
     pub succeeded: u64,
+    /// Those of them with a status of 400 to 499.
+    pub client_errors: u64,
     /// Bad ones, by class.
     pub failed: Failures,
-    /// Requests that say nothing about the version.
+    /// Requests that say nothing about the version: it was never tried.
     pub void: u64,
-    /// Requests whose client left after the latency limit had passed: slow, but neither good nor bad.
+    /// Requests that ended neither good nor bad: the client left, or was too slow for the proxy's patience.
     pub abandoned: u64,
-    /// Requests that failed, or took longer than the entry's latency limit: counted exactly, and for a pending one as soon
-    /// as its age passes the limit.
-    pub slow: u64,
-    /// How long the successes and failures took.
+    /// The abandoned, and those that had not come in whole after 15 s: each once. A version that stops reading shows here,
+    /// beside the primary.
+    pub unserved: u64,
+    /// Requests as trials of latency.
+    pub timed: Timed,
+    /// How long the successes and failures among these took.
     pub latency: Latency,
 }
 
+/// How a trial of latency ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimedEnd {
+    /// After this long.
+    Took(Micros),
+    /// The client left, but was kept waiting for longer than the limit.
+    LeftLate,
+    /// The client left before.
+    Left,
+    /// The upstream was never tried.
+    Void,
+}
+
 impl Counts {
-    /// Counts one ended request; `is_slow` when its latency passed the limit and its age was not counted as slow before.
-    pub fn end(&mut self, outcome: Outcome, latency: Micros, is_slow: bool) {
-        if is_slow && outcome != Outcome::Void {
-            self.slow = self.slow.saturating_add(1);
-        }
-        match outcome {
-            Outcome::Success => self.succeeded = self.succeeded.saturating_add(1),
-            Outcome::Failure(class) => self.failed.add(class, 1),
-            Outcome::Void => {
-                self.void = self.void.saturating_add(1);
-                return;
+    /// So many requests that begin, all of them whole from the start: each a trial of latency too.
+    pub fn begun(count: u64) -> Self {
+        let timed = Timed { begun: count, ..Timed::default() };
+        Self { started: count, received: count, timed, ..Self::default() }
+    }
+
+    /// Counts how one request ended.
+    pub fn end(&mut self, outcome: Outcome) {
+        let held = match outcome {
+            Outcome::Success => &mut self.succeeded,
+            Outcome::Failure(class) => return self.failed.add(class, 1),
+            Outcome::Void => &mut self.void,
+            Outcome::Abandoned => &mut self.abandoned,
+        };
+        *held = held.saturating_add(1);
+    }
+
+    /// Counts how one trial of latency ended; `is_slow` when it was too slow, or failed, and was not counted as slow before.
+    pub fn end_timed(&mut self, end: TimedEnd, is_slow: bool) {
+        self.timed.slow = self.timed.slow.saturating_add(u64::from(is_slow));
+        let held = match end {
+            TimedEnd::Took(latency) => {
+                self.latency.record(latency);
+                &mut self.timed.ended
             }
-            Outcome::Abandoned => {
-                self.abandoned = self.abandoned.saturating_add(1);
-                return;
-            }
-        }
-        self.latency.record(latency);
+            TimedEnd::LeftLate => &mut self.timed.ended,
+            TimedEnd::Left => &mut self.timed.left,
+            TimedEnd::Void => &mut self.timed.void,
+        };
+        *held = held.saturating_add(1);
+    }
+
+    /// Counts the end of a request that was a trial of latency too, and was never abandoned.
+    pub fn end_both(&mut self, outcome: Outcome, latency: Micros, is_slow: bool) {
+        self.end(outcome);
+        let end = if outcome == Outcome::Void { TimedEnd::Void } else { TimedEnd::Took(latency) };
+        self.end_timed(end, is_slow);
     }
 
     /// Adds all of `other`.
     pub fn merge(&mut self, other: &Self) {
         self.started = self.started.saturating_add(other.started);
+        self.received = self.received.saturating_add(other.received);
         self.succeeded = self.succeeded.saturating_add(other.succeeded);
+        self.client_errors = self.client_errors.saturating_add(other.client_errors);
         for (class, count) in FailureClass::ALL.into_iter().zip(other.failed.0) {
             self.failed.add(class, count);
         }
         self.void = self.void.saturating_add(other.void);
         self.abandoned = self.abandoned.saturating_add(other.abandoned);
-        self.slow = self.slow.saturating_add(other.slow);
+        self.unserved = self.unserved.saturating_add(other.unserved);
+        self.timed.merge(&other.timed);
         self.latency.merge(&other.latency);
     }
 
@@ -122,7 +196,16 @@ impl Counts {
 
     /// Begun and not yet ended; never negative, although a delta may end what an earlier one began.
     pub fn pending(&self) -> u64 {
-        self.started.saturating_sub(self.judged()).saturating_sub(self.void).saturating_sub(self.abandoned)
+        self.started.saturating_sub(self.over())
+    }
+
+    /// Those of the pending whose request has come in whole, or was answered before.
+    pub fn received_pending(&self) -> u64 {
+        self.received.saturating_sub(self.over())
+    }
+
+    fn over(&self) -> u64 {
+        self.judged().saturating_add(self.void).saturating_add(self.abandoned)
     }
 
     /// Good answers among the judged, 0 to 1; `None` without any.
@@ -182,19 +265,39 @@ impl Tally {
 
     /// Counts a request that begins.
     pub fn start(&mut self, stratum: Stratum<CanaryIndex>) {
-        let counts = self.at(stratum);
-        counts.started = counts.started.saturating_add(1);
+        bump(&mut self.at(stratum).started);
+    }
+
+    /// Counts a request that has come in whole, was answered, or is over.
+    pub fn received(&mut self, stratum: Stratum<CanaryIndex>) {
+        bump(&mut self.at(stratum).received);
     }
 
     /// Counts how a request ended, in the stratum in which it began.
-    pub fn end(&mut self, stratum: Stratum<CanaryIndex>, outcome: Outcome, latency: Micros, is_slow: bool) {
-        self.at(stratum).end(outcome, latency, is_slow);
+    pub fn end(&mut self, stratum: Stratum<CanaryIndex>, outcome: Outcome, is_client_error: bool) {
+        let counts = self.at(stratum);
+        counts.end(outcome);
+        counts.client_errors = counts.client_errors.saturating_add(u64::from(is_client_error));
     }
 
-    /// Counts a request that has not ended but whose age passed the limit.
+    /// Counts a request whose client left, or that has not come in whole for too long.
+    pub fn unserved(&mut self, stratum: Stratum<CanaryIndex>) {
+        bump(&mut self.at(stratum).unserved);
+    }
+
+    /// Counts a trial of latency that begins.
+    pub fn start_timed(&mut self, stratum: Stratum<CanaryIndex>) {
+        bump(&mut self.at(stratum).timed.begun);
+    }
+
+    /// Counts how a trial of latency ended, in the stratum in which it began.
+    pub fn end_timed(&mut self, stratum: Stratum<CanaryIndex>, end: TimedEnd, is_slow: bool) {
+        self.at(stratum).end_timed(end, is_slow);
+    }
+
+    /// Counts a trial of latency that has not ended but whose time passed the limit.
     pub fn aged(&mut self, stratum: Stratum<CanaryIndex>) {
-        let counts = self.at(stratum);
-        counts.slow = counts.slow.saturating_add(1);
+        bump(&mut self.at(stratum).timed.slow);
     }
 
     /// Whether nothing was counted since the last [`Tally::take`].
@@ -239,6 +342,10 @@ impl Tally {
     }
 }
 
+const fn bump(count: &mut u64) {
+    *count = count.saturating_add(1);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -265,9 +372,11 @@ mod tests {
 
     fn counts() -> impl Strategy<Value = Counts> {
         prop::collection::vec((outcome(), 0u64..20_000_000), 0..20).prop_map(|ends| {
-            let mut counts = Counts { started: ends.len() as u64 + 1, ..Counts::default() };
-            ends.into_iter()
-                .for_each(|(outcome, latency_us)| counts.end(outcome, Micros(latency_us), latency_us > 500_000));
+            let mut counts = Counts::begun(ends.len() as u64 + 1);
+            for (outcome, latency_us) in ends {
+                counts.end(outcome);
+                counts.end_timed(TimedEnd::Took(Micros(latency_us)), latency_us > 500_000);
+            }
             counts
         })
     }
@@ -291,7 +400,9 @@ mod tests {
             for (canary, epoch, is_canary, outcome) in &events {
                 let at = stratum(*canary, *epoch, if *is_canary { Version::Canary } else { Version::Primary });
                 tally.start(at);
-                tally.end(at, *outcome, Micros(10), false);
+                tally.start_timed(at);
+                tally.end(at, *outcome, false);
+                tally.end_timed(at, TimedEnd::Took(Micros(10)), false);
                 // Four canaries with two versions each are eight strata that nothing merges.
                 prop_assert!(tally.len() <= 8 + 1, "{} strata", tally.len());
             }
@@ -303,7 +414,8 @@ mod tests {
             }
             prop_assert_eq!(all.started, events.len() as u64);
             prop_assert_eq!(all.judged() + all.void, events.len() as u64);
-            prop_assert_eq!(all.latency.count(), all.judged());
+            prop_assert_eq!(all.latency.count(), events.len() as u64);
+            prop_assert_eq!((all.timed.begun, all.timed.pending()), (events.len() as u64, 0));
         }
     }
     #[test]

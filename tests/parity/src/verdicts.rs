@@ -8,7 +8,7 @@ use rollout::routing::route::Placement;
 use rollout::routing::table::{Epoch, Version, WeightPpm};
 use rollout::statistics::boundary::{Trials, certify, running_p};
 use rollout::statistics::confidence::{confidence_sequence, guard_bounds, sample_ratio, sample_ratio_exact};
-use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
+use rollout::worker::tally::{Counts, Failures, Slot, Stratum, Timed};
 
 use crate::draws::{Bits, Draws};
 
@@ -18,7 +18,7 @@ fn all_guards() -> Guards {
         GuardRule::Slo { limit: 0.01, unless_primary_also: false },
         GuardRule::Slo { limit: 0.02, unless_primary_also: true },
         GuardRule::Regression { margin: 1.5, floor_rate: 0.005 },
-        GuardRule::Latency { limit: Micros(500_000), share: 0.05 },
+        GuardRule::Latency { limit: Micros(500_000), share: 0.05, unless_primary_also: false },
         GuardRule::LatencyRegression { margin: 1.1, floor_latency: Micros(20_000), share: 0.05 },
     ];
     let guard = |rule| Guard { rule, action: GuardAction::Abort };
@@ -47,14 +47,15 @@ pub(crate) fn guards(draws: &mut Draws, bits: &mut Bits) {
             if let Some(first) = by_class.0.first_mut() {
                 *first = failed;
             }
-            let mut known = Counts { started: requests + late, succeeded, failed: by_class, slow, ..Counts::default() };
+            let mut known = Counts { succeeded, failed: by_class, ..Counts::begun(requests + late) };
+            (known.timed.ended, known.timed.slow) = (requests, slow);
             (0..requests).for_each(|_| known.latency.record(Micros(5_000 + draws.up_to(60_000))));
             evidence.fold(&stratum, &known, at);
             pending.push((stratum, late));
         }
         if pending.len() > 20 {
             let (stratum, late) = pending.remove(0);
-            evidence.fold(&stratum, &Counts { succeeded: late, ..Counts::default() }, at);
+            evidence.fold(&stratum, &ended(late), at);
         }
         let canary = rollout::base::names::CanaryId::new("prod", "web").ok();
         if let Some(canary) = canary {
@@ -69,6 +70,12 @@ pub(crate) fn guards(draws: &mut Draws, bits: &mut Bits) {
         }
         bits.add(evidence.per_second(at));
     }
+}
+
+/// So many good ends of requests that an earlier report began.
+fn ended(count: u64) -> Counts {
+    let timed = Timed { ended: count, ..Timed::default() };
+    Counts { succeeded: count, timed, ..Counts::default() }
 }
 
 /// Certificates of many requests and failures.

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, BufMut};
 use proto::wire::{decode_to_worker, encode_from_worker};
-use rollout::base::histogram::Latency;
 use rollout::base::names::CanaryId;
 use rollout::base::time::Micros;
 use rollout::routing::outcome::Outcome;
@@ -49,8 +48,8 @@ pub(crate) fn hello(incarnation: u64) -> Hello {
 /// A report of requests to the primary that took 5 ms each.
 pub(crate) fn report(number: u64, version: Version, epoch: Epoch, good: u64) -> Report {
     let stratum = Stratum { canary: web(), epoch, version, placement: Placement::Drawn, slot: Slot(0) };
-    let mut counts = Counts { started: good, latency: Latency::new(), ..Counts::default() };
-    (0..good).for_each(|_| counts.end(Outcome::Success, Micros(5000), false));
+    let mut counts = Counts::begun(good);
+    (0..good).for_each(|_| counts.end_both(Outcome::Success, Micros(5000), false));
     Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] }
 }
 

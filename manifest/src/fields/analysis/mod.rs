@@ -12,6 +12,9 @@ pub(crate) mod queries;
 // `metrics`: thresholds on what the proxies measure, or on a metric server's answer.
 pub(crate) mod metrics;
 
+// `measure`, `warmUp`, `streamGoodAfter`: what counts as a version's time.
+pub(crate) mod measurement;
+
 // `advance`: at each interval, or as soon as a step's own requests prove it.
 pub(crate) mod advance;
 

@@ -7,11 +7,13 @@ use rollout::release::integrations::{Alert, Hook, HookKind};
 use rollout::release::plan::{
     Advance, Check, Course, ExternalMetric, Flavour, Metric, Outside, Stop, Strategy, linear_steps,
 };
+use rollout::routing::measurement::Measurement;
 use rollout::routing::request::MatchRule;
 use rollout::routing::table::{StickyKey, WeightPpm};
 
 use crate::fields::analysis::advance;
 use crate::fields::analysis::alerts;
+use crate::fields::analysis::measurement;
 use crate::fields::analysis::metrics;
 use crate::fields::analysis::metrics::Read;
 use crate::fields::analysis::schedule;
@@ -42,6 +44,7 @@ pub(crate) struct Analysis {
     pub(crate) interval: Millis,
     pub(crate) threshold: u32,
     pub(crate) checks: Vec<Check>,
+    pub(crate) measurement: Measurement,
     pub(crate) guards: Guards,
     pub(crate) advance: Advance,
     pub(crate) course: Course,
@@ -66,7 +69,9 @@ pub(crate) fn read(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Optio
     let Ways { strategy, stops, has_steps } = strategy(&mut fields, matched.as_ref(), flavour, log);
     let metrics = fields.take("metrics", log).map(|item| metrics::read(&item, around, log)).unwrap_or_default();
     let checks: Vec<Check> = metrics.checks.iter().map(|read| read.check.clone()).collect();
-    let settings = guards::read(&mut fields, flavour, around.choices.guards, log);
+    let measurement = measurement::read(&mut fields, flavour, log);
+    let mut settings = guards::read(&mut fields, flavour, around.choices.guards, log);
+    settings.latency_end = measurement.latency_end;
     let sticky = affinity::read(&mut fields, around.choices.sticky.as_ref(), log);
     let guards = guards_of(&checks, sticky.is_some(), &settings);
     let advance = advance::read(&mut fields, flavour, &guards, &strategy, log);
@@ -91,6 +96,7 @@ pub(crate) fn read(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Optio
         interval,
         threshold,
         checks,
+        measurement,
         guards,
         advance,
         course,
@@ -134,6 +140,9 @@ const ADVICE: &[(&str, &str)] = &[
     ("gates", "is an earlier name of guards; here use the annotation serin.dev/guards"),
     ("advance", "is a field of serin.dev/v1alpha1; a flagger.app release advances at each interval"),
     ("certificate", "is a field of serin.dev/v1alpha1; a flagger.app release advances at each interval"),
+    ("measure", "is a field of serin.dev/v1alpha1; here time runs to the response headers"),
+    ("warmUp", "is a field of serin.dev/v1alpha1; here it is 10s; `serin convert` makes one of this document"),
+    ("streamGoodAfter", "is a field of serin.dev/v1alpha1; here it is 10s"),
     ("steps", "is a field of serin.dev/v1alpha1; here write stepWeights"),
     ("bakeTime", "is a field of serin.dev/v1alpha1; `serin convert` makes one of this document"),
     ("deadlines", "is a field of serin.dev/v1alpha1; `serin convert` makes one of this document"),

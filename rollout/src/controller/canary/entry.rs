@@ -116,6 +116,7 @@ impl Canary {
             salt: format!("{}#{}", self.plan.id, run.release.0),
             slot: self.slot,
             latency_limit: self.plan.guards.latency_limit(),
+            measurement: self.plan.measurement,
             fuse: fuse_plan(&self.plan.guards, self.fuse_shares),
         })
     }

@@ -8,6 +8,7 @@ use crate::base::time::Millis;
 use crate::judgement::certificate::certifiable;
 use crate::judgement::guards::{GuardRule, Guards};
 use crate::release::integrations::{Hook, HookTarget};
+use crate::routing::measurement::{GOOD_AFTER, MAX_WARM_UP, Measurement};
 use crate::routing::table::{Scope, WeightPpm};
 
 /// Most failures that may be taken as one event; more would blind the guards.
@@ -22,6 +23,7 @@ pub(super) fn broken(spec: &Spec) -> Vec<PlanError> {
     rules.strategy(&spec.strategy);
     rules.timing(spec);
     spec.checks.iter().enumerate().for_each(|(n, check)| rules.check(n, check));
+    rules.measurement(&spec.measurement);
     rules.guards(&spec.guards);
     rules.advance(spec);
     rules.course(spec);
@@ -71,6 +73,20 @@ impl Rules {
         }
         for (n, _) in spec.rules.iter().enumerate().filter(|(_, rule)| rule.is_empty()) {
             self.broken(format!("spec.analysis.match[{n}]"), "{}", "has no condition and would match every request");
+        }
+    }
+
+    fn measurement(&mut self, measurement: &Measurement) {
+        let Measurement { warm_up, good_after, .. } = measurement;
+        if warm_up.time > MAX_WARM_UP {
+            self.broken(
+                "spec.analysis.warmUp.time",
+                format!("{} ms", warm_up.time.0),
+                "is too long; at most 5m is allowed",
+            );
+        }
+        if !GOOD_AFTER.contains(good_after) {
+            self.broken("spec.analysis.streamGoodAfter", format!("{} ms", good_after.0), "is outside 1s to 1h");
         }
     }
 

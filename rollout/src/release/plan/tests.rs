@@ -1,6 +1,7 @@
 //! Each rule of a plan, broken once; and the plan that the tests of other modules begin with.
 
 use super::*;
+use crate::routing::measurement::WarmUp;
 
 /// A plan that keeps every rule; tests change what they are about.
 pub(crate) fn spec() -> Spec {
@@ -30,6 +31,7 @@ pub(crate) fn spec() -> Spec {
                 range: ThresholdRange { min: None, max: Some(500.0) },
             },
         ],
+        measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
         guards: Guards { guards: Vec::new(), alpha: 0.01, max_cluster: 1, sample_ratio: None },
         advance: Advance::Interval,
         promotion: Promotion::Copy { hook: None },

@@ -6,6 +6,7 @@ use super::*;
 use crate::base::names::Upstream;
 use crate::base::time::Millis;
 use crate::routing::cookie::CookieSpec;
+use crate::routing::measurement::{Measurement, WarmUp};
 use crate::routing::request::{MatchRule, StringMatch};
 use crate::routing::table::{Scope, WHOLE_PPM};
 
@@ -25,6 +26,7 @@ fn routing(weight_ppm: u32, sticky: Option<StickyKey>) -> Routing {
             salt: "prod/web#1".into(),
             slot: Millis(100),
             latency_limit: None,
+            measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
             fuse: None,
         }),
     }

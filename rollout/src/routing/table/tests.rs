@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::routing::measurement::WarmUp;
 
 fn entry(name: &str, epoch: u64, hosts: &[&str], path_prefix: &str) -> Entry {
     let scope = Scope {
@@ -84,6 +85,7 @@ fn the_clients_address_is_needed_only_while_a_split_is_sticky_by_it() {
         salt: String::new(),
         slot: Millis(100),
         latency_limit: None,
+        measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
         fuse: None,
     });
     table.adopt(entry("cart", 1, &["cart"], "/"));

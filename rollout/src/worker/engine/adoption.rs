@@ -9,12 +9,22 @@ use crate::worker::messages::ToAgent;
 use crate::worker::tally::Slot;
 
 /// What the engine knows of one entry beside what it says, so that no request has to look it up by a name.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Standing {
     /// When the agent's entry came into force; its slots count from then.
     since: Option<Micros>,
     /// Whether the routes send requests to the primary's upstream by default, and to the canary's.
     is_default: [bool; 2],
+    warming: Warming,
+}
+
+/// How warm the canary of one release is, as far as this worker has sent it requests.
+#[derive(Clone, Debug, Default)]
+struct Warming {
+    /// Which release; its entries have one salt.
+    salt: String,
+    first: Option<Micros>,
+    requests: u64,
 }
 
 impl Worker {
@@ -51,9 +61,24 @@ impl Worker {
             self.standings.resize(at + 1, Standing::default());
         }
         let is_default = self.defaults_of(index);
+        let split = self.table.at(index).and_then(|entry| entry.routing.as_ref()?.split.as_ref());
         if let Some(standing) = self.standings.get_mut(at) {
-            *standing = Standing { since: since.or(standing.since), is_default };
+            (standing.since, standing.is_default) = (since.or(standing.since), is_default);
+            if let Some(split) = split.filter(|split| split.salt != standing.warming.salt) {
+                standing.warming = Warming { salt: split.salt.clone(), ..Warming::default() };
+            }
         }
+    }
+
+    /// The canary gets a request: whether it is one of its warm-up.
+    pub(super) fn warms_up(&mut self, index: CanaryIndex, now: Micros) -> bool {
+        let split = self.table.at(index).and_then(|entry| entry.routing.as_ref()?.split.as_ref());
+        let standing = self.standings.get_mut(usize::from(index.0));
+        let (Some(split), Some(Standing { warming, .. })) = (split, standing) else { return false };
+        let first = *warming.first.get_or_insert(now);
+        let before = warming.requests;
+        warming.requests = before.saturating_add(1);
+        split.measurement.warm_up.covers(now.since(first), before)
     }
 
     /// Finds out anew which upstreams the routes take by default.
@@ -81,19 +106,19 @@ impl Worker {
     }
 
     pub(super) fn is_default(&self, index: CanaryIndex, version: Version) -> bool {
-        let [primary, canary] = self.standing(index).is_default;
+        let [primary, canary] = self.standing(index).map_or([false; 2], |standing| standing.is_default);
         match version {
             Version::Primary => primary,
             Version::Canary => canary,
         }
     }
 
-    fn standing(&self, index: CanaryIndex) -> Standing {
-        self.standings.get(usize::from(index.0)).copied().unwrap_or_default()
+    fn standing(&self, index: CanaryIndex) -> Option<&Standing> {
+        self.standings.get(usize::from(index.0))
     }
 
     pub(super) fn slot_of(&self, index: CanaryIndex, split: &Split, now: Micros) -> Slot {
-        let Some(since) = self.standing(index).since else { return Slot(0) };
+        let Some(since) = self.standing(index).and_then(|standing| standing.since) else { return Slot(0) };
         let passed = now.since(since).0 / split.slot.0.max(1).saturating_mul(1000);
         Slot(u32::try_from(passed).unwrap_or(u32::MAX).min(Slot::MERGED.0 - 1))
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use crate::routing::outcome::Outcome;
 use crate::routing::table::{CanaryIndex, Entry, Epoch, Split, Version};
 use crate::worker::fuse::{Fuse, FuseTest};
-use crate::worker::in_flight::InFlight;
 use crate::worker::messages::{MAX_TRIPS, Trip};
 use crate::worker::tally::Stratum;
 
@@ -15,7 +14,7 @@ pub(super) struct Fuses {
     held: BTreeMap<CanaryIndex, Held>,
     /// The ordinal that the next fuse of a canary goes on from, where it had one. Requests of an aborted release may
     /// be open for long: if ordinals began again, they would be taken for the next release's.
-    next: BTreeMap<CanaryIndex, u64>,
+    next: BTreeMap<CanaryIndex, [u64; 2]>,
     /// Trips that no report holds yet.
     unreported: BTreeMap<CanaryIndex, Trip>,
 }
@@ -47,7 +46,7 @@ impl Fuses {
                 fuse.rearm(&plan);
                 fuse
             }
-            _ => Fuse::new(&plan, self.next.get(&index).copied().unwrap_or(FIRST)),
+            _ => Fuse::new(&plan, self.next.get(&index).copied().unwrap_or([FIRST; 2])),
         };
         self.held.insert(index, Held { entry: entry.clone(), fuse, trip: None });
     }
@@ -62,37 +61,25 @@ impl Fuses {
         self.held.is_empty()
     }
 
-    /// A request begins; returns its ordinal, which is 0 where nothing is counted. `oldest` is the ordinal of the
-    /// canary's oldest request that may yet turn out slow.
-    pub(super) fn start(&mut self, stratum: Stratum<CanaryIndex>, oldest: Option<u64>) -> u64 {
+    /// A trial of one test begins; returns its ordinal, which is 0 where nothing is counted. `oldest` is the ordinal of the
+    /// canary's oldest trial that may yet turn out an event.
+    pub(super) fn start(&mut self, test: FuseTest, stratum: Stratum<CanaryIndex>, oldest: Option<u64>) -> u64 {
         let Some(Held { fuse, .. }) = self.held.get_mut(&stratum.canary) else { return 0 };
+        let begun = fuse.begun_of(test);
         match stratum.version {
-            Version::Canary => fuse.start(oldest.unwrap_or(fuse.begun())),
-            Version::Primary => fuse.begun(),
+            Version::Canary => fuse.start(test, oldest.unwrap_or(begun)),
+            Version::Primary => begun,
         }
     }
 
-    /// A request has ended; `was_slow` says whether its age was counted before.
-    pub(super) fn ended(&mut self, request: &InFlight, outcome: Outcome, is_slow: bool, was_slow: bool) {
-        let (at, ordinal) = (request.stratum(), request.ordinal());
+    /// A request has ended.
+    pub(super) fn ended(&mut self, at: Stratum<CanaryIndex>, ordinal: u64, outcome: Outcome) {
         match outcome {
-            Outcome::Void => {
-                self.void(at, FuseTest::Failed, ordinal);
-                if !was_slow {
-                    self.void(at, FuseTest::Slow, ordinal);
-                }
-            }
-            Outcome::Failure(_) => self.event(at, FuseTest::Failed, ordinal),
+            Outcome::Void => self.void(FuseTest::Failed, at, ordinal),
+            Outcome::Failure(_) => self.event(FuseTest::Failed, at, ordinal),
+            // A client that left removes no trial.
             Outcome::Success | Outcome::Abandoned => {}
         }
-        if is_slow && !was_slow {
-            self.event(at, FuseTest::Slow, ordinal);
-        }
-    }
-
-    /// An open request's age has passed the limit.
-    pub(super) fn aged(&mut self, at: Stratum<CanaryIndex>, ordinal: u64) {
-        self.event(at, FuseTest::Slow, ordinal);
     }
 
     /// What is tripped now.
@@ -110,7 +97,8 @@ impl Fuses {
         std::iter::from_fn(|| self.unreported.pop_first()).map(|(_, trip)| trip).take(MAX_TRIPS).collect()
     }
 
-    fn event(&mut self, at: Stratum<CanaryIndex>, test: FuseTest, ordinal: u64) {
+    /// A trial turns out to speak against the canary.
+    pub(super) fn event(&mut self, test: FuseTest, at: Stratum<CanaryIndex>, ordinal: u64) {
         let Some(held) = self.held.get_mut(&at.canary).filter(|_| at.version == Version::Canary) else { return };
         let Some(tripped) = held.fuse.event(test, ordinal) else { return };
         let (canary, epoch) = (held.entry.canary.clone(), held.entry.epoch);
@@ -122,7 +110,8 @@ impl Fuses {
         }
     }
 
-    fn void(&mut self, at: Stratum<CanaryIndex>, test: FuseTest, ordinal: u64) {
+    /// A trial turns out to be none.
+    pub(super) fn void(&mut self, test: FuseTest, at: Stratum<CanaryIndex>, ordinal: u64) {
         if let Some(held) = self.held.get_mut(&at.canary).filter(|_| at.version == Version::Canary) {
             held.fuse.void(test, ordinal);
         }

@@ -1,9 +1,10 @@
 //! Copies of the primary's requests, as they reach the canary's upstream: counted there, the only place that sees their answers.
 
-use super::{Finished, Worker};
+use super::{Finished, Worker, counted_as};
 use crate::base::names::Upstream;
 use crate::base::time::Micros;
-use crate::routing::outcome::{DOWNSTREAM_REMOTE_RESET, HUNG, UPSTREAM_CONNECTION_TERMINATION};
+use crate::routing::outcome::{DOWNSTREAM_REMOTE_RESET, UPSTREAM_CONNECTION_TERMINATION};
+use crate::routing::request::Request;
 use crate::routing::route::Placement;
 use crate::routing::table::{Entry, Version};
 use crate::worker::in_flight::InFlight;
@@ -27,16 +28,24 @@ impl Worker {
     }
 
     /// A copy sets off for an upstream. `None` when no split copies requests to it (any more).
-    pub fn start_copy(&mut self, upstream: &Upstream, now: Micros) -> Option<InFlight> {
+    /// `is_whole` says that its headers are all there is of it.
+    pub fn start_copy(
+        &mut self,
+        upstream: &Upstream,
+        request: Request<'_>,
+        is_whole: bool,
+        now: Micros,
+    ) -> Option<InFlight> {
         let (canary, Entry { epoch, .. }, split) = self.table.mirrored_to(upstream)?;
-        let (limit, slot) = (split.latency_limit.unwrap_or(HUNG), self.slot_of(canary, split, now));
+        let slot = self.slot_of(canary, split, now);
         let (version, placement) = (Version::Canary, Placement::Mirrored);
         let stratum = Stratum { canary, epoch: *epoch, version, placement, slot };
-        Some(self.begin(stratum, limit, now))
+        let counting = counted_as(stratum, Some(split), request);
+        Some(self.begin(counting, is_whole, now))
     }
 
     /// A copy is over. A user who left while the copy was under way says nothing about the canary.
-    pub fn finish_copy(&mut self, request: &InFlight, end: CopyEnd, now: Micros) -> Finished {
+    pub fn finish_copy(&mut self, request: &mut InFlight, end: CopyEnd, now: Micros) -> Finished {
         let flags = match end {
             CopyEnd::Whole => 0,
             CopyEnd::Broken => UPSTREAM_CONNECTION_TERMINATION,

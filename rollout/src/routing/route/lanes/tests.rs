@@ -6,6 +6,7 @@ use super::*;
 use crate::base::names::{CanaryId, Upstream};
 use crate::base::time::Millis;
 use crate::routing::cookie::CookieSpec;
+use crate::routing::measurement::{Measurement, WarmUp};
 use crate::routing::request::{MatchRule, StringMatch};
 use crate::routing::route::{Placement, choose_version};
 use crate::routing::table::{Epoch, Scope, Version};
@@ -32,6 +33,7 @@ fn table(shares_ppm: [Option<u32>; 3], sticky: Option<&StickyKey>, salt: &str) -
             salt: format!("{name}{salt}"),
             slot: Millis(100),
             latency_limit: None,
+            measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
             fuse: None,
         });
         let routing = Routing { scope, primary: Upstream::parse("web-primary").unwrap(), split };

@@ -1,0 +1,256 @@
+//! route -> outcome -> tally: a request from its start to its end, and what time alone does to it meanwhile.
+
+use super::{Finished, Worker};
+use crate::base::time::Micros;
+use crate::routing::outcome::Outcome;
+use crate::routing::route::Placement;
+use crate::routing::table::{CanaryIndex, Version};
+use crate::worker::api::Decision;
+use crate::worker::fuse::FuseTest;
+use crate::worker::in_flight::{Counting, InFlight, TimedTrial, Watched};
+use crate::worker::tally::{Slot, Stratum, TimedEnd};
+use crate::worker::watch::Watch;
+
+/// A request that has not come in whole by then says something about who should read it.
+const INCOMPLETE_AFTER: Micros = Micros(15_000_000);
+/// No longer than this does the fuse wait for an answer before it calls a run of good requests over.
+const UNANSWERED_AFTER: Micros = Micros(15_000_000);
+
+/// The open requests, by what may happen to them next.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    /// From their start on.
+    open: Watch<Open>,
+    /// The canary's, from their end to their answer: by ordinals of the fuse. A hang must not pass for health.
+    unanswered: Watch<u64>,
+    /// While their version's time runs.
+    slow: Watch<Numbered>,
+    /// From their answer's headers on.
+    good: Watch<Answered>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Numbered {
+    stratum: Stratum<CanaryIndex>,
+    /// How many trials of the fuse began before it; a canary request's own ordinal.
+    ordinal: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    stratum: Stratum<CanaryIndex>,
+    /// Whether the client is still sending.
+    is_partial: bool,
+}
+
+/// An answer that will be good if nothing happens.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    stratum: Stratum<CanaryIndex>,
+    is_client_error: bool,
+    /// Its trial of latency, with how that ends.
+    timed: Option<(Stratum<CanaryIndex>, TimedEnd, bool)>,
+}
+
+impl Worker {
+    /// The decision was carried out (`applied`) or could not be: counts the request that starts. One whose header could
+    /// not be set goes wherever the routes send it, so it belongs to no version. `is_whole` says that its headers are all
+    /// there is of it.
+    pub fn start(&mut self, decision: &Decision, applied: bool, is_whole: bool, now: Micros) -> Option<InFlight> {
+        if !applied {
+            self.faults.requests += 1;
+            return None;
+        }
+        let counting = decision.counted?;
+        Some(self.begin(counting, is_whole, now))
+    }
+
+    pub(super) fn begin(&mut self, counting: Counting, is_whole: bool, now: Micros) -> InFlight {
+        let Stratum { canary, version, .. } = counting.stratum;
+        self.tally.start(counting.stratum);
+        let oldest = self.watches.unanswered.oldest(canary);
+        let ordinal = self.fuses.start(FuseTest::Failed, counting.stratum, oldest);
+        let deadline = Micros(now.0.saturating_add(INCOMPLETE_AFTER.0));
+        let serial = self.watches.open.start(canary, deadline, Open { stratum: counting.stratum, is_partial: true });
+        let is_warming = version == Version::Canary && self.warms_up(canary, now);
+        let mut request = InFlight::new(counting, is_warming, Watched { serial, ordinal });
+        if is_whole {
+            self.complete(&mut request, now);
+        }
+        request
+    }
+
+    /// A request's headers could not be read: it passes untouched and uncounted.
+    pub const fn unreadable_request(&mut self) {
+        self.faults.requests += 1;
+    }
+
+    /// The request has come in whole: from now on the version's time runs. Said twice, it counts once.
+    pub fn complete(&mut self, request: &mut InFlight, now: Micros) {
+        if !request.is_partial() {
+            return;
+        }
+        let Stratum { canary, version, .. } = request.stratum();
+        if !request.is_answered() {
+            self.tally.received(request.stratum());
+        }
+        let was_late = match self.watches.open.get_mut(canary, request.open().serial) {
+            Some(open) => !std::mem::replace(&mut open.is_partial, false),
+            None => request.open().serial != u64::MAX,
+        };
+        let timed = request.can_be_timed().then(|| self.begin_timed(request, now));
+        request.complete(was_late, timed);
+        if version == Version::Canary && !request.is_answered() {
+            let deadline = Micros(now.0.saturating_add(UNANSWERED_AFTER.0));
+            request.await_answer(self.watches.unanswered.start(canary, deadline, request.open().ordinal));
+        }
+    }
+
+    /// A trial of latency begins: in the slot of this moment, if the entry is still in force.
+    fn begin_timed(&mut self, request: &InFlight, now: Micros) -> TimedTrial {
+        let slot = self.slot_now(request.stratum(), now);
+        let stratum = Stratum { slot, ..request.stratum() };
+        self.tally.start_timed(stratum);
+        let watched = request.counting().limit.map(|limit| {
+            let oldest = self.watches.slow.oldest(stratum.canary).map(|numbered| numbered.ordinal);
+            let ordinal = self.fuses.start(FuseTest::Slow, stratum, oldest);
+            let deadline = Micros(now.0.saturating_add(limit.0));
+            (self.watches.slow.start(stratum.canary, deadline, Numbered { stratum, ordinal }), ordinal)
+        });
+        let (serial, ordinal) = watched.unzip();
+        TimedTrial { since: now, slot, serial, ordinal, is_slow: false }
+    }
+
+    /// The slot of this moment for a request that started under some entry; of an entry that is no longer in force none in
+    /// particular: comparisons leave it out, and that was decided before its outcome.
+    fn slot_now(&self, started: Stratum<CanaryIndex>, now: Micros) -> Slot {
+        let entry = self.table.at(started.canary).filter(|entry| entry.epoch == started.epoch);
+        match entry.and_then(|entry| entry.routing.as_ref()?.split.as_ref()) {
+            _ if started.slot == Slot::MERGED => Slot::MERGED,
+            Some(split) => self.slot_of(started.canary, split, now),
+            None if entry.is_some() => started.slot,
+            None => Slot::MERGED,
+        }
+    }
+
+    /// The answer's headers came. Its time ends now, unless it is measured to the last byte.
+    pub fn answered(&mut self, request: &mut InFlight, headers: &[(&[u8], &[u8])], now: Micros) {
+        if request.is_answered() {
+            return;
+        }
+        if request.is_partial() {
+            self.tally.received(request.stratum());
+        }
+        request.answered(headers, now);
+        self.end_waiting(request);
+        if request.is_timed_at_headers() {
+            self.stop_time(request, now);
+        }
+        if request.is_answered_well() {
+            let answered = self.answer_in_hand(request, now);
+            let deadline = Micros(now.0.saturating_add(request.counting().good_after.0));
+            request.watch_answer(self.watches.good.start(request.stratum().canary, deadline, answered));
+        }
+    }
+
+    fn end_waiting(&mut self, request: &mut InFlight) {
+        if let Some(serial) = request.end_waiting() {
+            self.watches.unanswered.end(request.stratum().canary, serial);
+        }
+    }
+
+    fn answer_in_hand(&self, request: &InFlight, now: Micros) -> Answered {
+        let timed = request.timed().filter(|_| request.is_timed_at_headers()).zip(request.latency(now));
+        let timed = timed.map(|(timed, latency)| {
+            let (end, is_slow) = request.timed_end(Outcome::Success, latency);
+            (request.timed_stratum(&timed), end, is_slow && !timed.is_slow)
+        });
+        Answered { stratum: request.stratum(), is_client_error: request.is_client_error(), timed }
+    }
+
+    /// The version's time is over: slow or not, as its clock says, and counted at once.
+    fn stop_time(&mut self, request: &mut InFlight, now: Micros) {
+        let (Some(timed), Some(latency)) = (request.timed(), request.latency(now)) else { return };
+        let (Some(serial), Some(ordinal)) = (timed.serial, timed.ordinal) else { return };
+        let was_counted = self.watches.slow.end(request.stratum().canary, serial);
+        let is_late = request.counting().limit.is_some_and(|limit| latency > limit);
+        if is_late && !was_counted {
+            let stratum = request.timed_stratum(&timed);
+            self.tally.aged(stratum);
+            self.fuses.event(FuseTest::Slow, stratum, ordinal);
+        }
+        request.stop_time(was_counted || is_late);
+    }
+
+    /// A request is over; `flags` are Envoy's response flags, `attempts` the router's tries upstream.
+    pub fn finish(&mut self, request: &mut InFlight, flags: u64, attempts: Option<u64>, now: Micros) -> Finished {
+        let ended = request.end(flags, attempts, now);
+        let Stratum { canary, version, placement, .. } = request.stratum();
+        let is_copy = placement == Placement::Mirrored;
+        let was_good = request.answer_watched().is_some_and(|serial| self.watches.good.end(canary, serial));
+        let outcome = if was_good { Outcome::Success } else { ended.outcome };
+        self.count(request, outcome, ended.is_client_error, was_good, now);
+        Finished { canary, version, is_copy, outcome, latency: ended.latency }
+    }
+
+    /// A request is over and how it ended cannot be known, by the shell's fault: it says nothing about the version.
+    pub fn lose(&mut self, request: &mut InFlight, now: Micros) {
+        self.faults.requests += 1;
+        let canary = request.stratum().canary;
+        let was_good = request.answer_watched().is_some_and(|serial| self.watches.good.end(canary, serial));
+        self.count(request, Outcome::Void, false, was_good, now);
+    }
+
+    fn count(&mut self, request: &mut InFlight, outcome: Outcome, is_client_error: bool, was_good: bool, now: Micros) {
+        let stratum = request.stratum();
+        let is_late = self.watches.open.end(stratum.canary, request.open().serial);
+        self.end_waiting(request);
+        self.stop_time(request, now);
+        if !was_good {
+            if request.is_partial() && !request.is_answered() {
+                self.tally.received(stratum);
+            }
+            if outcome == Outcome::Abandoned && !request.was_late(is_late) {
+                self.tally.unserved(stratum);
+            }
+            self.tally.end(stratum, outcome, is_client_error);
+            self.fuses.ended(stratum, request.open().ordinal, outcome);
+        }
+        if !(was_good && request.is_timed_at_headers()) {
+            self.end_timed(request, outcome, now);
+        }
+    }
+
+    fn end_timed(&mut self, request: &InFlight, outcome: Outcome, now: Micros) {
+        let (Some(timed), Some(latency)) = (request.timed(), request.latency(now)) else { return };
+        let (end, is_slow) = request.timed_end(outcome, latency);
+        let is_slow = is_slow && !timed.is_slow;
+        let stratum = request.timed_stratum(&timed);
+        self.tally.end_timed(stratum, end, is_slow);
+        match timed.ordinal {
+            Some(ordinal) if is_slow => self.fuses.event(FuseTest::Slow, stratum, ordinal),
+            Some(ordinal) if end == TimedEnd::Void => self.fuses.void(FuseTest::Slow, stratum, ordinal),
+            _ => {}
+        }
+    }
+
+    /// What time has done since the last tick.
+    pub(super) fn pass_deadlines(&mut self, now: Micros) {
+        for Open { stratum, is_partial } in self.watches.open.passed(now) {
+            if is_partial {
+                self.tally.unserved(stratum);
+            }
+        }
+        self.watches.unanswered.passed(now);
+        for Numbered { stratum, ordinal } in self.watches.slow.passed(now) {
+            self.tally.aged(stratum);
+            self.fuses.event(FuseTest::Slow, stratum, ordinal);
+        }
+        for Answered { stratum, is_client_error, timed } in self.watches.good.passed(now) {
+            self.tally.end(stratum, Outcome::Success, is_client_error);
+            if let Some((stratum, end, is_slow)) = timed {
+                self.tally.end_timed(stratum, end, is_slow);
+            }
+        }
+    }
+}
