@@ -2,9 +2,10 @@
 //! version is aborted for it; and what is measured is what Envoy itself measures.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rollout::view::status::{CanaryStatus, VersionStatus};
 use tests::case::Case;
 use tests::manifest::Manifest;
 use tests::slow_client::SlowClient;
@@ -48,7 +49,7 @@ async fn left_alone(name: &str, client: SlowClient, manifest: Manifest) -> Resul
         let status = until("enough slow clients on the canary", WITHIN, async || {
             let status = stage.status().await?;
             assert_eq!(status.phase, "Progressing", "{client:?}: {}", status.message);
-            let ended = status.versions[1].started - status.versions[1].pending;
+            let ended = canary(&status)?.started - canary(&status)?.pending;
             let by_load = load.samples().count_of("v2");
             ensure!(ended >= by_load + ENOUGH, "{ended} ended, {by_load} of them fast");
             Ok(status)
@@ -58,10 +59,14 @@ async fn left_alone(name: &str, client: SlowClient, manifest: Manifest) -> Resul
         let latency = status.guards.iter().find(|guard| guard.guard == "latency").context("no latency guard")?;
         // A busy machine may be slow now and then.
         ensure!(latency.canary_events * 100 <= latency.canary_trials, "{client:?}: {latency:?}");
-        ensure!(status.versions[1].failed == 0 && load.samples().bad() == 0, "{client:?}: {:?}", status.versions);
+        ensure!(canary(&status)?.failed == 0 && load.samples().bad() == 0, "{client:?}: {:?}", status.versions);
         Ok(())
     })
     .await
+}
+
+fn canary(status: &CanaryStatus) -> Result<&VersionStatus> {
+    status.versions.last().filter(|version| version.version == "canary").context("no canary")
 }
 
 fn steady() -> Result<Manifest> {
@@ -150,21 +155,28 @@ async fn our_clock_says_what_envoys_says_and_believes_no_upstream() -> Result<()
         stage.released_at(50.0).await?;
         let mut clients = JoinSet::new();
         for _ in 0..60 {
-            clients.spawn(SlowClient::Upload(TOO_LONG).run(stage.envoy.addr(), ""));
+            let envoy = stage.envoy.addr();
+            clients.spawn(async move {
+                let began = Instant::now();
+                let answer = SlowClient::Upload(TOO_LONG).run(envoy, "").await;
+                answer.map(|answer| answer.map(|answer| (answer, began.elapsed().as_millis())))
+            });
         }
         let answers: Result<Vec<_>> = clients.join_all().await.into_iter().collect();
         let answers: Vec<_> = answers?.into_iter().flatten().collect();
-        ensure!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+        ensure!(answers.iter().all(|(answer, _)| answer.status == 200), "{answers:?}");
         let totals = stage.totals(60).await?;
         let canary = totals.last().context("no canary")?;
         let ours = canary.p50_ms.context("no latency")?;
         // The primary answers at once, so these are the canary's.
-        let mut envoys: Vec<u64> = answers.iter().map(|answer| answer.service_time_ms).collect();
-        envoys.retain(|time| *time >= 100);
-        envoys.sort_unstable();
-        let envoys = *envoys.get(envoys.len() / 2).context("no answer of the canary")? as f64;
-        println!("the upstream took 200 ms, the upload 800 ms: ours {ours} ms, Envoy's service time {envoys} ms");
+        let mut of_canary: Vec<_> = answers.iter().map(|(answer, client_ms)| (answer.service_time_ms, *client_ms)).collect();
+        of_canary.retain(|(envoys_ms, _)| *envoys_ms >= 100);
+        of_canary.sort_unstable();
+        let (envoys, client) = *of_canary.get(of_canary.len() / 2).context("no answer of the canary")?;
+        println!("200 ms of work, 800 ms of upload: ours {ours} ms, Envoy's service time {envoys} ms, the client's {client} ms");
+        let envoys = envoys as f64;
         ensure!((ours - envoys).abs() <= 0.1 * envoys, "ours {ours} ms, Envoy's {envoys} ms");
+        ensure!(client as f64 >= envoys + 790.0, "the client waited {client} ms");
         Ok(())
     })
     .await

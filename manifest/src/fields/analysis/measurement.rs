@@ -29,10 +29,7 @@ pub(crate) fn read(fields: &mut Map<'_>, flavour: Flavour, log: &mut Log) -> Mea
 /// What is not written of a map is nothing: `{ requests: 100 }` takes no time.
 fn warm_up(item: &Item<'_>, log: &mut Log) -> Option<WarmUp> {
     if item.is_text() {
-        return match item.one_of(log, &["off"]) {
-            Some(_) => Some(WarmUp::NONE),
-            None => None,
-        };
+        return item.one_of(log, &["off"]).map(|_| WarmUp::NONE);
     }
     let mut fields = item.map(log)?;
     let time = fields.take("time", log).and_then(|item| item.span(log)).unwrap_or_default();
