@@ -223,8 +223,7 @@ fn another_canary_of_the_same_traffic_waits_until_a_person_forgets() {
     let refused = life.ask("shop", released("v1")).unwrap_err();
     assert!(matches!(refused, Refused::Tombstone { .. }), "{refused}");
     life.ask("web", forget()).unwrap();
-    life.declare(foreign());
-    assert_eq!(life.serves().as_deref(), Some("shop-primary"));
+    assert_eq!(life.serves().as_deref(), Some("shop-primary"), "nothing declares it again");
 }
 
 #[test]
@@ -255,6 +254,9 @@ fn forget_is_refused_while_it_would_move_users_or_a_manifest_is_there() {
     assert_eq!((life.serves(), life.controller.canaries().count()), (None, 0));
     let epoch = life.table.get(&id("web")).unwrap().epoch;
     life.declare(swapping(|_| ()));
+    assert_eq!(life.serves(), None, "the proxies' default is what was promoted: the manifest's names move nobody");
+    life.connect("web-primary");
+    assert_eq!(life.serves().as_deref(), Some("web-primary"));
     assert!(life.table.get(&id("web")).unwrap().epoch > epoch, "epochs go on");
 }
 

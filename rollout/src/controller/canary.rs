@@ -62,6 +62,9 @@ pub struct Canary {
     pub approvals: Approvals,
     /// Releases begun so far.
     pub releases: u64,
+    /// How many of them an earlier canary of this name began, which was forgotten: their numbers are not used twice.
+    #[serde(default)]
+    pub releases_before: u64,
     /// The epoch last issued.
     pub epoch: Epoch,
     /// What its traffic did.
@@ -115,6 +118,7 @@ impl Canary {
             promoted: None,
             approvals: Approvals::default(),
             releases: 0,
+            releases_before: 0,
             epoch,
             evidence,
             verdict: None,
@@ -140,7 +144,7 @@ impl Canary {
 
     /// Whether it never had a release: its roles are only what the manifest says.
     pub const fn is_fresh(&self) -> bool {
-        self.releases == 0 && self.promoted.is_none() && !self.swapped
+        self.releases == self.releases_before && self.promoted.is_none() && !self.swapped
     }
 
     /// The name by which proxies know its traffic.

@@ -92,7 +92,9 @@ impl Certificate {
             let canary = EventCount { events, trials: started };
             Some(CertificateFinding { rule: *rule, ln_e, canary, pending })
         });
-        let p99 = step.latency.quantile(0.99).unwrap_or_default().to_millis();
+        // Time up to the last byte is the clients' too.
+        let is_own = guards.guards.iter().all(|guard| is_own(&guard.rule));
+        let p99 = step.latency.quantile(0.99).filter(|_| is_own).unwrap_or_default().to_millis();
         CertificateVerdict {
             findings: certified.collect(),
             ln_needed: -libm::log(self.alpha),
@@ -114,8 +116,11 @@ const IDLE: Millis = Millis::from_secs(60);
 /// byte depends on clients too, so slow ones could hold a certificate up.
 pub fn certifiable(guards: &Guards) -> impl Iterator<Item = &GuardRule> {
     let counting = guards.guards.iter().filter(|guard| guard.action != GuardAction::Notify);
-    let is_own = |rule: &&GuardRule| !matches!(rule, GuardRule::Latency { unless_primary_also: true, .. });
-    counting.map(|guard| &guard.rule).filter(|rule| rule.limit().is_some()).filter(is_own)
+    counting.map(|guard| &guard.rule).filter(|rule| rule.limit().is_some() && is_own(rule))
+}
+
+const fn is_own(rule: &GuardRule) -> bool {
+    !matches!(rule, GuardRule::Latency { unless_primary_also: true, .. })
 }
 
 /// No release waits for more than this.

@@ -319,7 +319,9 @@ fn reached_by_share(rule: &SampleRatio) -> Reached {
 fn at_limit(counts: &Counts, limit: Micros) -> Counts {
     let above = counts.latency.count_above(Bucket::of(limit));
     let timeouts = counts.failed.of(FailureClass::Timeout);
-    let slow = counts.failed.total().saturating_sub(timeouts).saturating_add(above.max(timeouts));
+    // Failures of a warm-up, and of requests that had not come in whole, were never trials of latency.
+    let failed = counts.failed.total().saturating_sub(timeouts).min(counts.timed.slow);
+    let slow = failed.saturating_add(above.max(timeouts.min(counts.timed.slow)));
     let answered = counts.latency.count();
     let left_late = counts.timed.ended.saturating_sub(answered);
     let timed = Timed { slow: slow.min(answered).saturating_add(left_late), ..counts.timed };

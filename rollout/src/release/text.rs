@@ -333,7 +333,9 @@ pub fn finding(finding: &CheckFinding) -> String {
     let CheckFinding { check, value, range, requests, window, .. } = finding;
     let name = label(check, finding.metric);
     let Some(value) = *value else {
-        return format!("{name}: no requests of this step in the last {}", span(*window));
+        let what = if *requests > 0 { "none of the requests" } else { "no requests" };
+        let timed = if *requests > 0 { " has a latency" } else { "" };
+        return format!("{name}: {what} of this step{timed} in the last {}", span(*window));
     };
     let unit = unit(finding.metric);
     let from = format!("{} in {}", counted(*requests, "request", "requests"), span(*window));

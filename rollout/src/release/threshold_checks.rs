@@ -78,8 +78,11 @@ fn find(check: &Check, evidence: &Evidence, now: Millis) -> CheckFinding {
     let is_failed = is_bad(&all) || is_bad(&recent.own);
     let seen = if is_bad(&all) { &all } else { &recent.own };
     let value = measure(check.metric, &seen.canary);
+    // Requests of a warm-up, and those answered before they had come in whole, have no latency to hold against it.
+    let is_untimed = recent.own.canary.judged() > 0 && recent.own.canary.timed.begun == 0;
     let answer = match value {
         _ if is_failed => CheckResult::Fail,
+        None if is_untimed => CheckResult::Pass,
         None => CheckResult::Undecided,
         Some(_) => CheckResult::Pass,
     };
@@ -148,6 +151,21 @@ mod tests {
         assert_eq!(slow.answer, CheckResult::Fail);
         assert_eq!(slow.findings[1].answer, CheckResult::Fail);
         assert!(slow.findings[1].value.unwrap() >= 900.0);
+    }
+
+    #[test]
+    fn requests_without_a_latency_hold_no_duration_check_up() {
+        let plan = Plan::new(spec()).unwrap();
+        let mut evidence = Evidence::default();
+        evidence.begin_release(Epoch(1), plan.longest_window(), &plan.guards);
+        let untimed = Counts { started: 9, succeeded: 9, ..Counts::default() };
+        let (version, placement) = (Version::Canary, Placement::Drawn);
+        let stratum = Stratum { canary: (), epoch: Epoch(1), version, placement, slot: Slot(0) };
+        evidence.fold(&stratum, &untimed, Millis(0));
+        let verdict = check(&plan, &evidence, Millis(10));
+        assert_eq!(verdict.answer, CheckResult::Pass, "{verdict:?}");
+        evidence.fold(&stratum, &Counts { started: 1, ..Counts::begun(1) }, Millis(20));
+        assert_eq!(check(&plan, &evidence, Millis(30)).answer, CheckResult::Undecided, "one that is timed hangs");
     }
 
     #[test]

@@ -88,14 +88,18 @@ pub(crate) const UPSTREAM_CONNECTION_TERMINATION: u64 = 1 << 6;
 const UPSTREAM_OVERFLOW: u64 = 1 << 7;
 const DOWNSTREAM_CONNECTION_TERMINATION: u64 = 1 << 14;
 const STREAM_IDLE_TIMEOUT: u64 = 1 << 16;
+const DOWNSTREAM_PROTOCOL_ERROR: u64 = 1 << 18;
 const UPSTREAM_MAX_STREAM_DURATION: u64 = 1 << 19;
 const DURATION_TIMEOUT: u64 = 1 << 22;
 const UPSTREAM_PROTOCOL_ERROR: u64 = 1 << 23;
 const NO_CLUSTER_FOUND: u64 = 1 << 24;
+const OVERLOAD_MANAGER: u64 = 1 << 25;
 const DNS_RESOLUTION_FAILED: u64 = 1 << 26;
 pub(crate) const DOWNSTREAM_REMOTE_RESET: u64 = 1 << 28;
 
-const CLIENT_GONE: u64 = DOWNSTREAM_CONNECTION_TERMINATION | DOWNSTREAM_REMOTE_RESET;
+/// The client left, broke the protocol, or was cut off by a proxy that has too much to do.
+const CLIENT_GONE: u64 =
+    DOWNSTREAM_CONNECTION_TERMINATION | DOWNSTREAM_REMOTE_RESET | DOWNSTREAM_PROTOCOL_ERROR | OVERLOAD_MANAGER;
 const UNAVAILABLE: u64 = FAILED_LOCAL_HEALTH_CHECK
     | NO_HEALTHY_UPSTREAM
     | UPSTREAM_CONNECTION_FAILURE
@@ -219,9 +223,11 @@ mod tests {
 
     #[test]
     fn a_client_that_left_is_no_witness() {
-        for status in [None, Some(200), Some(404)] {
-            check(|e| (e.flags, e.status) = (CLIENT_GONE, status), Outcome::Abandoned);
-            check(|e| (e.flags, e.status, e.attempts) = (CLIENT_GONE, status, None), Outcome::Void);
+        for flag in [1 << 14, 1 << 18, 1 << 25, 1 << 28] {
+            for status in [None, Some(200), Some(404)] {
+                check(|e| (e.flags, e.status) = (flag, status), Outcome::Abandoned);
+                check(|e| (e.flags, e.status, e.attempts) = (flag, status, None), Outcome::Void);
+            }
         }
         let failed = Outcome::Failure(FailureClass::Status5xx);
         check(|e| (e.flags, e.status) = (CLIENT_GONE, Some(500)), failed);

@@ -43,6 +43,11 @@ impl<'a> Request<'a> {
         kind.is_some_and(|rest| !rest.starts_with(b"-web"))
     }
 
+    /// Whether it asks to become something else (a WebSocket, a tunnel): its headers are all there is of the request.
+    pub fn is_upgrade(self) -> bool {
+        self.first("upgrade").is_some() || self.first(":method") == Some(b"CONNECT")
+    }
+
     /// The path without its query.
     pub fn path(self) -> &'a [u8] {
         let full = self.first(":path").unwrap_or(b"/");

@@ -284,6 +284,7 @@ fn counted_as(stratum: Stratum<CanaryIndex>, split: Option<&Split>, request: Req
         latency_end: measurement.latency_end,
         good_after: measurement.good_after.to_micros(),
         is_grpc: request.is_grpc(),
+        is_upgrade: request.is_upgrade(),
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Counting {
     pub(crate) good_after: Micros,
     /// Whether the request asks for a gRPC answer.
     pub(crate) is_grpc: bool,
+    /// Whether its headers are all there is of it, whatever follows them.
+    pub(crate) is_upgrade: bool,
 }
 
 /// A request that was counted as started and has not ended. Lost requests stay pending: they are evidence too.
@@ -30,8 +32,6 @@ pub struct InFlight {
     /// Its number among the watched open requests, and for the fuse among those that this worker sent to the canary.
     open: Watched,
     arrival: Arrival,
-    /// Where it is watched while it waits for an answer.
-    waiting: Option<u64>,
     answer: Option<Answer>,
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct Ended {
 impl InFlight {
     /// A request that starts now.
     pub(crate) const fn new(counting: Counting, is_warming: bool, open: Watched) -> Self {
-        Self { counting, is_warming, open, arrival: Arrival::Partial, waiting: None, answer: None }
+        Self { counting, is_warming, open, arrival: Arrival::Partial, answer: None }
     }
 
     /// Where and how it is counted.
@@ -129,16 +129,6 @@ impl InFlight {
     /// It has come in whole.
     pub(crate) const fn complete(&mut self, was_late: bool, timed: Option<TimedTrial>) {
         self.arrival = Arrival::Whole { was_late, timed };
-    }
-
-    /// It is watched under this number while it waits for an answer.
-    pub(crate) const fn await_answer(&mut self, serial: u64) {
-        self.waiting = Some(serial);
-    }
-
-    /// It waits no longer; where it was watched.
-    pub(crate) const fn end_waiting(&mut self) -> Option<u64> {
-        self.waiting.take()
     }
 
     /// Whether it was counted as unserved because it took too long to come in; `is_late` of one that never came in whole.
@@ -185,10 +175,10 @@ impl InFlight {
     }
 
     /// Whether nothing in the answer's headers speaks against it.
+    /// Its trailers may still say otherwise.
     pub(crate) fn is_answered_well(&self) -> bool {
         let Some(answer) = self.answer else { return false };
-        let grpc_status = answer.grpc_status.or((answer.status == Some(200)).then_some(0));
-        let grpc = self.counting.is_grpc.then_some(GrpcEnd { status: grpc_status });
+        let grpc = answer.grpc_status.filter(|_| self.counting.is_grpc).map(|status| GrpcEnd { status: Some(status) });
         let end =
             RequestEnd { status: answer.status, grpc, flags: 0, attempts: Some(1), is_complete: !self.is_partial() };
         classify(&end) == Outcome::Success
@@ -204,6 +194,11 @@ impl InFlight {
     /// Where its answer is watched.
     pub(crate) fn answer_watched(&self) -> Option<u64> {
         self.answer?.good
+    }
+
+    /// Whether it asked for gRPC and was answered in gRPC.
+    pub(crate) fn has_grpc_status(&self) -> bool {
+        self.counting.is_grpc && self.answer.is_some_and(|answer| answer.grpc_status.is_some())
     }
 
     /// Whether its status is one of the client's errors.
@@ -242,11 +237,12 @@ impl InFlight {
         self.counting.latency_end == LatencyEnd::ResponseHeaders || is_stream
     }
 
-    /// The request is over. `flags` and `attempts` as in [`RequestEnd`].
-    pub(crate) fn end(&self, flags: u64, attempts: Option<u64>, now: Micros) -> Ended {
+    /// The request is over. `flags` and `attempts` as in [`RequestEnd`]. A call is judged as gRPC where the service
+    /// `speaks_grpc`: any client can ask a service for it that does not.
+    pub(crate) fn end(&self, flags: u64, attempts: Option<u64>, speaks_grpc: bool, now: Micros) -> Ended {
         let status = self.answer.and_then(|answer| answer.status);
         let grpc = GrpcEnd { status: self.answer.and_then(|answer| answer.grpc_status) };
-        let grpc = self.counting.is_grpc.then_some(grpc);
+        let grpc = Some(grpc).filter(|grpc| self.counting.is_grpc && (speaks_grpc || grpc.status.is_some()));
         let outcome = classify(&RequestEnd { status, grpc, flags, attempts, is_complete: !self.is_partial() });
         let is_client_error = outcome == Outcome::Success && self.is_client_error();
         Ended { outcome, is_client_error, latency: self.latency(now) }

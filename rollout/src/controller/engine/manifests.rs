@@ -91,7 +91,7 @@ impl Controller {
         let id = plan.id.clone();
         let Remembered { epoch, releases } = self.remembered.remove(&id).unwrap_or_default();
         let mut canary = Canary::new(plan, epoch);
-        canary.releases = releases;
+        (canary.releases, canary.releases_before) = (releases, releases);
         let promoted = self.siblings(&canary).find_map(|sibling| sibling.promoted.clone());
         canary.promoted = promoted;
         out.stored.extend(notify::record(&mut canary, Note::Declared, now));
@@ -172,12 +172,14 @@ impl Controller {
         }
     }
 
-    /// Nothing is kept but the numbers that must not be used twice.
+    /// Nothing is kept but the numbers that must not be used twice. Canaries of the same traffic waited for it.
     fn drop_canary(&mut self, id: &CanaryId, out: &mut Output) {
         let Some(mut canary) = self.canaries.remove(id) else { return };
+        let heirs = self.sharing(&canary.plan);
         out.stored.extend(canary.withdraw().map(|entry| Command::Push(Box::new(entry))));
         if self.remembered.len() < MAX_REMEMBERED {
             self.remembered.insert(id.clone(), Remembered { epoch: canary.epoch, releases: canary.releases });
         }
+        heirs.iter().for_each(|heir| self.issue_entry(heir, false, out));
     }
 }

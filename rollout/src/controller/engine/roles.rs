@@ -5,6 +5,7 @@
 //! also while its manifest is gone; where the proxies' default routes say otherwise, nothing is adopted until they agree.
 
 use super::Controller;
+use crate::base::names::CanaryId;
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::controller::events::Refused;
@@ -65,6 +66,12 @@ impl Controller {
             .values()
             .filter(is_other)
             .filter(move |other| !is_sibling(other) && overlaps(&other.plan.scope, &plan.scope))
+    }
+
+    /// Canaries with a manifest that claim some of a plan's traffic.
+    pub(super) fn sharing(&self, plan: &Plan) -> Vec<CanaryId> {
+        let is_heir = |canary: &&Canary| canary.withdrawn_at.is_none() && overlaps(&canary.plan.scope, &plan.scope);
+        self.canaries.values().filter(is_heir).map(|canary| canary.plan.id.clone()).collect()
     }
 
     /// Whether the entry of an idle canary must not say where its requests go: a proxy's default route contradicts roles

@@ -16,6 +16,8 @@ pub(super) struct Standing {
     /// Whether the routes send requests to the primary's upstream by default, and to the canary's.
     is_default: [bool; 2],
     warming: Warming,
+    /// Whether the primary has answered a gRPC call as such: only then is a call without a status a failure.
+    speaks_grpc: bool,
 }
 
 /// How warm the canary of one release is, as far as this worker has sent it requests.
@@ -68,6 +70,18 @@ impl Worker {
                 standing.warming = Warming { salt: split.salt.clone(), ..Warming::default() };
             }
         }
+    }
+
+    /// The primary has answered a gRPC call with a status.
+    pub(super) fn note_grpc(&mut self, index: CanaryIndex) {
+        if let Some(standing) = self.standings.get_mut(usize::from(index.0)) {
+            standing.speaks_grpc = true;
+        }
+    }
+
+    /// Whether gRPC is spoken here, as far as this worker knows.
+    pub(super) fn speaks_grpc(&self, index: CanaryIndex) -> bool {
+        self.standing(index).is_some_and(|standing| standing.speaks_grpc)
     }
 
     /// The canary gets a request: whether it is one of its warm-up.

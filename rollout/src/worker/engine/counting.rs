@@ -6,23 +6,21 @@ use crate::routing::outcome::Outcome;
 use crate::routing::route::Placement;
 use crate::routing::table::{CanaryIndex, Version};
 use crate::worker::api::Decision;
+use crate::worker::engine::fuses::UNCOUNTED;
 use crate::worker::fuse::FuseTest;
 use crate::worker::in_flight::{Counting, InFlight, TimedTrial, Watched};
 use crate::worker::tally::{Slot, Stratum, TimedEnd};
 use crate::worker::watch::Watch;
 
-/// A request that has not come in whole by then says something about who should read it.
+/// A request that has not come in whole by then says something about who should read it; and no longer than this does the
+/// fuse wait for an end before it calls a run of good requests over.
 const INCOMPLETE_AFTER: Micros = Micros(15_000_000);
-/// No longer than this does the fuse wait for an answer before it calls a run of good requests over.
-const UNANSWERED_AFTER: Micros = Micros(15_000_000);
 
 /// The open requests, by what may happen to them next.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     /// From their start on.
     open: Watch<Open>,
-    /// The canary's, from their end to their answer: by ordinals of the fuse. A hang must not pass for health.
-    unanswered: Watch<u64>,
     /// While their version's time runs.
     slow: Watch<Numbered>,
     /// From their answer's headers on.
@@ -39,6 +37,8 @@ struct Numbered {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     stratum: Stratum<CanaryIndex>,
+    /// As in [`Numbered`]. What has not ended must not pass for health.
+    ordinal: u64,
     /// Whether the client is still sending.
     is_partial: bool,
 }
@@ -68,13 +68,14 @@ impl Worker {
     pub(super) fn begin(&mut self, counting: Counting, is_whole: bool, now: Micros) -> InFlight {
         let Stratum { canary, version, .. } = counting.stratum;
         self.tally.start(counting.stratum);
-        let oldest = self.watches.unanswered.oldest(canary);
+        let oldest = self.watches.open.oldest(canary).map(|open| open.ordinal);
         let ordinal = self.fuses.start(FuseTest::Failed, counting.stratum, oldest);
         let deadline = Micros(now.0.saturating_add(INCOMPLETE_AFTER.0));
-        let serial = self.watches.open.start(canary, deadline, Open { stratum: counting.stratum, is_partial: true });
+        let serial =
+            self.watches.open.start(canary, deadline, Open { stratum: counting.stratum, ordinal, is_partial: true });
         let is_warming = version == Version::Canary && self.warms_up(canary, now);
         let mut request = InFlight::new(counting, is_warming, Watched { serial, ordinal });
-        if is_whole {
+        if is_whole || counting.is_upgrade {
             self.complete(&mut request, now);
         }
         request
@@ -90,7 +91,7 @@ impl Worker {
         if !request.is_partial() {
             return;
         }
-        let Stratum { canary, version, .. } = request.stratum();
+        let Stratum { canary, .. } = request.stratum();
         if !request.is_answered() {
             self.tally.received(request.stratum());
         }
@@ -100,10 +101,6 @@ impl Worker {
         };
         let timed = request.can_be_timed().then(|| self.begin_timed(request, now));
         request.complete(was_late, timed);
-        if version == Version::Canary && !request.is_answered() {
-            let deadline = Micros(now.0.saturating_add(UNANSWERED_AFTER.0));
-            request.await_answer(self.watches.unanswered.start(canary, deadline, request.open().ordinal));
-        }
     }
 
     /// A trial of latency begins: in the slot of this moment, if the entry is still in force.
@@ -113,7 +110,9 @@ impl Worker {
         self.tally.start_timed(stratum);
         let watched = request.counting().limit.map(|limit| {
             let oldest = self.watches.slow.oldest(stratum.canary).map(|numbered| numbered.ordinal);
-            let ordinal = self.fuses.start(FuseTest::Slow, stratum, oldest);
+            // A request of another entry is no trial of the fuse in force: that may be another release's.
+            let is_in_force = self.table.at(stratum.canary).is_some_and(|entry| entry.epoch == stratum.epoch);
+            let ordinal = if is_in_force { self.fuses.start(FuseTest::Slow, stratum, oldest) } else { UNCOUNTED };
             let deadline = Micros(now.0.saturating_add(limit.0));
             (self.watches.slow.start(stratum.canary, deadline, Numbered { stratum, ordinal }), ordinal)
         });
@@ -142,7 +141,6 @@ impl Worker {
             self.tally.received(request.stratum());
         }
         request.answered(headers, now);
-        self.end_waiting(request);
         if request.is_timed_at_headers() {
             self.stop_time(request, now);
         }
@@ -150,12 +148,6 @@ impl Worker {
             let answered = self.answer_in_hand(request, now);
             let deadline = Micros(now.0.saturating_add(request.counting().good_after.0));
             request.watch_answer(self.watches.good.start(request.stratum().canary, deadline, answered));
-        }
-    }
-
-    fn end_waiting(&mut self, request: &mut InFlight) {
-        if let Some(serial) = request.end_waiting() {
-            self.watches.unanswered.end(request.stratum().canary, serial);
         }
     }
 
@@ -184,8 +176,11 @@ impl Worker {
 
     /// A request is over; `flags` are Envoy's response flags, `attempts` the router's tries upstream.
     pub fn finish(&mut self, request: &mut InFlight, flags: u64, attempts: Option<u64>, now: Micros) -> Finished {
-        let ended = request.end(flags, attempts, now);
         let Stratum { canary, version, placement, .. } = request.stratum();
+        if version == Version::Primary && request.has_grpc_status() {
+            self.note_grpc(canary);
+        }
+        let ended = request.end(flags, attempts, self.speaks_grpc(canary), now);
         let is_copy = placement == Placement::Mirrored;
         let was_good = request.answer_watched().is_some_and(|serial| self.watches.good.end(canary, serial));
         let outcome = if was_good { Outcome::Success } else { ended.outcome };
@@ -204,7 +199,6 @@ impl Worker {
     fn count(&mut self, request: &mut InFlight, outcome: Outcome, is_client_error: bool, was_good: bool, now: Micros) {
         let stratum = request.stratum();
         let is_late = self.watches.open.end(stratum.canary, request.open().serial);
-        self.end_waiting(request);
         self.stop_time(request, now);
         if !was_good {
             if request.is_partial() && !request.is_answered() {
@@ -236,12 +230,11 @@ impl Worker {
 
     /// What time has done since the last tick.
     pub(super) fn pass_deadlines(&mut self, now: Micros) {
-        for Open { stratum, is_partial } in self.watches.open.passed(now) {
+        for Open { stratum, is_partial, .. } in self.watches.open.passed(now) {
             if is_partial {
                 self.tally.unserved(stratum);
             }
         }
-        self.watches.unanswered.passed(now);
         for Numbered { stratum, ordinal } in self.watches.slow.passed(now) {
             self.tally.aged(stratum);
             self.fuses.event(FuseTest::Slow, stratum, ordinal);

@@ -19,7 +19,9 @@ pub(super) struct Fuses {
     unreported: BTreeMap<CanaryIndex, Trip>,
 }
 
-/// The first request's ordinal; 0 is that of requests which no fuse counted.
+/// The ordinal of what no fuse counts.
+pub(super) const UNCOUNTED: u64 = 0;
+/// The first request's ordinal.
 const FIRST: u64 = 1;
 
 #[derive(Debug)]
@@ -61,10 +63,10 @@ impl Fuses {
         self.held.is_empty()
     }
 
-    /// A trial of one test begins; returns its ordinal, which is 0 where nothing is counted. `oldest` is the ordinal of the
+    /// A trial of one test begins; returns its ordinal, [`UNCOUNTED`] where nothing is counted. `oldest` is the ordinal of the
     /// canary's oldest trial that may yet turn out an event.
     pub(super) fn start(&mut self, test: FuseTest, stratum: Stratum<CanaryIndex>, oldest: Option<u64>) -> u64 {
-        let Some(Held { fuse, .. }) = self.held.get_mut(&stratum.canary) else { return 0 };
+        let Some(Held { fuse, .. }) = self.held.get_mut(&stratum.canary) else { return UNCOUNTED };
         let begun = fuse.begun_of(test);
         match stratum.version {
             Version::Canary => fuse.start(test, oldest.unwrap_or(begun)),
