@@ -86,11 +86,19 @@ fn a_finding_says_by_how_much() {
             "request-duration p95 20.09 ms (min 1 ms, max 500 ms; 1400 requests in 60 s)",
         ),
         (rate, Some(99.0), [None, None], Pass, "request-success-rate 99 % (no limit; 1400 requests in 60 s)"),
-        (P95, None, [None, Some(500.0)], Undecided, "request-duration p95: no requests of this step in the last 60 s"),
+        (
+            P95,
+            None,
+            [None, Some(500.0)],
+            Pass,
+            "request-duration p95: none of the requests of this step has a latency in the last 60 s",
+        ),
     ];
     for (metric, value, range, answer, expected) in rows {
         assert_eq!(text::finding(&finding(metric, value, range, answer)), expected);
     }
+    let none = CheckFinding { requests: 0, ..finding(P95, None, [None, Some(500.0)], Undecided) };
+    assert_eq!(text::finding(&none), "request-duration p95: no requests of this step in the last 60 s");
     let one = CheckFinding { requests: 1, ..finding(rate, Some(0.0), [Some(99.0), None], Fail) };
     assert_eq!(text::finding(&one), "request-success-rate 0 % < min 99 % (by 99; 1 request in 60 s)");
 }
