@@ -115,6 +115,28 @@ impl Alone {
 }
 
 #[test]
+fn failures_that_come_late_are_seen_however_many_requests_began_meanwhile() {
+    let mut alone = Alone::welcomed(vec![]);
+    alone.adopt(entry(4, None));
+    let headers: [(&[u8], &[u8]); 3] = [(b":authority", b"web"), (b":path", b"/"), (b"x-beta", b"1")];
+    let mut open = std::collections::VecDeque::new();
+    // 100 uploads a second, each of 300 ms and then answered 500.
+    let failed = (0..300).find(|_| {
+        alone.now.0 += 10_000;
+        let decision = alone.worker.route(Request { headers: &headers, client_address: None }, alone.now);
+        open.push_back((alone.now.0 + 300_000, alone.worker.start(&decision, true, false, alone.now).unwrap()));
+        while open.front().is_some_and(|(due, _)| *due <= alone.now.0) {
+            let (_, mut upload) = open.pop_front().unwrap();
+            alone.worker.complete(&mut upload, alone.now);
+            alone.worker.answered(&mut upload, &[(b":status", b"500")], alone.now);
+            alone.worker.finish(&mut upload, 0, Some(1), alone.now);
+        }
+        !alone.trips().is_empty()
+    });
+    assert!(failed.is_some_and(|requests| requests < 45), "{failed:?}");
+}
+
+#[test]
 fn a_broken_canary_costs_three_answers_and_the_agent_hears_at_once() {
     let mut alone = Alone::welcomed(vec![]);
     alone.adopt(entry(4, None));

@@ -207,6 +207,24 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_stay_open_do_not_hide_what_comes_after_them() {
+        let (mut slots, mut tests) = (Slots::default(), guards().begin());
+        for slot in 0..MAX_SLOTS as u32 + 50 {
+            slots.fold(&at(slot, Version::Canary), &counts(2, 0, 1), || None);
+            slots.fold(&at(slot, Version::Primary), &counts(9, 0, 0), || None);
+            slots.watermark(Incarnation(1), &watermark(slot + 1), Millis(u64::from(slot) * 100));
+            slots.feed(&mut tests, Millis(u64::from(slot) * 100));
+        }
+        assert!(slots.open.len() <= MAX_SLOTS && slots.late == 0);
+        let bad = MAX_SLOTS as u32 + 50;
+        slots.fold(&at(bad, Version::Canary), &counts(10, 10, 0), || None);
+        slots.fold(&at(bad, Version::Primary), &counts(90, 0, 0), || None);
+        slots.watermark(Incarnation(1), &watermark(bad + 1), Millis(u64::from(bad) * 100));
+        slots.feed(&mut tests, Millis(u64::from(bad) * 100));
+        assert!(guards().look(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some());
+    }
+
+    #[test]
     fn a_complete_slot_is_forgotten_and_its_stragglers_are_counted() {
         let (mut slots, mut tests) = (Slots::default(), guards().begin());
         slots.fold(&at(0, Version::Canary), &counts(5, 0, 1), || None);

@@ -174,6 +174,37 @@ fn a_request_counts_as_client_error_by_its_status() {
     }
 }
 
+/// Whether a call that asks for gRPC and is answered 200 without a status counts as failed, once the primary has answered
+/// one with a status or not.
+fn fails_without_status(primary_speaks: bool) -> bool {
+    let mut worker = worker(|_| ());
+    let headers = [HEADERS, &[(b"content-type", b"application/grpc")]].concat();
+    if primary_speaks {
+        worker.note_grpc(CanaryIndex(0));
+    }
+    let decision = worker.route(Request { headers: &headers, client_address: None }, Micros(0));
+    let mut request = worker.start(&decision, true, true, Micros(0)).unwrap();
+    worker.answered(&mut request, &[(b":status", b"200")], Micros(1));
+    matches!(worker.finish(&mut request, 0, Some(1), Micros(2)).outcome, crate::routing::outcome::Outcome::Failure(_))
+}
+
+#[test]
+fn a_call_without_a_status_has_failed_only_where_grpc_is_spoken() {
+    assert!(fails_without_status(true));
+    assert!(!fails_without_status(false), "any client can send the content type to any service");
+}
+
+#[test]
+fn an_upgrade_is_whole_at_its_headers() {
+    for extra in [(&b"upgrade"[..], &b"websocket"[..]), (b":method", b"CONNECT")] {
+        let mut worker = worker(|_| ());
+        let headers = [HEADERS, &[extra]].concat();
+        let decision = worker.route(Request { headers: &headers, client_address: None }, Micros(0));
+        let request = worker.start(&decision, true, false, Micros(0)).unwrap();
+        assert!(!request.is_partial() && request.timed().is_some());
+    }
+}
+
 /// Every stratum's sums stay what they must be, whatever comes in whatever order, and nothing is counted twice.
 #[test]
 fn any_order_of_events_keeps_the_sums() {
