@@ -236,6 +236,23 @@ fn thresholds_of_other_settings_are_looked_at_on_their_own_ticks() {
 }
 
 #[test]
+fn checks_are_replayed_on_their_steps_own_requests() {
+    let mut scene = Scene::new([plan("web", |spec| {
+        spec.interval = Millis(2_000);
+        spec.checks.iter_mut().for_each(|check| check.window = Millis::from_secs(60));
+    })]);
+    scene.release("web", "v2");
+    (0..10).for_each(|_| scene.report(&[("web", 0)]));
+    scene.wait(Millis(2_000));
+    // One of ten on this step, one of 110 with those of the step before.
+    scene.report(&[("web", 1)]);
+    scene.wait(Millis(2_000));
+    scene.ask("web", Verb::Abort { actor: word("ana"), reason: "enough".into() });
+    let checks = scene.replay("web", 1, None).recorded.checks;
+    assert_eq!((checks.looks, checks.failed), (2, 1), "{checks:?}");
+}
+
+#[test]
 fn what_is_no_record_is_refused_by_name() {
     let scene = goes_bad(guarded("web", Some(GuardAction::Abort)));
     let (opening, lines) = scene.record("web", 1);

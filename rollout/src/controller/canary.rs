@@ -147,6 +147,11 @@ impl Canary {
         self.releases == self.releases_before && self.promoted.is_none() && !self.swapped
     }
 
+    /// The first epoch of the step that a release is on.
+    pub const fn step_since(&self) -> Epoch {
+        self.step_since
+    }
+
     /// The name by which proxies know its traffic.
     pub fn service(&self) -> &CanaryId {
         self.plan.scope.service(&self.plan.id)

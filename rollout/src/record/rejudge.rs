@@ -173,6 +173,11 @@ impl Rejudge {
         self.evidence.weigh(epoch, weight);
     }
 
+    /// A step began, or got another share: checks look at what starts under `first` or a later epoch.
+    pub fn begin_step(&mut self, first: Epoch) {
+        self.evidence.begin_step(first);
+    }
+
     /// Whether its steps are left after checks; a plan that advances on certificate makes none.
     pub fn has_checks(&self) -> bool {
         matches!(self.plan.advance, Advance::Interval)

@@ -112,6 +112,7 @@ struct Begun {
     check_at: Option<Millis>,
     steps: Vec<StepTaken>,
     step_of: BTreeMap<Epoch, usize>,
+    step_since: Epoch,
     ended: Option<Closing>,
     aborted_by_guards: bool,
 }
@@ -204,6 +205,7 @@ impl Replay {
             check_at: None,
             steps: Vec::new(),
             step_of: BTreeMap::new(),
+            step_since: Epoch::default(),
             ended: closing(&self.controller, &self.opening.canary, release),
             aborted_by_guards: false,
         };
@@ -297,6 +299,11 @@ impl Begun {
         let step = canary.phase.steps();
         if step == 0 {
             return;
+        }
+        if self.step_since != canary.step_since() {
+            self.step_since = canary.step_since();
+            self.recorded.begin_step(self.step_since);
+            self.other.iter_mut().for_each(|other| other.begin_step(canary.step_since()));
         }
         if self.step_of.insert(canary.epoch, step).is_none()
             && let Some(split) = canary.entry().routing.and_then(|routing| routing.split)
