@@ -1,6 +1,6 @@
 //! Streams that break a rule: refused or closed by name, counted, and no other stream notices.
 
-use rollout::worker::messages::{Protocol, ToAgent, ToWorker};
+use rollout::worker::messages::{PROTOCOL, Protocol, ToAgent, ToWorker};
 use tonic::{Code, Status};
 
 use crate::support::agent::TestAgent;
@@ -30,7 +30,8 @@ async fn a_stream_that_does_not_begin_as_it_should_is_refused_by_name() {
     let mut foreign = hello(1);
     foreign.protocol = Protocol { major: 9, minor: 4 };
     let status = refused(&agent, vec![frame(&ToAgent::Hello(foreign))], true).await;
-    says(&status, Code::FailedPrecondition, &["protocol 9.4", "this agent speaks 2.0", "upgrade"]);
+    let ours = format!("this agent speaks {PROTOCOL}");
+    says(&status, Code::FailedPrecondition, &["protocol 9.4", &ours, "upgrade"]);
     let status = refused(&agent, vec![], false).await;
     says(&status, Code::Cancelled, &["ended before Hello"]);
     let status = refused(&agent, vec![frame(&ToAgent::Beat)], true).await;
