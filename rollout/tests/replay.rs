@@ -6,23 +6,20 @@ mod fixture;
 
 use proptest::prelude::*;
 use rollout::base::names::CanaryId;
-use rollout::base::time::{Micros, Millis};
+use rollout::base::time::Millis;
 use rollout::controller::fleet::Conn;
-use rollout::controller::{Controller, Event, Verb};
+use rollout::controller::{Event, Verb};
 use rollout::judgement::certificate::Certificate;
 use rollout::judgement::guards::{GuardAction, GuardName, GuardRule};
-use rollout::record::replay::{Replay, ReplayError, Replayed};
-use rollout::record::{Added, Addition, FORMAT, KIND, Line, Opening, Recorder, ReleaseOutcome as End};
+use rollout::record::replay::{Replay, ReplayError};
+use rollout::record::{FORMAT, KIND, Opening, ReleaseOutcome as End};
 use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::phase::{Cause, Note, Phase, ReleaseId};
 use rollout::release::plan::{Advance, Plan, Spec};
-use rollout::routing::outcome::{FailureClass, Outcome};
-use rollout::routing::route::Placement;
-use rollout::routing::table::{Epoch, Version};
-use rollout::worker::messages::{Report, Watermark};
-use rollout::worker::tally::{Counts, Slot, Stratum};
+use rollout::routing::table::Epoch;
 
-use fixture::{cases, hello, id, in_lane, plan, released, word};
+use fixture::recorded::{Scene, replay};
+use fixture::{cases, hello, id, in_lane, plan, word};
 
 const NAMES: [&str; 2] = ["web", "cart"];
 
@@ -39,99 +36,6 @@ fn with_slo(name: &str, limit: f64) -> Plan {
     plan.guards.guards.retain(|guard| matches!(guard.rule, GuardRule::Slo { .. }));
     plan.guards.guards[0].rule = GuardRule::Slo { limit, unless_primary_also: false };
     Plan::new(plan).unwrap()
-}
-
-/// An agent with two canaries and one worker, whose every event is recorded.
-struct Scene {
-    controller: Controller,
-    recorder: Recorder,
-    additions: Vec<Addition>,
-    now: Millis,
-    number: u64,
-}
-
-impl Scene {
-    fn new(plans: impl IntoIterator<Item = Plan>) -> Self {
-        let (controller, recorder) = Default::default();
-        let mut scene = Self { controller, recorder, additions: vec![], now: Millis(1_000), number: 0 };
-        plans.into_iter().for_each(|plan| scene.happen(Event::Declared(Box::new(plan))));
-        scene.happen(Event::Connected(Conn(1), hello(7, vec![])));
-        scene
-    }
-
-    fn happen(&mut self, event: Event) {
-        let (_, additions) = self.recorder.handle(&mut self.controller, event, self.now);
-        self.additions.extend(additions);
-        assert_eq!(self.recorder, Recorder::resume(&self.controller), "it knows what runs");
-    }
-
-    fn ask(&mut self, name: &str, verb: Verb) {
-        self.happen(Event::Requested(id(name), verb));
-    }
-
-    fn release(&mut self, name: &str, revision: &str) {
-        self.ask(name, released(revision));
-    }
-
-    /// 10 canary and 90 primary requests for each of these canaries, of which so many of the canary's fail.
-    fn report(&mut self, about: &[(&str, u64)]) {
-        self.number += 1;
-        self.now = self.now.plus(Millis(100));
-        let (mut strata, mut watermarks) = (vec![], vec![]);
-        for (name, failed) in about {
-            let epoch = self.controller.canary(&id(name)).map_or(Epoch(0), |canary| canary.epoch);
-            let slot = Slot(self.number as u32);
-            let stratum = |version| Stratum { canary: id(name), epoch, version, placement: Placement::Drawn, slot };
-            strata.push((stratum(Version::Primary), counts(90, 0)));
-            strata.push((stratum(Version::Canary), counts(10, *failed)));
-            watermarks.push(Watermark { canary: id(name), epoch, slot: Slot(slot.0 + 1) });
-        }
-        self.happen(Event::Reported(Conn(1), Report { number: self.number, strata, watermarks, trips: vec![] }));
-    }
-
-    fn wait(&mut self, span: Millis) {
-        let end = self.now.plus(span);
-        while let Some(due) = self.controller.deadline().filter(|due| *due <= end) {
-            self.now = self.now.max(due);
-            self.happen(Event::Timer);
-        }
-        self.now = end;
-    }
-
-    /// The record of a release, as it comes back from a file.
-    fn record(&self, name: &str, release: u64) -> (Opening, Vec<Line>) {
-        let own = self.additions.iter().filter(|it| it.canary == id(name) && it.release == ReleaseId(release));
-        let (mut opening, mut lines) = (None, vec![]);
-        for addition in own {
-            match &addition.what {
-                Added::Opening(it) => opening = Some(round_trip(&**it)),
-                Added::Line(it) => lines.push(round_trip(&**it)),
-            }
-        }
-        (opening.unwrap(), lines)
-    }
-
-    fn replay(&self, name: &str, release: u64, other: Option<Plan>) -> Replayed {
-        let (opening, lines) = self.record(name, release);
-        replay(opening, lines, other)
-    }
-}
-
-fn replay(opening: Opening, lines: Vec<Line>, other: Option<Plan>) -> Replayed {
-    let mut replay = Replay::new(opening, other).unwrap();
-    lines.into_iter().for_each(|line| replay.take(line).unwrap());
-    replay.finish().unwrap()
-}
-
-fn round_trip<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
-    serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
-}
-
-fn counts(started: u64, failed: u64) -> Counts {
-    let mut counts = Counts::begun(started);
-    (0..failed).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(9), true));
-    (failed..started).for_each(|_| counts.end_both(Outcome::Success, Micros(20_000), false));
-    counts
 }
 
 /// A release that goes bad after two seconds of health.

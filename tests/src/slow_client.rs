@@ -15,7 +15,7 @@ const LARGE_BYTES: usize = 20_000_000;
 
 /// What a client got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct SlowAnswer {
     /// HTTP status.
     pub status: u16,
     /// How long the upstream took, as Envoy says in `x-envoy-upstream-service-time`.
@@ -41,11 +41,11 @@ pub enum SlowClient {
 
 impl SlowClient {
     /// Runs once; `extra` are header lines. Its answer, if it waited for one.
-    pub async fn run(self, envoy: SocketAddr, extra: &str) -> Result<Option<Answer>> {
+    pub async fn run(self, envoy: SocketAddr, extra: &str) -> Result<Option<SlowAnswer>> {
         timeout(PATIENCE, self.run_whole(envoy, extra)).await.context("a slow client did not end")?
     }
 
-    async fn run_whole(self, envoy: SocketAddr, extra: &str) -> Result<Option<Answer>> {
+    async fn run_whole(self, envoy: SocketAddr, extra: &str) -> Result<Option<SlowAnswer>> {
         let mut stream = connect(envoy).await?;
         let head = |line: &str| format!("{line} HTTP/1.1\r\nhost: web\r\n{extra}");
         let upload = format!("{}content-length: 10\r\n\r\n12345", head("POST /upload"));
@@ -112,7 +112,7 @@ async fn connect(envoy: SocketAddr) -> Result<TcpStream> {
 }
 
 /// Reads an answer's headers.
-async fn answer(stream: &mut TcpStream) -> Result<Answer> {
+async fn answer(stream: &mut TcpStream) -> Result<SlowAnswer> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
@@ -122,5 +122,5 @@ async fn answer(stream: &mut TcpStream) -> Result<Answer> {
     let times = head.lines().filter_map(|line| line.strip_prefix("x-envoy-upstream-service-time: "));
     let times: Vec<u64> = times.filter_map(|time| time.parse().ok()).collect();
     let [service_time_ms] = times[..] else { bail!("not one service time in {head}") };
-    Ok(Answer { status: status.with_context(|| format!("no status in {head}"))?, service_time_ms })
+    Ok(SlowAnswer { status: status.with_context(|| format!("no status in {head}"))?, service_time_ms })
 }

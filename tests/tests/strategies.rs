@@ -262,12 +262,13 @@ async fn driven_by_hand_at_any_weight() -> Result<()> {
 #[tokio::test]
 async fn a_dead_hook_delays_no_abort() -> Result<()> {
     Case::run("dead-hook", async |case| {
-        // Nobody answers there: the connection is taken and nothing is ever said.
+        // Nobody answers there: the connection is taken and nothing is ever said. The first traffic waits for the rollback
+        // hook, or for its time-out.
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/", silent.local_addr()?);
         let manifest = Manifest::quick("20, 50")?.threshold(2)?.webhooks(&format!(
             "[{{ name: load, type: rollout, url: {url:?}, timeout: 1h }}, \
-              {{ name: undo, type: rollback, url: {url:?}, timeout: 1h }}]"
+              {{ name: undo, type: rollback, url: {url:?}, timeout: 1s }}]"
         ))?;
         let stage = Stage::start(case, &manifest).await?;
         let load = stage.load().start(RPS).await?;

@@ -3,7 +3,7 @@
 use crate::base::names::Actor;
 use crate::base::time::Millis;
 use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
-use crate::judgement::guards::{EventCount, GuardFinding, GuardName, GuardRule, GuardsVerdict};
+use crate::judgement::guards::{EventCount, GuardFinding, GuardName, GuardsVerdict};
 use crate::judgement::sample_ratio::RatioFinding;
 use crate::release::inquiry::{MetricFinding, Objection, Reason};
 use crate::release::integrations::MetricError;
@@ -16,7 +16,11 @@ use crate::worker::fuse::FuseTest;
 /// Manifests that go and return.
 mod manifests;
 
+/// What guards allow.
+mod rules;
+
 pub use manifests::role_conflict;
+pub use rules::rule;
 
 /// One event of a canary's history.
 pub fn note(note: &Note) -> String {
@@ -294,31 +298,6 @@ fn sample_ratio(ratio: &RatioFinding) -> String {
         number(ratio.expected.round()),
         number(libm::exp(ratio.ln_e).min(1e12).floor()),
     )
-}
-
-/// What a guard allows, in words.
-pub fn rule(rule: &GuardRule) -> String {
-    match rule {
-        GuardRule::Slo { limit, unless_primary_also } => {
-            let unless = if *unless_primary_also { ", unless the primary does too" } else { "" };
-            format!("at most {} % may fail{unless}", number(limit * 100.0))
-        }
-        GuardRule::Regression { margin, floor_rate } => {
-            format!("at most {} times the primary's failures, above {} %", number(*margin), number(floor_rate * 100.0))
-        }
-        GuardRule::LatencyRegression { margin, floor_latency, share } => {
-            let (margin, floor) = (number(*margin), number(floor_latency.0 as f64 / 1000.0));
-            format!(
-                "at most {margin} times the primary's latencies, where over {} % take over {floor} ms",
-                number(share * 100.0)
-            )
-        }
-        GuardRule::Latency { limit, share, unless_primary_also } => {
-            let unless = if *unless_primary_also { ", unless the primary's do too" } else { "" };
-            let limit = number(limit.0 as f64 / 1000.0);
-            format!("at most {} % may fail or take over {limit} ms{unless}", number(share * 100.0))
-        }
-    }
 }
 
 /// What forced a verdict: the failed checks if any failed, else those without data, else all.

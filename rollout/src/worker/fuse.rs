@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::routing::fuse_plan::{FusePlan, MAX_CLUSTER, Ppb, PpbError};
 use crate::statistics::mixture::{G8, STAKED_AT_START};
 
+/// The ordinal of what no fuse counts.
+pub(crate) const UNCOUNTED: u64 = 0;
 /// Most clusters of events in a run; one that has neither tripped nor gone stale by then gives way to the next.
 const MAX_CLUSTERS: u64 = 64;
 /// A run is stale once its evidence has fallen so far, in nats. At one nat a run of good requests is up to 36 long against

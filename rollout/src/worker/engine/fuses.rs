@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::routing::outcome::Outcome;
 use crate::routing::table::{CanaryIndex, Entry, Epoch, Split, Version};
-use crate::worker::fuse::{Fuse, FuseTest};
+use crate::worker::fuse::{Fuse, FuseTest, UNCOUNTED};
 use crate::worker::messages::{MAX_TRIPS, Trip};
 use crate::worker::tally::Stratum;
 
@@ -19,8 +19,6 @@ pub(super) struct Fuses {
     unreported: BTreeMap<CanaryIndex, Trip>,
 }
 
-/// The ordinal of what no fuse counts.
-pub(super) const UNCOUNTED: u64 = 0;
 /// The first request's ordinal.
 const FIRST: u64 = 1;
 
