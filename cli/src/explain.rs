@@ -14,7 +14,7 @@ use crate::checks_table;
 use crate::client::Client;
 use crate::columns::{Sheet, TextPlace, left, right, wrapped};
 use crate::failure::Failure;
-use crate::table::phase_style;
+use crate::table::{failure_classes, phase_style};
 use crate::text::{count, millis, or_dash, percent, progress, span_of};
 use crate::{output, target, text};
 
@@ -80,15 +80,23 @@ impl Page<'_> {
         let row = |label: &str, show: &dyn Fn(&VersionStatus) -> String| {
             vec![Cell::new(label), side("primary", show), side("canary", show)]
         };
-        let rows = [
+        let mut rows = vec![
             row("upstream", &|version| version.upstream.clone()),
             row("requests", &|version| count(version.started)),
             row("pending", &|version| count(version.pending)),
             row("success rate", &|version| or_dash(version.success_rate_percent, percent)),
+        ];
+        for class in failure_classes(&self.explanation.versions) {
+            let of = |version: &VersionStatus| count(version.failed_by_class.get(&class).copied().unwrap_or(0));
+            rows.push(row(&format!("  {class}"), &of));
+        }
+        rows.extend([
+            row("4xx answers", &|version| count(version.client_errors)),
+            row("left by clients", &|version| count(version.abandoned)),
             row("p50", &|version| or_dash(version.p50_ms, millis)),
             row("p95", &|version| or_dash(version.p95_ms, millis)),
             row("p99", &|version| or_dash(version.p99_ms, millis)),
-        ];
+        ]);
         Sheet::new(vec![left(""), right("PRIMARY"), right("CANARY")], rows).render(self.width)
     }
 

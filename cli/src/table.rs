@@ -24,14 +24,15 @@ pub(crate) fn versions(versions: &[VersionStatus]) -> String {
     let mut rows = vec![
         row("requests", &|v| count(v.started)),
         row("succeeded", &|v| count(v.succeeded)),
+        row("  4xx", &|v| count(v.client_errors)),
         row("failed", &|v| count(v.failed)),
     ];
-    let classes = versions.iter().flat_map(|version| version.failed_by_class.keys());
-    for class in classes.collect::<std::collections::BTreeSet<_>>() {
-        let of = |v: &VersionStatus| count(v.failed_by_class.get(class).copied().unwrap_or(0));
+    for class in failure_classes(versions) {
+        let of = |v: &VersionStatus| count(v.failed_by_class.get(&class).copied().unwrap_or(0));
         rows.push(row(&format!("  {class}"), &of));
     }
     rows.extend([
+        row("left by clients", &|v| count(v.abandoned)),
         row("void", &|v| count(v.void)),
         row("pending", &|v| count(v.pending)),
         row("success rate", &|v| or_dash(v.success_rate_percent, percent)),
@@ -40,6 +41,11 @@ pub(crate) fn versions(versions: &[VersionStatus]) -> String {
         row("p99", &|v| or_dash(v.p99_ms, millis)),
     ]);
     Sheet::new(columns, rows).render(None)
+}
+
+/// The classes of failures that any version had.
+pub(crate) fn failure_classes(versions: &[VersionStatus]) -> std::collections::BTreeSet<String> {
+    versions.iter().flat_map(|version| version.failed_by_class.keys().cloned()).collect()
 }
 
 /// A canary's history.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::{Action, MapType};
+use proxy_wasm::types::{Action, BufferType, MapType};
 use rollout::routing::request::Request;
 use rollout::worker::HeaderEdit;
 use rollout::worker::in_flight::InFlight;
@@ -89,6 +89,16 @@ impl HttpContext for Http {
             Err(_) => self.is_answer_unreadable = true,
         }
         self.in_flight = Some(in_flight);
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, _end_of_stream: bool) -> Action {
+        if let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.wants_body()) {
+            match host::buffer(BufferType::HttpResponseBody, size) {
+                Ok(bytes) => in_flight.response_body(&bytes),
+                Err(_) => self.is_answer_unreadable |= size > 0,
+            }
+        }
         Action::Continue
     }
 

@@ -175,6 +175,44 @@ fn each_end_is_counted_as_what_it_is() {
     }
 }
 
+/// How one gRPC-Web call is counted whose answer has this type and these parts of a body, on a canary whose primary has
+/// answered such a call with a status before.
+fn web_call(kind: &str, body: &[&[u8]]) -> String {
+    let mut proxy = Proxy::start(RULES);
+    set_end(0, Some(1));
+    let answer = |proxy: &mut Proxy, headers: &[(&str, &str)], kind: &str, body: &[&[u8]]| {
+        let asks = [(":authority", "web"), (":path", "/"), ("content-type", "application/grpc-web+proto")];
+        let exchange = proxy.request(&[&asks[..], headers].concat());
+        exchange.respond(&[(":status", "200"), ("content-type", kind)]);
+        body.iter().for_each(|part| {
+            exchange.bytes(part);
+        });
+        exchange.end();
+    };
+    answer(&mut proxy, &[], "application/grpc-web+proto", &[OK_FRAME]);
+    answer(&mut proxy, &[("x-beta", "yes")], kind, body);
+    let of = |what: &str| host(|host| host.metric(&format!("serin.{what};canary=prod/web;version=canary")));
+    format!("{} {} {}", of("requests"), of("failures;class=grpc"), of("void"))
+}
+
+const OK_FRAME: &[u8] = b"\x80\0\0\0\x0fgrpc-status:0\r\n";
+const FAILED_FRAME: &[u8] = b"\x80\0\0\0\x10grpc-status:13\r\n";
+
+#[test]
+fn a_grpc_web_call_is_judged_by_the_status_in_its_body() {
+    let binary = "application/grpc-web+proto";
+    let (ok, failed, void) = ("1 0 0", "1 1 0", "0 0 1");
+    assert_eq!(web_call(binary, &[b"\0\0\0\0\x02hi", OK_FRAME]), ok);
+    assert_eq!(web_call(binary, &[b"\0\0\0\0\x02hi", FAILED_FRAME]), failed);
+    let whole = [&b"\0\0\0\0\x02hi"[..], FAILED_FRAME].concat();
+    let bytes: Vec<&[u8]> = whole.chunks(1).collect();
+    assert_eq!(web_call(binary, &bytes), failed, "in the smallest parts");
+    // "gAAAABBncnBjLXN0YXR1czoxMw0K" is the failed frame.
+    assert_eq!(web_call("application/grpc-web-text+proto", &[b"gAAAABBncnBj", b"LXN0YXR1czoxMw0K"]), failed);
+    assert_eq!(web_call("text/html", &[b"<html>hello</html>"]), failed, "an answer without a status");
+    assert_eq!(web_call(binary, &[b"\x81\0\0\0\x02??"]), void, "compressed trailers say nothing");
+}
+
 #[test]
 fn the_weight_in_force_is_shown() {
     let proxy = Proxy::start(&with(r#""weight":12.5"#));

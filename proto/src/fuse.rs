@@ -14,6 +14,7 @@ pub(crate) fn encode_fuse(fuse: &FusePlan) -> v1::Fuse {
         slow_ppb: fuse.slow.map(Ppb::ppb),
         alpha_ppb: fuse.alpha.ppb(),
         max_cluster: fuse.max_cluster,
+        unless_primary_also: fuse.unless_primary_also,
     }
 }
 
@@ -29,6 +30,7 @@ pub(crate) fn decode_fuse(fuse: &v1::Fuse) -> Result<FusePlan, WireError> {
         slow: fuse.slow_ppb.map(|ppb| decode_ppb("slow_ppb", ppb)).transpose()?,
         alpha: decode_ppb("alpha_ppb", fuse.alpha_ppb)?,
         max_cluster: fuse.max_cluster,
+        unless_primary_also: fuse.unless_primary_also,
     })
 }
 

@@ -24,7 +24,7 @@ fn mean_absolute(n: u32, p: f64, theta0: f64, forced: &[bool]) -> f64 {
             let failed = u64::from(outcomes >> request & 1);
             wealth.stake(&wealth.due(forced.get(request as usize).copied().unwrap_or(false)));
             let canary = Trials { started: 1, events: failed, pending: 0 };
-            let slot = Pair { canary, primary: Trials::default() };
+            let slot = Pair { canary, ..Pair::default() };
             wealth.bet(&Boundary::Absolute(theta0).ln_ratios(&slot, 1).unwrap_or_default());
         }
         let failures = outcomes.count_ones();
@@ -48,6 +48,7 @@ fn mean_relative(sizes: [(u64, u64); 2], rates: [f64; 2], margin: f64) -> f64 {
     let slot = |n: usize, fc, fs| Pair {
         canary: Trials { started: sizes[n].0, events: fc, pending: 0 },
         primary: Trials { started: sizes[n].1, events: fs, pending: 0 },
+        split: None,
     };
     let mut mean = 0.0;
     for (fc1, fs1, probability1) in outcomes(0) {
@@ -112,8 +113,8 @@ proptest! {
         let late = late.min(ns - fs);
         let ln_e = |slot: &Pair| G8.ln_mixture(&Boundary::Relative(margin).ln_ratios(slot, 1).unwrap_or_default());
         let canary = Trials { started: nc, events: fc, pending: 0 };
-        let known = |events| Pair { canary, primary: Trials { started: ns, events, pending: 0 } };
-        let pending = Pair { canary, primary: Trials { started: ns, events: fs, pending: late } };
+        let known = |events| Pair { canary, primary: Trials { started: ns, events, pending: 0 }, split: None };
+        let pending = Pair { canary, primary: Trials { started: ns, events: fs, pending: late }, split: None };
         for failed_in_the_end in fs..=fs + late {
             prop_assert!(ln_e(&pending) <= ln_e(&known(failed_in_the_end)) + ROUNDING);
         }
@@ -127,7 +128,7 @@ proptest! {
             let mut wealth = Wealth::default();
             for (trials, events) in order {
                 let canary = Trials { started: *trials, events: (*events).min(*trials), pending: 0 };
-                let slot = Pair { canary, primary: Trials::default() };
+                let slot = Pair { canary, ..Pair::default() };
                 wealth.bet(&Boundary::Absolute(theta0).ln_ratios(&slot, 1).unwrap_or_default());
             }
             wealth.ln_e(&G8)

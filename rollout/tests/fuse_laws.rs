@@ -24,10 +24,12 @@ fn entry(epoch: u64, sticky: Option<StickyKey>) -> Entry {
         slow: Some(Ppb::nearest(0.05)),
         alpha: Ppb::nearest(0.01 / 16.0),
         max_cluster: 1,
+        unless_primary_also: false,
     };
     let split = Split {
         canary: upstream("web-canary"),
-        weight: percent(50),
+        // By rule alone: beside a split what a rule places says nothing to the fuse.
+        weight: percent(0),
         mirror: percent(0),
         rules: vec![MatchRule { headers: vec![("x-beta".into(), StringMatch::Present)], ..MatchRule::default() }],
         sticky,
@@ -246,7 +248,7 @@ fn a_static_canarys_fuse_trips_without_an_agent_until_the_entry_changes() {
     alone.worker.reconfigure(settings(&fixed));
     assert!(!alone.request(true, Some(b"200")), "the same configuration again arms nothing");
     assert_eq!(alone.said, [], "there is nobody to tell");
-    fixed.routing.as_mut().unwrap().split.as_mut().unwrap().weight = percent(1);
+    fixed.routing.as_mut().unwrap().split.as_mut().unwrap().slot = Millis(200);
     alone.worker.reconfigure(settings(&fixed));
     assert!(alone.request(true, Some(b"200")));
     alone.break_it();
@@ -286,7 +288,12 @@ proptest! {
     fn nothing_but_a_greater_epoch_gives_a_tripped_canary_traffic(ops in ops(), is_sticky in any::<bool>()) {
         let sticky = is_sticky.then(|| StickyKey::Header("x-user".into()));
         let mut alone = Alone::welcomed(vec![]);
-        alone.adopt(entry(1, sticky.clone()));
+        let entry = |epoch| {
+            let mut entry = entry(epoch, sticky.clone());
+            entry.routing.as_mut().unwrap().split.as_mut().unwrap().weight = percent(50);
+            entry
+        };
+        alone.adopt(entry(1));
         let mut in_force = 1;
         for op in ops {
             let tripped_under = alone.trips().first().map(|(epoch, _)| *epoch);
@@ -303,7 +310,7 @@ proptest! {
                 Op::Lose => alone.worker.stream_lost(alone.now.to_millis()),
                 Op::Welcome => alone.receive(ToWorker::Welcome(PROTOCOL)),
                 Op::Offer(epoch) => {
-                    alone.adopt(entry(epoch, sticky.clone()));
+                    alone.adopt(entry(epoch));
                     in_force = in_force.max(epoch);
                 }
                 Op::Ack(number) => alone.receive(ToWorker::Ack(number)),

@@ -12,6 +12,7 @@ use rollout::judgement::sample_ratio::Ratio;
 use rollout::judgement::sequential::{Observed, ObservedSlot, SlotKey};
 use rollout::release::phase::{Cause, Note, Phase};
 use rollout::routing::table::Epoch;
+use rollout::statistics::boundary::Split;
 use rollout::worker::tally::{PerVersion, Slot};
 
 #[test]
@@ -113,11 +114,11 @@ fn false_aborts(rule: GuardRule, runs: u64, late: u32, rates: impl Fn(u32) -> (f
                     timed: started,
                     timed_pending: pending,
                     slow: failed,
-                    above: None,
+                    ..Observed::NOTHING
                 };
                 let primary = if known { side(90, primary_failed, 0) } else { side(90, 0, primary_failed) };
                 let canary = side(10, canary_failed, 0);
-                tests.observe(key(slot), ObservedSlot { canary, primary, ..ObservedSlot::NOTHING }, true);
+                tests.observe(key(slot), ObservedSlot { canary, primary, split: TENTH, ..ObservedSlot::NOTHING }, true);
             }
             if guards.look(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some() {
                 tripped += 1;
@@ -127,6 +128,8 @@ fn false_aborts(rule: GuardRule, runs: u64, late: u32, rates: impl Fn(u32) -> (f
     }
     tripped as f64 / runs as f64
 }
+
+const TENTH: Option<Split> = Some(Split { weight: 0.1, is_drawn: false });
 
 const fn key(slot: u32) -> SlotKey {
     SlotKey { epoch: Epoch(1), slot: Slot(slot) }

@@ -14,7 +14,7 @@ use rollout::judgement::guards::{EventCount, Guard, GuardAction, GuardRule, Guar
 use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::plan::{Check, Metric, ThresholdRange};
 use rollout::routing::route::Placement;
-use rollout::routing::table::{Epoch, Version};
+use rollout::routing::table::{Epoch, Version, WeightPpm};
 use rollout::worker::messages::{Incarnation, Watermark};
 use rollout::worker::tally::{Counts, Failures, Slot, Stratum};
 
@@ -195,6 +195,9 @@ fn at_least(events: u64, trials: u64, probability: f64) -> f64 {
 fn is_aborted(guards: &Guards, traffic: Traffic, mistake: Mistake, draws: &mut Draws) -> bool {
     let mut evidence = Evidence::default();
     evidence.begin_release(Epoch(1), Millis(1_000), guards);
+    for (epoch, weight) in (0..SLOTS).map(traffic.weight) {
+        evidence.weigh(Epoch(epoch), WeightPpm::new((weight * 1e6) as u32).unwrap(), false);
+    }
     let mut news: Vec<News> = Vec::new();
     let mut failing = Failing::default();
     for now in 0..SLOTS {

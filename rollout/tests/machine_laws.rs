@@ -96,7 +96,7 @@ fn context<'a>(plan: &'a Plan, hold: Option<&'a Hold>) -> Context<'a> {
 }
 
 fn tripped(action: GuardAction) -> GuardsVerdict {
-    GuardsVerdict { findings: Vec::new(), ln_needed: 4.6, ratio: None, tripped: Some((action, GuardName::Slo)) }
+    GuardsVerdict { findings: Vec::new(), toward_abort: 1.0, ratio: None, tripped: Some((action, GuardName::Slo)) }
 }
 
 fn verdict(answer: CheckResult) -> ChecksVerdict {

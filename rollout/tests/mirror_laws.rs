@@ -140,6 +140,9 @@ fn trips(rule: GuardRule, placement: Placement) -> bool {
     let mut evidence = Evidence::default();
     evidence.begin_release(Epoch(2), Millis(10_000), &guards);
     let at = |version, placement| Stratum { canary: (), epoch: Epoch(2), version, placement, slot: Slot(0) };
+    if placement.is_split() {
+        evidence.weigh(Epoch(2), WeightPpm::new(100_000).unwrap(), false);
+    }
     evidence.fold(&at(PRIMARY, Placement::Drawn), &counts(1_000, 0), Millis(0));
     evidence.fold(&at(CANARY, placement), &counts(0, 30), Millis(0));
     let watermark = rollout::worker::messages::Watermark {

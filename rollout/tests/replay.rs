@@ -54,12 +54,12 @@ fn the_same_settings_abort_at_the_same_report_by_the_same_guard() {
     let scene = goes_bad(guarded("web", Some(GuardAction::Abort)));
     let replayed = scene.replay("web", 1, Some(guarded("web", Some(GuardAction::Abort))));
     let abort = replayed.recorded.abort.clone().expect("it was aborted");
-    assert_eq!((abort.guard, abort.since_ms), (Some(GuardName::Regression), scene.number * 100));
+    assert_eq!((abort.guard, abort.since_ms), (Some(GuardName::Slo), scene.number * 100));
     assert_eq!((abort.canary_requests, replayed.canary_requests), (scene.number * 10, scene.number * 10));
     assert_eq!(replayed.until_ms, abort.since_ms);
     assert!(replayed.aborted_by_guards && replayed.ended_otherwise.is_none());
     assert_eq!(replayed.ended.as_ref().unwrap().outcome, End::Aborted);
-    assert!(replayed.ended.unwrap().message.contains("guard regression"));
+    assert!(replayed.ended.unwrap().message.contains("guard slo"));
     assert_eq!(replayed.other, Some(replayed.recorded));
 }
 
@@ -86,7 +86,8 @@ fn another_latency_limit_is_judged_from_the_histograms_and_says_so() {
     // Every answer took 20 ms; the recorded limit is 500 ms.
     let other = plan("web", |spec| {
         spec.checks[1].range.max = Some(10.0);
-        spec.guards = guards_of(&spec.checks, false, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Abort));
+        let all = GuardSettings::all(Some(GuardAction::Abort), GuardAction::Abort);
+        spec.guards = guards_of(&spec.checks, false, &GuardSettings { latency_unless_primary_also: false, ..all });
     });
     let replayed = scene.replay("web", 1, Some(other));
     assert!(!replayed.recorded.latency_estimated && replayed.recorded.abort.is_none());

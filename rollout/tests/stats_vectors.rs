@@ -204,7 +204,7 @@ fn restarts(after_each: &'static str, batches: impl Iterator<Item = PerAlternati
 
 fn slots(rows: &Value) -> Vec<Pair> {
     let trials = |started: f64, events: f64| Trials { started: started as u64, events: events as u64, pending: 0 };
-    let slot = |row: &[f64]| Pair { canary: trials(row[0], row[1]), primary: trials(row[2], row[3]) };
+    let slot = |row: &[f64]| Pair { canary: trials(row[0], row[1]), primary: trials(row[2], row[3]), split: None };
     numbers(rows).chunks_exact(4).map(slot).collect()
 }
 
@@ -216,7 +216,8 @@ fn by_design(epochs: &Value, rho: f64) -> f64 {
     for row in numbers(epochs).chunks_exact(3) {
         let of_2_50 = |share: f64| (share * (1u64 << 50) as f64) as u64;
         let of = |started: u64, events: f64| Trials { started, events: events as u64, pending: 0 };
-        let pair = Pair { canary: of(of_2_50(row[0]), row[1]), primary: of(of_2_50(1.0 - row[0]), row[2]) };
+        let pair =
+            Pair { canary: of(of_2_50(row[0]), row[1]), primary: of(of_2_50(1.0 - row[0]), row[2]), split: None };
         let more = Boundary::Relative(rho).ln_ratios(&pair, 1).unwrap_or_default();
         sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     }

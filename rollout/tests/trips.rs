@@ -27,6 +27,12 @@ fn begin(unless_primary_also: bool) -> Net {
     net
 }
 
+/// Both versions fail in one worker, which its fuse forgives; in another only the canary does. The guards see both together.
+fn outage(net: &mut Net, node: usize) {
+    net.route_bad(0, &id("web"), 900, |_, _| true);
+    net.route_bad(node, &id("web"), 100, |to_canary, _| to_canary);
+}
+
 fn timers(net: &mut Net, span: Millis) {
     let end = net.now.plus(span);
     while net.now < end {
@@ -76,8 +82,7 @@ fn a_trip_that_the_guards_forgive_holds_the_release_and_is_armed_again_ever_late
     let (mut net, web) = (begin(true), id("web"));
     let mut waits = Vec::new();
     for round in 0..8 {
-        // A shared outage: both versions fail.
-        net.route_bad(1, &web, 100, |_, _| true);
+        outage(&mut net, 1);
         net.calm(Millis(300));
         let canary = net.controller.canary(&web).unwrap().clone();
         let (step, epoch, tripped_at) = (canary.phase.steps(), canary.epoch, net.now);
@@ -107,7 +112,8 @@ fn a_trip_that_the_guards_forgive_holds_the_release_and_is_armed_again_ever_late
 fn an_agent_without_memory_learns_of_a_trip_and_a_worker_that_dies_takes_it_along() {
     let (mut net, web) = (begin(true), id("web"));
     net.snapshot();
-    net.route_bad(2, &web, 100, |_, _| true);
+    outage(&mut net, 2);
+    net.tick(0);
     net.tick(2);
     net.crash();
     net.store();

@@ -7,7 +7,7 @@ use rollout::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey
 use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::plan::{Check, Metric, ThresholdRange};
 use rollout::routing::table::Epoch;
-use rollout::statistics::boundary::{Boundary, Pair, Trials, certify};
+use rollout::statistics::boundary::{Boundary, Pair, Split, Trials, certify};
 use rollout::statistics::mixture::{G8, PerAlternative};
 use rollout::worker::tally::{PerVersion, Slot};
 
@@ -57,6 +57,9 @@ fn default_guards() -> Guards {
     guards_of(&[check], false, &GuardSettings::all(Some(GuardAction::Abort), GuardAction::Pause))
 }
 
+/// What the contest's weight means for a slot.
+const TENTH: Option<Split> = Some(Split { weight: 0.1, is_drawn: true });
+
 /// Whether they would abort now.
 #[must_use]
 pub fn is_tripped(guards: &Guards, tests: &Sequential) -> bool {
@@ -73,14 +76,14 @@ pub const fn key(number: u32) -> SlotKey {
 #[must_use]
 pub fn slot(canary: [u64; 2], primary: [u64; 2]) -> ObservedSlot {
     let side = |[started, failed]: [u64; 2]| Observed { started, failed, slow: failed, ..Observed::NOTHING };
-    ObservedSlot { canary: side(canary), primary: side(primary), ..ObservedSlot::NOTHING }
+    ObservedSlot { canary: side(canary), primary: side(primary), split: TENTH, ..ObservedSlot::NOTHING }
 }
 
 /// The likelihood ratios of a batch against the failure rate `limit`.
 #[must_use]
 pub fn ln_ratios(requests: u64, failed: u64, limit: f64) -> PerAlternative {
     let canary = Trials { started: requests, events: failed, pending: 0 };
-    Boundary::Absolute(limit).ln_ratios(&Pair { canary, primary: Trials::default() }, 1).unwrap_or_default()
+    Boundary::Absolute(limit).ln_ratios(&Pair { canary, ..Pair::default() }, 1).unwrap_or_default()
 }
 
 /// Whether so many failures among so many requests from the start abort, without restarts.

@@ -162,7 +162,11 @@ unsafe extern "C" fn proxy_get_buffer_bytes(
 ) -> u32 {
     let name = if buffer == 7 { "config" } else { "message" };
     call(name, |host| {
-        let all = if buffer == 7 { &host.config } else { &host.message };
+        let all = match buffer {
+            1 => &host.response_body,
+            7 => &host.config,
+            _ => &host.message,
+        };
         let part = all[start..].iter().take(max_size).copied().collect();
         unsafe { give(part, data, size) }
     })

@@ -43,6 +43,8 @@ pub struct Host {
     pub properties: BTreeMap<String, Vec<u8>>,
     pub now_us: u64,
     pub message: Vec<u8>,
+    /// The part of an answer's body that passes now.
+    pub response_body: Vec<u8>,
     /// Status answered by a call instead of doing it.
     pub failing: BTreeMap<&'static str, u32>,
     pub calls: Vec<&'static str>,
@@ -243,6 +245,13 @@ impl Exchange {
     /// A part of the answer's body.
     pub fn body(&self, is_last: bool) -> &Self {
         assert_eq!(proxy_on_response_body(self.0, 10, is_last), CONTINUE);
+        self
+    }
+
+    /// So many bytes of the answer's body.
+    pub fn bytes(&self, bytes: &[u8]) -> &Self {
+        host(|host| host.response_body = bytes.to_vec());
+        assert_eq!(proxy_on_response_body(self.0, bytes.len(), false), CONTINUE);
         self
     }
 

@@ -6,7 +6,7 @@
 use rollout::base::time::Micros;
 use rollout::judgement::guards::GuardAction;
 use rollout::judgement::sample_ratio::SampleRatio;
-use rollout::release::default_guards::GuardSettings;
+use rollout::release::default_guards::{GuardSettings, RelativeSettings};
 use rollout::release::plan::Flavour;
 
 use crate::reader::{Item, Log, Map};
@@ -40,8 +40,10 @@ pub(crate) fn read(
         .and_then(|count| u32::try_from(count).ok());
     slo(&mut each, &mut settings, log);
     regression(&mut each, &mut settings, log);
-    guard(&mut each, "latency", &mut settings.latency, log, |_, _| ());
+    latency(&mut each, &mut settings, log);
     latency_regression(&mut each, &mut settings, log);
+    relative(&mut each, "clientErrors", &mut settings.client_errors, &mut settings.client_errors_beyond, log);
+    relative(&mut each, "abandonment", &mut settings.abandonment, &mut settings.abandonment_beyond, log);
     sample_ratio(&mut each, &mut settings, log);
     each.finish(log, &[]);
     settings
@@ -81,9 +83,33 @@ fn guard(
 
 fn slo(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
     let unless = &mut settings.unless_primary_also;
-    guard(each, "slo", &mut settings.slo, log, |fields, log| {
-        if let Some(item) = fields.take("unlessPrimaryAlso", log) {
-            *unless = item.boolean(log).unwrap_or(false);
+    guard(each, "slo", &mut settings.slo, log, |fields, log| forgiven(fields, unless, log));
+}
+
+fn latency(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
+    let unless = &mut settings.latency_unless_primary_also;
+    guard(each, "latency", &mut settings.latency, log, |fields, log| forgiven(fields, unless, log));
+}
+
+fn forgiven(fields: &mut Map<'_>, unless: &mut bool, log: &mut Log) {
+    if let Some(is_forgiven) = fields.take("unlessPrimaryAlso", log).and_then(|item| item.boolean(log)) {
+        *unless = is_forgiven;
+    }
+}
+
+fn relative(
+    each: &mut Map<'_>,
+    name: &'static str,
+    does: &mut Option<GuardAction>,
+    beyond: &mut RelativeSettings,
+    log: &mut Log,
+) {
+    guard(each, name, does, log, |fields, log| {
+        if let Some(times) = fields.take("margin", log).and_then(|item| item.number(log)) {
+            beyond.margin = times;
+        }
+        if let Some(percent) = fields.take("floor", log).and_then(|item| item.number(log)) {
+            beyond.floor_rate = percent / 100.0;
         }
     });
 }

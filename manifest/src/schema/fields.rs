@@ -251,29 +251,30 @@ pub(crate) const OWN_WAYS: Need = Need::ExactlyOne(&["stepWeight", "stepWeights"
 const PATIENCE: Shape =
     fields(&[field("after", Shape::Span, ""), field("then", Shape::Word(&["hold", "pause", "fail"]), "")]);
 
-const ONE_GUARD: Shape = Shape::Either(&[ACTION, fields(&[field("action", ACTION, "")])]);
+const FORGIVING_GUARD: Shape = Shape::Either(&[
+    ACTION,
+    fields(&[
+        field("action", ACTION, ""),
+        field("unlessPrimaryAlso", Shape::Flag, "Whether what the primary suffers too is forgiven; true by default."),
+    ]),
+]);
+const RELATIVE_GUARD: Shape = Shape::Either(&[
+    ACTION,
+    fields(&[
+        field("action", ACTION, ""),
+        field("margin", Shape::Number, "Times the primary's."),
+        field("floor", Shape::Number, "In percent."),
+    ]),
+]);
 const GUARDS: &[Field] = &[
     field("action", ACTION, "What each does unless it says otherwise."),
     field("alpha", Shape::Number, "Bound on a false abort over a whole release; 0.01 by default."),
     field("maxCluster", Shape::Whole(1, 1000), "Failures that one event may cause."),
-    field(
-        "slo",
-        Shape::Either(&[ACTION, fields(&[field("action", ACTION, ""), field("unlessPrimaryAlso", Shape::Flag, "")])]),
-        "",
-    ),
-    field(
-        "regression",
-        Shape::Either(&[
-            ACTION,
-            fields(&[
-                field("action", ACTION, ""),
-                field("margin", Shape::Number, "Times the primary's."),
-                field("floor", Shape::Number, "In percent."),
-            ]),
-        ]),
-        "",
-    ),
-    field("latency", ONE_GUARD, ""),
+    field("slo", FORGIVING_GUARD, ""),
+    field("regression", RELATIVE_GUARD, ""),
+    field("latency", FORGIVING_GUARD, ""),
+    field("clientErrors", RELATIVE_GUARD, "Too many 4xx answers beside the primary's; pauses by default."),
+    field("abandonment", RELATIVE_GUARD, "Too many requests that clients gave up; pauses by default."),
     field(
         "latencyRegression",
         Shape::Either(&[

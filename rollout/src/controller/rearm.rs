@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
 use crate::judgement::guards::{GuardAction, GuardRule, Guards};
+use crate::routing::measurement::LatencyEnd;
 use crate::worker::fuse::{FusePlan, MAX_CLUSTER, Ppb};
 
 /// Workers among which alpha is shared at least.
@@ -24,20 +25,20 @@ pub fn shares(expected: usize) -> u32 {
     expected.max(LEAST_WORKERS).next_power_of_two()
 }
 
-/// The test by which each of so many workers stops its own share; `None` where no guard may abort. It looks at the canary
-/// alone, so a shared outage trips it even where the guards forgive that: then the release goes on when the agent has
-/// armed it again.
+/// The test by which each of so many workers stops its own share; `None` where no guard may abort. Where the guards forgive
+/// what the primary suffers too, it does as far as one worker can tell.
 pub fn fuse_plan(guards: &Guards, shares: u32) -> Option<FusePlan> {
     let aborting = || guards.guards.iter().filter(|guard| guard.action == GuardAction::Abort).map(|guard| guard.rule);
     let failed = aborting().find_map(|rule| match rule {
         GuardRule::Slo { limit, .. } => Some(limit),
-        GuardRule::Regression { .. } | GuardRule::Latency { .. } | GuardRule::LatencyRegression { .. } => None,
+        _ => None,
     });
     let slow = aborting().find_map(|rule| match rule {
+        // To the last byte only a difference counts, which one worker is slow to see.
+        GuardRule::Latency { end: LatencyEnd::LastByte, .. } => None,
         // Workers count as slow what one guard asks for; another guard's share would not fit that limit.
-        GuardRule::Latency { unless_primary_also: true, .. } => None,
         GuardRule::Latency { limit, share, .. } => (Some(limit) == guards.latency_limit()).then_some(share),
-        GuardRule::Slo { .. } | GuardRule::Regression { .. } | GuardRule::LatencyRegression { .. } => None,
+        _ => None,
     });
     let is_possible = (failed.is_some() || slow.is_some()) && (1..=MAX_CLUSTER).contains(&guards.max_cluster);
     is_possible.then(|| FusePlan {
@@ -45,6 +46,7 @@ pub fn fuse_plan(guards: &Guards, shares: u32) -> Option<FusePlan> {
         slow: slow.map(Ppb::nearest),
         alpha: Ppb::nearest(guards.alpha / f64::from(shares.max(1))),
         max_cluster: guards.max_cluster,
+        unless_primary_also: aborting().any(|rule| rule.forgives()),
     })
 }
 

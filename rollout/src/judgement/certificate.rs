@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
 use crate::judgement::guards::{EventCount, GuardAction, GuardRule, Guards};
+use crate::routing::measurement::LatencyEnd;
 use crate::statistics::boundary::{Trials, certify};
 use crate::worker::tally::Counts;
 
@@ -120,7 +121,7 @@ pub fn certifiable(guards: &Guards) -> impl Iterator<Item = &GuardRule> {
 }
 
 const fn is_own(rule: &GuardRule) -> bool {
-    !matches!(rule, GuardRule::Latency { unless_primary_also: true, .. })
+    !matches!(rule, GuardRule::Latency { end: LatencyEnd::LastByte, .. })
 }
 
 /// No release waits for more than this.
@@ -194,7 +195,12 @@ mod tests {
     fn guards(actions: [GuardAction; 2]) -> Guards {
         let rules = [
             GuardRule::Slo { limit: 0.01, unless_primary_also: false },
-            GuardRule::Latency { limit: Micros(500_000), share: 0.05, unless_primary_also: false },
+            GuardRule::Latency {
+                limit: Micros(500_000),
+                share: 0.05,
+                unless_primary_also: false,
+                end: LatencyEnd::ResponseHeaders,
+            },
         ];
         let guards = rules.into_iter().zip(actions).map(|(rule, action)| Guard { rule, action }).collect();
         Guards { guards, alpha: 0.01, max_cluster: 1, sample_ratio: None }

@@ -16,6 +16,7 @@ use crate::judgement::slots::Slots;
 use crate::judgement::window::{Recent, Window};
 use crate::routing::route::Placement;
 use crate::routing::table::{Epoch, Version, WeightPpm};
+use crate::statistics::boundary::Split;
 use crate::worker::messages::{Incarnation, Watermark};
 use crate::worker::tally::{Counts, PerVersion, Stratum};
 
@@ -143,7 +144,14 @@ impl Evidence {
             let (_, version, placement) = key;
             self.strata.entry((Epoch(0), version, placement)).or_default().merge(&oldest);
         }
-        self.window.add(stratum.epoch, stratum.version, counts, now);
+        if !self.is_chosen(stratum.epoch, stratum.placement) {
+            self.window.add(stratum.epoch, stratum.version, counts, now);
+        }
+    }
+
+    /// Whether a client chose its version, by a rule, beside a split: a few such clients must not decide for everybody.
+    fn is_chosen(&self, epoch: Epoch, placement: Placement) -> bool {
+        placement == Placement::Matched && self.ratio.split(epoch).is_some()
     }
 
     /// A release begins: what counts from now on is what starts under `first` or a later epoch.
@@ -193,13 +201,18 @@ impl Evidence {
     pub fn look(&mut self, guards: &Guards, now: Millis) -> Option<GuardsVerdict> {
         let seen = self.release();
         let tests = self.tests.as_mut()?;
-        self.slots.feed(tests, now);
+        self.slots.feed(tests, |epoch| self.ratio.split(epoch), now);
         Some(guards.look(tests, &seen, &self.ratio))
     }
 
-    /// An entry with a split was issued.
-    pub fn weigh(&mut self, epoch: Epoch, weight: WeightPpm) {
-        self.ratio.weigh(epoch, weight);
+    /// An entry with a split was issued; with `is_sticky` it draws users.
+    pub fn weigh(&mut self, epoch: Epoch, weight: WeightPpm, is_sticky: bool) {
+        self.ratio.weigh(epoch, weight, is_sticky);
+    }
+
+    /// How the requests under an epoch of this release are divided; `None` where no draw gives the canary any.
+    pub fn split(&self, epoch: Epoch) -> Option<Split> {
+        self.ratio.split(epoch)
     }
 
     /// The weight under an epoch of this release, if it had one.
@@ -207,12 +220,13 @@ impl Evidence {
         self.ratio.weight(epoch)
     }
 
-    /// Users' requests to the canary that started under `first` or a later epoch, however they were placed.
+    /// Users' requests to the canary that started under `first` or a later epoch; beside a split only what it placed.
     pub fn canary_since(&self, first: Epoch) -> Counts {
         let mut sum = Counts::default();
         let of_canary = self.strata.range((first, Version::Primary, Placement::Drawn)..);
         of_canary
             .filter(|((_, version, placement), _)| *version == Version::Canary && *placement != Placement::Mirrored)
+            .filter(|((epoch, _, placement), _)| !self.is_chosen(*epoch, *placement))
             .for_each(|(_, counts)| sum.merge(counts));
         sum
     }

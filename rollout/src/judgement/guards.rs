@@ -1,7 +1,7 @@
 //! The guards of a release: what the operator set, and what they say together.
 //!
-//! They share one alpha for the whole release by a weighted mean of their e-values (docs/statistics.md, section 7).
-//! Whether the canary gets the share it should is judged apart: if not, the evidence is suspect, not the canary (section
+//! Those that abort share one alpha for the whole release by a weighted mean of their e-values (docs/statistics.md, section
+//! 7); those that find fault with a canary within its limits have an alpha each. Whether the canary gets the share it should is judged apart: if not, the evidence is suspect, not the canary (section
 //! 5).
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::judgement::sequential::Sequential;
 use crate::statistics::boundary::any_of;
 use crate::worker::tally::PerVersion;
 
-pub use crate::judgement::guard_rule::{EventCount, GuardAction, GuardName, GuardRule};
+pub use crate::judgement::guard_rule::{EventCount, Forgiveness, GuardAction, GuardName, GuardRule};
 
 /// A rule with what follows when it is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub struct GuardFinding {
     pub guard: Guard,
     /// ln e-value against the canary.
     pub ln_e: f64,
+    /// ln of what it must reach to trip alone.
+    pub ln_needed: f64,
     /// The canary's requests in this release that speak against it, and all that could.
     pub canary: EventCount,
     /// The primary's, for comparison.
@@ -58,8 +60,8 @@ pub struct GuardFinding {
 pub struct GuardsVerdict {
     /// Each guard.
     pub findings: Vec<GuardFinding>,
-    /// ln of what the sum of shares must reach: ln(1/alpha).
-    pub ln_needed: f64,
+    /// How far the evidence has come toward an abort, 0 to 1: its ln against what is needed.
+    pub toward_abort: f64,
     /// The canary's share of what the weight placed, if that is judged.
     pub ratio: Option<RatioFinding>,
     /// The gravest action whose guards together reached it, and the guard that contributed most.
@@ -76,7 +78,7 @@ impl Guards {
     pub fn latency_limit(&self) -> Option<Micros> {
         self.guards.iter().find_map(|guard| match guard.rule {
             GuardRule::Latency { limit, .. } => Some(limit),
-            GuardRule::Slo { .. } | GuardRule::Regression { .. } | GuardRule::LatencyRegression { .. } => None,
+            _ => None,
         })
     }
 
@@ -84,7 +86,7 @@ impl Guards {
     pub fn tracking(&self) -> Option<Tracking> {
         self.guards.iter().find_map(|guard| match guard.rule {
             GuardRule::LatencyRegression { margin, floor_latency, .. } => Some(Tracking { margin, floor_latency }),
-            GuardRule::Slo { .. } | GuardRule::Regression { .. } | GuardRule::Latency { .. } => None,
+            _ => None,
         })
     }
 
@@ -95,56 +97,88 @@ impl Guards {
 
     /// What the evidence says now; `seen` are the release's counts, for people; `ratio` what the weight placed.
     pub fn look(&self, sequential: &Sequential, seen: &PerVersion, ratio: &Ratio) -> GuardsVerdict {
-        let ln_e = sequential.look();
-        let mut next = ln_e.iter().copied();
-        let findings: Vec<GuardFinding> = self
-            .guards
-            .iter()
-            .map(|guard| {
-                let of_guard: Vec<f64> = next.by_ref().take(guard.rule.tests().len()).collect();
-                let (canary, primary) = (guard.rule.of(&seen.canary), guard.rule.of(&seen.primary));
-                GuardFinding { guard: *guard, ln_e: guard.rule.combine(&of_guard), canary, primary }
-            })
-            .collect();
-        let ln_needed = -libm::log(self.alpha);
+        let looks = sequential.looks().into_iter().map(|look| self.findings(&look, seen));
+        // What no single moment shows, none shows.
+        let nearest = |a: &Vec<GuardFinding>, b: &Vec<GuardFinding>| self.progress(a).total_cmp(&self.progress(b));
+        let findings = looks.max_by(nearest).unwrap_or_default();
         let ratio = self.sample_ratio.as_ref().map(|rule| ratio.check_sample_ratio(rule));
         let suspect = |action| ratio.as_ref().is_some_and(|found| found.is_tripped() && found.action == action);
-        let tripped = [GuardAction::Abort, GuardAction::Pause, GuardAction::Notify].into_iter().find_map(|action| {
-            let guard = tripped_guard(&findings, action, ln_needed);
+        let tripped = ACTIONS.into_iter().find_map(|action| {
+            let guard = self.tripped_guard(&findings, action);
             Some((action, guard.or_else(|| suspect(action).then_some(GuardName::SampleRatio))?))
         });
-        GuardsVerdict { findings, ln_needed, ratio, tripped }
+        let toward_abort = self.toward(&findings, GuardAction::Abort).clamp(0.0, 1.0);
+        GuardsVerdict { findings, toward_abort, ratio, tripped }
+    }
+
+    /// What each guard says at one moment, given what its tests do.
+    fn findings(&self, look: &[f64], seen: &PerVersion) -> Vec<GuardFinding> {
+        let mut next = look.iter().copied();
+        let finding = |guard: &Guard| {
+            let of_guard: Vec<f64> = next.by_ref().take(guard.rule.tests().len()).collect();
+            GuardFinding {
+                guard: *guard,
+                ln_e: guard.rule.combine(&of_guard),
+                ln_needed: self.ln_needed(guard),
+                canary: guard.rule.of(&seen.canary),
+                primary: guard.rule.of(&seen.primary),
+            }
+        };
+        self.guards.iter().map(finding).collect()
+    }
+
+    /// Guards that divide the alpha of an abort.
+    fn sharing(&self) -> f64 {
+        self.guards.iter().filter(|guard| !guard.rule.is_advisory()).count().max(1) as f64
+    }
+
+    /// ln of what the e-value of one of its guards must reach to trip alone.
+    pub fn ln_needed(&self, guard: &Guard) -> f64 {
+        if guard.rule.is_advisory() { -libm::log(ADVISORY_ALPHA) } else { libm::log(self.sharing() / self.alpha) }
+    }
+
+    /// How far those with this action have come, 1 where they trip: together, or one with an alpha of its own.
+    fn toward(&self, findings: &[GuardFinding], action: GuardAction) -> f64 {
+        let of_action = || findings.iter().filter(move |finding| finding.guard.action == action);
+        let alone = of_action().filter(|finding| finding.guard.rule.is_advisory());
+        let alone = alone.map(|finding| finding.ln_e / finding.ln_needed).fold(0.0, f64::max);
+        let share = 1.0 / self.sharing();
+        let shared = of_action().filter(|finding| !finding.guard.rule.is_advisory());
+        let shared: Vec<(f64, f64)> = shared.map(|finding| (share, finding.ln_e)).collect();
+        if shared.is_empty() { alone } else { alone.max(any_of(&shared) / -libm::log(self.alpha)) }
+    }
+
+    /// By what a moment is chosen: whoever would trip at it, and how near the others are.
+    fn progress(&self, findings: &[GuardFinding]) -> f64 {
+        let actions = ACTIONS.into_iter().zip([4.0, 2.0, 1.0]);
+        actions.map(|(action, rank)| rank * f64::from(self.toward(findings, action) >= 1.0)).sum::<f64>()
+            + self.toward(findings, GuardAction::Abort).clamp(0.0, 1.0) / 2.0
+    }
+
+    /// The guard that contributed most, if those with this action trip.
+    fn tripped_guard(&self, findings: &[GuardFinding], action: GuardAction) -> Option<GuardName> {
+        if self.toward(findings, action) < 1.0 {
+            return None;
+        }
+        let of_action = findings.iter().filter(|finding| finding.guard.action == action);
+        let by_evidence = |finding: &&GuardFinding| finding.ln_e - finding.ln_needed;
+        let most = of_action.max_by(|a, b| by_evidence(a).total_cmp(&by_evidence(b)));
+        most.map(|finding| finding.guard.rule.name())
     }
 }
 
-impl GuardsVerdict {
-    /// How far the evidence has come toward an abort, 0 to 1: its ln against what is needed.
-    pub fn toward_abort(&self) -> f64 {
-        let share = 1.0 / self.findings.len().max(1) as f64;
-        let cutting = self.findings.iter().filter(|finding| finding.guard.action == GuardAction::Abort);
-        let weighted: Vec<(f64, f64)> = cutting.map(|finding| (share, finding.ln_e)).collect();
-        // With nothing seen the mean of the e-values is below 1 when some guards do not abort.
-        (any_of(&weighted) / self.ln_needed).clamp(0.0, 1.0)
-    }
-}
-
-/// The guard that contributed most, if those with this action together reach what is needed. Each guard has an equal share
-/// of alpha, whatever its action.
-fn tripped_guard(findings: &[GuardFinding], action: GuardAction, ln_needed: f64) -> Option<GuardName> {
-    let share = 1.0 / findings.len() as f64;
-    let of_action: Vec<&GuardFinding> = findings.iter().filter(|finding| finding.guard.action == action).collect();
-    let weighted: Vec<(f64, f64)> = of_action.iter().map(|finding| (share, finding.ln_e)).collect();
-    if weighted.is_empty() || any_of(&weighted) < ln_needed {
-        return None;
-    }
-    of_action.into_iter().max_by(|a, b| a.ln_e.total_cmp(&b.ln_e)).map(|finding| finding.guard.rule.name())
-}
+/// The gravest first.
+const ACTIONS: [GuardAction; 3] = [GuardAction::Abort, GuardAction::Pause, GuardAction::Notify];
+/// The bound on a false alarm, over the whole release, of each guard that does not share the abort's alpha.
+const ADVISORY_ALPHA: f64 = 0.001;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::judgement::sequential::{Observed, ObservedSlot, SlotKey};
+    use crate::routing::measurement::LatencyEnd;
     use crate::routing::table::Epoch;
+    use crate::statistics::boundary::Split;
     use crate::worker::tally::Slot;
 
     fn guards(action: GuardAction) -> Guards {
@@ -153,7 +187,12 @@ mod tests {
             guards: vec![
                 guard(GuardRule::Slo { limit: 0.01, unless_primary_also: false }),
                 guard(GuardRule::Regression { margin: 1.5, floor_rate: 0.005 }),
-                guard(GuardRule::Latency { limit: Micros(500_000), share: 0.05, unless_primary_also: false }),
+                guard(GuardRule::Latency {
+                    limit: Micros(500_000),
+                    share: 0.05,
+                    unless_primary_also: false,
+                    end: LatencyEnd::ResponseHeaders,
+                }),
             ],
             alpha: 0.01,
             max_cluster: 1,
@@ -161,12 +200,14 @@ mod tests {
         }
     }
 
+    const TENTH: Option<Split> = Some(Split { weight: 0.1, is_drawn: true });
+
     fn verdict(guards: &Guards, canary: Observed, primary: Observed, slots: u32) -> GuardsVerdict {
         let mut tests = guards.begin();
         for number in 0..slots {
             let key = SlotKey { epoch: Epoch(1), slot: Slot(number) };
             tests.open(key, false);
-            tests.observe(key, ObservedSlot { canary, primary, ..ObservedSlot::NOTHING }, true);
+            tests.observe(key, ObservedSlot { canary, primary, split: TENTH, ..ObservedSlot::NOTHING }, true);
         }
         guards.look(&tests, &PerVersion::default(), &Ratio::default())
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judgement::guard_rule::GuardAction;
 use crate::routing::table::{Epoch, WeightPpm};
+use crate::statistics::boundary::Split;
 use crate::statistics::confidence::sample_ratio;
 
 /// What is asked of the share.
@@ -30,6 +31,8 @@ pub struct Ratio(BTreeMap<Epoch, Placed>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Placed {
     weight: WeightPpm,
+    /// Whether users, not requests, are drawn.
+    is_sticky: bool,
     canary: u64,
     all: u64,
 }
@@ -60,9 +63,15 @@ impl RatioFinding {
 }
 
 impl Ratio {
-    /// An entry was issued with this weight.
-    pub fn weigh(&mut self, epoch: Epoch, weight: WeightPpm) {
-        self.0.entry(epoch).or_insert(Placed { weight, canary: 0, all: 0 });
+    /// An entry was issued with this weight; with `is_sticky` it draws users, not requests.
+    pub fn weigh(&mut self, epoch: Epoch, weight: WeightPpm, is_sticky: bool) {
+        self.0.entry(epoch).or_insert(Placed { weight, is_sticky, canary: 0, all: 0 });
+    }
+
+    /// How the requests under an epoch are divided; `None` where no draw gives the canary any.
+    pub fn split(&self, epoch: Epoch) -> Option<Split> {
+        let placed = self.0.get(&epoch).filter(|placed| placed.weight > WeightPpm::ZERO)?;
+        Some(Split { weight: placed.weight.percent() / 100.0, is_drawn: !placed.is_sticky })
     }
 
     /// The weight under an epoch, if it had one.
@@ -102,7 +111,7 @@ mod tests {
     fn found(epochs: &[(u32, u64, u64)]) -> RatioFinding {
         let mut ratio = Ratio::default();
         for (epoch, (percent, canary, all)) in (1..).zip(epochs) {
-            ratio.weigh(Epoch(epoch), WeightPpm::new(percent * 10_000).unwrap());
+            ratio.weigh(Epoch(epoch), WeightPpm::new(percent * 10_000).unwrap(), false);
             ratio.place(Epoch(epoch), true, *canary);
             ratio.place(Epoch(epoch), false, all - canary);
         }

@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::judgement::latency_baseline::Above;
 use crate::routing::table::Epoch;
-use crate::statistics::boundary::{Boundary, Pair, Trials};
+use crate::statistics::boundary::{Boundary, Pair, Split, Trials};
 use crate::statistics::mixture::{G8, Stakes, Wealth};
 use crate::worker::tally::Slot;
 
 /// Slots that may be incomplete at a time; past it the oldest counts as complete as it stands: 15 s of slots of 100 ms, twice.
 const MAX_INCOMPLETE: usize = 300;
+
+/// Moments at which a look asks, at most; the oldest slots know most.
+const MAX_LOOKS: usize = 32;
 
 /// Which slot: its epoch, and its number within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,6 +41,10 @@ pub enum Signal {
     Above(usize),
     /// It took longer than the floor of that comparison.
     OverFloor,
+    /// It was answered with an error of the client's.
+    ClientError,
+    /// The client left, or had not sent all of it for too long.
+    Unserved,
 }
 
 /// One version's requests in one slot, by every signal.
@@ -49,6 +56,10 @@ pub struct Observed {
     pub pending: u64,
     /// See [`Signal::Failed`].
     pub failed: u64,
+    /// See [`Signal::ClientError`].
+    pub client_errors: u64,
+    /// See [`Signal::Unserved`].
+    pub unserved: u64,
     /// Trials of latency that began in it, and are no void.
     pub timed: u64,
     /// Those without a known end.
@@ -61,14 +72,25 @@ pub struct Observed {
 
 impl Observed {
     /// No requests.
-    pub const NOTHING: Self =
-        Self { started: 0, pending: 0, failed: 0, timed: 0, timed_pending: 0, slow: 0, above: None };
+    pub const NOTHING: Self = Self {
+        started: 0,
+        pending: 0,
+        failed: 0,
+        client_errors: 0,
+        unserved: 0,
+        timed: 0,
+        timed_pending: 0,
+        slow: 0,
+        above: None,
+    };
 
     /// As trials of one signal.
     pub fn trials(&self, signal: Signal) -> Trials {
         let timed = |events| (self.timed, events, self.timed_pending);
         let (started, events, pending) = match (signal, self.above) {
             (Signal::Failed, _) => (self.started, self.failed, self.pending),
+            (Signal::ClientError, _) => (self.started, self.client_errors, self.pending),
+            (Signal::Unserved, _) => (self.started, self.unserved, self.pending),
             (Signal::Slow, _) => timed(self.slow),
             (Signal::Above(n), Some(above)) => timed(above.tracked.get(n).copied().unwrap_or(0)),
             (Signal::OverFloor, Some(above)) => timed(above.above_floor),
@@ -80,10 +102,16 @@ impl Observed {
     const fn is_complete(&self) -> bool {
         self.pending == 0 && self.timed_pending == 0
     }
+
+    /// Whether anything in it speaks against its version.
+    fn is_spotted(&self) -> bool {
+        let is_above = self.above.is_some_and(|above| above.above_floor > 0 || above.tracked.iter().any(|n| *n > 0));
+        self.failed > 0 || self.slow > 0 || self.client_errors > 0 || self.unserved > 0 || is_above
+    }
 }
 
 /// All requests of one slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ObservedSlot {
     /// The canary's, as the split placed them.
     pub canary: Observed,
@@ -92,22 +120,29 @@ pub struct ObservedSlot {
     /// The canary's that no split placed, by a match rule or as copies: evidence of how good it is, but not comparable with
     /// the primary's.
     pub unsplit: Observed,
+    /// How the split divided them; `None` without one.
+    pub split: Option<Split>,
 }
 
 impl ObservedSlot {
     /// A slot that has just opened.
     pub const NOTHING: Self =
-        Self { canary: Observed::NOTHING, primary: Observed::NOTHING, unsplit: Observed::NOTHING };
+        Self { canary: Observed::NOTHING, primary: Observed::NOTHING, unsplit: Observed::NOTHING, split: None };
 
+    /// What a test asks of this slot. Beside a split, requests that no draw placed say nothing: whoever sends them chooses
+    /// them, so a few of one client's would stand against a canary that everybody else is content with.
     fn pair(&self, test: Test) -> Pair {
         let mut canary = self.canary.trials(test.signal);
-        if matches!(test.boundary, Boundary::Absolute(_)) {
+        if self.split.is_none() && !matches!(test.boundary, Boundary::Relative(_)) {
             let unsplit = self.unsplit.trials(test.signal);
             canary.started += unsplit.started;
             canary.events += unsplit.events;
             canary.pending += unsplit.pending;
         }
-        Pair { canary, primary: self.primary.trials(test.signal) }
+        // A trial of latency begins only where no answer came first, which may differ between the versions.
+        let is_share_known = matches!(test.signal, Signal::Failed | Signal::ClientError | Signal::Unserved);
+        let split = self.split.map(|split| Split { is_drawn: split.is_drawn && is_share_known, ..split });
+        Pair { canary, primary: self.primary.trials(test.signal), split }
     }
 
     /// Whether every request in it has ended.
@@ -139,7 +174,7 @@ pub struct Sequential {
 struct Incomplete {
     key: SlotKey,
     observed: ObservedSlot,
-    /// Whether no more requests can start in it; comparisons look at closed slots only.
+    /// Whether no more requests can start in it; comparisons by counted shares look at closed slots only.
     is_closed: bool,
     /// Laid when it opened, one for each test.
     stakes: Vec<Stakes>,
@@ -181,6 +216,25 @@ impl Sequential {
         (0..self.tests.len()).map(|n| self.provisional(n).ln_e(&G8)).collect()
     }
 
+    /// [`Sequential::look`] at several moments in the order of the slots, the last of them now. Evidence up to any slot is
+    /// evidence: what the youngest ones do not know yet must not hide what the older ones show, or a primary that takes
+    /// a second would keep every comparison silent for good.
+    pub fn looks(&self) -> Vec<Vec<f64>> {
+        let mut wealth = self.complete.clone();
+        let now = |wealth: &[Wealth]| wealth.iter().map(|wealth| wealth.ln_e(&G8)).collect::<Vec<f64>>();
+        let mut looks = vec![now(&wealth)];
+        for (at, slot) in self.tail.iter().enumerate() {
+            for (n, (test, wealth)) in self.tests.iter().zip(&mut wealth).enumerate() {
+                bet(wealth, *test, n, slot, self.max_cluster);
+            }
+            let is_spotted = slot.observed.canary.is_spotted() || slot.observed.unsplit.is_spotted();
+            if at + 1 == self.tail.len() || (is_spotted && looks.len() < MAX_LOOKS) {
+                looks.push(now(&wealth));
+            }
+        }
+        looks
+    }
+
     /// The tests, in the order of [`Sequential::look`].
     pub fn tests(&self) -> &[Test] {
         &self.tests
@@ -206,9 +260,10 @@ fn bet(wealth: &mut Wealth, test: Test, n: usize, slot: &Incomplete, max_cluster
     if let Some(stakes) = slot.stakes.get(n) {
         wealth.stake(stakes);
     }
-    // Looking at an open slot's shares would let their fluctuation decide when it ends.
-    let may_look = slot.is_closed || matches!(test.boundary, Boundary::Absolute(_));
-    if may_look && let Some(ratios) = test.boundary.ln_ratios(&slot.observed.pair(test), max_cluster) {
+    let pair = slot.observed.pair(test);
+    if (slot.is_closed || test.boundary.may_be_open(&pair))
+        && let Some(ratios) = test.boundary.ln_ratios(&pair, max_cluster)
+    {
         wealth.bet(&ratios);
     }
 }
@@ -227,7 +282,7 @@ mod tests {
     }
 
     const fn observed(started: u64, failed: u64, pending: u64) -> Observed {
-        Observed { started, pending, failed, timed: started, timed_pending: pending, slow: failed, above: None }
+        Observed { started, pending, failed, timed: started, timed_pending: pending, slow: failed, ..Observed::NOTHING }
     }
 
     fn after(slots: &[ObservedSlot]) -> Sequential {

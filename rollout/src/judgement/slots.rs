@@ -11,6 +11,7 @@ use crate::base::time::Millis;
 use crate::judgement::latency_baseline::{Above, Tracked};
 use crate::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
 use crate::routing::table::{Epoch, Version};
+use crate::statistics::boundary::Split;
 use crate::worker::messages::{Incarnation, Watermark};
 use crate::worker::tally::{Counts, Slot, Stratum, Timed};
 
@@ -46,6 +47,8 @@ struct Sums {
     ended: u64,
     void: u64,
     failed: u64,
+    client_errors: u64,
+    unserved: u64,
     timed: u64,
     timed_over: u64,
     timed_void: u64,
@@ -89,8 +92,8 @@ impl Slots {
         self.watermarks.retain(|_, (_, _, at)| now.since(*at) <= WATERMARK_HOLDS);
     }
 
-    /// Hands what is known to the tests, in the order of the slots.
-    pub fn feed(&mut self, tests: &mut Sequential, now: Millis) {
+    /// Hands what is known to the tests, in the order of the slots; `split` says how an epoch divided its requests.
+    pub fn feed(&mut self, tests: &mut Sequential, split: impl Fn(Epoch) -> Option<Split>, now: Millis) {
         let fresh = self.watermarks.values().filter(|(_, _, at)| now.since(*at) <= WATERMARK_HOLDS);
         let through = fresh.map(|(epoch, slot, _)| (*epoch, *slot)).min();
         let mut complete = Vec::new();
@@ -102,7 +105,7 @@ impl Slots {
                 tests.open(*key, is_first_of_epoch);
                 self.newest = Some(place);
             }
-            let observed = gathered.observed();
+            let observed = gathered.observed(split(key.epoch));
             // With no worker left to wait for, nothing more will come.
             let is_closed = through.map_or(!self.watermarks.is_empty(), |through| place < through);
             tests.observe(*key, observed, is_closed);
@@ -117,12 +120,13 @@ impl Slots {
 }
 
 impl Gathered {
-    fn observed(&self) -> ObservedSlot {
+    fn observed(&self, split: Option<Split>) -> ObservedSlot {
         let observed = |sums: &Sums| sums.observed(self.thresholds.is_some());
         ObservedSlot {
             canary: observed(&self.canary),
             primary: observed(&self.primary),
             unsplit: observed(&self.unsplit),
+            split,
         }
     }
 }
@@ -134,6 +138,8 @@ impl Sums {
         sum(&mut self.ended, counts.judged().saturating_add(counts.void).saturating_add(counts.abandoned));
         sum(&mut self.void, counts.void);
         sum(&mut self.failed, counts.failed.total());
+        sum(&mut self.client_errors, counts.client_errors);
+        sum(&mut self.unserved, counts.unserved);
         sum(&mut self.timed, counts.timed.begun);
         let Timed { ended, void, left, slow, .. } = counts.timed;
         sum(&mut self.timed_over, ended.saturating_add(void).saturating_add(left));
@@ -147,6 +153,8 @@ impl Sums {
             started: self.started.saturating_sub(self.void),
             pending: self.started.saturating_sub(self.ended),
             failed: self.failed,
+            client_errors: self.client_errors,
+            unserved: self.unserved,
             timed: self.timed.saturating_sub(self.timed_void),
             timed_pending: self.timed.saturating_sub(self.timed_over),
             slow: self.slow,
@@ -173,6 +181,10 @@ mod tests {
         counts
     }
 
+    const fn tenth(_: Epoch) -> Option<Split> {
+        Some(Split { weight: 0.1, is_drawn: false })
+    }
+
     const fn at(slot: u32, version: Version) -> Stratum<()> {
         Stratum { canary: (), epoch: Epoch(1), version, placement: Placement::Drawn, slot: Slot(slot) }
     }
@@ -195,7 +207,7 @@ mod tests {
     fn a_comparison_waits_for_the_slowest_worker_but_not_for_ever() {
         let (mut slots, mut tests) = (Slots::default(), guards().begin());
         let mut feed = |slots: &mut Slots, now| {
-            slots.feed(&mut tests, Millis(now));
+            slots.feed(&mut tests, tenth, Millis(now));
             guards().look(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
         };
         slots.fold(&at(0, Version::Canary), &counts(10, 10, 0), || None);
@@ -213,14 +225,14 @@ mod tests {
             slots.fold(&at(slot, Version::Canary), &counts(2, 0, 1), || None);
             slots.fold(&at(slot, Version::Primary), &counts(9, 0, 0), || None);
             slots.watermark(Incarnation(1), &watermark(slot + 1), Millis(u64::from(slot) * 100));
-            slots.feed(&mut tests, Millis(u64::from(slot) * 100));
+            slots.feed(&mut tests, tenth, Millis(u64::from(slot) * 100));
         }
         assert!(slots.open.len() <= MAX_SLOTS && slots.late == 0);
         let bad = MAX_SLOTS as u32 + 50;
         slots.fold(&at(bad, Version::Canary), &counts(10, 10, 0), || None);
         slots.fold(&at(bad, Version::Primary), &counts(90, 0, 0), || None);
         slots.watermark(Incarnation(1), &watermark(bad + 1), Millis(u64::from(bad) * 100));
-        slots.feed(&mut tests, Millis(u64::from(bad) * 100));
+        slots.feed(&mut tests, tenth, Millis(u64::from(bad) * 100));
         assert!(guards().look(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some());
     }
 
@@ -230,12 +242,12 @@ mod tests {
         slots.fold(&at(0, Version::Canary), &counts(5, 0, 1), || None);
         slots.fold(&at(0, Version::Primary), &counts(5, 0, 0), || None);
         slots.watermark(Incarnation(1), &watermark(3), Millis(0));
-        slots.feed(&mut tests, Millis(0));
+        slots.feed(&mut tests, tenth, Millis(0));
         assert_eq!(slots.open.len(), 1, "one request is pending");
         let mut end = Counts::default();
         end.end_both(Outcome::Success, Micros(9), false);
         slots.fold(&at(0, Version::Canary), &end, || None);
-        slots.feed(&mut tests, Millis(0));
+        slots.feed(&mut tests, tenth, Millis(0));
         assert!(slots.open.is_empty());
         slots.fold(&at(0, Version::Canary), &counts(2, 2, 0), || None);
         assert_eq!((slots.open.len(), slots.late), (0, 2));

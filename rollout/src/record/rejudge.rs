@@ -147,9 +147,7 @@ impl Rejudge {
         let certifies = certifiable(&plan.guards).next().is_some();
         let threshold = plan.threshold;
         let checks = Checks { looks: 0, failed: 0, threshold, first_failed_ms: None, first_failed: None };
-        // The guards share alpha equally; one alone needs its share.
-        let needed = libm::log(plan.guards.guards.len().max(1) as f64 / plan.guards.alpha);
-        let guards = plan.guards.guards.iter().map(|guard| reached(guard, needed));
+        let guards = plan.guards.guards.iter().map(|guard| reached(guard, plan.guards.ln_needed(guard)));
         let judged = Judged {
             abort: None,
             trips: Vec::new(),
@@ -168,9 +166,9 @@ impl Rejudge {
         &self.plan
     }
 
-    /// An entry with a split was issued.
-    pub fn weigh(&mut self, epoch: Epoch, weight: WeightPpm) {
-        self.evidence.weigh(epoch, weight);
+    /// An entry with a split was issued; with `is_sticky` it draws users.
+    pub fn weigh(&mut self, epoch: Epoch, weight: WeightPpm, is_sticky: bool) {
+        self.evidence.weigh(epoch, weight, is_sticky);
     }
 
     /// A step began, or got another share: checks look at what starts under `first` or a later epoch.

@@ -308,8 +308,8 @@ impl Begun {
         if self.step_of.insert(canary.epoch, step).is_none()
             && let Some(split) = canary.entry().routing.and_then(|routing| routing.split)
         {
-            self.recorded.weigh(canary.epoch, split.weight);
-            self.other.iter_mut().for_each(|other| other.weigh(canary.epoch, split.weight));
+            self.recorded.weigh(canary.epoch, split.weight, split.sticky.is_some());
+            self.other.iter_mut().for_each(|other| other.weigh(canary.epoch, split.weight, split.sticky.is_some()));
         }
         if self.steps.last().is_some_and(|last| last.step == step) {
             return;

@@ -33,6 +33,8 @@ pub struct GuardSettings {
     pub slo: Option<GuardAction>,
     /// Whether it forgives what the primary suffers too.
     pub unless_primary_also: bool,
+    /// Whether the latency guard does.
+    pub latency_unless_primary_also: bool,
     /// What the regression guard does.
     pub regression: Option<GuardAction>,
     /// How many times the primary's failure rate is too much.
@@ -49,8 +51,29 @@ pub struct GuardSettings {
     pub latency_margin: f64,
     /// The latency below which that does not matter; `None` is half the limit.
     pub floor_latency: Option<Micros>,
+    /// What the guard on client errors does.
+    pub client_errors: Option<GuardAction>,
+    /// See [`RelativeSettings`].
+    pub client_errors_beyond: RelativeSettings,
+    /// What the guard on requests that clients gave up does.
+    pub abandonment: Option<GuardAction>,
+    /// See [`RelativeSettings`].
+    pub abandonment_beyond: RelativeSettings,
     /// What is asked of the canary's share.
     pub sample_ratio: Option<SampleRatio>,
+}
+
+/// From when on a share that only the primary's makes wrong is too much.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RelativeSettings {
+    /// How many times the primary's share.
+    pub margin: f64,
+    /// The share, 0 to 1, below which that does not matter.
+    pub floor_rate: f64,
+}
+
+impl RelativeSettings {
+    const USUAL: Self = Self { margin: 2.0, floor_rate: 0.01 };
 }
 
 impl GuardSettings {
@@ -62,7 +85,8 @@ impl GuardSettings {
             alpha: ALPHA,
             max_cluster: None,
             slo: action,
-            unless_primary_also: false,
+            unless_primary_also: true,
+            latency_unless_primary_also: true,
             regression: action,
             margin: REGRESSION_MARGIN,
             floor_rate: None,
@@ -71,6 +95,10 @@ impl GuardSettings {
             latency_regression: action.map(capped),
             latency_margin: LATENCY_MARGIN,
             floor_latency: None,
+            client_errors: action.map(capped),
+            client_errors_beyond: RelativeSettings::USUAL,
+            abandonment: action.map(capped),
+            abandonment_beyond: RelativeSettings::USUAL,
             sample_ratio: action.map(|action| SampleRatio {
                 tolerance: RATIO_TOLERANCE,
                 alpha: RATIO_ALPHA,
@@ -95,12 +123,15 @@ pub fn guards_of(checks: &[Check], is_sticky: bool, settings: &GuardSettings) ->
                 put(GuardRule::Slo { limit, unless_primary_also: settings.unless_primary_also }, settings.slo);
                 let floor_rate = settings.floor_rate.unwrap_or(limit / 2.0);
                 put(GuardRule::Regression { margin: settings.margin, floor_rate }, settings.regression);
+                let RelativeSettings { margin, floor_rate } = settings.client_errors_beyond;
+                put(GuardRule::ClientErrors { margin, floor_rate }, settings.client_errors);
+                let RelativeSettings { margin, floor_rate } = settings.abandonment_beyond;
+                put(GuardRule::Abandonment { margin, floor_rate }, settings.abandonment);
             }
             (Metric::Duration { quantile }, ThresholdRange { max: Some(max), .. }) => {
                 let (limit, share) = (Micros((max * 1000.0) as u64), 1.0 - quantile);
-                // The last byte depends on the client: only a difference from the primary is the canary's.
-                let unless_primary_also = settings.latency_end == LatencyEnd::LastByte;
-                put(GuardRule::Latency { limit, share, unless_primary_also }, settings.latency);
+                let (unless_primary_also, end) = (settings.latency_unless_primary_also, settings.latency_end);
+                put(GuardRule::Latency { limit, share, unless_primary_also, end }, settings.latency);
                 let margin = settings.latency_margin;
                 let floor_latency = settings.floor_latency.unwrap_or(Micros(limit.0 / 2));
                 put(GuardRule::LatencyRegression { margin, floor_latency, share }, settings.latency_regression);
@@ -117,6 +148,8 @@ pub fn guards_of(checks: &[Check], is_sticky: bool, settings: &GuardSettings) ->
 mod tests {
     use super::*;
     use crate::base::time::Millis;
+    use crate::judgement::sequential::Test;
+    use crate::statistics::boundary::Boundary;
 
     fn check(metric: Metric, min: Option<f64>, max: Option<f64>) -> Check {
         Check { name: String::new(), metric, window: Millis(1000), range: ThresholdRange { min, max } }
@@ -133,7 +166,9 @@ mod tests {
             check(Metric::Duration { quantile: 0.95 }, None, Some(500.0)),
         ];
         let guards = guards_of(&checks, false, &all(Some(GuardAction::Abort)));
-        let [slo, regression, latency, slower] = guards.guards[..] else { panic!("{guards:?}") };
+        let [slo, regression, client_errors, abandonment, latency, slower] = guards.guards[..] else {
+            panic!("{guards:?}")
+        };
         assert!(matches!(slo.rule, GuardRule::Slo { limit, .. } if (limit - 0.01).abs() < 1e-12));
         assert!(
             matches!(regression.rule, GuardRule::Regression { floor_rate, .. } if (floor_rate - 0.005).abs() < 1e-12)
@@ -142,7 +177,8 @@ mod tests {
         assert!(limit == Micros(500_000) && (share - 0.05).abs() < 1e-12);
         assert!(matches!(slower.rule, GuardRule::LatencyRegression { floor_latency: Micros(250_000), .. }));
         assert_eq!([slo, regression, latency].map(|guard| guard.action), [GuardAction::Abort; 3]);
-        assert_eq!(slower.action, GuardAction::Pause, "slower than the primary but within the limit: a person looks");
+        let advisory = [slower, client_errors, abandonment].map(|guard| guard.action);
+        assert_eq!(advisory, [GuardAction::Pause; 3], "worse than the primary but within the limit: a person looks");
         assert_eq!(guards.sample_ratio.map(|ratio| ratio.action), Some(GuardAction::Pause));
     }
 
@@ -167,11 +203,10 @@ mod tests {
     fn what_depends_on_the_client_is_held_against_the_primary_alone() {
         let abort = all(Some(GuardAction::Abort));
         let checks = [check(Metric::Duration { quantile: 0.95 }, None, Some(500.0))];
-        for (end, is_relative) in [(LatencyEnd::LastByte, true), (LatencyEnd::ResponseHeaders, false)] {
-            let settings = GuardSettings { latency_end: end, ..abort };
-            let guards = guards_of(&checks, false, &settings).guards;
-            let GuardRule::Latency { unless_primary_also, .. } = guards[0].rule else { panic!("{guards:?}") };
-            assert_eq!(unless_primary_also, is_relative);
+        for (latency_end, is_relative) in [(LatencyEnd::LastByte, true), (LatencyEnd::ResponseHeaders, false)] {
+            let settings = GuardSettings { latency_end, latency_unless_primary_also: false, ..abort };
+            let tests = guards_of(&checks, false, &settings).guards[0].rule.tests();
+            assert_eq!(matches!(tests[..], [Test { boundary: Boundary::Both { .. }, .. }]), is_relative);
         }
     }
 
@@ -179,8 +214,13 @@ mod tests {
     fn each_guard_can_be_softened_or_switched_off() {
         let check = check(Metric::SuccessRate, Some(99.0), None);
         assert!(guards_of(std::slice::from_ref(&check), false, &all(None)).is_empty());
-        let settings =
-            GuardSettings { regression: None, slo: Some(GuardAction::Notify), ..all(Some(GuardAction::Abort)) };
+        let settings = GuardSettings {
+            regression: None,
+            client_errors: None,
+            abandonment: None,
+            slo: Some(GuardAction::Notify),
+            ..all(Some(GuardAction::Abort))
+        };
         let guards = guards_of(&[check], false, &settings).guards;
         let named: Vec<_> = guards.iter().map(|guard| (guard.rule.name().name(), guard.action)).collect();
         assert_eq!(named, [("slo", GuardAction::Notify)]);

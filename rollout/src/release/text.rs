@@ -20,7 +20,7 @@ mod manifests;
 mod rules;
 
 pub use manifests::role_conflict;
-pub use rules::rule;
+pub use rules::{certified, rule, rule_now};
 
 /// One event of a canary's history.
 pub fn note(note: &Note) -> String {
@@ -259,7 +259,7 @@ pub fn certificate(verdict: &CertificateVerdict) -> String {
         let EventCount { events, trials } = finding.canary;
         let is_certified = finding.ln_e >= verdict.ln_needed;
         let what = if is_certified { "certified" } else { "not certified" };
-        format!("{} {what}: {} ({events} of {trials})", finding.rule.name().name(), rule(&finding.rule))
+        format!("{} {what}: {} ({events} of {trials})", finding.rule.name().name(), certified(&finding.rule))
     };
     verdict.findings.iter().map(of).collect::<Vec<_>>().join("; ")
 }
@@ -272,7 +272,7 @@ pub fn guards(verdict: &GuardsVerdict) -> String {
     }
     let finding = verdict.findings.iter().find(|finding| Some(finding.guard.rule.name()) == forcing);
     let Some(finding) = finding else { return "no guard has tripped".into() };
-    let GuardFinding { guard, ln_e, canary, primary } = finding;
+    let GuardFinding { guard, ln_e, canary, primary, .. } = finding;
     let share = |count: EventCount| {
         let EventCount { events, trials } = count;
         format!("{events} of {trials} ({} %)", number(count.percent().unwrap_or_default()))

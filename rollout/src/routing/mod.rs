@@ -3,6 +3,9 @@
 /// How one request ended: the one place that says what a failure is.
 pub mod outcome;
 
+/// The frames of a gRPC-Web answer.
+pub mod grpc_web;
+
 /// What a match rule sees of a request.
 pub mod request;
 

@@ -6,10 +6,21 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::routing::grpc_web::GrpcWebCoding;
+
 /// Longest pattern accepted, in bytes.
 pub const MAX_PATTERN_BYTES: usize = 4096;
 /// Upper bound of one compiled regex, in bytes.
 const MAX_COMPILED_BYTES: usize = 1 << 18;
+
+/// How a call asks for a gRPC answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrpcKind {
+    /// Over HTTP/2: its status is a trailer.
+    Native,
+    /// As browsers do: its status stands in the body.
+    Web(GrpcWebCoding),
+}
 
 /// One request's facts, as the proxy hands them over; nothing is copied.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +48,14 @@ impl<'a> Request<'a> {
         cookies.flat_map(|line| line.split(|b| *b == b';')).find_map(|pair| value_of(pair.trim_ascii(), name))
     }
 
-    /// Whether it asks for a gRPC answer. The request says so, whatever the answer is.
-    pub fn is_grpc(self) -> bool {
-        let kind = self.first("content-type").and_then(|value| value.strip_prefix(b"application/grpc"));
-        kind.is_some_and(|rest| !rest.starts_with(b"-web"))
+    /// How it asks for a gRPC answer, if it does. The request says so, whatever the answer is.
+    pub fn grpc(self) -> Option<GrpcKind> {
+        let rest = self.first("content-type")?.strip_prefix(b"application/grpc")?;
+        Some(match rest.strip_prefix(b"-web") {
+            None => GrpcKind::Native,
+            Some(rest) if rest.starts_with(b"-text") => GrpcKind::Web(GrpcWebCoding::Text),
+            Some(_) => GrpcKind::Web(GrpcWebCoding::Binary),
+        })
     }
 
     /// Whether it asks to become something else (a WebSocket, a tunnel): its headers are all there is of the request.

@@ -4,6 +4,11 @@
 //! request starts and belong, with their outcome, to the slot in which it started. What is not known yet is taken
 //! against the verdict "bad": a pending canary request has not failed; for comparisons a pending primary request HAS
 //! failed, or a shared incident in which the canary fails fast and the primary times out would abort a healthy canary.
+//!
+//! A guard that forgives what both suffer has, in each slot, one of two innocent explanations: the canary keeps its limit, or it
+//! is no worse than the primary. Which one may differ from slot to slot, so the smaller likelihood ratio counts in each:
+//! the smaller of two e-values over a whole release would let a canary that is lawfully worse than its primary save up
+//! evidence for the first incident that both share.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,13 +25,26 @@ pub struct Trials {
     pub pending: u64,
 }
 
+/// How a slot's requests came to be divided between the versions.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Split {
+    /// The canary's share, above 0 to 1.
+    pub weight: f64,
+    /// Whether each request was drawn on its own. Then the share of the canary among requests of one kind is known before
+    /// any is counted, so that a slot may be looked at while it is open.
+    pub is_drawn: bool,
+}
+
 /// Both versions in one slot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
     /// The canary's.
     pub canary: Trials,
     /// The primary's.
     pub primary: Trials,
+    /// How they were divided; `None` where no draw did it: then there is nothing to compare with.
+    pub split: Option<Split>,
 }
 
 /// What a guard holds against the canary.
@@ -37,30 +55,122 @@ pub enum Boundary {
     Absolute(f64),
     /// It is more than this many times the primary's (1 or more).
     Relative(f64),
+    /// In one slot it is both: above `limit` and more than `margin` times the primary's.
+    Both {
+        /// As in [`Boundary::Absolute`].
+        limit: f64,
+        /// As in [`Boundary::Relative`].
+        margin: f64,
+        /// What counts where there is no comparison.
+        alone: Alone,
+    },
 }
+
+/// What a test that compares says of a slot in which no comparison can carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Alone {
+    /// The limit decides: with more than half of the traffic on the canary, without a draw, or without a primary request.
+    Limit,
+    /// Nothing.
+    Nothing,
+}
+
+/// Above this share of the canary a comparison needs so many failures that the limit decides alone: 11 of a total failure at
+/// a half, 70 at nine tenths.
+pub const MOST_FORGIVEN: f64 = 0.5;
+/// How much more than its weight the canary's share of the drawn requests may be, as the sample ratio tolerates it.
+const SHARE_TOLERANCE: f64 = 1.05;
+/// The greatest odds ratio of a comparison.
+const MOST_RATIO: f64 = 300.0;
 
 impl Boundary {
     /// ln likelihood ratios of a slot's pair; `None` when it says nothing. With clusters of up to `max_cluster` events
     /// that are one cause (retries, one user), all counts are divided by it (docs/statistics.md, section 6).
     pub fn ln_ratios(self, pair: &Pair, max_cluster: u32) -> Option<PerAlternative> {
         let per_cluster = |count: u64| count as f64 / f64::from(max_cluster.max(1));
-        let Pair { canary, primary } = pair;
+        let canary = &pair.canary;
         match self {
             Self::Absolute(theta0) if canary.started > 0 => {
                 Some(G8.ln_ratios_of(per_cluster(canary.events), per_cluster(canary.started), theta0))
             }
             Self::Absolute(_) => None,
             Self::Relative(margin) => {
-                let events = canary.events;
-                let all = events.saturating_add(primary.events).saturating_add(primary.pending);
-                if canary.started == 0 || primary.started == 0 || all == 0 {
-                    return None;
-                }
-                let share = margin * canary.started as f64 / (margin * canary.started as f64 + primary.started as f64);
-                Some(G8.ln_ratios_of(per_cluster(events), per_cluster(all), share))
+                let all = pair.all_events();
+                let share = pair.counted_share(margin).filter(|_| all > 0)?;
+                Some(G8.ln_ratios_of(per_cluster(canary.events), per_cluster(all), share))
+            }
+            Self::Both { limit, alone, .. } => {
+                let absolute = G8.ln_ratios_of(per_cluster(canary.events), per_cluster(canary.started), limit);
+                let Some(share) = self.share(pair) else {
+                    return (alone == Alone::Limit && canary.started > 0).then_some(absolute);
+                };
+                // Of a drawn slot the primary's failures count without a request of the canary too: leaving them out would
+                // choose by what the draw gave.
+                let (events, all) = (per_cluster(canary.events), per_cluster(pair.all_events()));
+                Some(std::array::from_fn(|j| {
+                    let at = |ratios: &PerAlternative| ratios.get(j).copied().unwrap_or(1.0);
+                    at(&absolute).min(ln_compared(at(&G8.ratios), events, all, share))
+                }))
             }
         }
     }
+
+    /// Whether it may be asked of a slot that is still open. Looking at the shares that were counted in one would let
+    /// their fluctuation decide when it ends.
+    pub const fn may_be_open(self, pair: &Pair) -> bool {
+        match (self, pair.split) {
+            (Self::Absolute(_), _) => true,
+            (Self::Relative(_), _) => false,
+            (Self::Both { alone: Alone::Nothing, .. }, _) => false,
+            (Self::Both { .. }, None) => true,
+            (Self::Both { .. }, Some(split)) => split.is_drawn || split.weight > MOST_FORGIVEN,
+        }
+    }
+
+    /// The greatest share of the events that can be the canary's if the comparison finds nothing; `None` where there is no
+    /// comparison.
+    fn share(self, pair: &Pair) -> Option<f64> {
+        let Self::Both { margin, alone, .. } = self else { return None };
+        let split = pair.split.filter(|split| alone == Alone::Nothing || split.weight <= MOST_FORGIVEN)?;
+        // What only a comparison decides goes by the share that was counted, which no router can bend.
+        if alone == Alone::Nothing || !split.is_drawn {
+            return pair.counted_share(margin);
+        }
+        let weight = tolerated(split.weight);
+        Some(margin * weight / (margin * weight + 1.0 - weight))
+    }
+}
+
+/// The greatest share of the events that is the canary's if it is no worse than the primary, where requests are drawn with
+/// this weight (0 to 1) and what both suffer is forgiven; `None` where the limit decides alone.
+pub fn forgiven_share(weight: f64) -> Option<f64> {
+    (weight > 0.0 && weight <= MOST_FORGIVEN).then(|| tolerated(weight))
+}
+
+fn tolerated(weight: f64) -> f64 {
+    (weight * SHARE_TOLERANCE).min(f64::midpoint(weight, 1.0))
+}
+
+impl Pair {
+    /// What speaks against either version, with what is not known yet of the primary's: it may be the same incident.
+    const fn all_events(&self) -> u64 {
+        self.canary.events.saturating_add(self.primary.events).saturating_add(self.primary.pending)
+    }
+
+    /// The canary's share of the events if it had `margin` times the primary's rate; `None` where a side had no request.
+    fn counted_share(&self, margin: f64) -> Option<f64> {
+        let (canary, primary) = (margin * self.canary.started as f64, self.primary.started as f64);
+        (canary > 0.0 && primary > 0.0).then(|| canary / (canary + primary))
+    }
+}
+
+/// ln likelihood ratio of a comparison that stands beside an absolute alternative of odds ratio `ratio`: the odds ratio with
+/// which a failure of the canary alone gains the same, `ratio`, or as near to it as a share allows.
+fn ln_compared(ratio: f64, events: f64, all: f64, share: f64) -> f64 {
+    let left = 1.0 - ratio * share;
+    let paired = if left > 0.0 { (ratio * (1.0 - share) / left).min(MOST_RATIO) } else { MOST_RATIO };
+    events * libm::log(paired) - all * libm::log1p((paired - 1.0) * share)
 }
 
 /// ln e-value that the canary's event probability is below `limit`: what certifies it for the next step. Pending

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
 use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
-use crate::judgement::guards::{EventCount, GuardFinding, GuardsVerdict};
+use crate::judgement::guards::{EventCount, Forgiveness, GuardFinding, GuardsVerdict};
 use crate::judgement::sample_ratio::Ratio;
 use crate::release::text;
+use crate::statistics::boundary::Split;
 use crate::statistics::confidence::confidence_sequence;
 use crate::view::headline::headline;
 use crate::view::status::{self, VersionStatus};
@@ -140,8 +141,11 @@ pub struct StratumExplanation {
 pub struct GuardExplanation {
     /// Which guard.
     pub guard: String,
-    /// What it allows, in words.
+    /// What it allows now, in words.
     pub rule: String,
+    /// Whether it forgives what the primary suffers too: `inForce`, or why it cannot now: `aboveHalf`, `noDraw`; null where it
+    /// never does.
+    pub forgiveness: Option<Forgiveness>,
     /// What follows when it trips: `abort`, `pause` or `notify`.
     pub action: String,
     /// `bad` when it forced the verdict, `good` when its share of the canary is certain to be within the limit, else
@@ -234,8 +238,8 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
         checks: asked::checks(canary, now),
         metrics: asked::metrics(canary),
         hooks: asked::hooks(canary),
-        guards: explained(&verdict),
-        toward_abort: verdict.toward_abort(),
+        guards: explained(&verdict, canary.phase.step().map(|_| canary.evidence.split(canary.epoch))),
+        toward_abort: verdict.toward_abort,
         alpha: guards.alpha,
         max_cluster: guards.max_cluster,
         max_cluster_because: cluster_reason(canary),
@@ -268,8 +272,8 @@ fn stage(canary: &Canary, step: usize) -> StageExplanation {
     }
 }
 
-fn explained(verdict: &GuardsVerdict) -> Vec<GuardExplanation> {
-    let count = verdict.findings.len() as f64;
+/// `split` is the one in force; `None` while no release is in progress.
+fn explained(verdict: &GuardsVerdict, split: Option<Option<Split>>) -> Vec<GuardExplanation> {
     let one = |finding: &GuardFinding| {
         let forced = verdict.tripped.is_some_and(|(_, guard)| guard == finding.guard.rule.name());
         let (canary, primary) = (share(finding.canary, INTERVAL_ALPHA), share(finding.primary, INTERVAL_ALPHA));
@@ -277,7 +281,9 @@ fn explained(verdict: &GuardsVerdict) -> Vec<GuardExplanation> {
         let is_within = limit_percent.is_some_and(|limit| canary.high_percent < limit);
         GuardExplanation {
             guard: finding.guard.rule.name().name().into(),
-            rule: text::rule(&finding.guard.rule),
+            rule: split
+                .map_or_else(|| text::rule(&finding.guard.rule), |split| text::rule_now(&finding.guard.rule, split)),
+            forgiveness: split.and_then(|split| finding.guard.rule.forgiveness(split)),
             action: finding.guard.action.name().into(),
             verdict: if forced {
                 "bad"
@@ -292,9 +298,9 @@ fn explained(verdict: &GuardsVerdict) -> Vec<GuardExplanation> {
             difference: difference(finding.canary, finding.primary),
             limit_percent,
             e_value: e_value(finding.ln_e),
-            e_needed: e_value(verdict.ln_needed) * count,
+            e_needed: e_value(finding.ln_needed),
             // As `serin replay` has it: the logarithms of what it has and of what it needs alone.
-            toward_action: (finding.ln_e / (verdict.ln_needed + libm::log(count))).clamp(0.0, 1.0),
+            toward_action: (finding.ln_e / finding.ln_needed).clamp(0.0, 1.0),
         }
     };
     verdict.findings.iter().map(one).collect()
@@ -317,7 +323,7 @@ fn certified(finding: &CertificateFinding, verdict: &CertificateVerdict, max_clu
     let EventCount { events, trials } = finding.canary;
     CertificateGuard {
         guard: finding.rule.name().name().into(),
-        rule: text::rule(&finding.rule),
+        rule: text::certified(&finding.rule),
         events,
         trials,
         progress: finding.progress(verdict.ln_needed, max_cluster),

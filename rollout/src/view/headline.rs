@@ -98,7 +98,7 @@ fn evidence(canary: &Canary) -> String {
     if canary.plan.guards.guards.is_empty() {
         return "no guard judges it".into();
     }
-    let toward = canary.verdict.as_ref().map_or(0.0, GuardsVerdict::toward_abort);
+    let toward = canary.verdict.as_ref().map_or(0.0, |verdict| verdict.toward_abort);
     format!("evidence for an abort {} %", number((toward * 100.0).floor()))
 }
 
@@ -115,6 +115,18 @@ fn guard(verdict: &GuardsVerdict) -> String {
         }
         GuardRule::Regression { margin, .. } => format!(
             "{events} of {trials} requests failed, {} % beside the primary's {} % (limit {} times its share)",
+            percent(finding.canary),
+            percent(finding.primary),
+            number(margin),
+        ),
+        GuardRule::ClientErrors { margin, .. } => format!(
+            "{events} of {trials} requests were answered with a 4xx status, {} % beside the primary's {} % (limit {} times its share)",
+            percent(finding.canary),
+            percent(finding.primary),
+            number(margin),
+        ),
+        GuardRule::Abandonment { margin, .. } => format!(
+            "clients gave up {events} of {trials} requests, {} % beside the primary's {} % (limit {} times its share)",
             percent(finding.canary),
             percent(finding.primary),
             number(margin),

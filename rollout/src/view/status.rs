@@ -166,6 +166,12 @@ pub struct VersionStatus {
     pub failed: u64,
     /// Bad answers by class, classes without any left out.
     pub failed_by_class: BTreeMap<String, u64>,
+    /// Good answers with a status of 400 to 499.
+    pub client_errors: u64,
+    /// Requests whose client left, or that the proxy cut because it had waited for the client: neither good nor bad.
+    pub abandoned: u64,
+    /// The abandoned, and those that had not come in whole after 15 s.
+    pub unserved: u64,
     /// Requests that say nothing about the version.
     pub void: u64,
     /// Begun and not yet ended.
@@ -286,7 +292,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         versions: versions(canary, &canary.evidence.release()),
         totals: versions(canary, canary.evidence.totals()),
         advance: canary.plan.advance.name().into(),
-        toward_abort: run.and(canary.verdict.as_ref()).map_or(0.0, GuardsVerdict::toward_abort),
+        toward_abort: run.and(canary.verdict.as_ref()).map_or(0.0, |verdict| verdict.toward_abort),
         toward_step: run.and(canary.certificate.as_ref()).map(|verdict| toward_step(canary, verdict)),
         guards: canary.verdict.iter().flat_map(guards).collect(),
         unsupported: canary.plan.unsupported.iter().map(|u| format!("{}: {}", u.field, u.what)).collect(),
@@ -356,7 +362,7 @@ fn guards(verdict: &GuardsVerdict) -> Vec<GuardStatus> {
         primary_events: finding.primary.events,
         primary_trials: finding.primary.trials,
         ln_e: finding.ln_e,
-        ln_needed: verdict.ln_needed,
+        ln_needed: finding.ln_needed,
     };
     verdict.findings.iter().map(status).collect()
 }

@@ -15,10 +15,12 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::routing::fuse_plan::{FusePlan, MAX_CLUSTER, Ppb, PpbError};
+use crate::statistics::boundary::forgiven_share;
 use crate::statistics::mixture::{G8, STAKED_AT_START};
+use crate::worker::fuse::beside::Beside;
 
-/// The ordinal of what no fuse counts.
-pub(crate) const UNCOUNTED: u64 = 0;
+mod beside;
+
 /// Most clusters of events in a run; one that has neither tripped nor gone stale by then gives way to the next.
 const MAX_CLUSTERS: u64 = 64;
 /// A run is stale once its evidence has fallen so far, in nats. At one nat a run of good requests is up to 36 long against
@@ -66,31 +68,48 @@ pub struct Fuse {
     tests: [Option<Running>; 2],
     /// Trials of each test begun so far; each one's number among them is its ordinal. Goes on over all runs. A request is a
     /// trial of failure when it starts, of slowness when it has come in whole.
-    begun: [u64; 2],
+    begun: Begun,
     tripped: Option<FuseTrip>,
 }
 
+/// Trials begun so far, by test; goes on over all runs and from one release to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// The canary's.
+    pub canary: [u64; 2],
+    /// The primary's.
+    pub primary: [u64; 2],
+}
+
+fn bump(begun: &mut [u64; 2], which: FuseTest) -> u64 {
+    let Some(count) = begun.get_mut(which as usize) else { return 0 };
+    let ordinal = *count;
+    *count = count.saturating_add(1);
+    ordinal
+}
+
 impl Fuse {
-    /// A fuse that has seen nothing; ordinals go on from `begun`.
-    pub fn new(plan: &FusePlan, begun: [u64; 2]) -> Self {
-        Self { tests: Running::of(plan, begun, [0; 2]), begun, tripped: None }
+    /// A fuse that has seen nothing, under an entry that gives the canary `weight` (0 to 1) of the traffic; ordinals go on
+    /// from `begun`.
+    pub fn new(plan: &FusePlan, weight: f64, begun: Begun) -> Self {
+        Self { tests: Running::of(plan, weight, begun, [0; 2]), begun, tripped: None }
     }
 
     /// A later entry of the same release: whole again, with a new run, paid from the same alpha.
-    pub fn rearm(&mut self, plan: &FusePlan) {
+    pub fn rearm(&mut self, plan: &FusePlan, weight: f64) {
         let runs = [0, 1].map(|n| self.tests.get(n).and_then(Option::as_ref).map_or(0, |test| test.run + 1));
-        self.tests = Running::of(plan, self.begun, runs);
+        self.tests = Running::of(plan, weight, self.begun, runs);
         self.tripped = None;
     }
 
     /// Trials of each test begun so far.
-    pub const fn begun(&self) -> [u64; 2] {
+    pub const fn begun(&self) -> Begun {
         self.begun
     }
 
-    /// Trials of one test begun so far.
+    /// The canary's trials of one test begun so far.
     pub const fn begun_of(&self, which: FuseTest) -> u64 {
-        let [failed, slow] = self.begun;
+        let [failed, slow] = self.begun.canary;
         match which {
             FuseTest::Failed => failed,
             FuseTest::Slow => slow,
@@ -102,24 +121,58 @@ impl Fuse {
     pub fn start(&mut self, which: FuseTest, known: u64) -> u64 {
         let ordinal = self.begun_of(which);
         if let Some(test) = self.tests.get_mut(which as usize).and_then(Option::as_mut) {
-            test.refresh(known, ordinal);
+            test.refresh(known, ordinal, self.begun.primary.get(which as usize).copied().unwrap_or(0));
         }
-        if let Some(begun) = self.begun.get_mut(which as usize) {
-            *begun = begun.saturating_add(1);
+        bump(&mut self.begun.canary, which)
+    }
+
+    /// A trial begins on the primary; returns its ordinal among the primary's.
+    pub fn start_primary(&mut self, which: FuseTest) -> u64 {
+        if let Some(beside) = self.beside(which) {
+            beside.start();
         }
-        ordinal
+        bump(&mut self.begun.primary, which)
+    }
+
+    /// One of the primary's trials is an event.
+    pub fn primary_event(&mut self, which: FuseTest, ordinal: u64) {
+        if let Some(beside) = self.beside(which) {
+            beside.event(ordinal);
+        }
+    }
+
+    /// It is known of one of the primary's trials whether it is an event: said once of each, after [`Fuse::primary_event`].
+    /// A trip may have waited for it.
+    pub fn primary_settled(&mut self, which: FuseTest, ordinal: u64) -> Option<FuseTrip> {
+        let trip = self.beside(which)?.settled(ordinal)?;
+        self.trip(trip)
+    }
+
+    fn beside(&mut self, which: FuseTest) -> Option<&mut Beside> {
+        self.tests.get_mut(which as usize)?.as_mut()?.beside.as_mut()
+    }
+
+    /// The first trip counts.
+    fn trip(&mut self, trip: FuseTrip) -> Option<FuseTrip> {
+        if self.tripped.is_some() {
+            return None;
+        }
+        self.tripped = Some(trip);
+        self.tripped
     }
 
     /// A request turned out to be an event. Each one counts once for each test: the caller sees to that.
     pub fn event(&mut self, which: FuseTest, ordinal: u64) -> Option<FuseTrip> {
-        let begun = self.begun_of(which);
+        let (begun, primary) = (self.begun_of(which), self.begun.primary.get(which as usize).copied().unwrap_or(0));
         let test = self.tests.get_mut(which as usize)?.as_mut().filter(|test| ordinal >= test.first)?;
         let trials = test.event(ordinal, begun)?;
-        if self.tripped.is_some() {
-            return None;
-        }
-        self.tripped = Some(FuseTrip { test: which, events: test.events, trials });
-        self.tripped
+        let trip = FuseTrip { test: which, events: test.events, trials };
+        let (needed, max_cluster) = (test.needed(), test.max_cluster);
+        let trip = match &mut test.beside {
+            Some(beside) => beside.judge(trip, primary, needed, max_cluster)?,
+            None => trip,
+        };
+        self.trip(trip)
     }
 
     /// A request turned out to be no trial.
@@ -156,15 +209,20 @@ struct Running {
     trips_within: Vec<u64>,
     /// The most requests with k events that are not stale yet.
     stale_after: Vec<u64>,
+    /// The primary's trials, where what it suffers too is forgiven.
+    beside: Option<Beside>,
 }
 
 impl Running {
-    fn of(plan: &FusePlan, begun: [u64; 2], runs: [u64; 2]) -> [Option<Self>; 2] {
+    fn of(plan: &FusePlan, weight: f64, begun: Begun, runs: [u64; 2]) -> [Option<Self>; 2] {
+        let share = plan.unless_primary_also.then(|| forgiven_share(weight)).flatten();
         let limits = plan.limits();
         let alpha = plan.alpha.probability() / limits.iter().flatten().count().max(1) as f64;
         let [failed, slow] = limits;
-        let ([first_failed, first_slow], [run_failed, run_slow]) = (begun, runs);
-        [(failed, first_failed, run_failed), (slow, first_slow, run_slow)].map(|(limit, first, run)| {
+        let ([first_failed, first_slow], [run_failed, run_slow]) = (begun.canary, runs);
+        let [beside_failed, beside_slow] = begun.primary;
+        let runs = [(failed, first_failed, beside_failed, run_failed), (slow, first_slow, beside_slow, run_slow)];
+        runs.map(|(limit, first, beside, run)| {
             limit.map(|limit| Self {
                 theta0: limit.probability(),
                 alpha,
@@ -176,19 +234,24 @@ impl Running {
                 voids: 0,
                 trips_within: Vec::new(),
                 stale_after: Vec::new(),
+                beside: share.map(|share| Beside::new(share, beside)),
             })
         })
     }
 
-    /// Begins a new run at `next` if this one is stale.
-    fn refresh(&mut self, known: u64, next: u64) {
+    /// Begins a new run at `next`, and `primary` beside it, if this one is stale.
+    fn refresh(&mut self, known: u64, next: u64, primary: u64) {
         let seen = known.min(next).saturating_sub(self.first).saturating_sub(self.voids);
         let is_over = self.events >= MAX_CLUSTERS * u64::from(self.max_cluster);
         if !is_over && seen <= self.stale_after(self.events) {
             return;
         }
-        if block_of(self.run) != block_of(self.run + 1) {
+        let has_same_alpha = block_of(self.run) == block_of(self.run + 1);
+        if !has_same_alpha {
             self.trips_within.clear();
+        }
+        if let Some(beside) = &mut self.beside {
+            beside.begin_run(primary, has_same_alpha);
         }
         self.run += 1;
         self.first = next;
@@ -207,8 +270,13 @@ impl Running {
         (trials <= self.trips_within(self.events)).then_some(trials)
     }
 
+    /// The ln e-value of this run's share of alpha.
+    fn needed(&self) -> f64 {
+        -libm::log(self.alpha * share_of(self.run))
+    }
+
     fn trips_within(&mut self, events: u64) -> u64 {
-        let needed = -libm::log(self.alpha * share_of(self.run));
+        let needed = self.needed();
         while self.trips_within.len() as u64 <= events {
             let events = self.trips_within.len() as u64;
             self.trips_within.push(self.most_trials(events, needed));

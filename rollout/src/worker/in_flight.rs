@@ -1,8 +1,10 @@
 //! route -> outcome: one request between its start and its end, as the worker remembers it.
 
 use crate::base::time::Micros;
+use crate::routing::grpc_web::{GrpcWebAnswer, GrpcWebCoding, number};
 use crate::routing::measurement::LatencyEnd;
-use crate::routing::outcome::{GrpcEnd, Outcome, RequestEnd, classify};
+use crate::routing::outcome::{FailureClass, GrpcEnd, Outcome, RequestEnd, classify};
+use crate::routing::request::GrpcKind;
 use crate::routing::table::CanaryIndex;
 use crate::worker::tally::{Slot, Stratum, TimedEnd};
 
@@ -17,8 +19,8 @@ pub(crate) struct Counting {
     pub(crate) latency_end: LatencyEnd,
     /// Behind its headers for longer than this, an answer is good.
     pub(crate) good_after: Micros,
-    /// Whether the request asks for a gRPC answer.
-    pub(crate) is_grpc: bool,
+    /// How the request asks for a gRPC answer, if it does.
+    pub(crate) grpc: Option<GrpcKind>,
     /// Whether its headers are all there is of it, whatever follows them.
     pub(crate) is_upgrade: bool,
 }
@@ -33,6 +35,8 @@ pub struct InFlight {
     open: Watched,
     arrival: Arrival,
     answer: Option<Answer>,
+    /// The body of a gRPC-Web answer, as far as it is read.
+    web: Option<Box<GrpcWebAnswer>>,
 }
 
 /// A request's numbers: where it is watched, and which it is among the trials of the fuse.
@@ -40,8 +44,22 @@ pub struct InFlight {
 pub(crate) struct Watched {
     /// See [`Watch`](crate::worker::watch::Watch).
     pub(crate) serial: u64,
-    /// See [`Fuse`](crate::worker::fuse::Fuse).
-    pub(crate) ordinal: u64,
+    /// As a trial of failure.
+    pub(crate) trial: FuseTrial,
+}
+
+/// A request's place among the trials of one of the fuse's tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FuseTrial {
+    /// How many of the canary's began before it.
+    pub(crate) before: u64,
+    /// Its number among those of its own version; `None` for what no fuse counts.
+    pub(crate) own: Option<u64>,
+}
+
+impl FuseTrial {
+    /// No fuse was there to count it.
+    pub(crate) const NONE: Self = Self { before: 0, own: None };
 }
 
 /// How far a request has come in.
@@ -63,7 +81,7 @@ pub(crate) struct TimedTrial {
     /// While its time runs: where that is watched. None without a limit.
     pub(crate) serial: Option<u64>,
     /// Which trial of the fuse it is; none without a limit.
-    pub(crate) ordinal: Option<u64>,
+    pub(crate) trial: Option<FuseTrial>,
     /// Whether it is counted as slow already.
     pub(crate) is_slow: bool,
 }
@@ -93,7 +111,7 @@ pub(crate) struct Ended {
 impl InFlight {
     /// A request that starts now.
     pub(crate) const fn new(counting: Counting, is_warming: bool, open: Watched) -> Self {
-        Self { counting, is_warming, open, arrival: Arrival::Partial, answer: None }
+        Self { counting, is_warming, open, arrival: Arrival::Partial, answer: None, web: None }
     }
 
     /// Where and how it is counted.
@@ -164,9 +182,18 @@ impl InFlight {
             at,
             status,
             grpc_status: value("grpc-status").and_then(number),
-            is_stream: self.counting.is_grpc || is_events || status == Some(101),
+            is_stream: self.counting.grpc.is_some() || is_events || status == Some(101),
             good: None,
         });
+        if let Some(GrpcKind::Web(asked)) = self.counting.grpc {
+            let kind = value("content-type").unwrap_or_default();
+            let said = match kind.strip_prefix(b"application/grpc-web") {
+                Some(rest) if rest.starts_with(b"-text") => GrpcWebCoding::Text,
+                Some(_) => GrpcWebCoding::Binary,
+                None => asked,
+            };
+            self.web = Some(Box::new(GrpcWebAnswer::new(said)));
+        }
     }
 
     /// Whether its answer's headers came.
@@ -178,7 +205,8 @@ impl InFlight {
     /// Its trailers may still say otherwise.
     pub(crate) fn is_answered_well(&self) -> bool {
         let Some(answer) = self.answer else { return false };
-        let grpc = answer.grpc_status.filter(|_| self.counting.is_grpc).map(|status| GrpcEnd { status: Some(status) });
+        let grpc =
+            answer.grpc_status.filter(|_| self.counting.grpc.is_some()).map(|status| GrpcEnd { status: Some(status) });
         let end =
             RequestEnd { status: answer.status, grpc, flags: 0, attempts: Some(1), is_complete: !self.is_partial() };
         classify(&end) == Outcome::Success
@@ -198,7 +226,13 @@ impl InFlight {
 
     /// Whether it asked for gRPC and was answered in gRPC.
     pub(crate) fn has_grpc_status(&self) -> bool {
-        self.counting.is_grpc && self.answer.is_some_and(|answer| answer.grpc_status.is_some())
+        self.grpc_status().is_some()
+    }
+
+    /// The status of a gRPC call's answer, wherever it stood.
+    fn grpc_status(&self) -> Option<u32> {
+        let stated = self.answer.filter(|_| self.counting.grpc.is_some()).and_then(|answer| answer.grpc_status);
+        stated.or_else(|| self.web.as_ref()?.status())
     }
 
     /// Whether its status is one of the client's errors.
@@ -208,12 +242,24 @@ impl InFlight {
 
     /// Whether its trailers hold a status worth reading.
     pub const fn is_grpc(&self) -> bool {
-        self.counting.is_grpc
+        self.counting.grpc.is_some()
+    }
+
+    /// Whether its answer's body holds a status: then [`InFlight::response_body`] wants all of it.
+    pub const fn wants_body(&self) -> bool {
+        self.web.is_some()
+    }
+
+    /// More of the answer's body arrived.
+    pub fn response_body(&mut self, bytes: &[u8]) {
+        if let Some(web) = &mut self.web {
+            web.push(bytes);
+        }
     }
 
     /// Response trailers arrived.
     pub fn response_trailers(&mut self, trailers: &[(&[u8], &[u8])]) {
-        if let Some(answer) = self.answer.as_mut().filter(|_| self.counting.is_grpc) {
+        if let Some(answer) = self.answer.as_mut().filter(|_| self.counting.grpc.is_some()) {
             let status = trailers.iter().find(|(name, _)| *name == b"grpc-status").and_then(|(_, value)| number(value));
             answer.grpc_status = status.or(answer.grpc_status);
         }
@@ -241,9 +287,14 @@ impl InFlight {
     /// `speaks_grpc`: any client can ask a service for it that does not.
     pub(crate) fn end(&self, flags: u64, attempts: Option<u64>, speaks_grpc: bool, now: Micros) -> Ended {
         let status = self.answer.and_then(|answer| answer.status);
-        let grpc = GrpcEnd { status: self.answer.and_then(|answer| answer.grpc_status) };
-        let grpc = Some(grpc).filter(|grpc| self.counting.is_grpc && (speaks_grpc || grpc.status.is_some()));
-        let outcome = classify(&RequestEnd { status, grpc, flags, attempts, is_complete: !self.is_partial() });
+        let grpc = GrpcEnd { status: self.grpc_status() };
+        let is_call = self.counting.grpc.is_some() && (speaks_grpc || grpc.status.is_some());
+        let is_opaque = grpc.status.is_none() && self.web.as_ref().is_some_and(|web| web.is_opaque());
+        let grpc = Some(grpc).filter(|_| is_call);
+        let outcome = match classify(&RequestEnd { status, grpc, flags, attempts, is_complete: !self.is_partial() }) {
+            Outcome::Failure(FailureClass::Grpc) if is_opaque => Outcome::Void,
+            outcome => outcome,
+        };
         let is_client_error = outcome == Outcome::Success && self.is_client_error();
         Ended { outcome, is_client_error, latency: self.latency(now) }
     }
@@ -266,13 +317,6 @@ impl InFlight {
             Outcome::Void => (TimedEnd::Void, false),
         }
     }
-}
-
-fn number(value: &[u8]) -> Option<u32> {
-    if value.is_empty() || value.len() > 9 {
-        return None;
-    }
-    value.iter().try_fold(0u32, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u32::from(b - b'0')))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use rollout::base::time::{Micros, Millis};
 use rollout::judgement::evidence::Evidence;
 use rollout::judgement::guards::{Guard, GuardAction, GuardRule, Guards};
 use rollout::judgement::sample_ratio::SampleRatio;
+use rollout::routing::measurement::LatencyEnd;
 use rollout::routing::route::Placement;
 use rollout::routing::table::{Epoch, Version, WeightPpm};
 use rollout::statistics::boundary::{Trials, certify, running_p};
@@ -18,7 +19,12 @@ fn all_guards() -> Guards {
         GuardRule::Slo { limit: 0.01, unless_primary_also: false },
         GuardRule::Slo { limit: 0.02, unless_primary_also: true },
         GuardRule::Regression { margin: 1.5, floor_rate: 0.005 },
-        GuardRule::Latency { limit: Micros(500_000), share: 0.05, unless_primary_also: false },
+        GuardRule::Latency {
+            limit: Micros(500_000),
+            share: 0.05,
+            unless_primary_also: true,
+            end: LatencyEnd::ResponseHeaders,
+        },
         GuardRule::LatencyRegression { margin: 1.1, floor_latency: Micros(20_000), share: 0.05 },
     ];
     let guard = |rule| Guard { rule, action: GuardAction::Abort };
@@ -31,7 +37,7 @@ pub(crate) fn guards(draws: &mut Draws, bits: &mut Bits) {
     let guards = all_guards();
     let mut evidence = Evidence::default();
     evidence.begin_release(Epoch(1), Millis(1_000), &guards);
-    (1..=3).for_each(|epoch| evidence.weigh(Epoch(epoch), WeightPpm::new(200_000).unwrap_or_default()));
+    (1..=3).for_each(|epoch| evidence.weigh(Epoch(epoch), WeightPpm::new(200_000).unwrap_or_default(), false));
     let mut pending: Vec<(Stratum<()>, u64)> = Vec::new();
     for now in 0..120u32 {
         let at = Millis(u64::from(now) * 100);

@@ -50,7 +50,7 @@ impl Canary {
         self.epoch = if is_abort { self.epoch.next_abort() } else { self.next_epoch() };
         let entry = self.entry();
         if let Some(split) = entry.routing.as_ref().and_then(|routing| routing.split.as_ref()) {
-            self.evidence.weigh(self.epoch, split.weight);
+            self.evidence.weigh(self.epoch, split.weight, split.sticky.is_some());
         }
         if is_abort {
             self.last_abort = Some(entry.clone());

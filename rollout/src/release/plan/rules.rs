@@ -188,7 +188,9 @@ impl Rules {
             let field = format!("{FIELD}.{}", guard.rule.name().name());
             match guard.rule {
                 GuardRule::Slo { limit, .. } => self.share(&field, limit),
-                GuardRule::Regression { margin, floor_rate } => {
+                GuardRule::Regression { margin, floor_rate }
+                | GuardRule::ClientErrors { margin, floor_rate }
+                | GuardRule::Abandonment { margin, floor_rate } => {
                     self.margin(&field, margin);
                     self.share(&format!("{field}.floor"), floor_rate);
                 }

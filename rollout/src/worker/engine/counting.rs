@@ -6,8 +6,8 @@ use crate::routing::outcome::Outcome;
 use crate::routing::route::Placement;
 use crate::routing::table::{CanaryIndex, Version};
 use crate::worker::api::Decision;
-use crate::worker::fuse::{FuseTest, UNCOUNTED};
-use crate::worker::in_flight::{Counting, InFlight, TimedTrial, Watched};
+use crate::worker::fuse::FuseTest;
+use crate::worker::in_flight::{Counting, FuseTrial, InFlight, TimedTrial, Watched};
 use crate::worker::tally::{Slot, Stratum, TimedEnd};
 use crate::worker::watch::Watch;
 
@@ -29,15 +29,14 @@ pub(super) struct Watches {
 #[derive(Clone, Copy, Debug)]
 struct Numbered {
     stratum: Stratum<CanaryIndex>,
-    /// How many trials of the fuse began before it; a canary request's own ordinal.
-    ordinal: u64,
+    trial: FuseTrial,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Open {
     stratum: Stratum<CanaryIndex>,
-    /// As in [`Numbered`]. What has not ended must not pass for health.
-    ordinal: u64,
+    /// What has not ended must not pass for health.
+    trial: FuseTrial,
     /// Whether the client is still sending.
     is_partial: bool,
 }
@@ -46,6 +45,7 @@ struct Open {
 #[derive(Clone, Copy, Debug)]
 struct Answered {
     stratum: Stratum<CanaryIndex>,
+    trial: FuseTrial,
     is_client_error: bool,
     /// Its trial of latency, with how that ends.
     timed: Option<(Stratum<CanaryIndex>, TimedEnd, bool)>,
@@ -67,13 +67,13 @@ impl Worker {
     pub(super) fn begin(&mut self, counting: Counting, is_whole: bool, now: Micros) -> InFlight {
         let Stratum { canary, version, .. } = counting.stratum;
         self.tally.start(counting.stratum);
-        let oldest = self.watches.open.oldest(canary).map(|open| open.ordinal);
-        let ordinal = self.fuses.start(FuseTest::Failed, counting.stratum, oldest);
+        let oldest = self.watches.open.oldest(canary).map(|open| open.trial.before);
+        let trial = self.fuses.start(FuseTest::Failed, counting.stratum, oldest);
         let deadline = Micros(now.0.saturating_add(INCOMPLETE_AFTER.0));
         let serial =
-            self.watches.open.start(canary, deadline, Open { stratum: counting.stratum, ordinal, is_partial: true });
+            self.watches.open.start(canary, deadline, Open { stratum: counting.stratum, trial, is_partial: true });
         let is_warming = version == Version::Canary && self.warms_up(canary, now);
-        let mut request = InFlight::new(counting, is_warming, Watched { serial, ordinal });
+        let mut request = InFlight::new(counting, is_warming, Watched { serial, trial });
         if is_whole || counting.is_upgrade {
             self.complete(&mut request, now);
         }
@@ -108,15 +108,15 @@ impl Worker {
         let stratum = Stratum { slot, ..request.stratum() };
         self.tally.start_timed(stratum);
         let watched = request.counting().limit.map(|limit| {
-            let oldest = self.watches.slow.oldest(stratum.canary).map(|numbered| numbered.ordinal);
+            let oldest = self.watches.slow.oldest(stratum.canary).map(|numbered| numbered.trial.before);
             // A request of another entry is no trial of the fuse in force: that may be another release's.
             let is_in_force = self.table.at(stratum.canary).is_some_and(|entry| entry.epoch == stratum.epoch);
-            let ordinal = if is_in_force { self.fuses.start(FuseTest::Slow, stratum, oldest) } else { UNCOUNTED };
+            let trial = if is_in_force { self.fuses.start(FuseTest::Slow, stratum, oldest) } else { FuseTrial::NONE };
             let deadline = Micros(now.0.saturating_add(limit.0));
-            (self.watches.slow.start(stratum.canary, deadline, Numbered { stratum, ordinal }), ordinal)
+            (self.watches.slow.start(stratum.canary, deadline, Numbered { stratum, trial }), trial)
         });
-        let (serial, ordinal) = watched.unzip();
-        TimedTrial { since: now, slot, serial, ordinal, is_slow: false }
+        let (serial, trial) = watched.unzip();
+        TimedTrial { since: now, slot, serial, trial, is_slow: false }
     }
 
     /// The slot of this moment for a request that started under some entry; of an entry that is no longer in force none in
@@ -156,19 +156,23 @@ impl Worker {
             let (end, is_slow) = request.timed_end(Outcome::Success, latency);
             (request.timed_stratum(&timed), end, is_slow && !timed.is_slow)
         });
-        Answered { stratum: request.stratum(), is_client_error: request.is_client_error(), timed }
+        let (stratum, trial) = (request.stratum(), request.open().trial);
+        Answered { stratum, trial, is_client_error: request.is_client_error(), timed }
     }
 
     /// The version's time is over: slow or not, as its clock says, and counted at once.
     fn stop_time(&mut self, request: &mut InFlight, now: Micros) {
         let (Some(timed), Some(latency)) = (request.timed(), request.latency(now)) else { return };
-        let (Some(serial), Some(ordinal)) = (timed.serial, timed.ordinal) else { return };
+        let (Some(serial), Some(trial)) = (timed.serial, timed.trial) else { return };
         let was_counted = self.watches.slow.end(request.stratum().canary, serial);
         let is_late = request.counting().limit.is_some_and(|limit| latency > limit);
-        if is_late && !was_counted {
+        if !was_counted {
             let stratum = request.timed_stratum(&timed);
-            self.tally.aged(stratum);
-            self.fuses.event(FuseTest::Slow, stratum, ordinal);
+            if is_late {
+                self.tally.aged(stratum);
+                self.fuses.event(FuseTest::Slow, stratum, trial);
+            }
+            self.fuses.settled(FuseTest::Slow, stratum, trial);
         }
         request.stop_time(was_counted || is_late);
     }
@@ -207,7 +211,7 @@ impl Worker {
                 self.tally.unserved(stratum);
             }
             self.tally.end(stratum, outcome, is_client_error);
-            self.fuses.ended(stratum, request.open().ordinal, outcome);
+            self.fuses.ended(stratum, request.open().trial, outcome);
         }
         if !(was_good && request.is_timed_at_headers()) {
             self.end_timed(request, outcome, now);
@@ -220,9 +224,9 @@ impl Worker {
         let is_slow = is_slow && !timed.is_slow;
         let stratum = request.timed_stratum(&timed);
         self.tally.end_timed(stratum, end, is_slow);
-        match timed.ordinal {
-            Some(ordinal) if is_slow => self.fuses.event(FuseTest::Slow, stratum, ordinal),
-            Some(ordinal) if end == TimedEnd::Void => self.fuses.void(FuseTest::Slow, stratum, ordinal),
+        match timed.trial {
+            Some(trial) if is_slow => self.fuses.event(FuseTest::Slow, stratum, trial),
+            Some(trial) if end == TimedEnd::Void => self.fuses.void(FuseTest::Slow, stratum, trial),
             _ => {}
         }
     }
@@ -234,12 +238,14 @@ impl Worker {
                 self.tally.unserved(stratum);
             }
         }
-        for Numbered { stratum, ordinal } in self.watches.slow.passed(now) {
+        for Numbered { stratum, trial } in self.watches.slow.passed(now) {
             self.tally.aged(stratum);
-            self.fuses.event(FuseTest::Slow, stratum, ordinal);
+            self.fuses.event(FuseTest::Slow, stratum, trial);
+            self.fuses.settled(FuseTest::Slow, stratum, trial);
         }
-        for Answered { stratum, is_client_error, timed } in self.watches.good.passed(now) {
+        for Answered { stratum, trial, is_client_error, timed } in self.watches.good.passed(now) {
             self.tally.end(stratum, Outcome::Success, is_client_error);
+            self.fuses.ended(stratum, trial, Outcome::Success);
             if let Some((stratum, end, is_slow)) = timed {
                 self.tally.end_timed(stratum, end, is_slow);
             }

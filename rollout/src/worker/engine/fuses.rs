@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::routing::outcome::Outcome;
+use crate::routing::route::Placement;
 use crate::routing::table::{CanaryIndex, Entry, Epoch, Split, Version};
-use crate::worker::fuse::{Fuse, FuseTest, UNCOUNTED};
+use crate::worker::fuse::{Begun, Fuse, FuseTest, FuseTrip};
+use crate::worker::in_flight::FuseTrial;
 use crate::worker::messages::{MAX_TRIPS, Trip};
 use crate::worker::tally::Stratum;
 
@@ -14,13 +16,10 @@ pub(super) struct Fuses {
     held: BTreeMap<CanaryIndex, Held>,
     /// The ordinal that the next fuse of a canary goes on from, where it had one. Requests of an aborted release may
     /// be open for long: if ordinals began again, they would be taken for the next release's.
-    next: BTreeMap<CanaryIndex, [u64; 2]>,
+    next: BTreeMap<CanaryIndex, Begun>,
     /// Trips that no report holds yet.
     unreported: BTreeMap<CanaryIndex, Trip>,
 }
-
-/// The first request's ordinal.
-const FIRST: u64 = 1;
 
 #[derive(Debug)]
 struct Held {
@@ -43,10 +42,10 @@ impl Fuses {
         let salt = |entry| split_of(entry).map(|split| &split.salt);
         let fuse = match old {
             Some(Held { entry: before, mut fuse, .. }) if salt(&before) == salt(entry) => {
-                fuse.rearm(&plan);
+                fuse.rearm(&plan, weight_of(entry));
                 fuse
             }
-            _ => Fuse::new(&plan, self.next.get(&index).copied().unwrap_or([FIRST; 2])),
+            _ => Fuse::new(&plan, weight_of(entry), self.next.get(&index).copied().unwrap_or_default()),
         };
         self.held.insert(index, Held { entry: entry.clone(), fuse, trip: None });
     }
@@ -61,25 +60,27 @@ impl Fuses {
         self.held.is_empty()
     }
 
-    /// A trial of one test begins; returns its ordinal, [`UNCOUNTED`] where nothing is counted. `oldest` is the ordinal of the
-    /// canary's oldest trial that may yet turn out an event.
-    pub(super) fn start(&mut self, test: FuseTest, stratum: Stratum<CanaryIndex>, oldest: Option<u64>) -> u64 {
-        let Some(Held { fuse, .. }) = self.held.get_mut(&stratum.canary) else { return UNCOUNTED };
-        let begun = fuse.begun_of(test);
-        match stratum.version {
-            Version::Canary => fuse.start(test, oldest.unwrap_or(begun)),
-            Version::Primary => begun,
-        }
+    /// A trial of one test begins. `oldest` is how many of the canary's trials began before its oldest that may yet turn out
+    /// an event.
+    pub(super) fn start(&mut self, test: FuseTest, stratum: Stratum<CanaryIndex>, oldest: Option<u64>) -> FuseTrial {
+        let Some(held) = self.held.get_mut(&stratum.canary) else { return FuseTrial::NONE };
+        let before = held.fuse.begun_of(test);
+        let own = held.counts(stratum.placement).then(|| match stratum.version {
+            Version::Canary => held.fuse.start(test, oldest.unwrap_or(before)),
+            Version::Primary => held.fuse.start_primary(test),
+        });
+        FuseTrial { before, own }
     }
 
-    /// A request has ended.
-    pub(super) fn ended(&mut self, at: Stratum<CanaryIndex>, ordinal: u64, outcome: Outcome) {
+    /// A request has ended: its trial of failure is over.
+    pub(super) fn ended(&mut self, at: Stratum<CanaryIndex>, trial: FuseTrial, outcome: Outcome) {
         match outcome {
-            Outcome::Void => self.void(FuseTest::Failed, at, ordinal),
-            Outcome::Failure(_) => self.event(FuseTest::Failed, at, ordinal),
+            Outcome::Void => self.void(FuseTest::Failed, at, trial),
+            Outcome::Failure(_) => self.event(FuseTest::Failed, at, trial),
             // A client that left removes no trial.
             Outcome::Success | Outcome::Abandoned => {}
         }
+        self.settled(FuseTest::Failed, at, trial);
     }
 
     /// What is tripped now.
@@ -97,25 +98,59 @@ impl Fuses {
         std::iter::from_fn(|| self.unreported.pop_first()).map(|(_, trip)| trip).take(MAX_TRIPS).collect()
     }
 
-    /// A trial turns out to speak against the canary.
-    pub(super) fn event(&mut self, test: FuseTest, at: Stratum<CanaryIndex>, ordinal: u64) {
-        let Some(held) = self.held.get_mut(&at.canary).filter(|_| at.version == Version::Canary) else { return };
-        let Some(tripped) = held.fuse.event(test, ordinal) else { return };
+    /// A trial turns out to speak against its version.
+    pub(super) fn event(&mut self, test: FuseTest, at: Stratum<CanaryIndex>, trial: FuseTrial) {
+        let (Some(held), Some(own)) = (self.held.get_mut(&at.canary), trial.own) else { return };
+        let tripped = match at.version {
+            Version::Canary => held.fuse.event(test, own),
+            Version::Primary => {
+                held.fuse.primary_event(test, own);
+                None
+            }
+        };
+        self.trip(at.canary, tripped);
+    }
+
+    /// It is known of a trial whether it speaks against its version: said once of each, after [`Fuses::event`].
+    pub(super) fn settled(&mut self, test: FuseTest, at: Stratum<CanaryIndex>, trial: FuseTrial) {
+        let (Some(held), Some(own)) = (self.held.get_mut(&at.canary), trial.own) else { return };
+        if at.version == Version::Primary {
+            let tripped = held.fuse.primary_settled(test, own);
+            self.trip(at.canary, tripped);
+        }
+    }
+
+    fn trip(&mut self, index: CanaryIndex, tripped: Option<FuseTrip>) {
+        let (Some(held), Some(tripped)) = (self.held.get_mut(&index), tripped) else { return };
         let (canary, epoch) = (held.entry.canary.clone(), held.entry.epoch);
         let trip = Trip { canary, epoch, test: tripped.test, events: tripped.events, trials: tripped.trials };
         held.trip = Some(trip.clone());
         // Of a static entry the agent knows nothing.
         if epoch > Epoch(0) {
-            self.unreported.insert(at.canary, trip);
+            self.unreported.insert(index, trip);
         }
     }
 
     /// A trial turns out to be none.
-    pub(super) fn void(&mut self, test: FuseTest, at: Stratum<CanaryIndex>, ordinal: u64) {
-        if let Some(held) = self.held.get_mut(&at.canary).filter(|_| at.version == Version::Canary) {
-            held.fuse.void(test, ordinal);
+    pub(super) fn void(&mut self, test: FuseTest, at: Stratum<CanaryIndex>, trial: FuseTrial) {
+        let held = self.held.get_mut(&at.canary).filter(|_| at.version == Version::Canary);
+        if let (Some(held), Some(own)) = (held, trial.own) {
+            held.fuse.void(test, own);
         }
     }
+}
+
+impl Held {
+    /// Beside a split only what it placed counts: whoever sends the others chooses them. A copy, or what rules place,
+    /// speaks where there is nothing else.
+    fn counts(&self, placement: Placement) -> bool {
+        placement.is_split() || weight_of(&self.entry) == 0.0
+    }
+}
+
+/// The canary's share of the traffic, 0 to 1.
+fn weight_of(entry: &Entry) -> f64 {
+    split_of(entry).map_or(0.0, |split| split.weight.percent() / 100.0)
 }
 
 fn split_of(entry: &Entry) -> Option<&Split> {

@@ -2,10 +2,18 @@
 
 use super::*;
 
+mod shared;
+
 const SLO: f64 = 0.01;
 
 fn plan(failed: f64, alpha: f64) -> FusePlan {
-    FusePlan { failed: Some(Ppb::nearest(failed)), slow: None, alpha: Ppb::nearest(alpha), max_cluster: 1 }
+    FusePlan {
+        failed: Some(Ppb::nearest(failed)),
+        slow: None,
+        alpha: Ppb::nearest(alpha),
+        max_cluster: 1,
+        unless_primary_also: false,
+    }
 }
 
 const fn begun(fuse: &Fuse) -> u64 {
@@ -20,7 +28,7 @@ fn request(fuse: &mut Fuse, is_bad: bool) -> bool {
 
 /// Failures in a row that it takes after so many good requests.
 fn failures_after(plan: &FusePlan, good: u64) -> u32 {
-    let mut fuse = Fuse::new(plan, [0; 2]);
+    let mut fuse = Fuse::new(plan, 0.1, Begun::default());
     assert!((0..good).all(|_| !request(&mut fuse, false)));
     (1..).find(|_| request(&mut fuse, true)).unwrap()
 }
@@ -49,7 +57,7 @@ fn the_first_runs_table_is_the_references() {
     ] {
         // Run 0 has three quarters of alpha.
         let plan = plan(theta0, alpha / STAKED_AT_START);
-        let [Some(mut test), None] = Running::of(&plan, [0; 2], [0; 2]) else { panic!() };
+        let [Some(mut test), None] = Running::of(&plan, 0.1, Begun::default(), [0; 2]) else { panic!() };
         let table: Vec<u64> = (1..=20).map(|k| test.trips_within(k)).collect();
         assert_eq!(table, expected, "{theta0} {alpha}");
     }
@@ -57,7 +65,7 @@ fn the_first_runs_table_is_the_references() {
 
 #[test]
 fn limits_grow_with_events_and_stale_lies_above_trip() {
-    let [Some(mut test), None] = Running::of(&plan(SLO, 0.01), [0; 2], [7, 0]) else { panic!() };
+    let [Some(mut test), None] = Running::of(&plan(SLO, 0.01), 0.1, Begun::default(), [7, 0]) else { panic!() };
     for k in 1..=64 {
         assert!(test.trips_within(k) >= test.trips_within(k - 1));
         assert!(test.stale_after(k) > test.stale_after(k - 1) && test.stale_after(k) > test.trips_within(k), "{k}");
@@ -89,7 +97,7 @@ fn the_promise_holds_exactly_for_every_course_of_a_few_requests() {
         let (plan, requests) = (plan(theta0, alpha), 14);
         let mut tripping = 0.0;
         for course in 0u32..1 << requests {
-            let mut fuse = Fuse::new(&plan, [0; 2]);
+            let mut fuse = Fuse::new(&plan, 0.1, Begun::default());
             let bad = |n: u32| (course >> n) & 1 == 1;
             if (0..requests).any(|n| request(&mut fuse, bad(n))) {
                 let of = |n| if bad(n) { theta0 } else { 1.0 - theta0 };
@@ -113,11 +121,11 @@ const ALPHA: f64 = 0.2;
 fn lives_tripped(tamper: impl Fn(&mut Fuse)) -> u32 {
     let (mut seed, plan) = (SEED, plan(SLO, ALPHA));
     let mut live = |_: &u32| {
-        let mut fuse = Fuse::new(&plan, [0; 2]);
+        let mut fuse = Fuse::new(&plan, 0.1, Begun::default());
         let mut open = std::collections::VecDeque::new();
         (0..REQUESTS).any(|n| {
             if n % 10_000 == 9_999 {
-                fuse.rearm(&plan);
+                fuse.rearm(&plan, 0.1);
             }
             let known = open.front().map_or(begun(&fuse), |(_, ordinal, _): &(u64, u64, bool)| *ordinal);
             let ordinal = fuse.start(FuseTest::Failed, known);
@@ -176,7 +184,7 @@ fn trials_left_out_break_the_bound() {
 #[test]
 fn hangs_do_not_hide_each_other() {
     // 1000 requests start before the first is known to hang; every second one does.
-    let mut fuse = Fuse::new(&plan(0.05, 0.01 / 16.0), [0; 2]);
+    let mut fuse = Fuse::new(&plan(0.05, 0.01 / 16.0), 0.1, Begun::default());
     (0..200).for_each(|_| assert!(!request(&mut fuse, false)));
     let first = begun(&fuse);
     (0..1000).for_each(|_| assert!(fuse.start(FuseTest::Failed, first) >= first));
@@ -188,18 +196,18 @@ fn hangs_do_not_hide_each_other() {
 #[test]
 fn what_started_before_a_run_belongs_to_none() {
     let plan = plan(SLO, 0.01);
-    let mut fuse = Fuse::new(&plan, [0; 2]);
+    let mut fuse = Fuse::new(&plan, 0.1, Begun::default());
     let old: Vec<u64> = (0..100).map(|_| fuse.start(FuseTest::Failed, 0)).collect();
-    fuse.rearm(&plan);
+    fuse.rearm(&plan, 0.1);
     assert!(old.iter().all(|ordinal| fuse.event(FuseTest::Failed, *ordinal).is_none()));
-    let new = Fuse::new(&plan, fuse.begun());
+    let new = Fuse::new(&plan, 0.1, fuse.begun());
     assert_eq!((begun(&new), new.tripped()), (100, None));
 }
 
 #[test]
 fn voids_are_no_trials() {
     // Nine of ten requests are void: the tenth always fails, which is all there is to see.
-    let mut fuse = Fuse::new(&plan(SLO, 0.01), [0; 2]);
+    let mut fuse = Fuse::new(&plan(SLO, 0.01), 0.1, Begun::default());
     for n in 1..=100 {
         let ordinal = fuse.start(FuseTest::Failed, begun(&fuse));
         if n % 10 != 0 {
@@ -221,8 +229,8 @@ fn clusters_divide_what_is_counted() {
 #[test]
 fn two_tests_share_alpha() {
     let both = FusePlan { slow: Some(Ppb::nearest(0.05)), ..plan(SLO, 0.01) };
-    let [Some(mut failed), Some(_)] = Running::of(&both, [0; 2], [0; 2]) else { panic!() };
-    let [Some(mut alone), None] = Running::of(&plan(SLO, 0.005), [0; 2], [0; 2]) else { panic!() };
+    let [Some(mut failed), Some(_)] = Running::of(&both, 0.1, Begun::default(), [0; 2]) else { panic!() };
+    let [Some(mut alone), None] = Running::of(&plan(SLO, 0.005), 0.1, Begun::default(), [0; 2]) else { panic!() };
     assert!((1..20).all(|k| failed.trips_within(k) == alone.trips_within(k)));
 }
 

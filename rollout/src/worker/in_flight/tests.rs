@@ -12,10 +12,16 @@ fn ended(latency_end: LatencyEnd, is_grpc: bool, headers: &[(&[u8], &[u8])], tra
     let (version, placement) = (Version::Canary, Placement::Drawn);
     let stratum = Stratum { canary: CanaryIndex(0), epoch: Epoch(1), version, placement, slot: Slot(0) };
     let good_after = Micros(1_000_000);
-    let counting =
-        Counting { stratum, limit: Some(Micros(4_000)), latency_end, good_after, is_grpc, is_upgrade: false };
-    let mut request = InFlight::new(counting, false, Watched { serial: 0, ordinal: 0 });
-    let timed = TimedTrial { since: Micros(1_000), slot: Slot(0), serial: None, ordinal: None, is_slow: false };
+    let counting = Counting {
+        stratum,
+        limit: Some(Micros(4_000)),
+        latency_end,
+        good_after,
+        grpc: is_grpc.then_some(GrpcKind::Native),
+        is_upgrade: false,
+    };
+    let mut request = InFlight::new(counting, false, Watched { serial: 0, trial: FuseTrial::NONE });
+    let timed = TimedTrial { since: Micros(1_000), slot: Slot(0), serial: None, trial: None, is_slow: false };
     request.complete(false, Some(timed));
     request.answered(headers, Micros(5_000));
     request.response_trailers(trailers);
