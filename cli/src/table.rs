@@ -194,18 +194,20 @@ mod tests {
         assert_eq!(
             format!("\n{}", plain(&versions(&canary.versions))),
             "
-               PRIMARY (web-primary)   CANARY (web-canary)
-requests                       8,750                 1,240
-succeeded                      8,740                 1,216
-failed                            10                    19
-  http_5xx                        10                    12
-  timeout                          0                     7
-void                               0                     0
-pending                            0                     5
-success rate                  99.89%                 98.5%
-p50                            8.2ms                   9ms
-p95                             40ms                41.5ms
-p99                                -                     -
+                  PRIMARY (web-primary)   CANARY (web-canary)
+requests                          8,750                 1,240
+succeeded                         8,740                 1,216
+  4xx                               210                    31
+failed                               10                    19
+  http_5xx                           10                    12
+  timeout                             0                     7
+left by clients                       0                     2
+void                                  0                     0
+pending                               0                     5
+success rate                     99.89%                 98.5%
+p50                               8.2ms                   9ms
+p95                                40ms                41.5ms
+p99                                   -                     -
 "
         );
     }

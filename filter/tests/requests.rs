@@ -191,8 +191,10 @@ fn web_call(kind: &str, body: &[&[u8]]) -> String {
     };
     answer(&mut proxy, &[], "application/grpc-web+proto", &[OK_FRAME]);
     answer(&mut proxy, &[("x-beta", "yes")], kind, body);
-    let of = |what: &str| host(|host| host.metric(&format!("serin.{what};canary=prod/web;version=canary")));
-    format!("{} {} {}", of("requests"), of("failures;class=grpc"), of("void"))
+    let of = |what: &str, class: &str| {
+        host(|host| host.metric(&format!("serin.{what};canary=prod/web;version=canary{class}")))
+    };
+    format!("{} {} {}", of("requests", ""), of("failures", ";class=grpc"), of("void", ""))
 }
 
 const OK_FRAME: &[u8] = b"\x80\0\0\0\x0fgrpc-status:0\r\n";
