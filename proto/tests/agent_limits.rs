@@ -91,7 +91,13 @@ fn a_lane_keeps_its_ends() {
 #[test]
 fn a_fuse_keeps_its_ranges() {
     let fuse = |edit: fn(&mut v1::Fuse)| {
-        let mut fuse = v1::Fuse { failed_ppb: Some(1), slow_ppb: Some(999_999_999), alpha_ppb: 1, max_cluster: 1000, ..v1::Fuse::default() };
+        let mut fuse = v1::Fuse {
+            failed_ppb: Some(1),
+            slow_ppb: Some(999_999_999),
+            alpha_ppb: 1,
+            max_cluster: 1000,
+            ..v1::Fuse::default()
+        };
         edit(&mut fuse);
         entry(|_, split| split.fuse = Some(fuse))
     };
@@ -99,7 +105,13 @@ fn a_fuse_keeps_its_ranges() {
     let at = |field: &str| format!("entry.routing.split.fuse.{field}");
     for ppb in [0, 1_000_000_000, u32::MAX] {
         let of = |edit: fn(&mut v1::Fuse, u32)| {
-            let mut fuse = v1::Fuse { failed_ppb: Some(1), slow_ppb: Some(1), alpha_ppb: 1, max_cluster: 1, ..v1::Fuse::default() };
+            let mut fuse = v1::Fuse {
+                failed_ppb: Some(1),
+                slow_ppb: Some(1),
+                alpha_ppb: 1,
+                max_cluster: 1,
+                ..v1::Fuse::default()
+            };
             edit(&mut fuse, ppb);
             entry(|_, split| split.fuse = Some(fuse))
         };

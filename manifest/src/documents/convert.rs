@@ -191,7 +191,9 @@ fn analysis(fields: &mut Vec<Entry>, guards: &str, quantile: Option<&str>) -> Re
         "notify" | "off" => word_of(guards),
         action => {
             // What Flagger's checks let pass is only reported.
-            Value::Map(vec![entry("action", word_of(action)), entry("latencyRegression", word_of("notify"))])
+            let softer =
+                ["latencyRegression", "clientErrors", "abandonment"].map(|guard| entry(guard, word_of("notify")));
+            Value::Map(std::iter::once(entry("action", word_of(action))).chain(softer).collect())
         }
     };
     let explicit = [entry("advance", word_of("interval")), entry("guards", guards)];

@@ -34,9 +34,12 @@ fn certificate(text: &str) -> Certificate {
 #[test]
 fn guards_follow_from_the_thresholds() {
     let guards = guards("");
-    let abort = ["slo", "regression", "latency"].map(|guard| (guard, GuardAction::Abort));
-    assert_eq!(actions(&guards)[..3], abort);
-    assert_eq!(actions(&guards)[3], ("latencyRegression", GuardAction::Pause));
+    let (aborting, others): (Vec<_>, Vec<_>) =
+        actions(&guards).into_iter().partition(|(_, action)| *action == GuardAction::Abort);
+    assert_eq!(aborting, ["slo", "regression", "latency"].map(|guard| (guard, GuardAction::Abort)));
+    let pause = ["clientErrors", "abandonment", "latencyRegression"].map(|guard| (guard, GuardAction::Pause));
+    assert_eq!(others, pause);
+    assert!(guards.guards.iter().filter(|guard| guard.rule.limit().is_some()).all(|guard| guard.rule.forgives()));
     assert_eq!(guards.sample_ratio.map(|ratio| ratio.action), Some(GuardAction::Pause));
     assert!((guards.alpha - 0.01).abs() < 1e-12 && guards.max_cluster == 1);
 }
@@ -52,17 +55,22 @@ fn one_word_softens_all_or_switches_them_off() {
 #[test]
 fn each_guard_can_be_set() {
     let guards = guards(
-        "guards:\n  action: pause\n  alpha: 0.001\n  maxCluster: 4\n  slo: { action: abort, unlessPrimaryAlso: true }\n  \
-         regression: { margin: 2, floor: 0.2 }\n  latency: off\n  latencyRegression: { margin: 1.3, floor: 100ms, \
+        "guards:\n  action: pause\n  alpha: 0.001\n  maxCluster: 4\n  slo: { action: abort, unlessPrimaryAlso: false }\n  \
+         regression: { margin: 2, floor: 0.2 }\n  latency: off\n  clientErrors: { margin: 3, floor: 2 }\n  abandonment: off\n  latencyRegression: { margin: 1.3, floor: 100ms, \
          action: notify }\n  sampleRatio: { tolerance: 10, alpha: 0.01, action: notify }",
     );
-    let expected =
-        [("slo", GuardAction::Abort), ("regression", GuardAction::Pause), ("latencyRegression", GuardAction::Notify)];
+    let expected = [
+        ("slo", GuardAction::Abort),
+        ("regression", GuardAction::Pause),
+        ("clientErrors", GuardAction::Pause),
+        ("latencyRegression", GuardAction::Notify),
+    ];
     assert_eq!(actions(&guards), expected);
     assert_eq!((guards.alpha, guards.max_cluster), (0.001, 4));
-    assert!(matches!(guards.guards[0].rule, GuardRule::Slo { unless_primary_also: true, .. }));
+    assert!(matches!(guards.guards[0].rule, GuardRule::Slo { unless_primary_also: false, .. }));
     assert!(matches!(guards.guards[1].rule, GuardRule::Regression { margin: 2.0, floor_rate: 0.002 }));
-    let GuardRule::LatencyRegression { margin, floor_latency, .. } = guards.guards[2].rule else {
+    assert!(matches!(guards.guards[2].rule, GuardRule::ClientErrors { margin: 3.0, floor_rate: 0.02 }));
+    let GuardRule::LatencyRegression { margin, floor_latency, .. } = guards.guards[3].rule else {
         panic!("{guards:?}")
     };
     assert_eq!((margin, floor_latency), (1.3, Micros(100_000)));
@@ -104,6 +112,13 @@ fn each_rule_is_named_with_field_and_value() {
         ("guards: { maxCluster: 1001 }", "spec.analysis.guards.maxCluster", "1001"),
         ("guards: { regression: { margin: 0.9 } }", "spec.analysis.guards.regression.margin", "0.9"),
         ("guards: { regression: { floor: 100 } }", "spec.analysis.guards.regression.floor", "100"),
+        ("guards: { clientErrors: { margin: 0.5 } }", "spec.analysis.guards.clientErrors.margin", "0.5"),
+        ("guards: { abandonment: { floor: 0 } }", "spec.analysis.guards.abandonment.floor", "0"),
+        (
+            "guards: { latency: { unlessPrimaryAlso: perhaps } }",
+            "spec.analysis.guards.latency.unlessPrimaryAlso",
+            "perhaps",
+        ),
         ("guards: { latencyRegression: { margin: 0 } }", "spec.analysis.guards.latencyRegression.margin", "0"),
         ("guards: { sampleRatio: { tolerance: 100 } }", "spec.analysis.guards.sampleRatio.tolerance", "100"),
         ("guards: { sampleRatio: { alpha: 1 } }", "spec.analysis.guards.sampleRatio.alpha", "1"),
@@ -128,7 +143,8 @@ fn a_flagger_manifest_keeps_its_intervals() {
     let plan = plan_of(WEIGHTED);
     assert_eq!(plan.advance, Advance::Interval);
     let told_only = actions(&plan.guards).into_iter().filter(|(_, action)| *action != GuardAction::Abort);
-    assert!(told_only.clone().all(|guard| guard == ("latencyRegression", GuardAction::Notify)), "{:?}", plan.guards);
+    let expected = ["clientErrors", "abandonment", "latencyRegression"].map(|guard| (guard, GuardAction::Notify));
+    assert!(told_only.clone().eq(expected), "{:?}", plan.guards);
     let annotated = |word: &str| {
         let head = format!("kind: Canary\nmetadata:\n  annotations: {{ serin.dev/guards: {word} }}\n");
         WEIGHTED.replacen("kind: Canary\nmetadata:\n", &head, 1)

@@ -27,7 +27,7 @@ fn the_first_example_loads_without_a_word() {
     let first = examples()[0];
     assert_eq!(warnings(first), [""; 0]);
     let guards = &plan_of(first).guards;
-    assert!((guards.alpha - 0.001).abs() < 1e-12 && guards.guards.len() == 3, "{guards:?}");
+    assert!((guards.alpha - 0.001).abs() < 1e-12 && guards.guards.len() == 5, "{guards:?}");
 }
 
 #[test]
