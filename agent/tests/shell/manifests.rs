@@ -89,7 +89,7 @@ async fn a_removed_canary_goes_on_routing_to_its_primary_until_a_person_forgets_
     std::fs::remove_file(agent.manifest()).unwrap();
     api.until_web("the manifest to be gone again", |canary| canary["manifestGone"] == true).await;
     let (status, done) = api.post(&format!("{WEB_PATH}/forget"), &body).await;
-    assert_eq!((status, &done), (200, &json!({ "release": 1, "phase": "Failed" })));
+    assert_eq!((status, &done), (200, &json!({ "release": 1, "phase": "Failed", "stored": true })));
     let forgotten = worker.entry_above(aborted.epoch).await;
     assert_eq!(forgotten.routing, None);
     assert_eq!(api.get(WEB_PATH).await.0, 404);

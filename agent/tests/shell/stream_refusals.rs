@@ -1,5 +1,6 @@
 //! Streams that break a rule: refused or closed by name, counted, and no other stream notices.
 
+use rollout::routing::table::Epoch;
 use rollout::worker::messages::{PROTOCOL, Protocol, ToAgent, ToWorker};
 use tonic::{Code, Status};
 
@@ -42,8 +43,14 @@ async fn a_stream_that_does_not_begin_as_it_should_is_refused_by_name() {
     nameless.node = "x".repeat(2000);
     let status = refused(&agent, vec![frame(&ToAgent::Hello(nameless))], true).await;
     says(&status, Code::InvalidArgument, &["hello.node", "2000 bytes long; at most 1024"]);
+    for held in [1 << 60, u64::MAX] {
+        let mut forged = hello(3);
+        forged.adopted = vec![(web(), Epoch(held))];
+        let status = refused(&agent, vec![frame(&ToAgent::Hello(forged))], true).await;
+        says(&status, Code::FailedPrecondition, &["hello", &held.to_string(), "no agent can have issued"]);
+    }
     // Who went away before Hello was not refused.
-    agent.api().until_metric("serin_agent_refused_streams_total", 4.0).await;
+    agent.api().until_metric("serin_agent_refused_streams_total", 6.0).await;
     agent.api().until_metric("serin_agent_streams", 0.0).await;
 }
 
