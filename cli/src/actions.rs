@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::args::{ReasonArgs, variable};
 use crate::client::{Client, Done};
 use crate::failure::Failure;
-use crate::{output, target};
+use crate::{output, target, text};
 
 /// A verb: its name in the API, and what to tell of it.
 type Verb = (&'static str, &'static str);
