@@ -78,7 +78,7 @@ async fn garbage_is_counted_and_survived_up_to_a_limit() {
     }
     worker.beats().await;
     assert_eq!(agent.api().metric("serin_agent_malformed_messages_total").await, Some(15.0));
-    worker.send(&ToAgent::Adopted(web(), rollout::routing::table::Epoch(0))).await;
+    worker.send(&ToAgent::Adopted(web(), Epoch(0))).await;
     let why = worker.ended().await.unwrap();
     says(&why, Code::InvalidArgument, &["16 messages broke a rule", "adopted.epoch", "count from 1"]);
     agent.api().until_metric("serin_agent_streams", 0.0).await;
