@@ -74,8 +74,8 @@ impl Said {
     pub(crate) fn tell(&self, next: &str) -> Result<(), Failure> {
         let Self { id, done, is_json } = self;
         if *is_json {
-            let Done { release, phase, stored, .. } = done;
-            let mut said = json!({"canary": id.as_str(), "release": release, "phase": phase, "stored": stored});
+            let (release, phase, is_stored) = (done.release, &done.phase, done.warning.is_none());
+            let mut said = json!({"canary": id.as_str(), "release": release, "phase": phase, "stored": is_stored});
             if let Value::Object(said) = &mut said {
                 let more = [("manifest", &done.manifest), ("warning", &done.warning)];
                 said.extend(more.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text.as_deref()?.into()))));

@@ -48,18 +48,9 @@ pub(crate) struct Done {
     /// The phase after it.
     pub(crate) phase: String,
     /// The plan that a release follows which this began.
-    #[serde(default)]
     pub(crate) manifest: Option<String>,
-    /// Whether the agent's journal has it; an agent that does not say so has.
-    #[serde(default = "is_so")]
-    pub(crate) stored: bool,
-    /// Why not.
-    #[serde(default)]
+    /// Why the agent's journal does not have it yet, of an abort alone.
     pub(crate) warning: Option<String>,
-}
-
-const fn is_so() -> bool {
-    true
 }
 
 /// A list, as the API wraps it.
