@@ -6,7 +6,7 @@ use crate::base::time::Millis;
 const FIRST_BACKOFF: Millis = Millis(200);
 /// The longest wait; with the second that the proxy's own channel may add (the shell bounds it), an agent that comes back
 /// is found within 5 s.
-const LAST_BACKOFF: Millis = Millis(4_000);
+const LAST_BACKOFF: Millis = Millis(3_500);
 /// A worker whose stream broke, or whose agent was away, is back by then with what it counted, unless it is gone.
 pub const BACK_WITHIN: Millis = Millis(10_000);
 /// An agent that does not welcome a stream, or says nothing on it, for this long is given up.
@@ -111,7 +111,7 @@ mod tests {
                 prop_assert!(connection.open_if_due(now));
                 connection.lost(now, draw);
                 let Connection::Down { retry_at, .. } = connection else { unreachable!() };
-                let full = (200u64 << (failures - 1).min(16)).min(4000);
+                let full = (200u64 << (failures - 1).min(16)).min(3500);
                 let wait = retry_at.since(now).0;
                 prop_assert!(wait >= full / 2 && wait <= full, "{wait} of {full}");
                 prop_assert!(!connection.open_if_due(Millis(retry_at.0 - 1)));
