@@ -4,31 +4,34 @@
 //! event to the journal and calls `Recorder::handle`, which calls `Controller::handle` and says what the event adds to the
 //! records of releases. (At the start `journal::replay` feeds the stored events through the same call.) Urgent commands
 //! are performed at once; the others, and what goes to the records, wait in order until the journal says that their event
-//! is on disk.
+//! is on disk. What a person asks for is not even thought about before that, aborts apart: see `requests`.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::{HashMap, VecDeque};
 
 use rollout::base::names::CanaryId;
+use rollout::base::time::Millis;
 use rollout::controller::fleet::Conn;
 use rollout::controller::notify::severity;
-use rollout::controller::{Command, Controller, Done, Event, Refused};
+use rollout::controller::{Command, Controller, Event};
 use rollout::record::Recorder;
 use rollout::release::integrations::Severity;
 use rollout::release::phase::{HistoryEvent, Note};
 use rollout::release::text;
 use rollout::worker::messages::ToWorker;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
 use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::dispatcher::Dispatcher;
-use crate::handle::{Handle, LoopInput, Outbox, StreamEnd};
-use crate::journal::{Backlog, Journal, Recovered, Stored};
+use crate::handle::{Answer, Handle, LoopInput, Outbox, StreamEnd};
+use crate::journal::{Backlog, Journal, Recovered};
 
 /// What waits until its event is on disk.
 mod deferred;
+
+/// What people ask for is stored first.
+mod requests;
 
 /// What the loop still does when the agent stops.
 mod shutdown;
@@ -39,8 +42,6 @@ use deferred::{Deferred, DeferredQueue};
 const SNAPSHOT_EVERY: usize = 20_000;
 /// What waits in memory for a disk that refuses or hangs; then a snapshot takes its place.
 const MAX_BACKLOG: Backlog = Backlog { events: 100_000, bytes: 256 << 20 };
-/// How long the answer to an abort waits for a disk that neither stores nor refuses.
-const ABORT_ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The loop, with all that it owns.
 pub(crate) struct EventLoop {
@@ -52,6 +53,8 @@ pub(crate) struct EventLoop {
     dispatcher: Dispatcher,
     handle: Handle,
     inputs: mpsc::Receiver<LoopInput>,
+    /// What came in while a request was being stored, in the order in which it is taken.
+    held: VecDeque<LoopInput>,
     outboxes: HashMap<Conn, Outbox>,
     deferred: DeferredQueue,
     /// [`MAX_BACKLOG`].
@@ -72,6 +75,7 @@ impl EventLoop {
             dispatcher,
             handle: handle.clone(),
             inputs,
+            held: VecDeque::new(),
             outboxes: HashMap::new(),
             deferred: DeferredQueue::default(),
             max_backlog: MAX_BACKLOG,
@@ -86,15 +90,16 @@ impl EventLoop {
         loop {
             let due = self.controller.deadline().map(|at| self.clock.deadline(at));
             tokio::select! {
-                input = self.inputs.recv() => match input {
-                    Some(input) => self.take(input),
+                input = next(&mut self.held, &mut self.inputs) => match input {
+                    Some(input) => self.take(input).await,
                     None => break,
                 },
                 Ok(()) = stored.changed() => self.perform_stored(),
                 () = async { match due { Some(due) => sleep_until(due).await, None => std::future::pending().await } } => {
                     self.handle_event(Event::Timer, None);
                 }
-                _ = stop.wait_for(|stop| *stop) => break,
+                // What it returns must not live while an input is taken.
+                () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
             }
         }
         self.take_snapshot();
@@ -105,7 +110,7 @@ impl EventLoop {
         self.answer_stored();
     }
 
-    fn take(&mut self, input: LoopInput) {
+    async fn take(&mut self, input: LoopInput) {
         match input {
             LoopInput::Event(event) => {
                 if let Event::Disconnected(conn) = &event {
@@ -114,9 +119,7 @@ impl EventLoop {
                 }
                 self.handle_event(event, None);
             }
-            LoopInput::Request { canary, verb, answer } => {
-                self.handle_event(Event::Requested(canary, verb), Some(answer));
-            }
+            LoopInput::Request { canary, verb, answer } => self.request(canary, verb, answer).await,
             LoopInput::Connected { conn, hello, outbox } => {
                 self.outboxes.insert(conn, outbox);
                 self.handle_event(Event::Connected(conn, hello), None);
@@ -129,16 +132,24 @@ impl EventLoop {
         }
     }
 
-    fn handle_event(&mut self, event: Event, answer: Option<oneshot::Sender<Result<Done, Refused>>>) {
+    fn handle_event(&mut self, event: Event, answer: Option<oneshot::Sender<Answer>>) {
         let now = self.clock.now();
-        let number = match self.journal.append(now, &event) {
-            Ok(number) => number,
-            Err(error) => {
-                // Not the event: a plan in it holds addresses with what may be secret in them.
-                tracing::error!(%error, canary = ?event.canary(), "an event could not be written as JSON and was dropped");
-                return;
-            }
+        if let Some(number) = self.append(&event, now) {
+            self.think(number, event, answer, now);
+        }
+    }
+
+    fn append(&mut self, event: &Event, now: Millis) -> Option<u64> {
+        let appended = self.journal.append(now, event);
+        // Not the event: a plan in it holds addresses with what may be secret in them.
+        let report = |error: &_| {
+            tracing::error!(%error, canary = ?event.canary(), "an event could not be written as JSON and was dropped");
         };
+        appended.inspect_err(report).ok()
+    }
+
+    /// What follows from an event with its number in the journal.
+    fn think(&mut self, number: u64, event: Event, answer: Option<oneshot::Sender<Answer>>, now: Millis) {
         let (output, additions) = self.recorder.handle(&mut self.controller, event, now);
         output.urgent.into_iter().for_each(|command| self.perform(command));
         for command in output.stored {
@@ -146,7 +157,7 @@ impl EventLoop {
         }
         if let (Some(answer), Some(reply)) = (answer, output.reply) {
             if output.reply_at_once {
-                tokio::spawn(answer_soon(answer, reply, number, self.journal.stored()));
+                tokio::spawn(requests::answer_soon(answer, reply, number, self.journal.stored()));
             } else {
                 self.deferred.push(number, Deferred::Answer(answer, reply));
             }
@@ -169,7 +180,7 @@ impl EventLoop {
             match deferred {
                 Deferred::Command(command) => self.perform(*command),
                 Deferred::Answer(answer, reply) => {
-                    let _ = answer.send(reply);
+                    let _ = answer.send(requests::stored(reply));
                 }
                 Deferred::Record(addition) => self.archive.add(number, *addition),
                 Deferred::Snapshot(snapshot) => self.archive.through(number, || snapshot.queue()),
@@ -260,19 +271,10 @@ const fn is_warning(note: &Note) -> bool {
     !matches!(severity(note), Severity::Info)
 }
 
-/// The answer to what waits for no disk: a refusal, or an abort, whose entry has left. The answer to an abort promises
-/// more, that no restart undoes it: an agent killed at this moment, with the entry in no socket and the event in no
-/// journal, would resume the release. So the answer waits until the abort is stored, or cannot be.
-async fn answer_soon(
-    answer: oneshot::Sender<Result<Done, Refused>>,
-    reply: Result<Done, Refused>,
-    number: u64,
-    mut stored: watch::Receiver<Stored>,
-) {
-    if reply.is_ok() {
-        let settled = stored.wait_for(|stored| stored.through >= number || stored.failing.is_some());
-        // The entry has left: a disk that hangs, or a journal that has ended, must not hold the answer back.
-        let _ = timeout(ABORT_ANSWERED_WITHIN, settled).await;
+/// What was held first.
+async fn next(held: &mut VecDeque<LoopInput>, inputs: &mut mpsc::Receiver<LoopInput>) -> Option<LoopInput> {
+    match held.pop_front() {
+        Some(input) => Some(input),
+        None => inputs.recv().await,
     }
-    let _ = answer.send(reply);
 }

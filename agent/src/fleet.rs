@@ -9,6 +9,7 @@ use futures::Stream;
 use proto::limits::MAX_FROM_WORKER_BYTES;
 use rollout::controller::Event;
 use rollout::controller::fleet::Conn;
+use rollout::routing::table::Epoch;
 use rollout::worker::messages::{Hello, PROTOCOL, ToAgent, ToWorker};
 use serving::Token;
 use tokio::sync::{mpsc, oneshot};
@@ -90,6 +91,15 @@ impl generated::fleet_server::Fleet for FleetService {
             _ => self.refuse(status),
         })?;
         PROTOCOL.agree(hello.protocol).map_err(|error| self.refuse(Status::failed_precondition(error.to_string())))?;
+        let now = self.handle.read(|_, now| now).await.map_err(stopping)?;
+        if let Some((canary, epoch)) = hello.beyond(Epoch::bound_at(now)) {
+            let (node, epoch) = (&hello.node, epoch.0);
+            let error = format!(
+                "hello.adopted of proxy {node:?}: epoch {epoch} of {canary} is one that no agent can have issued by now; restart the \
+                 proxy, or set the agent's clock if that is behind"
+            );
+            return Err(self.refuse(Status::failed_precondition(error)));
+        }
         let conn = Conn(self.next_conn.fetch_add(1, Ordering::Relaxed));
         let node = hello.node.clone();
         tracing::info!(conn = conn.0, ?node, cluster = ?hello.cluster, version = ?hello.filter_version, "proxy connected");

@@ -26,6 +26,26 @@ pub(crate) type Announcement = (CanaryId, HistoryEvent);
 /// A question about the controller, answered on the loop.
 pub(crate) type Question = Box<dyn FnOnce(&Controller, Millis) + Send>;
 
+/// What became of a request.
+pub(crate) type Answer = Result<Carried, NotCarried>;
+
+/// A request was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Carried {
+    pub(crate) done: Done,
+    /// Why the journal does not have it; of an abort alone, which waits for no disk.
+    pub(crate) unstored: Option<String>,
+}
+
+/// A request was not carried out, and will not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotCarried {
+    /// It makes no sense now.
+    Refused(Refused),
+    /// The journal did not take it, for this reason.
+    Unstored(String),
+}
+
 /// The loop is gone: the agent is shutting down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the agent is shutting down")]
@@ -54,7 +74,7 @@ pub(crate) enum LoopInput {
     /// Something happened.
     Event(Event),
     /// A person or pipeline asks for something.
-    Request { canary: CanaryId, verb: Verb, answer: oneshot::Sender<Result<Done, Refused>> },
+    Request { canary: CanaryId, verb: Verb, answer: oneshot::Sender<Answer> },
     /// A worker said Hello.
     Connected { conn: Conn, hello: Hello, outbox: Outbox },
     /// A worker is alive.
@@ -107,7 +127,7 @@ impl Handle {
     ///
     /// # Errors
     /// When the loop is gone.
-    pub(crate) async fn ask(&self, canary: CanaryId, verb: Verb) -> Result<Result<Done, Refused>, Stopped> {
+    pub(crate) async fn ask(&self, canary: CanaryId, verb: Verb) -> Result<Answer, Stopped> {
         let (answer, answered) = oneshot::channel();
         self.send(LoopInput::Request { canary, verb, answer }).await?;
         answered.await.map_err(|_| Stopped)

@@ -1,13 +1,14 @@
 //! The journal: every event in order, on disk before anything but an abort's entry follows from it.
 //!
-//! One thread owns the database (redb: one file, atomic commits) and commits whatever has queued up in one go, so a burst
+//! An event that was not stored in time can be withdrawn: a request whose caller was told so must not come out of a later
+//! batch. One thread owns the database (redb: one file, atomic commits) and commits whatever has queued up in one go, so a burst
 //! of reports costs one sync. A snapshot of the controller is a shorter journal: with it the events before it go. While
 //! the disk refuses, the thread keeps trying and the agent only reduces. redb gives a database up at its first I/O error,
 //! so each try opens it anew; a lock file of our own keeps a second agent out meanwhile.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -24,9 +25,14 @@ use tokio::time::timeout;
 use crate::archive::{Archive, Limits};
 use crate::stored_format::{FormatError, UNNUMBERED};
 
+/// What the loop hands over to the thread.
+mod tasks;
+
 /// The thread that owns the database.
 mod writer;
 
+pub(crate) use tasks::PendingSnapshot;
+use tasks::{Inbox, Task, Writing};
 use writer::Writer;
 
 /// The form of what the other tables hold; raise it whenever a serialised name or meaning changes.
@@ -41,9 +47,11 @@ const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
 /// Longest wait for the last commit when the agent stops; a disk that hangs must not hang the process.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+/// A disk that takes longer for one commit counts as one that stores nothing.
+pub(crate) const HANGS_AFTER: Duration = Duration::from_secs(1);
+/// What is said of it.
+pub(crate) const HANGS: &str = "the disk has not finished its write within 1 s";
 
-/// Tasks that the thread has not taken yet.
-type Inbox = Arc<Mutex<mpsc::Receiver<Task>>>;
 /// How the database is opened, the first time and after each error.
 type OpenDatabase = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
@@ -119,13 +127,6 @@ pub(crate) struct Recovered {
     pub(crate) archive: Archive,
 }
 
-/// Work for the journal's thread.
-#[derive(Debug)]
-enum Task {
-    Append { number: u64, bytes: Vec<u8> },
-    Snapshot { through: u64, bytes: Vec<u8> },
-}
-
 /// How much waits in memory to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backlog {
@@ -133,39 +134,6 @@ pub(crate) struct Backlog {
     pub(crate) events: u64,
     /// Bytes of those that the thread has not taken.
     pub(crate) bytes: u64,
-}
-
-impl Task {
-    /// What an event takes of memory.
-    fn bytes(&self) -> u64 {
-        match self {
-            Self::Append { bytes, .. } => bytes.len() as u64,
-            Self::Snapshot { .. } => 0,
-        }
-    }
-
-    /// The last event that it stores.
-    const fn number(&self) -> u64 {
-        match self {
-            Self::Append { number, .. } | Self::Snapshot { through: number, .. } => *number,
-        }
-    }
-}
-
-/// A snapshot that is made but not yet stored: the events before it can still be read.
-#[derive(Debug)]
-pub(crate) struct PendingSnapshot {
-    tasks: mpsc::Sender<Task>,
-    through: u64,
-    bytes: Vec<u8>,
-}
-
-impl PendingSnapshot {
-    /// Queues it; with it what lies before it is dropped.
-    pub(crate) fn queue(self) {
-        let Self { tasks, through, bytes } = self;
-        let _ = tasks.send(Task::Snapshot { through, bytes });
-    }
 }
 
 /// The journal's state, as others may watch it.
@@ -185,10 +153,10 @@ pub(crate) struct Journal {
     inbox: Inbox,
     /// Events up to this number are in a snapshot that waits to be stored.
     collapsed_through: u64,
-    /// See [`Backlog::bytes`].
-    queued_bytes: Arc<AtomicU64>,
+    writing: Arc<Writing>,
+    /// The disk was given up with this event; it stores again when it is past it.
+    last_withdrawn: u64,
     stored: watch::Receiver<Stored>,
-    closing: Arc<AtomicBool>,
     last_number: u64,
     last_at: Millis,
     since_snapshot: usize,
@@ -233,10 +201,8 @@ impl Journal {
         let (tasks, inbox) = mpsc::channel();
         let inbox: Inbox = Arc::new(Mutex::new(inbox));
         let (report, stored) = watch::channel(Stored { through: last_number, failing: None });
-        let closing = Arc::new(AtomicBool::new(false));
-        let queued_bytes = Arc::new(AtomicU64::new(0));
-        let (to_close, queued) = (Arc::clone(&closing), Arc::clone(&queued_bytes));
-        let writer = Writer { open, database: Some(database), closing: to_close, queued_bytes: queued, report };
+        let writing = Arc::new(Writing::default());
+        let writer = Writer { open, database: Some(database), writing: Arc::clone(&writing), report };
         let taken = Arc::clone(&inbox);
         thread::Builder::new()
             .name("journal".into())
@@ -252,9 +218,9 @@ impl Journal {
             tasks,
             inbox,
             collapsed_through: 0,
-            queued_bytes,
+            writing,
+            last_withdrawn: 0,
             stored,
-            closing,
             last_number,
             last_at,
             since_snapshot,
@@ -272,10 +238,26 @@ impl Journal {
         self.last_at = at;
         self.since_snapshot += 1;
         // Before the thread may take it.
-        self.queued_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.writing.queued_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         // The thread ends only with this sender, so a failed send cannot be.
         let _ = self.tasks.send(Task::Append { number: self.last_number, bytes });
         Ok(self.last_number)
+    }
+
+    /// Why nothing is stored now, as far as that is known before one tries.
+    pub(crate) fn hindrance(&self) -> Option<String> {
+        let stored = self.stored.borrow();
+        let hangs = || (self.last_withdrawn > stored.through).then(|| HANGS.to_owned());
+        stored.failing.clone().or_else(hangs)
+    }
+
+    /// Takes the last appended event back, whether it is on its way to the disk or there already. Nothing may follow from
+    /// it: its number stays unused.
+    pub(crate) fn withdraw(&mut self, number: u64) {
+        self.last_withdrawn = number;
+        // A batch that is tried again goes without it; one that may have stored it is put right by the task.
+        self.writing.withdrawn().insert(number);
+        let _ = self.tasks.send(Task::Withdraw { number });
     }
 
     /// Makes a snapshot of the state after the last appended event.
@@ -299,7 +281,7 @@ impl Journal {
         let Ok(inbox) = inbox.try_lock() else { return Ok(false) };
         let snapshot = self.snapshot(controller)?;
         let dropped: u64 = inbox.try_iter().map(|task| task.bytes()).sum();
-        self.queued_bytes.fetch_sub(dropped, Ordering::Relaxed);
+        self.writing.queued_bytes.fetch_sub(dropped, Ordering::Relaxed);
         snapshot.queue();
         self.collapsed_through = self.last_number;
         Ok(true)
@@ -308,7 +290,7 @@ impl Journal {
     /// What was appended and is not stored, without what a waiting snapshot contains.
     pub(crate) fn backlog(&self) -> Backlog {
         let events = self.last_number - self.stored.borrow().through.max(self.collapsed_through);
-        Backlog { events, bytes: self.queued_bytes.load(Ordering::Relaxed) }
+        Backlog { events, bytes: self.writing.queued_bytes.load(Ordering::Relaxed) }
     }
 
     /// The number of the last appended event.
@@ -323,7 +305,7 @@ impl Journal {
 
     /// Stores what is queued, if the disk takes it, and lets go of the file.
     pub(crate) async fn close(&mut self) {
-        self.closing.store(true, Ordering::Relaxed);
+        self.writing.is_closing.store(true, Ordering::Relaxed);
         // The thread ends with the sender that it listens to.
         self.tasks = mpsc::channel().0;
         let ended = async { while self.stored.changed().await.is_ok() {} };

@@ -20,8 +20,6 @@ use crate::handle::{Handle, Stopped};
 
 /// How often the directory is read. By content and by polling: notifications miss the symlinks that Kubernetes swaps.
 const EVERY: Duration = Duration::from_secs(1);
-/// Longest that a request waits for the directory.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Requests that may wait to have it read; beyond it they wait to wait.
 const MAX_WAITING: usize = 64;
 
@@ -49,10 +47,10 @@ impl Manifests {
     }
 
     /// Has the directory read now; `false` when that takes too long. What it says is in force when this returns.
-    pub(crate) async fn refresh(&self) -> bool {
+    pub(crate) async fn refresh(&self, patience: Duration) -> bool {
         let (answer, answered) = oneshot::channel();
         let read = async { self.refresh.send(answer).await.is_ok() && answered.await.is_ok() };
-        timeout(PATIENCE, read).await.unwrap_or(false)
+        timeout(patience, read).await.unwrap_or(false)
     }
 
     /// Why the plan in force of a canary, or of all versions of a service, is not what the directory says now.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::args::{ReasonArgs, variable};
 use crate::client::{Client, Done};
 use crate::failure::Failure;
-use crate::{output, target};
+use crate::{output, target, text};
 
 /// A verb: its name in the API, and what to tell of it.
 type Verb = (&'static str, &'static str);
@@ -74,13 +74,19 @@ impl Said {
     pub(crate) fn tell(&self, next: &str) -> Result<(), Failure> {
         let Self { id, done, is_json } = self;
         if *is_json {
-            let mut said = json!({"canary": id.as_str(), "release": done.release, "phase": done.phase});
-            if let (Value::Object(said), Some(manifest)) = (&mut said, &done.manifest) {
-                said.insert("manifest".into(), manifest.as_str().into());
+            let (release, phase, is_stored) = (done.release, &done.phase, done.warning.is_none());
+            let mut said = json!({"canary": id.as_str(), "release": release, "phase": phase, "stored": is_stored});
+            if let Value::Object(said) = &mut said {
+                let more = [("manifest", &done.manifest), ("warning", &done.warning)];
+                said.extend(more.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text.as_deref()?.into()))));
             }
             return output::print(&output::json(&said, true)?);
         }
-        output::print(&format!("{id}: release {} is {}; {next}\n", done.release, done.phase))
+        output::print(&format!("{id}: release {} is {}; {next}\n", done.release, done.phase))?;
+        if let Some(warning) = &done.warning {
+            output::remark(&format!("warning: {}", text::clean(warning)));
+        }
+        Ok(())
     }
 }
 

@@ -48,8 +48,9 @@ pub(crate) struct Done {
     /// The phase after it.
     pub(crate) phase: String,
     /// The plan that a release follows which this began.
-    #[serde(default)]
     pub(crate) manifest: Option<String>,
+    /// Why the agent's journal does not have it yet, of an abort alone.
+    pub(crate) warning: Option<String>,
 }
 
 /// A list, as the API wraps it.

@@ -4,12 +4,26 @@
 //! numbers are those of api/envoy/config/core/v3/grpc_service.proto and base.proto. Also a cluster's name travels in this
 //! form: as a plain string Envoy would first try whether the name happens to be a valid message.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
 
 use crate::config::{Agent, Tls};
 
 /// Prefix of Envoy's own statistics about the stream: `grpc.serin_agent.*`.
 const STAT_PREFIX: &str = "serin_agent";
+
+/// What bounds the waits of the proxy's gRPC channel, in milliseconds. By default it waits 1 s after a failed connection,
+/// then 1.6 times as long each time, up to 120 s, and every stream that is opened meanwhile fails at once: an agent that was
+/// away for minutes would be found a minute late, however often the filter tries. With these, a try of the filter is a try
+/// on the wire, unless another worker's failed less than a second ago.
+const CHANNEL_ARGS: [(&str, i64); 3] = [
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 800),
+    // How long one connection, with its TLS, may take: where a host is gone without a word nothing else ends the attempt,
+    // and 20 s of it would be lost when the host is back.
+    ("grpc.min_reconnect_backoff_ms", 3_000),
+];
 
 /// The first argument of the host's `proxy_grpc_stream`.
 pub(crate) fn grpc_service(agent: &Agent) -> Vec<u8> {
@@ -18,10 +32,16 @@ pub(crate) fn grpc_service(agent: &Agent) -> Vec<u8> {
             target_uri: address.clone(),
             channel_credentials: tls.as_ref().map(credentials),
             stat_prefix: STAT_PREFIX.into(),
+            channel_args: Some(channel_args()),
         }),
         Agent::Cluster { cluster, .. } => Target::EnvoyGrpc(EnvoyGrpc { cluster_name: cluster.clone() }),
     };
     GrpcService { target: Some(target) }.encode_to_vec()
+}
+
+fn channel_args() -> ChannelArgs {
+    let arg = |(name, value): (&str, i64)| (name.to_owned(), ArgValue { value: Some(ArgKind::Int(value)) });
+    ChannelArgs { args: CHANNEL_ARGS.into_iter().map(arg).collect() }
 }
 
 fn credentials(tls: &Tls) -> ChannelCredentials {
@@ -66,6 +86,26 @@ struct GoogleGrpc {
     channel_credentials: Option<ChannelCredentials>,
     #[prost(string, tag = "4")]
     stat_prefix: String,
+    #[prost(message, optional, tag = "8")]
+    channel_args: Option<ChannelArgs>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ChannelArgs {
+    #[prost(btree_map = "string, message", tag = "1")]
+    args: BTreeMap<String, ArgValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ArgValue {
+    #[prost(oneof = "ArgKind", tags = "2")]
+    value: Option<ArgKind>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum ArgKind {
+    #[prost(int64, tag = "2")]
+    Int(i64),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -101,6 +141,20 @@ enum Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_channel_never_waits_longer_than_a_second() {
+        let agent = Agent::Address { address: "a:1".into(), tls: None, token: None };
+        let Some(Target::GoogleGrpc(service)) = GrpcService::decode(&*grpc_service(&agent)).unwrap().target else {
+            panic!("an address is reached by the proxy's own client");
+        };
+        let args = service.channel_args.unwrap().args;
+        let bound = |name: &str| args.get(name).and_then(|arg| arg.value.clone());
+        // gRPC's own jitter adds a fifth.
+        assert_eq!(bound("grpc.max_reconnect_backoff_ms"), Some(ArgKind::Int(800)));
+        assert_eq!(bound("grpc.initial_reconnect_backoff_ms"), Some(ArgKind::Int(200)));
+        assert_eq!(bound("grpc.min_reconnect_backoff_ms"), Some(ArgKind::Int(3_000)));
+    }
 
     #[test]
     fn a_ca_goes_as_text_or_as_a_file_name() {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
 use rollout::routing::request::Request;
+use rollout::routing::shared_cache::{SharedCaching, shared_caching};
 use rollout::worker::HeaderEdit;
 use rollout::worker::in_flight::InFlight;
 
@@ -69,23 +70,23 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        if let Some(cookie) = self.set_cookie.take()
-            && host::add_response_header("set-cookie", &cookie).is_err()
-        {
-            self.with_shell(|shell| shell.stats.host_fault());
-        }
+        let set_cookie = self.set_cookie.take();
         let Some(mut in_flight) = self.in_flight.take() else {
             return Action::Continue;
         };
         let read = host::headers(MapType::HttpResponseHeaders);
         match pairs(&read) {
             Ok(headers) => {
+                if set_cookie.is_some_and(|cookie| give_cookie(&cookie, &headers).is_err()) {
+                    self.with_shell(|shell| shell.stats.host_fault());
+                }
                 self.with_shell(|shell| {
                     let now = shell.now();
                     shell.worker.answered(&mut in_flight, &headers, now);
                     shell.flush(now);
                 });
             }
+            // Who may keep it is not known either, so it gets no cookie.
             Err(_) => self.is_answer_unreadable = true,
         }
         self.in_flight = Some(in_flight);
@@ -149,6 +150,18 @@ fn start(shell: &mut Shell, is_whole: bool) -> Option<(InFlight, Option<String>)
     }
     let in_flight = shell.worker.start(&decision, is_applied, is_whole, now)?;
     Some((in_flight, decision.set_cookie))
+}
+
+/// Gives the answer its cookie, unless a cache would hand that to others as well. Its user gets one with another answer: it
+/// costs nobody anything but to be drawn anew until then.
+fn give_cookie(cookie: &str, answer: &[Pair<'_>]) -> Result<(), HostError> {
+    match shared_caching(answer) {
+        SharedCaching::Invited => return Ok(()),
+        // First, for without it there must be no cookie.
+        SharedCaching::Unstated => host::add_response_header("cache-control", "private")?,
+        SharedCaching::Forbidden => {}
+    }
+    host::add_response_header("set-cookie", cookie)
 }
 
 fn client_address(shell: &mut Shell) -> Option<Vec<u8>> {

@@ -71,6 +71,45 @@ fn every_kind_of_answer_carries_it_beside_the_services_own() {
 }
 
 #[test]
+fn an_answer_that_a_shared_cache_may_keep_carries_none() {
+    let mut proxy = Proxy::start(CONFIG);
+    let mut given = |answer: &[(&str, &str)]| {
+        let exchange = ask(&mut proxy, &[]);
+        let set = cookies(&exchange, answer);
+        exchange.end();
+        let control = |(name, value): &(Vec<u8>, Vec<u8>)| {
+            (name == b"cache-control").then(|| String::from_utf8_lossy(value).into_owned())
+        };
+        (set.len(), host(|host| host.response.iter().filter_map(control).collect::<Vec<String>>()))
+    };
+    let kept = [
+        &[(":status", "200"), ("cache-control", "public")][..],
+        &[(":status", "404"), ("cache-control", "no-cache"), ("cache-control", "S-MaxAge=1")],
+        &[(":status", "302"), ("cache-control", "max-age=60")],
+        &[(":status", "200"), ("cache-control", "private"), ("cdn-cache-control", "max-age=60")],
+        &[(":status", "200"), ("date", "Mon, 30 Nov 2026 13:00:00 GMT"), ("expires", "Mon, 30 Nov 2026 13:05:00 GMT")],
+    ];
+    for answer in kept {
+        let own: Vec<&str> =
+            answer.iter().filter(|(name, _)| *name == "cache-control").map(|(_, value)| *value).collect();
+        let (cookies, control) = given(answer);
+        assert_eq!((cookies, control), (0, own.into_iter().map(str::to_owned).collect()), "{answer:?} is as it was");
+    }
+    for answer in
+        [&[(":status", "200"), ("cache-control", "no-store")][..], &[(":status", "503")], &[(":status", "302")]]
+    {
+        let (cookies, control) = given(answer);
+        assert!(cookies == 1 && !control.contains(&"private".into()), "{answer:?} needs no mark: {control:?}");
+    }
+    for answer in
+        [&[(":status", "200")][..], &[(":status", "301")], &[(":status", "200"), ("cache-control", "no-cache")]]
+    {
+        let (cookies, control) = given(answer);
+        assert!(cookies == 1 && control.last().is_some_and(|last| last == "private"), "{answer:?}: {control:?}");
+    }
+}
+
+#[test]
 fn who_was_not_placed_by_the_split_gets_none() {
     let mut proxy = Proxy::start(CONFIG);
     for (authority, header) in
@@ -92,6 +131,16 @@ fn who_was_not_placed_by_the_split_gets_none() {
         assert!(is_primary && set.len() <= 1, "{set:?}");
         exchange.end();
     }
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_gets_none() {
+    let mut proxy = Proxy::start(CONFIG);
+    let exchange = ask(&mut proxy, &[]);
+    host(|host| host.raw_pairs = Some(vec![9, 0, 0, 0, 0]));
+    assert_eq!(cookies(&exchange, &[(":status", "200")]), [""; 0]);
+    host(|host| host.raw_pairs = None);
+    exchange.end();
 }
 
 #[test]

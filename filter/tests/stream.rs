@@ -77,16 +77,24 @@ fn an_address_needs_no_cluster() {
         Proxy::start(config).tick();
         open_stream().unwrap().1
     };
+    // Field 8 channel_args { 1 args, each { 1 key, 2 value { 2 int_value } } }: without them the channel waits for minutes.
+    let args = [
+        &b"\x42\x76\x0a\x28\x0a\x21grpc.initial_reconnect_backoff_ms\x12\x03\x10\xc8\x01"[..],
+        b"\x0a\x24\x0a\x1dgrpc.max_reconnect_backoff_ms\x12\x03\x10\xa0\x06",
+        b"\x0a\x24\x0a\x1dgrpc.min_reconnect_backoff_ms\x12\x03\x10\xb8\x17",
+    ]
+    .concat();
     // Field 2 google_grpc { 1 target_uri, 4 stat_prefix }.
     let plain = open(AGENT);
-    assert_eq!(plain.upstream, b"\x12\x1d\x0a\x0e127.0.0.1:7070\x22\x0bserin_agent");
+    let expected = [&b"\x12\x95\x01\x0a\x0e127.0.0.1:7070\x22\x0bserin_agent"[..], &args].concat();
+    assert_eq!(plain.upstream, expected);
     assert_eq!(plain.metadata, []);
     // Field 2 channel_credentials { 1 ssl_credentials { 1 root_certs, 2 private_key, 3 cert_chain, each { 1 filename } } }.
     let tls = open(
         r#"{"agent":{"address":"a:1","token":"s3cret","tls":{"caFile":"/ca","certFile":"/crt","keyFile":"/key"}}}"#,
     );
     let files = b"\x0a\x05\x0a\x03/ca\x12\x06\x0a\x04/key\x1a\x06\x0a\x04/crt";
-    let expected = [&b"\x12\x2d\x0a\x03a:1\x12\x19\x0a\x17"[..], files, b"\x22\x0bserin_agent"].concat();
+    let expected = [&b"\x12\xa5\x01\x0a\x03a:1\x12\x19\x0a\x17"[..], files, b"\x22\x0bserin_agent", &args].concat();
     assert_eq!(tls.upstream, expected);
     assert_eq!(tls.metadata, [(b"authorization".to_vec(), b"Bearer s3cret".to_vec())]);
     // Field 1 envoy_grpc { 1 cluster_name }.

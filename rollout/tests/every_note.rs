@@ -70,6 +70,7 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
         "waits for approval to start",
         "manifest removed",
         "manifest changed, and waits",
+        "proxy envoy-1 holds",
     ];
     for (note, words) in notes::notes() {
         let expected = if words.starts_with("aborted") {
@@ -83,7 +84,7 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
     }
 }
 
-const NOTES: usize = 35;
+const NOTES: usize = 37;
 const CAUSES: usize = 12;
 const HOLDS: usize = 8;
 
@@ -124,6 +125,8 @@ fn of_note(note: &Note) -> usize {
         Note::TookOver { .. } => 32,
         Note::RolesWait(_) => 33,
         Note::Forgotten { .. } => 34,
+        Note::AbortClaimed { .. } => 35,
+        Note::JournalBehind { .. } => 36,
     }
 }
 

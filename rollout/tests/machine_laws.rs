@@ -126,6 +126,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         2 => answers.prop_map(|answer| Fact::GateOpened(verdict(answer))),
         4 => (0.0f64..6.0, 0u64..3).prop_map(|(ln_e, requests)| Fact::Certified(certificate(ln_e, requests))),
         1 => causes.prop_map(Fact::Aborted),
+        1 => Just(Fact::AbortClaimed { node: "envoy-1".into(), epoch: Epoch(41) }),
         4 => (0u64..3, callees(), replies()).prop_map(|(round, callee, reply)| Fact::Replied { round, callee, reply }),
         1 => (0usize..3).prop_map(|missing| Fact::RoutingConfirmed { missing }),
         2 => actions.prop_map(|action| Fact::GuardTripped(tripped(action))),
@@ -196,6 +197,19 @@ proptest! {
         if takes_traffic(&phase) {
             let ended = after(&plan, &phase, input, NOW).phase;
             prop_assert!(matches!(&ended, Phase::Failed(_, why) if *why == cause), "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn a_strangers_word_stops_the_traffic_and_ends_no_release(plan in plans(), phase in phases()) {
+        let claimed = after(&plan, &phase, Input::Fact(Fact::AbortClaimed { node: "x".into(), epoch: Epoch(7) }), NOW).phase;
+        prop_assert_eq!(claimed.run().map(|run| run.release), phase.run().map(|run| run.release));
+        if takes_traffic(&phase) {
+            prop_assert_eq!(claimed.step().and_then(|step| step.weight).unwrap_or_default(), WeightPpm::ZERO);
+            prop_assert!(matches!(claimed, Phase::Paused(_) | Phase::Promoting(_)), "{claimed:?} goes on by itself");
+        } else {
+            let (was, is) = (phase.preparing().is_some(), claimed.preparing().is_some());
+            prop_assert_eq!(was, is, "{:?}", claimed);
         }
     }
 

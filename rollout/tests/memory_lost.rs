@@ -4,14 +4,18 @@
 
 mod fixture;
 
-use rollout::base::time::Millis;
+use rollout::base::time::{Micros, Millis};
 use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Controller, Event, Output, Verb};
+use rollout::release::phase::Note;
 use rollout::release::plan::Plan;
-use rollout::routing::table::Epoch;
-use rollout::worker::messages::ToWorker;
+use rollout::routing::outcome::{FailureClass, Outcome};
+use rollout::routing::route::Placement;
+use rollout::routing::table::{Epoch, Version};
+use rollout::worker::messages::{Report, ToWorker};
+use rollout::worker::tally::{Counts, Slot, Stratum};
 
-use fixture::{hello, id, plan, released, upstream, word};
+use fixture::{hello, id, percent, plan, released, upstream, word};
 
 fn web() -> Plan {
     plan("web", |_| ())
@@ -65,7 +69,7 @@ fn a_returning_canary_continues_above_what_it_was() {
 }
 
 #[test]
-fn an_old_cut_does_not_end_a_later_release() {
+fn an_old_abort_does_not_end_a_later_release() {
     let mut controller = declared();
     let abort = Verb::Abort { actor: word("ana"), reason: String::new() };
     controller.handle(verb("v1"), Millis(1));
@@ -75,6 +79,157 @@ fn an_old_cut_does_not_end_a_later_release() {
     controller.handle(verb("v2"), Millis(3));
     controller.handle(Event::Connected(Conn(1), hello(1, vec![(id("web"), abort)])), Millis(4));
     assert_eq!(controller.canary(&id("web")).unwrap().phase.name(), "Progressing");
+}
+
+/// An agent on a new data directory, with a release begun before any proxy is back.
+fn begun() -> Controller {
+    let mut controller = declared();
+    controller.handle(verb("v1"), Millis(1));
+    controller
+}
+
+fn said(incarnation: u64, epoch: u64) -> Event {
+    Event::Connected(Conn(incarnation), hello(incarnation, vec![(id("web"), Epoch(epoch))]))
+}
+
+/// Phase and weight.
+fn place(controller: &Controller) -> (&'static str, f64) {
+    let canary = controller.canary(&id("web")).unwrap();
+    (canary.phase.name(), canary.weight().percent())
+}
+
+fn notes(controller: &Controller, is_so: fn(&Note) -> bool) -> usize {
+    controller.canary(&id("web")).unwrap().history.iter().filter(|event| is_so(&event.note)).count()
+}
+
+fn counted(incarnation: u64, number: u64, epoch: u64, failed: u64) -> Event {
+    let mut counts = Counts::begun(failed);
+    (0..failed).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(1_000), false));
+    let stratum = Stratum {
+        canary: id("web"),
+        epoch: Epoch(epoch),
+        version: Version::Canary,
+        placement: Placement::Drawn,
+        slot: Slot(0),
+    };
+    let report = Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] };
+    Event::Reported(Conn(incarnation), report)
+}
+
+#[test]
+fn a_lost_journal_is_no_lost_abort_and_the_release_goes_on_above_it() {
+    for held in [40, 1 << 20, Epoch::bound_at(Millis(2)).0 - 2] {
+        let mut controller = begun();
+        let before = place(&controller);
+        let sent = epochs(&controller.handle(said(1, held), Millis(2)));
+        assert!(sent.iter().any(|epoch| *epoch > held && epoch % 2 == 0), "{sent:?} does not steer a worker at {held}");
+        assert_eq!(place(&controller), before, "{held} is no abort's");
+        assert_eq!(notes(&controller, |note| matches!(note, Note::JournalBehind { .. })), 1);
+        // Its siblings hold the same, and it is said once.
+        let again = controller.handle(said(2, held), Millis(3));
+        assert!(epochs(&again).iter().all(|epoch| *epoch > held), "{again:?}");
+        assert_eq!(notes(&controller, |note| matches!(note, Note::JournalBehind { .. })), 1);
+    }
+}
+
+#[test]
+fn what_started_under_another_lifes_epochs_is_no_evidence() {
+    let mut controller = begun();
+    let own = controller.canary(&id("web")).unwrap().epoch.0;
+    controller.handle(said(1, 40), Millis(2));
+    for (number, epoch) in (1..).zip([own + 1, 20, 39, 40]) {
+        controller.handle(counted(1, number, epoch, 500), Millis(3));
+    }
+    let canary = controller.canary(&id("web")).unwrap();
+    assert_eq!((canary.evidence.release().canary.started, place(&controller).0), (0, "Progressing"));
+    controller.handle(counted(1, 9, own, 1), Millis(4));
+    controller.handle(counted(1, 10, canary_epoch(&controller), 2), Millis(5));
+    assert_eq!(
+        controller.canary(&id("web")).unwrap().evidence.release().canary.started,
+        3,
+        "its own, before and after"
+    );
+}
+
+fn canary_epoch(controller: &Controller) -> u64 {
+    controller.canary(&id("web")).unwrap().epoch.0
+}
+
+#[test]
+fn an_abort_that_only_a_stranger_knows_of_stops_the_traffic_and_is_no_abort() {
+    for held in [5, 41, (1 << 30) + 1] {
+        let mut controller = begun();
+        let sent = epochs(&controller.handle(said(1, held), Millis(2)));
+        assert!(sent.last().is_some_and(|epoch| *epoch > held), "{sent:?} does not steer a worker at {held}");
+        assert_eq!(place(&controller), ("Paused", 0.0), "{held}");
+        let is_claim: fn(&Note) -> bool = |note| matches!(note, Note::AbortClaimed { .. });
+        controller.handle(said(2, held), Millis(3));
+        assert_eq!(notes(&controller, is_claim), 1, "its siblings say nothing new");
+        // A person who knows better goes on; the same claim changes nothing any more.
+        let set = Verb::SetWeight { weight: percent(10), actor: word("ana"), reason: String::new() };
+        controller.handle(Event::Requested(id("web"), set), Millis(4));
+        controller.handle(said(3, held), Millis(5));
+        assert_eq!((place(&controller), notes(&controller, is_claim)), (("Paused", 10.0), 1));
+    }
+}
+
+#[test]
+fn an_abort_that_a_known_worker_holds_was_this_releases() {
+    for held in [0, 41] {
+        let mut controller = begun();
+        controller.handle(Event::Connected(Conn(1), hello(1, vec![])), Millis(2));
+        let epoch = canary_epoch(&controller);
+        controller.handle(Event::Adopted(Conn(1), id("web"), Epoch(epoch)), Millis(3));
+        controller.handle(Event::Restarted { away: Millis(0) }, Millis(4));
+        let held = if held == 0 { epoch + 1 } else { held };
+        controller.handle(said(1, held), Millis(5));
+        assert_eq!(place(&controller), ("Failed", 0.0), "{held}");
+    }
+}
+
+#[test]
+fn no_claim_moves_a_promoted_release() {
+    for verbs in [&["v2", "promote"][..], &["v2", "promote", "confirm"]] {
+        let mut controller = declared();
+        controller.handle(Event::Connected(Conn(9), hello(9, vec![])), Millis(0));
+        for (at, name) in (1..).zip(verbs) {
+            controller.handle(verb(name), Millis(at));
+        }
+        let phase = place(&controller).0;
+        let sent = epochs(&controller.handle(said(1, 41), Millis(9)));
+        assert_eq!(place(&controller).0, phase);
+        assert!(sent.last().is_some_and(|epoch| *epoch > 41), "{sent:?}");
+    }
+}
+
+#[test]
+fn no_forged_epoch_outlasts_the_clock() {
+    let mut now = Millis(1_800_000_000_000);
+    let mut held = Epoch::bound_at(now).0 - 1;
+    // Again and again somebody claims the most that is believed, and then the agent's data is lost.
+    for life in 1..=50 {
+        now = now.plus(Millis(1));
+        let mut controller = Controller::default();
+        controller.handle(Event::Declared(Box::new(web())), now);
+        controller.handle(said(1, held), now);
+        let forged = Epoch::bound_at(now).0 - 1;
+        let sent = epochs(&controller.handle(said(2, forged), now));
+        let last = sent.last().copied().unwrap();
+        assert!(last > held && last > forged, "life {life}: {sent:?} steers no worker at {held}");
+        held = last;
+    }
+    assert!(held < 1 << 53, "readers of JSON take it as it is");
+}
+
+#[test]
+fn who_holds_what_no_agent_issued_is_turned_away() {
+    for held in [Epoch::bound_at(Millis(2)).0, 1 << 60, u64::MAX] {
+        let mut controller = begun();
+        let before = controller.canary(&id("web")).unwrap().clone();
+        let out = controller.handle(said(1, held), Millis(2));
+        assert!(matches!(out.urgent[..], [Command::Close(Conn(1))]) && out.stored.is_empty(), "{out:?}");
+        assert_eq!((controller.canary(&id("web")), controller.fleet().live().count()), (Some(&before), 0));
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -42,6 +42,8 @@ pub struct Behaviour {
     pub slow_latency: Duration,
     /// What it says itself in the header by which Envoy tells how long an upstream took.
     pub service_time_header: Option<String>,
+    /// What it says of who may keep its answers.
+    pub cache_control: Option<String>,
 }
 
 impl Behaviour {
@@ -59,6 +61,7 @@ impl Behaviour {
             slow_ratio: 0.0,
             slow_latency: Duration::ZERO,
             service_time_header: None,
+            cache_control: None,
         }
     }
 }
@@ -236,6 +239,9 @@ async fn answer(
     let headers = response.headers_mut();
     if let Ok(version) = HeaderValue::from_str(&behaviour.version) {
         headers.insert("x-version", version);
+    }
+    if let Some(control) = &behaviour.cache_control {
+        headers.extend(HeaderValue::from_str(control).ok().map(|value| (CACHE_CONTROL, value)));
     }
     if let Some(copy) = &behaviour.service_time_header {
         headers.extend(HeaderValue::from_str(copy).ok().map(|value| (SERVICE_TIME, value)));

@@ -130,3 +130,29 @@ async fn long_answers_get_the_cookie_and_hostile_cookies_do_no_harm() -> Result<
     })
     .await
 }
+
+#[tokio::test]
+async fn an_answer_that_a_shared_cache_may_keep_brings_no_cookie() -> Result<()> {
+    Case::run("affinity-cache", async |case| {
+        let affinity = "    sessionAffinity: { cookieName: id }\n    metrics:\n";
+        let stage = Stage::start(case, &Manifest::steady("50")?.edit("    metrics:\n", affinity)?).await?;
+        stage.released_at(50.0).await?;
+        for (control, has_cookie, after) in [
+            (Some("public, max-age=60"), false, Some("public, max-age=60")),
+            (Some("s-maxage=1"), false, Some("s-maxage=1")),
+            (Some("private"), true, Some("private")),
+            (None, true, Some("private")),
+        ] {
+            for version in [&stage.versions.primary, &stage.versions.canary] {
+                version.set(|it| it.cache_control = control.map(str::to_owned));
+            }
+            for method in [Method::GET, Method::HEAD, Method::POST] {
+                let answer = http::request(stage.envoy.addr(), method.clone(), "/", &[], "").await?;
+                let found = (answer.header("set-cookie").is_some(), answer.header("cache-control"));
+                assert_eq!(found, (has_cookie, after), "{method} {control:?}: {answer:?}");
+            }
+        }
+        stage.abort().await
+    })
+    .await
+}

@@ -1,5 +1,7 @@
 //! What people and pipelines ask of a release: begin, abort, promote and the other verbs.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{Method, Uri};
@@ -13,6 +15,7 @@ use serving::{Body, Fields, Form, HttpError, Segments, did_you_mean};
 use super::ids::{canary_id, parse_name, refusal};
 use super::reads::unwritable;
 use super::{Api, REFERENCE};
+use crate::handle::{Carried, NotCarried};
 
 const VERBS: &[&str] = &["abort", "promote", "confirm", "pause", "resume", "retry", "skip", "set-weight", "forget"];
 /// What else stands behind a canary's name.
@@ -154,26 +157,64 @@ pub(super) async fn ask(api: &Api, id: CanaryId, verb: Verb) -> Result<Json<Valu
     }
     follow_manifests(api, &id, &verb).await?;
     let problem = api.manifests.stale(&id);
-    let begins = matches!(verb, Verb::Release { .. } | Verb::Retry { .. });
+    let (name, begins) = (verb.name(), matches!(verb, Verb::Release { .. } | Verb::Retry { .. }));
     match api.handle.ask(id, verb).await? {
-        Ok(done) if begins => {
-            Ok(Json(json!({ "release": done.release.0, "phase": done.phase, "manifest": done.manifest })))
-        }
-        Ok(done) => Ok(Json(json!({ "release": done.release.0, "phase": done.phase }))),
-        Err(refused @ Refused::Unknown(_)) if let Some(problem) = problem => {
+        Ok(carried) => Ok(Json(done_json(carried, begins))),
+        Err(NotCarried::Refused(refused @ Refused::Unknown(_))) if let Some(problem) = problem => {
             Err(HttpError::not_found(format!("{refused}; its manifest may be the one with a mistake: {problem}")))
         }
-        Err(refused) => Err(api.handle.read(move |controller, _| refusal(controller, &refused)).await?),
+        Err(NotCarried::Refused(refused)) => {
+            Err(api.handle.read(move |controller, _| refusal(controller, &refused)).await?)
+        }
+        Err(NotCarried::Unstored(why)) => {
+            let error =
+                format!("cannot {name}: {}; it is not carried out, now or later: ask again then", unwritable(&why));
+            Err(HttpError::unavailable(error))
+        }
+    }
+}
+
+fn done_json(Carried { done, unstored }: Carried, begins: bool) -> Value {
+    let mut json = json!({ "release": done.release.0, "phase": done.phase, "stored": unstored.is_none() });
+    if let Value::Object(fields) = &mut json {
+        if begins {
+            fields.insert("manifest".into(), done.manifest.into());
+        }
+        if let Some(why) = unstored {
+            let warning = format!(
+                "the abort is in force but not stored: {}. It is stored by itself then; an agent that is started again \
+                 before that knows of it only from the proxies",
+                unwritable(&why)
+            );
+            fields.insert("warning".into(), warning.into());
+        }
+    }
+    json
+}
+
+/// How long a verb waits to hear what the manifests say now.
+fn patience(verb: &Verb) -> Duration {
+    match verb {
+        // What takes traffic from a version, or stops it from getting more, waits for no disk; which of the two a weight
+        // does, only the person knows: after a bad promotion it is the greater one that helps.
+        Verb::Abort { .. } | Verb::Pause { .. } | Verb::CloseGate { .. } | Verb::SetWeight { .. } => Duration::ZERO,
+        // A release that runs follows the plan that it began with. What the directory can still say, that it is suspended
+        // or gone, is a second old at most.
+        Verb::Promote { .. } | Verb::Confirm { .. } | Verb::Resume { .. } | Verb::Skip { .. } => Duration::from_secs(1),
+        Verb::Release { .. } | Verb::Retry { .. } | Verb::OpenGate { .. } | Verb::Forget { .. } => {
+            Duration::from_secs(5)
+        }
     }
 }
 
 /// Has the directory of manifests read before anything that depends on one, so that no verb follows yesterday's plan. What
-/// begins a release is refused while its manifest cannot be followed. An abort waits for nothing.
+/// begins a release is refused while its manifest cannot be followed.
 async fn follow_manifests(api: &Api, id: &CanaryId, verb: &Verb) -> Result<(), HttpError> {
-    if matches!(verb, Verb::Abort { .. } | Verb::Pause { .. } | Verb::CloseGate { .. }) {
+    let patience = patience(verb);
+    if patience.is_zero() {
         return Ok(());
     }
-    let is_read = api.manifests.refresh().await;
+    let is_read = api.manifests.refresh(patience).await;
     if !matches!(verb, Verb::Release { .. } | Verb::Retry { .. }) {
         return Ok(());
     }

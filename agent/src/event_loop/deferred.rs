@@ -10,6 +10,7 @@ use rollout::release::inquiry::CallId;
 use rollout::worker::messages::ToWorker;
 use tokio::sync::oneshot;
 
+use crate::handle::Answer;
 use crate::journal::PendingSnapshot;
 
 /// Streams that have ended and for which something may still wait. One pass over the queue serves this many of them: while
@@ -19,7 +20,7 @@ pub(super) const MAX_ENDED: usize = 256;
 /// What waits for the disk.
 pub(super) enum Deferred {
     Command(Box<Command>),
-    Answer(oneshot::Sender<Result<Done, Refused>>, Result<Done, Refused>),
+    Answer(oneshot::Sender<Answer>, Result<Done, Refused>),
     Record(Box<Addition>),
     Snapshot(PendingSnapshot),
 }

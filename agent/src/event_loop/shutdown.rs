@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::EventLoop;
 use super::deferred::Deferred;
+use super::requests::stored;
 
 /// How long the end waits for what is queued to be stored.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
@@ -40,7 +41,7 @@ impl EventLoop {
             if let Deferred::Answer(answer, reply) = deferred
                 && number <= through
             {
-                let _ = answer.send(reply);
+                let _ = answer.send(stored(reply));
             }
         }
     }

@@ -17,6 +17,9 @@ use crate::http_delivery::listener::{Listener, Reply};
 use crate::journal::tests::{Disk, asked, declared, declared_with, hello, release, web};
 use crate::secrets::Secrets;
 
+/// What people ask for while the disk refuses or hangs.
+mod requests;
+
 /// A loop on a disk of the test's, one stream to it, and the switch that stops it.
 struct Rig {
     disk: Disk,
@@ -63,7 +66,7 @@ impl Rig {
         }
     }
 
-    async fn ask(&self, event: Event) -> Result<Result<Done, Refused>, Stopped> {
+    async fn ask(&self, event: Event) -> Result<Answer, Stopped> {
         let Event::Requested(canary, verb) = event else { unreachable!() };
         self.handle.ask(canary, verb).await
     }
@@ -109,19 +112,21 @@ async fn without_a_disk_an_abort_leaves_and_nothing_else_until_it_is_back() {
     rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
     assert_eq!(rig.until_beat().await, vec![], "an ack or entry left before it was stored");
     let done = rig.ask(asked(|actor| Verb::Abort { actor, reason: String::new() })).await.unwrap().unwrap();
-    assert_eq!(done.phase, "Failed");
+    assert_eq!(done.done.phase, "Failed");
     let left = rig.until_beat().await;
     assert!(matches!(left.as_slice(), [entry @ ToWorker::Entry(_)] if !splits(entry)), "{left:?}");
-    // A release must wait: no answer, no entry.
-    let handle = rig.handle.clone();
-    let Event::Requested(canary, verb) = asked(release) else { unreachable!() };
-    let asking = tokio::spawn(async move { handle.ask(canary, verb).await });
-    assert_eq!(rig.until_beat().await, vec![]);
-    assert!(!asking.is_finished());
+    assert!(done.unstored.is_some_and(|why| why.contains("no space")), "it says that it is not stored");
     rig.disk.heal();
     assert_eq!(rig.next().await, ToWorker::Ack(1));
-    while !splits(&rig.next().await) {}
-    assert_eq!(asking.await.unwrap().unwrap().unwrap().release.0, 2);
+}
+
+/// Until all that was appended is on disk, and handed on.
+async fn healed(rig: &mut Rig) {
+    rig.disk.heal();
+    rig.ask(asked(|actor| Verb::Retry { actor, reason: String::new() })).await.unwrap().unwrap_err();
+    let mut stored = rig.handle.watch_stored();
+    let writable = stored.wait_for(|stored| stored.failing.is_none());
+    timeout(Duration::from_secs(20), writable).await.expect("deadline: writable").unwrap();
 }
 
 #[tokio::test]
@@ -132,14 +137,13 @@ async fn a_call_that_waits_for_the_disk_is_not_made_once_its_release_is_aborted(
     rig.handle.event(declared_with(&hook)).await.unwrap();
     rig.ask(asked(release)).await.unwrap().unwrap();
     rig.refuse().await;
-    let handle = rig.handle.clone();
-    let promote = Verb::Promote { actor: Revision::parse("ann").unwrap(), reason: String::new() };
-    let asking = tokio::spawn(async move { handle.ask(web(), promote).await });
+    // As an event it waits for the disk with what follows from it, as what checks and answers lead to does.
+    rig.handle.event(asked(|actor| Verb::Promote { actor, reason: String::new() })).await.unwrap();
     rig.until(|phase| matches!(phase, Phase::Promoting(..))).await;
     rig.ask(asked(|actor| Verb::Abort { actor, reason: String::new() })).await.unwrap().unwrap();
-    rig.disk.heal();
-    // The answer waits behind the call; a call that was made would be under way now.
-    asking.await.unwrap().unwrap().unwrap();
+    let mut rig = rig;
+    // What waits is performed in order, so a call that was made would be under way now.
+    healed(&mut rig).await;
     assert!(rig.dispatcher.is_idle(), "deploy was called for an aborted release");
     assert_eq!(server.count(), 0);
 }
@@ -148,14 +152,11 @@ async fn a_call_that_waits_for_the_disk_is_not_made_once_its_release_is_aborted(
 async fn a_stop_without_a_disk_ends_and_promises_nothing() {
     let rig = Rig::start(64).await;
     rig.refuse().await;
-    let handle = rig.handle.clone();
-    let Event::Requested(canary, verb) = asked(release) else { unreachable!() };
-    let asking = tokio::spawn(async move { handle.ask(canary, verb).await });
-    // Asked before the stop: a question is answered behind it.
+    rig.handle.event(asked(release)).await.unwrap();
     while rig.handle.read(|controller, _| controller.canaries().all(|canary| canary.releases == 0)).await.unwrap() {}
     rig.stop.send(true).unwrap();
     timeout(Duration::from_secs(20), rig.running).await.expect("deadline: stopped").unwrap();
-    assert_eq!(asking.await.unwrap(), Err(Stopped));
+    assert_eq!(rig.handle.ask(web(), release(Revision::parse("ann").unwrap())).await, Err(Stopped));
     rig.disk.heal();
     let (_journal, recovered) = rig.disk.journal().unwrap();
     assert!(recovered.controller.canaries().all(|canary| canary.releases == 0));
@@ -170,7 +171,7 @@ async fn a_stop_answers_what_is_stored() {
     while rig.handle.read(|controller, _| controller.canaries().all(|canary| canary.releases == 0)).await.unwrap() {}
     rig.stop.send(true).unwrap();
     rig.running.await.unwrap();
-    assert_eq!(asking.await.unwrap().unwrap().unwrap().release.0, 1);
+    assert_eq!(asking.await.unwrap().unwrap().unwrap().done.release.0, 1);
     assert_eq!(rig.disk.journal().unwrap().1.replayed, 0, "the last act is a snapshot");
 }
 
@@ -221,8 +222,8 @@ async fn refused_for_long(most_backlog: Backlog) {
         // Nothing is confirmed, so workers give their streams up and come back.
         if number % 6 == 0 {
             let conn = Conn(CONN.0 + number);
-            drop(connect(&mut event_loop, conn));
-            event_loop.take(LoopInput::Event(Event::Disconnected(conn)));
+            drop(connect(&mut event_loop, conn).await);
+            event_loop.take(LoopInput::Event(Event::Disconnected(conn))).await;
         }
         most = most.max(event_loop.deferred.len());
     }
@@ -251,10 +252,10 @@ async fn refused_for_long(most_backlog: Backlog) {
 }
 
 /// A worker other than [`CONN`]'s says Hello, always the same; its end of the stream.
-fn connect(event_loop: &mut EventLoop, conn: Conn) -> (mpsc::Receiver<ToWorker>, oneshot::Receiver<StreamEnd>) {
+async fn connect(event_loop: &mut EventLoop, conn: Conn) -> (mpsc::Receiver<ToWorker>, oneshot::Receiver<StreamEnd>) {
     let (messages, received) = mpsc::channel(MAX_OUTBOX);
     let (end, ended) = oneshot::channel();
-    event_loop.take(LoopInput::Connected { conn, hello: hello(2), outbox: Outbox { messages, end } });
+    event_loop.take(LoopInput::Connected { conn, hello: hello(2), outbox: Outbox { messages, end } }).await;
     (received, ended)
 }
 
@@ -273,11 +274,11 @@ async fn streams_that_come_and_go_while_the_disk_refuses_leave_nothing_that_wait
     disk.fail_after(0);
     let (mut most, mut streams) = (0, Vec::new());
     for number in 1..=5_000 {
-        streams.push(connect(&mut event_loop, Conn(number)));
+        streams.push(connect(&mut event_loop, Conn(number)).await);
         most = most.max(event_loop.deferred.len());
         // Every other stream ends when the next one takes its place, before it says so.
         if number % 2 == 1 {
-            event_loop.take(LoopInput::Event(Event::Disconnected(Conn(number))));
+            event_loop.take(LoopInput::Event(Event::Disconnected(Conn(number)))).await;
         }
     }
     assert!(most <= deferred::MAX_ENDED + 1, "{most} entries waited, all but one for streams that are gone");

@@ -1,6 +1,7 @@
 //! What the journal promises, on a disk in memory that can refuse, or lose power at any write.
 
 use std::io;
+use std::sync::Condvar;
 use std::sync::atomic::AtomicU64;
 
 use redb::StorageBackend;
@@ -37,11 +38,23 @@ pub(crate) struct Disk {
     bytes: Arc<InMemoryBackend>,
     /// Writes and syncs that still succeed.
     left: Arc<AtomicU64>,
+    /// Whether writes and syncs wait.
+    hangs: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl Disk {
     pub(crate) fn new() -> Self {
-        Self { bytes: Arc::new(InMemoryBackend::new()), left: Arc::new(AtomicU64::new(u64::MAX)) }
+        Self {
+            bytes: Arc::new(InMemoryBackend::new()),
+            left: Arc::new(AtomicU64::new(u64::MAX)),
+            hangs: Arc::default(),
+        }
+    }
+
+    /// From now on every write and sync waits until it is told otherwise.
+    pub(crate) fn hang(&self, hangs: bool) {
+        *self.hangs.0.lock().unwrap() = hangs;
+        self.hangs.1.notify_all();
     }
 
     /// After so many more writes and syncs every one fails.
@@ -64,6 +77,7 @@ impl Disk {
     }
 
     fn spend(&self) -> io::Result<()> {
+        drop(self.hangs.1.wait_while(self.hangs.0.lock().unwrap(), |hangs| *hangs).unwrap());
         let spent = self.left.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         spent.map(drop).map_err(|_| io::Error::other("no space left on this disk"))
     }

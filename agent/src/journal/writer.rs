@@ -1,6 +1,7 @@
 //! The journal's thread: commits the tasks that have queued up, and tries again while the disk refuses.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use redb::Database;
 use rollout::base::time::Millis;
 use tokio::sync::watch;
 
-use super::{EVENTS, Inbox, OpenDatabase, SNAPSHOT, Stored, Task};
+use super::tasks::{Inbox, Task, Writing};
+use super::{EVENTS, OpenDatabase, SNAPSHOT, Stored};
 
 /// First wait after a failed commit; doubles up to [`LAST_RETRY`].
 const FIRST_RETRY: Millis = Millis(50);
@@ -22,9 +24,7 @@ pub(super) struct Writer {
     pub(super) open: OpenDatabase,
     /// None since an error, until it could be opened again.
     pub(super) database: Option<Database>,
-    pub(super) closing: Arc<AtomicBool>,
-    /// Of what it has not taken.
-    pub(super) queued_bytes: Arc<AtomicU64>,
+    pub(super) writing: Arc<Writing>,
     pub(super) report: watch::Sender<Stored>,
 }
 
@@ -40,13 +40,13 @@ impl Writer {
         while let Some(first) = next.take() {
             let most = if catches_up { usize::MAX } else { MAX_BATCH };
             let batch: Vec<Task> = std::iter::once(first).chain(inbox().try_iter().take(most - 1)).collect();
-            self.queued_bytes.fetch_sub(batch.iter().map(Task::bytes).sum(), Ordering::Relaxed);
+            self.writing.queued_bytes.fetch_sub(batch.iter().map(Task::bytes).sum(), Ordering::Relaxed);
             let mut failures = 0_u32;
             while let Err(error) = self.try_commit(&batch) {
                 let error = error.to_string();
                 tracing::error!(%error, "journal cannot be written; until it can, this agent only reduces canary traffic");
                 self.report.send_modify(|stored| stored.failing = Some(error));
-                if self.closing.load(Ordering::Relaxed) {
+                if self.writing.is_closing.load(Ordering::Relaxed) {
                     return self.report;
                 }
                 thread::sleep(Duration::from_millis(FIRST_RETRY.doubled(failures, LAST_RETRY).0));
@@ -71,19 +71,34 @@ impl Writer {
             Some(database) => database,
             None => (self.open)()?,
         };
-        commit(&database, batch)?;
+        let withdrawn = self.writing.withdrawn().clone();
+        commit(&database, batch, &withdrawn)?;
         self.database = Some(database);
+        // What is withdrawn from here on has a task of its own behind this batch.
+        let mut withdrawn = self.writing.withdrawn();
+        for task in batch {
+            match task {
+                Task::Withdraw { number } => withdrawn.retain(|other| other != number),
+                Task::Snapshot { through, .. } => withdrawn.retain(|other| other > through),
+                Task::Append { .. } => {}
+            }
+        }
         Ok(())
     }
 }
 
-fn commit(database: &Database, batch: &[Task]) -> Result<(), redb::Error> {
+fn commit(database: &Database, batch: &[Task], withdrawn: &BTreeSet<u64>) -> Result<(), redb::Error> {
     let writing = database.begin_write()?;
     {
         let mut events = writing.open_table(EVENTS)?;
         let mut snapshots = writing.open_table(SNAPSHOT)?;
         for task in batch {
             match task {
+                // A try that failed may have stored it all the same.
+                Task::Append { number, .. } | Task::Withdraw { number } if withdrawn.contains(number) => {
+                    events.remove(number)?;
+                }
+                Task::Withdraw { .. } => {}
                 Task::Append { number, bytes } => {
                     events.insert(number, bytes.as_slice())?;
                 }

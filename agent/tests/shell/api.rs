@@ -18,21 +18,21 @@ async fn every_verb_does_what_it_says() {
     let api = agent.api();
     let begun = api.ask("releases").await;
     let canary = api.web().await;
-    assert_eq!(begun, json!({ "release": 1, "phase": "Progressing", "manifest": canary["manifest"] }));
+    assert_eq!(begun, json!({ "release": 1, "phase": "Progressing", "stored": true, "manifest": canary["manifest"] }));
     assert_eq!((&canary["weightPercent"], &canary["revision"]), (&json!(10.0), &json!("v2")));
     let pause = json!({ "actor": "bob", "reason": "lunch" });
     let (_, paused) = api.post(&format!("{WEB_PATH}/pause"), &pause).await;
-    assert_eq!(paused, json!({ "release": 1, "phase": "Paused" }));
+    assert_eq!(paused, json!({ "release": 1, "phase": "Paused", "stored": true }));
     assert_eq!(api.ask("resume").await["phase"], "Progressing");
     let abort = json!({ "actor": "ann", "reason": "INC-42" });
     let (_, aborted) = api.post(&format!("{WEB_PATH}/abort"), &abort).await;
-    assert_eq!(aborted, json!({ "release": 1, "phase": "Failed" }));
+    assert_eq!(aborted, json!({ "release": 1, "phase": "Failed", "stored": true }));
     assert_eq!(
         api.ask("releases").await,
-        json!({ "release": 2, "phase": "Progressing", "manifest": canary["manifest"] })
+        json!({ "release": 2, "phase": "Progressing", "stored": true, "manifest": canary["manifest"] })
     );
     assert_eq!(api.ask("promote").await["phase"], "Promoting");
-    assert_eq!(api.ask("confirm").await, json!({ "release": 2, "phase": "Finalising" }));
+    assert_eq!(api.ask("confirm").await, json!({ "release": 2, "phase": "Finalising", "stored": true }));
     // No worker is connected that would have to adopt it, so that ends at once.
     assert_eq!(api.web().await["phase"], "Succeeded");
     let (_, events) = api.get(&format!("{WEB_PATH}/events")).await;

@@ -60,7 +60,7 @@ async fn a_gate_is_closed_until_it_is_opened_and_open_for_one_revision_only() {
     assert_eq!(api.web().await["weightPercent"], 0.0);
     // The answer to the person who opens it already shows what follows.
     let done = ask(&api, "start", "open", json!({ "actor": "bob", "reason": "CHG-7" })).await;
-    assert_eq!(done, json!({ "release": 1, "phase": "Progressing" }));
+    assert_eq!(done, json!({ "release": 1, "phase": "Progressing", "stored": true }));
     assert_eq!(api.web().await["weightPercent"], 10.0);
     let [open] = listed(&api).await.try_into().unwrap();
     assert_eq!(
@@ -88,7 +88,7 @@ async fn a_closed_gate_is_closed_again() {
     ask(&api, "start", "open", json!({ "actor": "bob" })).await;
     ask(&api, "owner", "open", json!({ "actor": "bob" })).await;
     let done = ask(&api, "start", "close", json!({ "actor": "eve", "reason": "freeze" })).await;
-    assert_eq!(done, json!({ "release": 0, "phase": "Initialized" }));
+    assert_eq!(done, json!({ "release": 0, "phase": "Initialized", "stored": true }));
     let open: Vec<Value> = listed(&api).await.iter().map(|gate| json!([gate["gate"], gate["open"]])).collect();
     assert_eq!(open, [json!(["start", false]), json!(["owner", true])]);
     assert_eq!(release(&api, "v2").await, "Waiting");

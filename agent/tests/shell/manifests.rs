@@ -89,7 +89,7 @@ async fn a_removed_canary_goes_on_routing_to_its_primary_until_a_person_forgets_
     std::fs::remove_file(agent.manifest()).unwrap();
     api.until_web("the manifest to be gone again", |canary| canary["manifestGone"] == true).await;
     let (status, done) = api.post(&format!("{WEB_PATH}/forget"), &body).await;
-    assert_eq!((status, &done), (200, &json!({ "release": 1, "phase": "Failed" })));
+    assert_eq!((status, &done), (200, &json!({ "release": 1, "phase": "Failed", "stored": true })));
     let forgotten = worker.entry_above(aborted.epoch).await;
     assert_eq!(forgotten.routing, None);
     assert_eq!(api.get(WEB_PATH).await.0, 404);
@@ -203,4 +203,47 @@ async fn a_release_is_refused_while_its_own_manifest_has_a_mistake() {
     std::fs::write(agent.manifest(), WEB.replace("[10, 50]", "[20, 50]")).unwrap();
     let waits = api.until_web("the newer manifest", |canary| !canary["nextManifest"].is_null()).await;
     assert!(waits["nextManifest"].as_str().unwrap().contains("with the next release"), "{waits}");
+}
+
+/// Takes the directory away as a file system that hangs does: whoever reads this file waits until it is let go.
+struct Hanging(std::path::PathBuf);
+
+impl Hanging {
+    fn at(path: std::path::PathBuf) -> Self {
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        Self(path)
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        // Gone before the reader is let go, or its next reading would hang again.
+        let writer = std::fs::File::options().read(true).write(true).open(&self.0);
+        let _ = std::fs::remove_file(&self.0);
+        drop(writer);
+    }
+}
+
+#[tokio::test]
+async fn what_reduces_risk_waits_for_no_directory() {
+    let agent = TestAgent::start().await;
+    let api = agent.api();
+    api.ask("releases").await;
+    let hanging = Hanging::at(agent.manifest().with_file_name("hangs.yaml"));
+    // Each takes as long as it says, at most.
+    let verbs = [
+        ("set-weight", json!({ "actor": "ann", "weightPercent": 0 }), 900),
+        ("resume", json!({ "actor": "ann" }), 2_500),
+        ("pause", json!({ "actor": "ann" }), 900),
+        ("set-weight", json!({ "actor": "ann", "weightPercent": 100 }), 900),
+        ("promote", json!({ "actor": "ann" }), 2_500),
+        ("confirm", json!({ "actor": "ann" }), 2_500),
+    ];
+    for (verb, body, within_ms) in verbs {
+        let asked_at = std::time::Instant::now();
+        let (status, answer) = api.post(&format!("{WEB_PATH}/{verb}"), &body).await;
+        let took = asked_at.elapsed().as_millis();
+        assert!(status == 200 && took < within_ms, "{verb}: {status} after {took} ms: {answer}");
+    }
+    drop(hanging);
 }

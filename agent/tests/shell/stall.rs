@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use rollout::routing::table::Version;
 use rollout::worker::messages::{ToAgent, ToWorker};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::openapi::fits;
 use crate::support::agent::{WEB, WEB_PATH, directory};
 use crate::support::child::ChildAgent;
 use crate::support::until;
@@ -26,6 +27,11 @@ async fn an_agent_without_its_disk_only_reduces_and_catches_up() {
     let split = worker.entry_above(known).await;
     worker.beats().await;
     child.take_disk();
+    // Nobody has noticed yet: this is what is to be written first.
+    let (status, answer) = api.post(&format!("{WEB_PATH}/pause"), &json!({ "actor": "ann" })).await;
+    let error = answer["error"].as_str().unwrap();
+    assert!(status == 503 && error.contains("cannot pause: the journal cannot be written"), "{error}");
+    assert!(error.contains("not carried out, now or later"), "{error}");
     worker.send(&ToAgent::Report(report(1, Version::Canary, split.epoch, 50))).await;
     until("the agent to notice", async || match api.get("/readyz").await {
         (503, answer) => Ok(answer),
@@ -41,7 +47,10 @@ async fn an_agent_without_its_disk_only_reduces_and_catches_up() {
         .await;
     let early = timeout(Duration::from_millis(300), worker.next()).await;
     assert!(early.is_err(), "{early:?} left before it was stored");
-    api.ask("abort").await;
+    let (status, done) = api.post(&format!("{WEB_PATH}/abort"), &json!({ "actor": "ann" })).await;
+    fits("Done", &done);
+    assert_eq!((status, &done["phase"], &done["stored"]), (200, &json!("Failed"), &json!(false)));
+    assert!(done["warning"].as_str().unwrap().contains("journal cannot be written"), "{done}");
     let next = worker.next().await;
     let ToWorker::Entry(entry) = next else { panic!("{next:?} instead of the abort's entry") };
     assert_eq!(entry.routing.unwrap().split, None);
@@ -57,4 +66,7 @@ async fn an_agent_without_its_disk_only_reduces_and_catches_up() {
     let child = ChildAgent::start(dir.path());
     let canary = child.api().web().await;
     assert_eq!((&canary["phase"], &canary["totals"][1]["started"]), (&json!("Failed"), &json!(50)));
+    let (_, events) = child.api().get(&format!("{WEB_PATH}/events")).await;
+    let is_pause = |event: &Value| event["detail"].get("paused").is_some();
+    assert!(!events["items"].as_array().unwrap().iter().any(is_pause), "the pause was carried out later: {events}");
 }

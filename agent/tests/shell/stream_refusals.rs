@@ -1,5 +1,6 @@
 //! Streams that break a rule: refused or closed by name, counted, and no other stream notices.
 
+use rollout::routing::table::Epoch;
 use rollout::worker::messages::{PROTOCOL, Protocol, ToAgent, ToWorker};
 use tonic::{Code, Status};
 
@@ -42,8 +43,14 @@ async fn a_stream_that_does_not_begin_as_it_should_is_refused_by_name() {
     nameless.node = "x".repeat(2000);
     let status = refused(&agent, vec![frame(&ToAgent::Hello(nameless))], true).await;
     says(&status, Code::InvalidArgument, &["hello.node", "2000 bytes long; at most 1024"]);
+    for held in [1 << 60, u64::MAX] {
+        let mut forged = hello(3);
+        forged.adopted = vec![(web(), Epoch(held))];
+        let status = refused(&agent, vec![frame(&ToAgent::Hello(forged))], true).await;
+        says(&status, Code::FailedPrecondition, &["hello", &held.to_string(), "no agent can have issued"]);
+    }
     // Who went away before Hello was not refused.
-    agent.api().until_metric("serin_agent_refused_streams_total", 4.0).await;
+    agent.api().until_metric("serin_agent_refused_streams_total", 6.0).await;
     agent.api().until_metric("serin_agent_streams", 0.0).await;
 }
 
@@ -71,7 +78,7 @@ async fn garbage_is_counted_and_survived_up_to_a_limit() {
     }
     worker.beats().await;
     assert_eq!(agent.api().metric("serin_agent_malformed_messages_total").await, Some(15.0));
-    worker.send(&ToAgent::Adopted(web(), rollout::routing::table::Epoch(0))).await;
+    worker.send(&ToAgent::Adopted(web(), Epoch(0))).await;
     let why = worker.ended().await.unwrap();
     says(&why, Code::InvalidArgument, &["16 messages broke a rule", "adopted.epoch", "count from 1"]);
     agent.api().until_metric("serin_agent_streams", 0.0).await;

@@ -28,7 +28,7 @@ async fn a_share_set_by_hand_stays_until_resumed() {
     let api = agent.api();
     api.ask("releases").await;
     let done = ask(&api, "set-weight", json!({ "weightPercent": 33.3, "reason": "by eye" })).await;
-    assert_eq!(done, json!({ "release": 1, "phase": "Paused" }));
+    assert_eq!(done, json!({ "release": 1, "phase": "Paused", "stored": true }));
     assert_eq!(api.web().await["weightPercent"], 33.3);
     let set = json!({ "weightSet": { "from": 100_000, "to": 333_000, "actor": "ann", "reason": "by eye" } });
     assert_eq!(last_details(&api, 1).await, [set]);

@@ -50,6 +50,8 @@ pub(crate) struct Script {
     pub gates: Vec<Value>,
     /// The record of each.
     pub record: String,
+    /// Why the agent carries out and does not store.
+    pub unstored: Option<String>,
     /// The answer to every POST, if not success.
     pub refuse: Option<(u16, String)>,
     /// The token it wants.
@@ -228,7 +230,14 @@ async fn ask(
         return refusal(*status, error);
     }
     match found {
-        Some(canary) => Json(json!({"release": canary.release, "phase": canary.phase})).into_response(),
+        Some(canary) => match &script.unstored {
+            // As an agent of yesterday answers.
+            None => Json(json!({"release": canary.release, "phase": canary.phase})).into_response(),
+            Some(why) => {
+                let done = json!({"release": canary.release, "phase": canary.phase, "stored": false, "warning": why});
+                Json(done).into_response()
+            }
+        },
         None => unknown(&namespace, &name),
     }
 }

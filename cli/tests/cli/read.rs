@@ -219,13 +219,25 @@ async fn programs_can_read_every_command() {
     assert_eq!(described["explanation"]["canary"], "prod/web");
     assert!(described["gates"].is_array() && described["events"].is_array(), "{described}");
     assert_eq!(json(&["proxies"]).await["items"][0]["node"], "envoy-a");
-    let asked = serde_json::json!({"canary": "prod/web", "release": 3, "phase": "Progressing"});
+    let asked = serde_json::json!({"canary": "prod/web", "release": 3, "phase": "Progressing", "stored": true});
     for verb in ["abort", "promote", "confirm", "pause", "resume", "skip", "retry"] {
         assert_eq!(json(&[verb, "web"]).await, asked, "{verb}");
     }
     assert_eq!(json(&["set-weight", "web", "--weight", "5"]).await, asked);
     assert_eq!(json(&["gate", "open", "web", "owner"]).await, asked);
     assert_eq!(json(&["version"]).await["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn an_abort_that_is_not_stored_says_so() {
+    let why = "the abort is in force but not stored: no space left";
+    let fake = Fake::start(Script { unstored: Some(why.into()), ..two() }).await;
+    let ran = run(&fake.url, &["abort", "web"]).await;
+    assert_eq!((ran.code, ran.err.contains(why)), (0, true), "{}", ran.err);
+    assert!(ran.out.contains("all traffic goes to the primary"), "{}", ran.out);
+    let ran = run(&fake.url, &["abort", "web", "-o", "json"]).await;
+    let said: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&said["stored"], &said["warning"]), (&false.into(), &why.into()));
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ const MAX_HISTORY: usize = 1000;
 /// The entry that follows from plan and phase.
 mod entry;
 
+pub use entry::Lost;
+
 /// When things are due.
 mod clocks;
 

@@ -19,8 +19,6 @@ use crate::routing::table::Epoch;
 
 pub use crate::controller::events::{Command, Done, Event, Notification, Output, Payload, Refused, Verb};
 
-/// Greatest epoch believed of a worker; no fleet gets there, and one forged Hello must not end all epochs.
-const MAX_FOREIGN_EPOCH: Epoch = Epoch(1 << 40);
 /// Most canaries that are not managed (any more) whose epochs are remembered.
 const MAX_REMEMBERED: usize = 4096;
 /// Most canaries kept after their manifests have gone.

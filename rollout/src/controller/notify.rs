@@ -75,6 +75,8 @@ pub const fn severity(note: &Note) -> Severity {
         | Note::MetricError { .. }
         | Note::Tripped(_)
         | Note::FuseTripped { .. }
+        | Note::AbortClaimed { .. }
+        | Note::JournalBehind { .. }
         | Note::Held(_)
         | Note::HookFailed { .. }
         | Note::ManifestRemoved { .. }
@@ -91,6 +93,8 @@ const fn is_alerting(note: &Note) -> bool {
         note,
         Note::Started { .. }
             | Note::Tripped(_)
+            | Note::AbortClaimed { .. }
+            | Note::JournalBehind { .. }
             | Note::Held(_)
             | Note::HookFailed { .. }
             | Note::Waiting { .. }

@@ -24,6 +24,8 @@ use crate::worker::tally::{Counts, PerVersion, Stratum};
 const MAX_AHEAD: usize = 64;
 /// Strata of one release kept apart; past it the oldest merge into epoch 0.
 const MAX_STRATA: usize = 1024;
+/// Stretches of epochs of another life that one release keeps apart.
+const MAX_FOREIGN: usize = 32;
 
 /// Which reports of one incarnation have been folded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +85,10 @@ pub struct Evidence {
     since: Epoch,
     /// The first epoch after the release: requests that start under it are none of its evidence either.
     until: Option<Epoch>,
+    /// Epochs within the release that this agent never issued, first and last: another life of it did, for what this one
+    /// has forgotten. What started under them is about whatever was on trial then.
+    #[serde(default)]
+    foreign: Vec<(Epoch, Epoch)>,
     window: Window,
     /// Requests a second of both versions, smoothed; what a slot's length is fixed by.
     rate: Rate,
@@ -100,7 +106,7 @@ impl Evidence {
     /// Adds one stratum of a report that has not been folded before.
     pub fn fold<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
         self.totals.add(stratum.version, counts);
-        if stratum.epoch < self.counted_from {
+        if stratum.epoch < self.counted_from || self.is_foreign(stratum.epoch) {
             self.complete_totals(stratum.version, counts);
         }
         if stratum.placement != Placement::Mirrored {
@@ -161,6 +167,7 @@ impl Evidence {
         self.ratio = Ratio::default();
         self.tracking = guards.tracking();
         (self.since, self.until) = (first, None);
+        self.foreign.clear();
         self.strata.clear();
         self.window = Window::new(longest_window, first);
     }
@@ -176,13 +183,29 @@ impl Evidence {
         self.since = self.since.max(first);
     }
 
+    /// These epochs, first and last, were issued by another life of this agent.
+    pub fn exclude(&mut self, first: Epoch, last: Epoch) {
+        self.foreign.push((first, last));
+        if self.foreign.len() > MAX_FOREIGN {
+            // More than that is no accident. What the two enclose is given up with them: of the late ends of its requests,
+            // not of what is counted.
+            let (_, last) = self.foreign.remove(1);
+            self.foreign.iter_mut().take(1).for_each(|oldest| oldest.1 = last);
+        }
+    }
+
+    /// Whether an epoch is of another life of this agent.
+    pub fn is_foreign(&self, epoch: Epoch) -> bool {
+        self.foreign.iter().any(|(first, last)| (*first..=*last).contains(&epoch))
+    }
+
     /// The release has ended, with the entry of this epoch: what starts under it is none of its evidence.
     pub fn end_release(&mut self, first_after: Epoch) {
         self.until.get_or_insert(first_after);
     }
 
     fn is_of_release(&self, epoch: Epoch) -> bool {
-        epoch >= self.since && self.until.is_none_or(|until| epoch < until)
+        epoch >= self.since && self.until.is_none_or(|until| epoch < until) && !self.is_foreign(epoch)
     }
 
     /// The first epoch of the release that [`Evidence::release`] sums up.

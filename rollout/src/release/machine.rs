@@ -77,6 +77,7 @@ pub fn apply(context: Context<'_>, phase: &Phase, fact: Fact, now: Millis) -> Tr
             start::go_on(context, answered, now)
         }
         (Fact::Aborted(cause), _) => aborted(context.plan, phase, cause, now),
+        (Fact::AbortClaimed { node, epoch }, _) => abort_claimed(phase, Note::AbortClaimed { node, epoch }),
         (Fact::RoutingConfirmed { missing }, _) => advance::complete_finalising(phase, missing, now),
     };
     timed(phase, step, now)
@@ -150,6 +151,30 @@ fn guard_tripped(phase: &Phase, verdict: GuardsVerdict, now: Millis) -> Transiti
         }
         (_, next) => with_note(next, Note::Tripped(verdict)),
     }
+}
+
+/// The abort may have been of this release: it holds without canary traffic. It may have been of one that ended in another
+/// life of the agent, so that is not an abort. Where a person has promoted it, only the traffic follows; where it is the
+/// primary's already, nothing does.
+fn abort_claimed(phase: &Phase, note: Note) -> Transition {
+    let mut next = phase.clone();
+    if is_returning(phase) {
+        return quiet(next);
+    }
+    if let Some(step) = next.step_mut() {
+        (step.weight, step.is_proven) = (Some(WeightPpm::ZERO), false);
+    }
+    if let Some(pending) = next.pending_mut() {
+        pending.hold = None;
+    }
+    let next = match next {
+        Phase::Waiting(preparing) => Phase::Paused(Underway::Preparing(preparing)),
+        Phase::Progressing(underway) => Phase::Paused(underway),
+        Phase::WaitingPromotion(on_step) => Phase::Paused(Underway::OnStep(on_step)),
+        Phase::Finalising(_) => return quiet(next),
+        other => other,
+    };
+    with_note(next, note)
 }
 
 fn aborted(plan: &Plan, phase: &Phase, cause: Cause, now: Millis) -> Transition {

@@ -62,6 +62,16 @@ pub fn note(note: &Note) -> String {
             let what = of_fuse(*test);
             format!("fuse of proxy {node} tripped and sends every request to the primary: {events} of {trials} {what}")
         }
+        Note::AbortClaimed { node, epoch } => format!(
+            "proxy {node} holds the table of an abort (epoch {}) and neither is in this agent's journal: the canary's weight is \
+             0 until a person decides; `serin abort`, or `serin set-weight` and `serin resume`",
+            epoch.0
+        ),
+        Note::JournalBehind { node, epoch } => format!(
+            "proxy {node} holds a later table (epoch {}) than this agent's journal: its data is new or of an earlier day; every \
+             proxy gets the table of this release again",
+            epoch.0
+        ),
         Note::Rearmed => "tripped fuses rearmed: the guards did not abort the canary".into(),
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
         Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
@@ -199,8 +209,8 @@ pub fn cause(cause: &Cause) -> String {
         Cause::Reverted { actor } => format!("{actor} released the revision that the primary already runs"),
         Cause::Requested { actor, reason } => format!("requested by {actor}{}", because(reason)),
         Cause::LostAbort { node } => format!(
-            "proxy {node} has a later table than this agent's journal; only an abort leaves before it is stored, so \
-             the agent stopped between aborting this release and recording it"
+            "proxy {node} holds the table of an abort that is not in this agent's journal; only an abort leaves before it is \
+             stored, so the agent stopped between aborting this release and recording it"
         ),
         Cause::NotChosen { version, revision } => format!("{version} is promoted instead, with {revision}"),
         Cause::Withdrawn => "its manifest was removed".into(),

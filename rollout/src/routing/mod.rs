@@ -12,6 +12,9 @@ pub mod request;
 /// The cookie that the filter issues to users without a key.
 pub mod cookie;
 
+/// Which answers a cache shared by many users may keep: none of those may carry that cookie.
+pub mod shared_cache;
+
 /// The part of a service's traffic in which one of several versions is tried.
 pub mod lane;
 

@@ -41,6 +41,18 @@ impl Epoch {
     pub const fn is_abort(self) -> bool {
         self.0 % 2 == 1
     }
+
+    /// The first epoch that no agent can have issued by now. An agent goes on above what its workers hold, so a forged epoch
+    /// raises those of the whole fleet, and one that was near the end of the numbers would leave none. A bound that stands
+    /// still would not do: raised to it and forgotten with the agent's data, they would be beyond what the next agent
+    /// believes, and nothing could steer those workers. This one moves with the clock and faster than entries are issued:
+    /// whatever was believed and issued is believed later. JSON's readers take the numbers as they are until the year 2248.
+    /// The day is for an agent that starts with a clock far behind.
+    pub const fn bound_at(now: Millis) -> Self {
+        const DAY: Millis = Millis::from_secs(86_400);
+        const FOR_EACH_MS: u64 = 1 << 10;
+        Self(now.plus(DAY).0.saturating_mul(FOR_EACH_MS))
+    }
 }
 
 /// A table's own number for a canary, given when its first entry comes and kept for as long as the table lives: what is

@@ -4,10 +4,11 @@ use crate::base::time::Millis;
 
 /// The first wait after a failure; it doubles with each further one.
 const FIRST_BACKOFF: Millis = Millis(200);
-/// The longest wait: an agent that comes back is found within this time.
-const LAST_BACKOFF: Millis = Millis(5_000);
+/// The longest wait; with the second that the proxy's own channel may add (the shell bounds it), an agent that comes back
+/// is found within 5 s.
+const LAST_BACKOFF: Millis = Millis(3_500);
 /// A worker whose stream broke, or whose agent was away, is back by then with what it counted, unless it is gone.
-pub const BACK_WITHIN: Millis = Millis(2 * LAST_BACKOFF.0);
+pub const BACK_WITHIN: Millis = Millis(10_000);
 /// An agent that does not welcome a stream, or says nothing on it, for this long is given up.
 pub const SILENCE: Millis = Millis(10_000);
 
@@ -110,7 +111,7 @@ mod tests {
                 prop_assert!(connection.open_if_due(now));
                 connection.lost(now, draw);
                 let Connection::Down { retry_at, .. } = connection else { unreachable!() };
-                let full = (200u64 << (failures - 1).min(16)).min(5000);
+                let full = (200u64 << (failures - 1).min(16)).min(3500);
                 let wait = retry_at.since(now).0;
                 prop_assert!(wait >= full / 2 && wait <= full, "{wait} of {full}");
                 prop_assert!(!connection.open_if_due(Millis(retry_at.0 - 1)));

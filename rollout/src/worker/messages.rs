@@ -89,6 +89,14 @@ pub struct Hello {
     pub trips: Vec<Trip>,
 }
 
+impl Hello {
+    /// An entry in force whose epoch no agent can have issued; see [`Epoch::bound_at`]. To go on above it would be to
+    /// follow a forger, and no entry below it would be adopted: such a worker cannot be steered.
+    pub fn beyond(&self, bound: Epoch) -> Option<(&CanaryId, Epoch)> {
+        self.adopted.iter().find(|(_, epoch)| *epoch >= bound).map(|(canary, epoch)| (canary, *epoch))
+    }
+}
+
 /// A numbered delta of one worker's counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {

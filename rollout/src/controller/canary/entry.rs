@@ -7,6 +7,15 @@ use crate::release::phase::{Phase, ReleaseId};
 use crate::routing::table::{Entry, Epoch, Routing, Split, WeightPpm};
 use crate::worker::api::REPORT_EVERY;
 
+/// What a worker's epoch proves to be missing from the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// An abort that had left.
+    Abort,
+    /// What was stored.
+    Journal,
+}
+
 impl Canary {
     /// The entry in force.
     pub fn entry(&self) -> Entry {
@@ -64,11 +73,27 @@ impl Canary {
         self.last_abort.as_ref().filter(|_| matches!(self.phase, Phase::Failed(..)))
     }
 
-    /// Whether a worker that has `epoch` in force knows of something that is not in the journal: a later entry, or the abort
-    /// of the release in progress.
-    pub fn has_lost(&self, epoch: Epoch) -> bool {
-        let is_lost_abort = epoch.is_abort() && epoch >= self.evidence.since() && self.phase.run().is_some();
-        epoch > self.epoch || is_lost_abort
+    /// Whether a worker that has `epoch` in force knows of something that is not in the journal. Only an abort leaves before
+    /// it is stored: an odd epoch, later than any issued or since the release in progress began, is of one that was lost. A
+    /// later even one was stored when it was sent, so not its entry was lost but the journal itself.
+    pub fn lost(&self, epoch: Epoch) -> Option<Lost> {
+        let is_since = epoch >= self.evidence.since() && self.phase.run().is_some() && !self.evidence.is_foreign(epoch);
+        match epoch.is_abort() {
+            true if epoch > self.epoch || is_since => Some(Lost::Abort),
+            false if epoch > self.epoch => Some(Lost::Journal),
+            _ => None,
+        }
+    }
+
+    /// Makes the next entry greater than that of another life of this agent, and due whatever the routing. What started under
+    /// the epochs between is none of this life's evidence.
+    pub fn take_over(&mut self, epoch: Epoch) {
+        if epoch > self.epoch {
+            self.evidence.exclude(Epoch(self.epoch.0.saturating_add(1)), epoch);
+        } else {
+            self.evidence.exclude(epoch, epoch);
+        }
+        self.continue_above(epoch);
     }
 
     /// Makes the next entry greater than `epoch`, and due whatever the routing.

@@ -1,12 +1,13 @@
 //! Workers come, say what they have in force and whose fuse has tripped, and learn what is in force here.
 
-use super::{Controller, MAX_FOREIGN_EPOCH, MAX_REMEMBERED};
+use super::{Controller, MAX_REMEMBERED};
 use crate::base::names::CanaryId;
 use crate::base::time::Millis;
-use crate::controller::canary::Canary;
+use crate::controller::canary::{Canary, Lost};
 use crate::controller::events::{Command, Output};
 use crate::controller::fleet::Conn;
 use crate::controller::notify;
+use crate::release::machine::Fact;
 use crate::release::phase::{Cause, Note, Phase};
 use crate::routing::table::{Entry, Epoch};
 use crate::worker::messages::{Hello, PROTOCOL, ToWorker, Trip};
@@ -14,15 +15,17 @@ use crate::worker::messages::{Hello, PROTOCOL, ToWorker, Trip};
 impl Controller {
     /// A worker says Hello. It is sent what is in force, and may know of an abort that the journal lost.
     pub(super) fn connect(&mut self, conn: Conn, hello: Hello, now: Millis, out: &mut Output) {
-        let Ok(protocol) = PROTOCOL.agree(hello.protocol) else {
+        let is_steerable = hello.beyond(Epoch::bound_at(now)).is_none();
+        let Some(protocol) = PROTOCOL.agree(hello.protocol).ok().filter(|_| is_steerable) else {
             return out.urgent.push(Command::Close(conn));
         };
+        let is_known = self.fleet.worker(hello.incarnation).is_some();
         let (node, adopted, trips) = (hello.node.clone(), hello.adopted.clone(), hello.trips.clone());
         let stale = self.fleet.connect(conn, hello, protocol, now);
         out.urgent.extend(stale.map(Command::Close));
         out.urgent.push(Command::Send(conn, ToWorker::Welcome(protocol)));
-        for (id, epoch) in adopted.into_iter().filter(|(_, epoch)| *epoch < MAX_FOREIGN_EPOCH) {
-            self.catch_up(conn, &id, epoch, &node, now, out);
+        for (id, epoch) in adopted {
+            self.catch_up(conn, &id, epoch, (&node, is_known), now, out);
         }
         self.note_trips(conn, &trips, now, out);
         self.look_at_roles(out);
@@ -50,8 +53,17 @@ impl Controller {
         }
     }
 
-    /// A worker holds an entry; if it is later than ours, our journal has lost something.
-    fn catch_up(&mut self, conn: Conn, id: &CanaryId, epoch: Epoch, node: &str, now: Millis, out: &mut Output) {
+    /// A worker holds an entry; if it is later than ours, our journal has lost something. `is_known` says whether the
+    /// journal knows the worker from before: only then was it this agent that sent it the entry, as far as one can tell.
+    fn catch_up(
+        &mut self,
+        conn: Conn,
+        id: &CanaryId,
+        epoch: Epoch,
+        (node, is_known): (&str, bool),
+        now: Millis,
+        out: &mut Output,
+    ) {
         let Some(canary) = self.canaries.get_mut(id) else {
             if self.remembered.len() >= MAX_REMEMBERED && !self.remembered.contains_key(id) {
                 return;
@@ -61,18 +73,30 @@ impl Controller {
             let entry = Entry { canary: id.clone(), epoch: known.epoch, routing: None };
             return out.stored.push(Command::Send(conn, ToWorker::Entry(Box::new(entry))));
         };
-        if !canary.has_lost(epoch) {
-            return;
-        }
-        canary.continue_above(epoch);
+        let Some(lost) = canary.lost(epoch) else { return };
+        let is_failed = matches!(canary.phase, Phase::Failed(..));
         if canary.phase.run().is_none() {
+            canary.continue_above(epoch);
             // Another life of the agent counted their starts.
             canary.evidence.count_from(epoch.next());
+            return self.issue_entry(id, is_failed, out);
         }
-        let is_abort = matches!(canary.phase, Phase::Failed(..));
+        canary.take_over(epoch);
+        let node = node.to_owned();
+        let is_aborted = match lost {
+            Lost::Abort if is_known => self.abort(id, Cause::LostAbort { node }, now, out),
+            Lost::Abort => {
+                self.apply(id, Fact::AbortClaimed { node, epoch }, now, out);
+                false
+            }
+            Lost::Journal => {
+                out.stored.extend(notify::record(canary, Note::JournalBehind { node, epoch }, now));
+                false
+            }
+        };
         // Where there is nothing to abort, the worker must learn what is in force all the same.
-        if !self.abort(id, Cause::LostAbort { node: node.to_owned() }, now, out) {
-            self.issue_entry(id, is_abort, out);
+        if !is_aborted {
+            self.issue_entry(id, false, out);
         }
     }
 

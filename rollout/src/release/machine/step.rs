@@ -11,7 +11,7 @@ use crate::release::inquiry::{Callee, Reply};
 use crate::release::phase::{Cause, Ended, Hold, Note, Phase, Run};
 use crate::release::plan::Plan;
 use crate::release::threshold_checks::ChecksVerdict;
-use crate::routing::table::WeightPpm;
+use crate::routing::table::{Epoch, WeightPpm};
 
 /// What a person or pipeline asks: who and why come last.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +74,13 @@ pub enum Fact {
     /// Something that is no person's request ends it. Where the new version is the primary already, nothing follows: see
     /// [`can_abort`](super::can_abort).
     Aborted(Cause),
+    /// A worker that the journal does not know holds the table of an abort that the journal does not know either.
+    AbortClaimed {
+        /// The worker's node.
+        node: String,
+        /// The table's epoch.
+        epoch: Epoch,
+    },
     /// All live workers have adopted the epoch in force, or the deadline is over and this many have not.
     RoutingConfirmed {
         /// Workers that have not.

@@ -9,7 +9,7 @@ use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::guards::GuardsVerdict;
 use crate::release::inquiry::{MetricFinding, Objection, Purpose};
 use crate::release::threshold_checks::ChecksVerdict;
-use crate::routing::table::WeightPpm;
+use crate::routing::table::{Epoch, WeightPpm};
 use crate::worker::fuse::FuseTest;
 
 /// What allows a release to advance.
@@ -98,8 +98,8 @@ pub enum Cause {
         /// Who asked.
         actor: Actor,
     },
-    /// A worker holds a later epoch than this agent ever stored. Only the entry of an abort leaves before it is stored, so
-    /// one was lost.
+    /// A worker that the journal knows holds the entry of an abort that it does not. Only those leave before they are
+    /// stored, so this one was lost.
     LostAbort {
         /// The worker's node.
         node: String,
@@ -285,6 +285,22 @@ pub enum Note {
         events: u64,
         /// …among so many.
         trials: u64,
+    },
+    /// A worker that the journal does not know holds the table of an abort that the journal does not know either: the
+    /// canary's share is zero until a person decides.
+    AbortClaimed {
+        /// The worker's node.
+        node: String,
+        /// The table's epoch.
+        epoch: Epoch,
+    },
+    /// A worker holds a table that was stored before it was sent, and is later than any in the journal: that is not the one
+    /// which steered the proxies until now.
+    JournalBehind {
+        /// The worker's node.
+        node: String,
+        /// The table's epoch.
+        epoch: Epoch,
     },
     /// The guards did not abort the release, so tripped fuses were armed again.
     Rearmed,

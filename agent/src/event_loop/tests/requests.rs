@@ -1,0 +1,103 @@
+//! What people ask for while the disk refuses or hangs: an abort is carried out, everything else is not, now or later.
+
+use rollout::routing::table::{Epoch, WeightPpm};
+
+use super::*;
+use crate::handle::NotCarried;
+
+/// Every verb but an abort.
+const VERBS: [fn(Revision) -> Verb; 8] = [
+    release,
+    |actor| Verb::Promote { actor, reason: String::new() },
+    |actor| Verb::Pause { actor, reason: String::new() },
+    |actor| Verb::Resume { actor, reason: String::new() },
+    |actor| Verb::Skip { actor, reason: String::new() },
+    |actor| Verb::SetWeight { weight: WeightPpm::ZERO, actor, reason: String::new() },
+    |actor| Verb::CloseGate { gate: "g".into(), actor, reason: String::new() },
+    |actor| Verb::Forget { actor, reason: String::new() },
+];
+
+/// What a verb can change.
+async fn state(rig: &Rig) -> (Phase, usize, Epoch) {
+    let look = |controller: &Controller, _| {
+        let canary = controller.canary(&web()).unwrap();
+        (canary.phase.clone(), canary.history.len(), canary.epoch)
+    };
+    rig.handle.read(look).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_full_disk_refused_is_answered_at_once_and_never_carried_out() {
+    for is_known in [true, false] {
+        for verb in VERBS {
+            let mut rig = Rig::start(64).await;
+            rig.ask(asked(release)).await.unwrap().unwrap();
+            let before = state(&rig).await;
+            if is_known {
+                rig.refuse().await;
+            } else {
+                // Nobody has noticed yet: this verb is what is to be written first.
+                rig.disk.fail_after(0);
+            }
+            let answer = timeout(Duration::from_secs(5), rig.ask(asked(verb))).await.expect("deadline: an answer");
+            let Err(NotCarried::Unstored(why)) = answer.unwrap() else { panic!("carried out, or refused") };
+            assert!(why.contains("no space left"), "{why}");
+            healed(&mut rig).await;
+            assert_eq!(state(&rig).await, before, "{:?} was carried out later", verb(Revision::parse("ann").unwrap()));
+            rig.stop.send(true).unwrap();
+            rig.running.await.unwrap();
+            let (_journal, recovered) = rig.disk.journal().unwrap();
+            assert_eq!(recovered.controller.canary(&web()).unwrap().phase, before.0, "and no restart carries it out");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_holds_a_verb_for_a_second_and_an_abort_for_none() {
+    let mut rig = Rig::start(64).await;
+    rig.ask(asked(release)).await.unwrap().unwrap();
+    let before = state(&rig).await;
+    rig.disk.hang(true);
+    let pause: fn(Revision) -> Verb = |actor| Verb::Pause { actor, reason: String::new() };
+    let answer = timeout(Duration::from_secs(5), rig.ask(asked(pause))).await.expect("deadline: an answer");
+    assert!(matches!(answer.unwrap(), Err(NotCarried::Unstored(why)) if why.contains("not finished")));
+    assert_eq!(state(&rig).await, before);
+    // It is known by now, so no other verb holds anybody up.
+    let answer = timeout(Duration::from_millis(500), rig.ask(asked(pause))).await.expect("deadline: at once");
+    assert!(matches!(answer.unwrap(), Err(NotCarried::Unstored(_))));
+    while !splits(&rig.next().await) {}
+    let abort: fn(Revision) -> Verb = |actor| Verb::Abort { actor, reason: String::new() };
+    let handle = rig.handle.clone();
+    let Event::Requested(canary, verb) = asked(abort) else { unreachable!() };
+    let asking = tokio::spawn(async move { handle.ask(canary, verb).await });
+    let entry = timeout(Duration::from_millis(500), rig.next()).await.expect("deadline: the abort's entry");
+    assert!(matches!(&entry, ToWorker::Entry(_)) && !splits(&entry), "{entry:?}");
+    let done = asking.await.unwrap().unwrap().unwrap();
+    assert!(done.done.phase == "Failed" && done.unstored.is_some_and(|why| why.contains("not finished")));
+    rig.disk.hang(false);
+    healed(&mut rig).await;
+    let (phase, history, _) = state(&rig).await;
+    assert!(matches!(phase, Phase::Failed(_, Cause::Requested { .. })) && history == before.1 + 1, "{phase:?}");
+}
+
+#[tokio::test]
+async fn an_abort_does_not_wait_behind_a_verb_that_is_being_stored() {
+    let mut rig = Rig::start(64).await;
+    rig.ask(asked(release)).await.unwrap().unwrap();
+    while !splits(&rig.next().await) {}
+    rig.disk.hang(true);
+    let asking = |verb: fn(Revision) -> Verb| {
+        let (handle, Event::Requested(canary, verb)) = (rig.handle.clone(), asked(verb)) else { unreachable!() };
+        tokio::spawn(async move { handle.ask(canary, verb).await })
+    };
+    let verbs: Vec<_> = VERBS.into_iter().map(asking).collect();
+    tokio::task::yield_now().await;
+    let abort = asking(|actor| Verb::Abort { actor, reason: String::new() });
+    let entry = timeout(Duration::from_millis(900), rig.next()).await.expect("deadline: the abort's entry");
+    assert!(matches!(&entry, ToWorker::Entry(_)) && !splits(&entry), "{entry:?}");
+    assert_eq!(abort.await.unwrap().unwrap().unwrap().done.phase, "Failed");
+    rig.disk.hang(false);
+    for verb in verbs {
+        assert!(matches!(verb.await.unwrap(), Ok(Err(NotCarried::Unstored(_) | NotCarried::Refused(_)))));
+    }
+}
