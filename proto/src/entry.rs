@@ -2,6 +2,7 @@
 
 use rollout::base::names::{CanaryId, MAX_NAME_BYTES};
 use rollout::base::time::{Micros, Millis};
+use rollout::routing::failure_codes::{FailureCodes, FailureCodesError, GRPC_NAMES, HTTP_FAILURES};
 use rollout::routing::lane::Lane;
 use rollout::routing::measurement::{GOOD_AFTER, LatencyEnd, MAX_WARM_UP, Measurement, WarmUp};
 use rollout::routing::request::{MatchRule, Pattern, StringMatch};
@@ -128,8 +129,8 @@ fn decode_split(split: v1::Split) -> Result<Split, WireError> {
     })
 }
 
-const fn encode_measurement(measurement: Measurement) -> v1::Measurement {
-    let Measurement { latency_end, warm_up: WarmUp { time, requests }, good_after } = measurement;
+fn encode_measurement(measurement: Measurement) -> v1::Measurement {
+    let Measurement { latency_end, warm_up: WarmUp { time, requests }, good_after, failures } = measurement;
     let latency_end = match latency_end {
         LatencyEnd::ResponseHeaders => v1::LatencyEnd::ResponseHeaders,
         LatencyEnd::LastByte => v1::LatencyEnd::LastByte,
@@ -139,6 +140,8 @@ const fn encode_measurement(measurement: Measurement) -> v1::Measurement {
         warm_up_ms: time.0 as u32,
         warm_up_requests: requests,
         good_after_ms: good_after.0 as u32,
+        http_except: failures.http_except().map(u32::from).collect(),
+        grpc_failures: failures.grpc().collect(),
     }
 }
 
@@ -160,7 +163,19 @@ fn decode_measurement(measurement: v1::Measurement) -> Result<Measurement, WireE
         return Err(WireError::number("good_after_ms", good_after.0, "is outside 1000 to 3600000"));
     }
     let warm_up = WarmUp { time, requests: measurement.warm_up_requests };
-    Ok(Measurement { latency_end, warm_up, good_after })
+    let failures = decode_failures(measurement.http_except, measurement.grpc_failures)?;
+    Ok(Measurement { latency_end, warm_up, good_after, failures })
+}
+
+/// Each status at most once, so that a list cannot grow.
+fn decode_failures(http_except: Vec<u32>, grpc: Vec<u32>) -> Result<FailureCodes, WireError> {
+    at_most("http_except", http_except.len(), HTTP_FAILURES.count())?;
+    at_most("grpc_failures", grpc.len(), GRPC_NAMES.len())?;
+    let http_except = http_except.into_iter().map(|status| u16::try_from(status).unwrap_or(u16::MAX));
+    FailureCodes::new(http_except, grpc).map_err(|error| match error {
+        FailureCodesError::Http(status) => WireError::number("http_except", status, "is outside 500 to 599"),
+        FailureCodesError::Grpc(status) => WireError::number("grpc_failures", status, "is outside 1 to 16"),
+    })
 }
 
 fn decode_share(field: &str, ppm: u32) -> Result<WeightPpm, WireError> {

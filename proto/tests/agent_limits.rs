@@ -68,6 +68,18 @@ fn an_entry_keeps_its_ranges() {
     says(&entry(|_, split| split.measurement = None), "entry.routing.split.measurement", "required");
     says(&measured(|it| it.latency_end = 0), "entry.routing.split.measurement.latency_end", "knows");
     says(&measured(|it| it.warm_up_ms = 300_001), "entry.routing.split.measurement.warm_up_ms", "outside 0 to 300000");
+    says(
+        &measured(|it| it.http_except = vec![404]),
+        "entry.routing.split.measurement.http_except",
+        "outside 500 to 599",
+    );
+    says(&measured(|it| it.http_except = vec![70_500]), "entry.routing.split.measurement.http_except", "outside 500");
+    says(&measured(|it| it.http_except = vec![501; 200]), "entry.routing.split.measurement.http_except", "200");
+    says(
+        &measured(|it| it.grpc_failures = vec![17]),
+        "entry.routing.split.measurement.grpc_failures",
+        "outside 1 to 16",
+    );
     says(&measured(|it| it.good_after_ms = 999), "entry.routing.split.measurement.good_after_ms", "outside 1000");
     says(&entry(|_, split| split.salt = "x".repeat(1025)), "entry.routing.split.salt", "1025 bytes");
     says(&down(to_worker::Message::Ack(v1::Ack { number: 0 })), "ack.number", "from 1");

@@ -240,6 +240,18 @@ pub(crate) const OWN_ANALYSIS: &[Field] = &[
     ),
     field("streamGoodAfter", Shape::Span, "An answer that stays open so long is good; 10s by default."),
     field(
+        "failures",
+        fields(&[
+            field(
+                "httpExcept",
+                Shape::List(&Shape::Whole(500, 599), MOST),
+                "Statuses that are no failures; none by default.",
+            ),
+            field("grpc", Shape::List(&GRPC_STATUS, MOST), "gRPC statuses that are."),
+        ]),
+        "Which statuses are failures.",
+    ),
+    field(
         "guards",
         Shape::Either(&[ACTION, fields(GUARDS)]),
         "Sequential tests that may abort at any moment; abort by default.",
@@ -251,6 +263,24 @@ pub(crate) const OWN_WAYS: Need = Need::ExactlyOne(&["stepWeight", "stepWeights"
 const PATIENCE: Shape =
     fields(&[field("after", Shape::Span, ""), field("then", Shape::Word(&["hold", "pause", "fail"]), "")]);
 
+const GRPC_STATUS: Shape = Shape::Word(&[
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+]);
 const FORGIVING_GUARD: Shape = Shape::Either(&[
     ACTION,
     fields(&[

@@ -4,6 +4,7 @@ use rollout::base::time::{Micros, Millis};
 use rollout::judgement::certificate::{Certificate, Otherwise};
 use rollout::judgement::guards::{GuardAction, GuardRule, Guards};
 use rollout::release::plan::Advance;
+use rollout::routing::failure_codes::FailureCodes;
 
 use super::{EXAMPLE, WEIGHTED, plan_of, read, warnings};
 
@@ -175,4 +176,27 @@ fn a_missing_interval_is_named_only_where_it_counts() {
         named(&own(&format!("webhooks: [{{name: go, type: rollout, url: \"http://a.b/\"}}], {rate}"))),
         "hooks are asked by it"
     );
+}
+
+#[test]
+fn statuses_that_are_failures_can_be_set() {
+    let failures = |lines: &str| plan_of(&with(lines)).measurement.failures;
+    assert_eq!(failures("guards: abort"), FailureCodes::USUAL);
+    let set = failures("failures: { httpExcept: [501, 505], grpc: [UNAVAILABLE, RESOURCE_EXHAUSTED] }");
+    assert_eq!(set, FailureCodes::new([501, 505], [8, 14]).unwrap());
+    assert_eq!(
+        failures("failures: { httpExcept: [501] }"),
+        FailureCodes::new([501], FailureCodes::USUAL.grpc()).unwrap()
+    );
+    for (lines, field, value) in [
+        ("failures: { httpExcept: [404] }", "failures.httpExcept", "404"),
+        ("failures: { httpExcept: 501 }", "failures.httpExcept", "501"),
+        ("failures: { grpc: [OK] }", "failures.grpc", "OK"),
+        ("failures: { grpc: [UNAVAILBLE] }", "failures.grpc", "UNAVAILABLE"),
+        ("failures: { http: [500] }", "failures.http", "is not a field"),
+        ("failures: none", "failures", "none"),
+    ] {
+        let shown = refused(lines);
+        assert!(shown.contains(field) && shown.contains(value), "{lines}: {shown}");
+    }
 }

@@ -8,6 +8,7 @@ use proptest::sample::select;
 use rollout::base::names::{CanaryId, Upstream};
 use rollout::base::time::{Micros, Millis};
 use rollout::routing::cookie::{CookieSpec, IssuedCookie, SameSite};
+use rollout::routing::failure_codes::FailureCodes;
 use rollout::routing::lane::Lane;
 use rollout::routing::measurement::{LatencyEnd, Measurement, WarmUp};
 use rollout::routing::outcome::{FailureClass, Outcome};
@@ -207,10 +208,14 @@ fn split() -> impl Strategy<Value = Split> {
 
 fn measurement() -> impl Strategy<Value = Measurement> {
     let ends = select(vec![LatencyEnd::ResponseHeaders, LatencyEnd::LastByte]);
-    (ends, 0u64..=300_000, any::<u32>(), 1_000u64..=3_600_000).prop_map(|(latency_end, time, requests, good_after)| {
-        let warm_up = WarmUp { time: Millis(time), requests };
-        Measurement { latency_end, warm_up, good_after: Millis(good_after) }
-    })
+    let failures = (vec(500u16..=599, 0..5), vec(1u32..=16, 0..5))
+        .prop_map(|(http_except, grpc)| FailureCodes::new(http_except, grpc).unwrap());
+    (ends, 0u64..=300_000, any::<u32>(), 1_000u64..=3_600_000, failures).prop_map(
+        |(latency_end, time, requests, good_after, failures)| {
+            let warm_up = WarmUp { time: Millis(time), requests };
+            Measurement { latency_end, warm_up, good_after: Millis(good_after), failures }
+        },
+    )
 }
 
 fn cookie() -> impl Strategy<Value = IssuedCookie> {

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::{Micros, Millis};
+use crate::routing::failure_codes::FailureCodes;
 
 /// Longest warm-up.
 pub const MAX_WARM_UP: Millis = Millis::from_secs(300);
@@ -66,6 +67,8 @@ pub struct Measurement {
     /// An answer that has been open for this long behind its headers is good, however long it stays open: otherwise a
     /// service of streams could never be proven.
     pub good_after: Millis,
+    /// Which statuses are failures.
+    pub failures: FailureCodes,
 }
 
 impl Measurement {
@@ -74,6 +77,7 @@ impl Measurement {
         latency_end: LatencyEnd::ResponseHeaders,
         warm_up: WarmUp { time: Millis::from_secs(10), requests: 0 },
         good_after: Millis::from_secs(10),
+        failures: FailureCodes::USUAL,
     };
 }
 

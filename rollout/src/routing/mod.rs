@@ -1,5 +1,8 @@
 //! One request: which version it goes to, and how it ended. Stateless: what is counted and sent is the worker's.
 
+/// Which statuses are failures.
+pub mod failure_codes;
+
 /// How one request ended: the one place that says what a failure is.
 pub mod outcome;
 

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::routing::failure_codes::FailureCodes;
+
 /// What the proxy knows when a request is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestEnd {
@@ -18,6 +20,8 @@ pub struct RequestEnd {
     pub attempts: Option<u64>,
     /// Whether the whole request had come in.
     pub is_complete: bool,
+    /// Which statuses are failures.
+    pub failures: FailureCodes,
 }
 
 /// How a gRPC call was answered.
@@ -45,9 +49,9 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FailureClass {
-    /// Status 500 to 599.
+    /// A status that is a failure: 500 to 599, unless the manifest leaves it out.
     Status5xx,
-    /// A gRPC call with status 2, 4, 12, 13, 14 or 15, or without any.
+    /// A gRPC call with a status that is a failure, or without any.
     Grpc,
     /// The upstream broke the connection or the stream.
     Reset,
@@ -109,11 +113,6 @@ const UNAVAILABLE: u64 = FAILED_LOCAL_HEALTH_CHECK
 const TIMED_OUT: u64 = UPSTREAM_REQUEST_TIMEOUT | STREAM_IDLE_TIMEOUT | UPSTREAM_MAX_STREAM_DURATION | DURATION_TIMEOUT;
 const RESET: u64 = LOCAL_RESET | UPSTREAM_REMOTE_RESET | UPSTREAM_CONNECTION_TERMINATION | UPSTREAM_PROTOCOL_ERROR;
 
-/// gRPC statuses that are failures: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
-const fn is_grpc_failure(status: u32) -> bool {
-    matches!(status, 2 | 4 | 12..=15)
-}
-
 /// The gRPC status that an HTTP status stands for where a call has none of its own.
 /// Source: gRPC's "HTTP to gRPC Status Code Mapping" (doc/http-grpc-status-mapping.md).
 const fn grpc_status_of(http: u16) -> u32 {
@@ -132,7 +131,7 @@ pub fn classify(ended: &RequestEnd) -> Outcome {
     use FailureClass::{Grpc, Reset, Retried, Status5xx, Timeout, Unavailable};
     let flagged = |bits: u64| ended.flags & bits != 0;
     let tried = ended.attempts.is_some_and(|attempts| attempts > 0);
-    let is_error = ended.status.is_some_and(|status| status >= 500);
+    let is_error = ended.status.is_some_and(|status| ended.failures.is_http_failure(status));
     // An answer that is an error is a failure, whatever the client does then.
     if flagged(CLIENT_GONE) && !(tried && is_error) {
         return if tried { Outcome::Abandoned } else { Outcome::Void };
@@ -153,12 +152,12 @@ pub fn classify(ended: &RequestEnd) -> Outcome {
     }
     let Some(status) = ended.status else { return Outcome::Failure(Reset) };
     if let Some(grpc) = ended.grpc
-        && is_grpc_failure(grpc.status.unwrap_or_else(|| grpc_status_of(status)))
+        && ended.failures.is_grpc_failure(grpc.status.unwrap_or_else(|| grpc_status_of(status)))
     {
         return Outcome::Failure(Grpc);
     }
     match status {
-        500..=599 => Outcome::Failure(Status5xx),
+        _ if is_error => Outcome::Failure(Status5xx),
         _ if ended.attempts.is_some_and(|attempts| attempts > 1) => Outcome::Failure(Retried),
         _ => Outcome::Success,
     }
@@ -212,6 +211,20 @@ mod tests {
         }
         check(|e| (e.status, e.grpc) = (Some(404), grpc(Some(5))), Outcome::Success);
         check(|e| (e.flags, e.grpc) = (CLIENT_GONE, grpc(None)), Outcome::Abandoned);
+    }
+
+    #[test]
+    fn statuses_can_be_set_for_each_canary() {
+        let failures = FailureCodes::new([501, 505], [8]).unwrap();
+        for (status, outcome) in [(501, Outcome::Success), (500, Outcome::Failure(FailureClass::Status5xx))] {
+            check(|e| (e.status, e.failures) = (Some(status), failures), outcome);
+        }
+        let failed = Outcome::Failure(FailureClass::Grpc);
+        for (code, outcome) in [(8, failed), (13, Outcome::Success)] {
+            check(|e| (e.grpc, e.failures) = (grpc(Some(code)), failures), outcome);
+        }
+        // Without a status of its own it is the one that HTTP's stands for.
+        check(|e| (e.status, e.grpc, e.failures) = (Some(404), grpc(None), failures), Outcome::Success);
     }
 
     #[test]

@@ -283,6 +283,7 @@ fn counted_as(stratum: Stratum<CanaryIndex>, split: Option<&Split>, request: Req
         limit: split.and_then(|split| split.latency_limit),
         latency_end: measurement.latency_end,
         good_after: measurement.good_after.to_micros(),
+        failures: measurement.failures,
         grpc: request.grpc(),
         is_upgrade: request.is_upgrade(),
     }

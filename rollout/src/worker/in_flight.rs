@@ -1,6 +1,7 @@
 //! route -> outcome: one request between its start and its end, as the worker remembers it.
 
 use crate::base::time::Micros;
+use crate::routing::failure_codes::FailureCodes;
 use crate::routing::grpc_web::{GrpcWebAnswer, GrpcWebCoding, number};
 use crate::routing::measurement::LatencyEnd;
 use crate::routing::outcome::{FailureClass, GrpcEnd, Outcome, RequestEnd, classify};
@@ -19,6 +20,8 @@ pub(crate) struct Counting {
     pub(crate) latency_end: LatencyEnd,
     /// Behind its headers for longer than this, an answer is good.
     pub(crate) good_after: Micros,
+    /// Which statuses are failures.
+    pub(crate) failures: FailureCodes,
     /// How the request asks for a gRPC answer, if it does.
     pub(crate) grpc: Option<GrpcKind>,
     /// Whether its headers are all there is of it, whatever follows them.
@@ -207,9 +210,14 @@ impl InFlight {
         let Some(answer) = self.answer else { return false };
         let grpc =
             answer.grpc_status.filter(|_| self.counting.grpc.is_some()).map(|status| GrpcEnd { status: Some(status) });
-        let end =
-            RequestEnd { status: answer.status, grpc, flags: 0, attempts: Some(1), is_complete: !self.is_partial() };
-        classify(&end) == Outcome::Success
+        let end = self.request_end(answer.status, grpc);
+        classify(&RequestEnd { attempts: Some(1), ..end }) == Outcome::Success
+    }
+
+    /// What is known of it now, but for what the proxy says at its end.
+    const fn request_end(&self, status: Option<u16>, grpc: Option<GrpcEnd>) -> RequestEnd {
+        let (is_complete, failures) = (!self.is_partial(), self.counting.failures);
+        RequestEnd { status, grpc, flags: 0, attempts: None, is_complete, failures }
     }
 
     /// The answer is watched under this number until it counts as good.
@@ -291,7 +299,7 @@ impl InFlight {
         let is_call = self.counting.grpc.is_some() && (speaks_grpc || grpc.status.is_some());
         let is_opaque = grpc.status.is_none() && self.web.as_ref().is_some_and(|web| web.is_opaque());
         let grpc = Some(grpc).filter(|_| is_call);
-        let outcome = match classify(&RequestEnd { status, grpc, flags, attempts, is_complete: !self.is_partial() }) {
+        let outcome = match classify(&RequestEnd { flags, attempts, ..self.request_end(status, grpc) }) {
             Outcome::Failure(FailureClass::Grpc) if is_opaque => Outcome::Void,
             outcome => outcome,
         };

@@ -143,6 +143,7 @@ const ADVICE: &[(&str, &str)] = &[
     ("measure", "is a field of serin.dev/v1alpha1; here time runs to the response headers"),
     ("warmUp", "is a field of serin.dev/v1alpha1; here it is 10s; `serin convert` makes one of this document"),
     ("streamGoodAfter", "is a field of serin.dev/v1alpha1; here it is 10s"),
+    ("failures", "is a field of serin.dev/v1alpha1; here they are the usual ones"),
     ("steps", "is a field of serin.dev/v1alpha1; here write stepWeights"),
     ("bakeTime", "is a field of serin.dev/v1alpha1; `serin convert` makes one of this document"),
     ("deadlines", "is a field of serin.dev/v1alpha1; `serin convert` makes one of this document"),

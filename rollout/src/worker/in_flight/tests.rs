@@ -17,6 +17,7 @@ fn ended(latency_end: LatencyEnd, is_grpc: bool, headers: &[(&[u8], &[u8])], tra
         limit: Some(Micros(4_000)),
         latency_end,
         good_after,
+        failures: FailureCodes::USUAL,
         grpc: is_grpc.then_some(GrpcKind::Native),
         is_upgrade: false,
     };
