@@ -64,10 +64,12 @@ pub(super) struct VerbForm {
     reason: String,
     /// For `set-weight` only.
     weight_percent: Option<f64>,
+    /// For `confirm` only.
+    force: bool,
 }
 
 impl Form for VerbForm {
-    const FIELDS: &'static [&'static str] = &["actor", "reason", "weightPercent"];
+    const FIELDS: &'static [&'static str] = &["actor", "reason", "weightPercent", "force"];
     const EXAMPLE: &'static str = r#"{"actor": "ann", "reason": "INC-42"}"#;
 
     fn read(fields: &mut Fields) -> Result<Self, HttpError> {
@@ -75,6 +77,7 @@ impl Form for VerbForm {
             actor: fields.text("actor")?,
             reason: fields.optional_text("reason")?.unwrap_or_default(),
             weight_percent: fields.number("weightPercent")?,
+            force: fields.flag("force")?,
         })
     }
 }
@@ -89,16 +92,21 @@ pub(super) async fn verb(
     if !VERBS.contains(&verb) {
         return Err(unknown(verb));
     }
-    let Body(VerbForm { actor, reason, weight_percent }) = body?;
+    let Body(VerbForm { actor, reason, weight_percent, force }) = body?;
     let (actor, reason) = by(&actor, reason)?;
     if let Some(percent) = weight_percent.filter(|_| verb != "set-weight") {
         let error =
             format!("field weightPercent is {percent}, but {verb} takes none; leave it out or POST to set-weight");
         return Err(HttpError::invalid(error));
     }
+    if force && verb != "confirm" {
+        let error = format!("field force is true, but {verb} takes none; leave it out or POST to confirm");
+        return Err(HttpError::invalid(error));
+    }
     let verb = match verb {
         "abort" => Verb::Abort { actor, reason },
         "promote" => Verb::Promote { actor, reason },
+        "confirm" if force => Verb::ForceConfirm { actor, reason },
         "confirm" => Verb::Confirm { actor, reason },
         "pause" => Verb::Pause { actor, reason },
         "resume" => Verb::Resume { actor, reason },

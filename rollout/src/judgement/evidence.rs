@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
-use crate::judgement::guards::{Guards, GuardsVerdict};
+use crate::judgement::guards::{GuardRule, Guards, GuardsVerdict};
 use crate::judgement::latency_baseline::{Past, Tracking};
+use crate::judgement::primary_watch::{PrimaryNews, PrimaryVerdict, PrimaryWatch};
 use crate::judgement::sample_ratio::Ratio;
-use crate::judgement::sequential::Sequential;
+use crate::judgement::sequential::{Sequential, SlotKey};
 use crate::judgement::slots::Slots;
 use crate::judgement::window::{Recent, Window};
 use crate::routing::route::Placement;
@@ -95,6 +96,11 @@ pub struct Evidence {
     /// The release's slots that are not complete, and the tests over all of them.
     slots: Slots,
     tests: Option<Sequential>,
+    /// The tests of the primary, and whether its requests are judged although the release's own are over.
+    #[serde(default)]
+    watch: Option<PrimaryWatch>,
+    #[serde(default)]
+    is_watched_on: bool,
     /// What the weights of this release placed.
     ratio: Ratio,
     /// The primary's recent latencies, in and between releases, and what to measure the canary's by.
@@ -114,6 +120,13 @@ impl Evidence {
         }
         if self.is_of_release(stratum.epoch) {
             self.fold_release(stratum, counts, now);
+        } else if self.is_watched(stratum.epoch) {
+            self.slots.fold(stratum, counts, || None);
+        }
+        if stratum.version == Version::Primary && stratum.placement.is_split() && self.is_watched(stratum.epoch) {
+            let key = SlotKey { epoch: stratum.epoch, slot: stratum.slot };
+            let is_slotted = self.ratio.weight(stratum.epoch).is_some();
+            self.watch.iter_mut().for_each(|watch| watch.fold(key, counts, is_slotted));
         }
         if stratum.version == Version::Primary {
             self.past.add(&counts.latency, now);
@@ -164,6 +177,7 @@ impl Evidence {
     pub fn begin_release(&mut self, first: Epoch, longest_window: Millis, guards: &Guards) {
         self.slots = Slots::default();
         self.tests = Some(guards.begin());
+        (self.watch, self.is_watched_on) = (Some(PrimaryWatch::new(guards)), false);
         self.ratio = Ratio::default();
         self.tracking = guards.tracking();
         (self.since, self.until) = (first, None);
@@ -208,6 +222,36 @@ impl Evidence {
         epoch >= self.since && self.until.is_none_or(|until| epoch < until) && !self.is_foreign(epoch)
     }
 
+    /// As [`Evidence::end_release`], but the primary, which has all traffic now, is watched on until [`Evidence::end_watch`].
+    pub fn finalise_release(&mut self, first_after: Epoch) {
+        self.end_release(first_after);
+        self.is_watched_on = true;
+    }
+
+    /// A person gave the canary traffic again: what starts from now on is the release's evidence once more.
+    pub fn resume_release(&mut self) {
+        (self.until, self.is_watched_on) = (None, false);
+    }
+
+    /// The release is over.
+    pub fn end_watch(&mut self) {
+        self.is_watched_on = false;
+    }
+
+    /// Primary and canary exchange roles with the entry of this epoch: the new primary is watched from there on.
+    pub fn exchange_roles(&mut self, first: Epoch) {
+        self.watch.iter_mut().for_each(|watch| watch.exchange_roles(first));
+    }
+
+    fn is_watched(&self, epoch: Epoch) -> bool {
+        self.is_of_release(epoch) || (self.is_watched_on && epoch >= self.since)
+    }
+
+    /// The limit that the primary was found to break.
+    pub fn primary_fails(&self) -> Option<&GuardRule> {
+        self.watch.as_ref()?.failing()
+    }
+
     /// The first epoch of the release that [`Evidence::release`] sums up.
     pub const fn since(&self) -> Epoch {
         self.since
@@ -218,6 +262,19 @@ impl Evidence {
         if self.is_of_release(watermark.epoch) {
             self.slots.watermark(worker, watermark, now);
         }
+    }
+
+    /// What is known of the primary, `first` being the first epoch of the step; to be asked before [`Evidence::look`], which
+    /// drops what it has seen of complete slots. `None` before the first release.
+    pub fn look_at_primary(&mut self, first: Epoch, now: Millis) -> Option<(PrimaryVerdict, Option<PrimaryNews>)> {
+        let seen = self.split_since(first);
+        let watch = self.watch.as_mut()?;
+        for (key, observed, is_closed) in self.slots.known(now) {
+            let weight = self.ratio.weight(key.epoch);
+            let is_compared = weight.is_some_and(|weight| weight > WeightPpm::ZERO);
+            watch.observe(key, &observed, is_closed, is_compared);
+        }
+        Some(watch.look(&seen))
     }
 
     /// What the guards say of all that is known now; `None` before the first release.
@@ -280,6 +337,15 @@ impl Evidence {
     pub fn split_under(&self, epoch: Epoch) -> PerVersion {
         let mut sum = PerVersion::default();
         let placed = self.strata.iter().filter(|((e, _, placement), _)| *e == epoch && placement.is_split());
+        placed.for_each(|((_, version, _), counts)| sum.add(*version, counts));
+        sum
+    }
+
+    /// Requests that the split placed and that started under `first` or a later epoch.
+    fn split_since(&self, first: Epoch) -> PerVersion {
+        let mut sum = PerVersion::default();
+        let since = self.strata.range((first, Version::Primary, Placement::Drawn)..);
+        let placed = since.filter(|((.., placement), _)| placement.is_split());
         placed.for_each(|((_, version, _), counts)| sum.add(*version, counts));
         sum
     }

@@ -18,6 +18,9 @@ pub mod sample_ratio;
 /// The guards of a release together.
 pub mod guards;
 
+/// Whether the primary is the one that fails.
+pub mod primary_watch;
+
 /// When a step is proven.
 pub mod certificate;
 

@@ -16,10 +16,14 @@ use crate::worker::fuse::FuseTest;
 /// Manifests that go and return.
 mod manifests;
 
+/// A primary that fails.
+mod primary;
+
 /// What guards allow.
 mod rules;
 
 pub use manifests::role_conflict;
+pub use primary::primary;
 pub use rules::{certified, rule, rule_now};
 
 /// One event of a canary's history.
@@ -72,6 +76,10 @@ pub fn note(note: &Note) -> String {
              proxy gets the table of this release again",
             epoch.0
         ),
+        Note::PrimaryFails(_)
+        | Note::PrimaryRecovered(_)
+        | Note::PrimaryAccepted { .. }
+        | Note::Shifted { .. } => primary::watched(note),
         Note::Rearmed => "tripped fuses rearmed: the guards did not abort the canary".into(),
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
         Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),

@@ -38,6 +38,7 @@ impl Controller {
             Verb::Abort { actor, reason } => ReleaseRequest::Abort(actor, reason),
             Verb::Promote { actor, reason } => ReleaseRequest::Promote(actor, reason),
             Verb::Confirm { actor, reason } => ReleaseRequest::Confirm(actor, reason),
+            Verb::ForceConfirm { actor, reason } => ReleaseRequest::ForceConfirm(actor, reason),
             Verb::Pause { actor, reason } => ReleaseRequest::Pause(actor, reason),
             Verb::Resume { actor, reason } => ReleaseRequest::Resume(actor, reason),
             Verb::SetWeight { weight, actor, reason } => ReleaseRequest::SetWeight(weight, actor, reason),
