@@ -268,7 +268,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         primary_fails: message::primary_fails(canary),
         manifest: canary.plan.hash(),
         manifest_gone: canary.withdrawn_at.is_some(),
-        next_manifest: message::next_manifest(controller, canary),
+        next_manifest: message::next_manifest(controller, canary, now),
         release: canary.releases,
         revision: revision(&canary.phase),
         promoted_revision: canary.promoted.as_ref().map(ToString::to_string),

@@ -32,9 +32,9 @@ pub(super) fn message(controller: &Controller, canary: &Canary, now: Millis) -> 
 }
 
 /// Of a manifest that is newer than the plan in force: its plan, and what it waits for.
-pub(super) fn next_manifest(controller: &Controller, canary: &Canary) -> Option<String> {
+pub(super) fn next_manifest(controller: &Controller, canary: &Canary, now: Millis) -> Option<String> {
     let plan = canary.next_plan.as_ref()?;
-    let why = match controller.role_conflict(canary, plan) {
+    let why = match controller.role_conflict(canary, plan, now) {
         Some(conflict) => text::role_conflict(&conflict),
         None => "it is in force with the next release".into(),
     };
