@@ -146,14 +146,21 @@ impl Page<'_> {
                 Cell::new(odds(limit.e_needed)),
             ]
         });
-        let columns =
-            vec![left("LIMIT"), right("PRIMARY"), right("CANARY"), right("E-VALUE").goes(0), right("THRESHOLD").goes(1)];
+        let columns = vec![
+            left("LIMIT"),
+            right("PRIMARY"),
+            right("CANARY"),
+            right("E-VALUE").goes(0),
+            right("THRESHOLD").goes(1),
+        ];
         let rules = primary.limits.iter().map(|limit| limit.rule.clone());
         let table = Sheet::new(columns, rows).with_text("RULE", TextPlace::Beside, rules).render(self.width);
         let alpha = percent(primary.alpha * 100.0);
         let title = match (&primary.accepted_by, primary.fails) {
             (Some(actor), true) => format!("The primary fails, and {actor} sends users there all the same"),
-            (None, true) => "The primary fails: nothing but a person sends users there until it is certified again".into(),
+            (None, true) => {
+                "The primary fails: nothing but a person sends users there until it is certified again".into()
+            }
             (_, false) => format!("Evidence against the primary, by the same limits (bound on a false alarm: {alpha})"),
         };
         self.titled(&title, &table)
@@ -298,6 +305,20 @@ mod tests {
     #[test]
     fn checks_are_shown_also_where_they_pass() {
         compare("explain-interval", &page(&fixture::checked("prod", "web"), false, Some(100)));
+    }
+
+    #[test]
+    fn a_primary_that_fails_is_shown_before_all_else() {
+        let mut explanation = fixture::explanation("prod", "web");
+        explanation.phase = "Promoting".into();
+        explanation.summary =
+            "web v2 at 50 %: THE PRIMARY FAILS: slo (at most 1 % may fail): primary 40 of 108 (37.04 %), \
+                               canary 0 of 110 (0 %); promotion waits for `serin confirm`"
+                .into();
+        let primary = explanation.primary.as_mut().unwrap();
+        primary.fails = true;
+        assert_eq!(headline_style(&explanation), AnsiColor::Red.on_default().bold());
+        compare("explain-primary-fails", &page(&explanation, false, Some(120)));
     }
 
     #[test]

@@ -223,6 +223,11 @@ async fn follow_manifests(api: &Api, id: &CanaryId, verb: &Verb) -> Result<(), H
         return Ok(());
     }
     let is_read = api.manifests.refresh(patience).await;
+    if matches!(verb, Verb::Forget { .. }) {
+        // A file that was just removed is gone a moment later; if it is not, the engine says what is in the way.
+        api.manifests.settle(id).await;
+        return Ok(());
+    }
     if !matches!(verb, Verb::Release { .. } | Verb::Retry { .. }) {
         return Ok(());
     }
@@ -231,6 +236,12 @@ async fn follow_manifests(api: &Api, id: &CanaryId, verb: &Verb) -> Result<(), H
         let error =
             format!("cannot {name}: the directory of manifests (--canaries) could not be read in time; try again");
         return Err(HttpError::unavailable(error));
+    }
+    if api.manifests.is_missing(id) {
+        return Err(HttpError::conflict(format!(
+            "cannot {name}: the manifest of {id} was there a moment ago and is missing from the directory (--canaries); put \
+             it back first"
+        )));
     }
     let asked = id.clone();
     let is_known = api.handle.read(move |controller, _| controller.known(&asked).is_ok()).await?;

@@ -169,6 +169,7 @@ async fn bodies_that_are_not_what_the_api_takes() {
         (&abort, r#"{"actor":"ann","actor":"bob"}"#, 422, &["actor is sent twice"]),
         (&abort, r#"{"actor":"ann","reson":"x"}"#, 422, &["reson", "did you mean reason?"]),
         (&abort, r#"{"actor":"ann","weightPercent":5}"#, 400, &["weightPercent", "abort"]),
+        (&abort, r#"{"actor":"ann","force":true}"#, 400, &["force", "abort", "confirm"]),
         (&weight, r#"{"actor":"ann"}"#, 400, &["weightPercent", "0 to 100"]),
         (&weight, r#"{"actor":"ann","weightPercent":100.1}"#, 400, &["weightPercent", "0 to 100"]),
         (&weight, r#"{"actor":"ann","weightPercent":-1}"#, 400, &["weightPercent is -1"]),

@@ -11,6 +11,7 @@ use crate::base::time::Millis;
 use crate::judgement::guards::{GuardRule, Guards, GuardsVerdict};
 use crate::judgement::latency_baseline::{Past, Tracking};
 use crate::judgement::primary_watch::{PrimaryNews, PrimaryVerdict, PrimaryWatch};
+use crate::judgement::rate::Rate;
 use crate::judgement::sample_ratio::Ratio;
 use crate::judgement::sequential::{Sequential, SlotKey};
 use crate::judgement::slots::Slots;
@@ -353,31 +354,6 @@ impl Evidence {
     /// What arrived in the last `span`, since the step was taken.
     pub fn last(&self, span: Millis, now: Millis) -> Recent {
         self.window.last(span, now)
-    }
-}
-
-/// An exponentially weighted rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Rate {
-    weight: f64,
-    at: Millis,
-}
-
-/// Over how long a rate is smoothed, in milliseconds.
-const RATE_OVER_MS: f64 = 10_000.0;
-
-impl Rate {
-    fn add(&mut self, count: u64, now: Millis) {
-        self.weight = self.decayed(now) + count as f64;
-        self.at = self.at.max(now);
-    }
-
-    fn per_second(&self, now: Millis) -> f64 {
-        self.decayed(now) * 1000.0 / RATE_OVER_MS
-    }
-
-    fn decayed(&self, now: Millis) -> f64 {
-        self.weight * libm::exp(-(now.since(self.at).0 as f64) / RATE_OVER_MS)
     }
 }
 

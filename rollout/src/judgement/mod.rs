@@ -30,5 +30,8 @@ pub mod slots;
 /// The newest counts of a step, for threshold checks.
 pub mod window;
 
+/// Requests a second.
+mod rate;
+
 /// report -> fold.
 pub mod evidence;

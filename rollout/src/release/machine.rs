@@ -60,7 +60,9 @@ pub fn request(
         ReleaseRequest::ForceConfirm(actor, reason) => requests::force_confirm(context, phase, actor, reason, now),
         ReleaseRequest::Pause(actor, reason) => requests::pause(phase, actor, reason),
         ReleaseRequest::Resume(actor, reason) => requests::resume(context, phase, actor, reason, now),
-        ReleaseRequest::SetWeight(weight, actor, reason) => requests::set_weight(plan, phase, weight, (actor, reason), now),
+        ReleaseRequest::SetWeight(weight, actor, reason) => {
+            requests::set_weight(plan, phase, weight, (actor, reason), now)
+        }
         ReleaseRequest::Skip(actor, reason) => requests::skip(context, phase, actor, reason, now),
     }?;
     Ok(timed(phase, step, now))

@@ -76,10 +76,9 @@ pub fn note(note: &Note) -> String {
              proxy gets the table of this release again",
             epoch.0
         ),
-        Note::PrimaryFails(_)
-        | Note::PrimaryRecovered(_)
-        | Note::PrimaryAccepted { .. }
-        | Note::Shifted { .. } => primary::watched(note),
+        Note::PrimaryFails(_) | Note::PrimaryRecovered(_) | Note::PrimaryAccepted { .. } | Note::Shifted { .. } => {
+            primary::watched(note)
+        }
         Note::Rearmed => "tripped fuses rearmed: the guards did not abort the canary".into(),
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
         Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),

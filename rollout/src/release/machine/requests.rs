@@ -8,9 +8,7 @@ use super::{aborted, advance, can_abort, first_look, is_returning, weight};
 use crate::base::names::Actor;
 use crate::base::time::Millis;
 use crate::release::inquiry::Purpose;
-use crate::release::phase::{
-    Awaiting, Cause, Finalising, Hold, Note, OnStep, Phase, Promoting, StepState, Underway,
-};
+use crate::release::phase::{Awaiting, Cause, Finalising, Hold, Note, OnStep, Phase, Promoting, StepState, Underway};
 use crate::release::plan::{Plan, Promotion};
 use crate::routing::table::WeightPpm;
 
@@ -200,9 +198,7 @@ fn moved_back(plan: &Plan, phase: &Phase, to: WeightPpm, now: Millis) -> Phase {
     let step = StepState { weight: Some(to), ..phase.step().cloned().unwrap_or(fresh) };
     let check_at = now.plus(plan.interval);
     let mut moved = match phase {
-        Phase::Promoting(promoting) => {
-            Promoting { step: Some(step), check_at, is_paused: true, ..promoting.clone() }
-        }
+        Phase::Promoting(promoting) => Promoting { step: Some(step), check_at, is_paused: true, ..promoting.clone() },
         Phase::Finalising(Finalising { run, .. }) => {
             let (run, awaiting) = (run.clone(), Awaiting::Traffic);
             Promoting { run, step: Some(step), check_at, awaiting, is_paused: true }
