@@ -232,10 +232,16 @@ async fn verbs_in_the_wrong_phase() {
     refused(&post("resume").await, 409, &["cannot resume while Progressing", "paused"]);
     refused(&post("confirm").await, 409, &["cannot confirm while Progressing"]);
     api.ask("promote").await;
-    let newer = json!({ "revision": "v3", "actor": "ann" });
-    refused(&api.post(&format!("{WEB_PATH}/releases"), &newer).await, 409, &["cannot release while Promoting"]);
-    refused(&post("pause").await, 409, &["cannot pause while Promoting"]);
+    refused(&post("promote").await, 409, &["cannot promote while Promoting"]);
+    refused(&post("skip").await, 409, &["cannot skip while Promoting", "serin confirm"]);
     assert_eq!(api.web().await["phase"], "Promoting");
+    // People move users, and take the next step, while it is promoted too.
+    for verb in ["pause", "resume"] {
+        assert_eq!(post(verb).await.0, 200, "{verb}");
+    }
+    let newer = json!({ "revision": "v3", "actor": "ann" });
+    let (status, begun) = api.post(&format!("{WEB_PATH}/releases"), &newer).await;
+    assert_eq!((status, &begun["phase"]), (200, &json!("Progressing")), "{begun}");
 }
 
 #[tokio::test]
