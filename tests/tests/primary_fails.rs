@@ -14,7 +14,8 @@ use tests::stage::{Stage, WITHIN, ensure_all_from};
 use tests::upstream::Behaviour;
 use tests::wait::until;
 
-const RPS: f64 = 200.0;
+/// A primary that takes its time keeps half as many connections busy.
+const RPS: f64 = 100.0;
 
 /// How a primary breaks.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +94,7 @@ async fn explained(stage: &Stage) -> Result<(String, Explanation)> {
 #[tokio::test]
 async fn traffic_does_not_walk_back_onto_a_primary_that_began_to_fail() -> Result<()> {
     for breaks in [Breaks::Status, Breaks::Latency] {
-        Case::run("primary-walk", async |case| {
+        Case::run(&format!("primary-walk-{breaks:?}"), async |case| {
             let (stage, load) = promoting(case, breaks, |manifest| {
                 manifest.edit(
                     "    stepWeights: [50]\n",
@@ -123,7 +124,7 @@ async fn traffic_does_not_walk_back_onto_a_primary_that_began_to_fail() -> Resul
 #[tokio::test]
 async fn confirming_onto_a_failing_primary_is_refused_and_users_can_be_moved_to_the_canary() -> Result<()> {
     for breaks in [Breaks::Status, Breaks::GrpcStatus, Breaks::Latency] {
-        Case::run("primary-confirm", async |case| {
+        Case::run(&format!("primary-confirm-{breaks:?}"), async |case| {
             let (stage, load) = promoting(case, breaks, |manifest| {
                 manifest.edit("    stepWeights: [50]\n", "    stepWeights: [50]\n    deadlines: { promoting: 4s }\n")
             })

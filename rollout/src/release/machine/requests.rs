@@ -18,6 +18,8 @@ const HOLDS: &str = "the release holds and has not taken traffic; see `serin des
 
 const DEPLOYED: &str = "the primary upstream runs the new version already; release the one before it";
 const PROMOTED: &str = "it is promoted; traffic is on its way to the primary";
+const ON_ITS_WAY: &str =
+    "it is promoted; `serin set-weight` gives the canary a share again, `serin abort` takes a swap back";
 const SWAPPED: &str = "the roles are exchanged: `serin abort` takes that back";
 const FAILS: &str = "the primary fails (`serin explain` shows how), and its users would be sent there; mend it, move users by \
      `serin set-weight`, or accept it: `serin confirm … --force --reason …`";
@@ -112,7 +114,7 @@ pub(super) fn pause(phase: &Phase, actor: Actor, reason: String) -> Result<Trans
             let paused = Phase::Promoting(Promoting { is_paused: true, ..promoting });
             return Ok(with_note(paused, Note::Paused { actor, reason }));
         }
-        Phase::Finalising(_) => return refuse("pause", phase, PROMOTED),
+        Phase::Finalising(_) => return refuse("pause", phase, ON_ITS_WAY),
         Phase::Waiting(preparing) => Underway::Preparing(preparing),
         Phase::Progressing(underway) => underway,
         Phase::WaitingPromotion(on_step) => Underway::OnStep(on_step),
