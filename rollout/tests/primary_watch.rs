@@ -7,7 +7,8 @@ mod fixture;
 use fixture::primary::{
     DEAD, FAST, ILL, TIRED, WELL, adopt, ask, by, fails, go_on, notes, place, promoting, scene, status,
 };
-use fixture::{id, percent, word};
+use fixture::scene::Scene;
+use fixture::percent;
 use rollout::base::time::Millis;
 use rollout::controller::{Command, Verb};
 use rollout::judgement::guards::GuardAction;

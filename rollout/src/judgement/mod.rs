@@ -33,5 +33,8 @@ pub mod window;
 /// Requests a second.
 mod rate;
 
+/// Which reports have come.
+pub mod received;
+
 /// report -> fold.
 pub mod evidence;

@@ -15,7 +15,7 @@ use crate::judgement::guard_rule::{EventCount, GuardRule};
 use crate::judgement::guards::Guards;
 use crate::judgement::sequential::{Observed, ObservedSlot, Sequential, Signal, SlotKey, Test};
 use crate::routing::table::Epoch;
-use crate::statistics::boundary::{Boundary, all_of, any_of};
+use crate::statistics::boundary::{Boundary, Split, all_of, any_of};
 use crate::worker::tally::{Counts, PerVersion, Slot};
 
 /// The bound on finding a primary failing that is within its limits.
@@ -112,12 +112,12 @@ impl PrimaryWatch {
         }
     }
 
-    /// A slot as it is known now, in their order. `is_compared`: the split gives the canary users under its epoch.
-    pub fn observe(&mut self, key: SlotKey, seen: &ObservedSlot, is_closed: bool, is_compared: bool) {
+    /// A slot as it is known now, in their order. It is compared where a split gives the canary users under its epoch.
+    pub fn observe(&mut self, key: SlotKey, seen: &ObservedSlot, is_closed: bool) {
         if self.judged.is_some_and(|judged| key <= judged) {
             return;
         }
-        let tests = if is_compared { &mut self.compared } else { &mut self.alone };
+        let tests = if seen.split.is_some() { &mut self.compared } else { &mut self.alone };
         if self.newest.is_none_or(|newest| key > newest) {
             tests.open(key, self.newest.is_none_or(|newest| key.epoch > newest.epoch));
             self.newest = Some(key);
@@ -188,6 +188,7 @@ fn begin(rules: &[GuardRule], max_cluster: u32) -> (Sequential, Sequential) {
 }
 
 /// What rules and copies brought to the canary is compared with nothing.
-const fn exchanged(seen: &ObservedSlot) -> ObservedSlot {
-    ObservedSlot { canary: seen.primary, primary: seen.canary, unsplit: Observed::NOTHING }
+fn exchanged(seen: &ObservedSlot) -> ObservedSlot {
+    let split = seen.split.map(|split| Split { weight: 1.0 - split.weight, ..split });
+    ObservedSlot { canary: seen.primary, primary: seen.canary, unsplit: Observed::NOTHING, split }
 }

@@ -1,6 +1,6 @@
 //! The sentences about a primary that fails.
 
-use super::{because, number, rule};
+use super::{because, certified, number};
 use crate::judgement::guards::EventCount;
 use crate::judgement::primary_watch::PrimaryVerdict;
 use crate::release::phase::Note;
@@ -30,6 +30,6 @@ pub fn primary(verdict: &PrimaryVerdict) -> String {
         let percent = number(EventCount { events, trials }.percent().unwrap_or_default());
         format!("{events} of {trials} ({percent} %)")
     };
-    let (name, allowed) = (finding.rule.name().name(), rule(&finding.rule));
+    let (name, allowed) = (finding.rule.name().name(), certified(&finding.rule));
     format!("{name} ({allowed}): primary {}, canary {}", share(finding.primary), share(finding.canary))
 }

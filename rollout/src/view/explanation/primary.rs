@@ -43,7 +43,7 @@ pub(super) fn explained(canary: &Canary) -> Option<PrimaryExplanation> {
     let verdict = canary.primary_verdict.as_ref().filter(|verdict| !verdict.findings.is_empty())?;
     let limit = |finding: &PrimaryFinding| PrimaryLimit {
         guard: finding.rule.name().name().into(),
-        rule: text::rule(&finding.rule),
+        rule: text::certified(&finding.rule),
         primary: share(finding.primary, INTERVAL_ALPHA),
         canary: share(finding.canary, INTERVAL_ALPHA),
         e_value: e_value(finding.ln_e),
