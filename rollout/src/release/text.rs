@@ -16,11 +16,11 @@ use crate::worker::fuse::FuseTest;
 /// Manifests that go and return.
 mod manifests;
 
-/// A primary that fails.
-mod primary;
-
 /// What guards allow.
 mod rules;
+
+/// A primary that fails.
+mod primary;
 
 pub use manifests::role_conflict;
 pub use primary::primary;
