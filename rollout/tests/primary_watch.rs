@@ -4,11 +4,11 @@
 
 mod fixture;
 
+use fixture::percent;
 use fixture::primary::{
     DEAD, FAST, ILL, TIRED, WELL, adopt, ask, by, fails, go_on, notes, place, promoting, scene, status,
 };
 use fixture::scene::Scene;
-use fixture::percent;
 use rollout::base::time::Millis;
 use rollout::controller::{Command, Verb};
 use rollout::judgement::guards::GuardAction;
@@ -18,9 +18,12 @@ use rollout::release::plan::{Advance, OnPrimaryFailure, Promotion, Strategy};
 use rollout::routing::request::{MatchRule, StringMatch};
 use rollout::view::explanation;
 
+/// Brings a release into a phase.
+type Begin = fn() -> Scene;
+
 #[test]
 fn in_each_phase_with_traffic_the_one_that_fails_is_found_and_no_other() {
-    let phases: [(&str, fn() -> Scene); 4] = [
+    let phases: [(&str, Begin); 4] = [
         ("Progressing", || scene(|_| ())),
         ("Paused", || {
             let mut scene = scene(|_| ());

@@ -4,7 +4,6 @@
 
 mod fixture;
 
-use rollout::base::time::Millis;
 use rollout::controller::fleet::Conn;
 use rollout::controller::{Event, Refused, Verb};
 use rollout::release::phase::Note;

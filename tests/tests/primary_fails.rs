@@ -98,7 +98,7 @@ async fn traffic_does_not_walk_back_onto_a_primary_that_began_to_fail() -> Resul
             let (stage, load) = promoting(case, breaks, |manifest| {
                 manifest.edit(
                     "    stepWeights: [50]\n",
-                    "    stepWeights: [50]\n    stepWeightPromotion: 20\n    deadlines: { promoting: 4s }\n",
+                    "    stepWeights: [50]\n    stepWeightPromotion: 20\n    deadlines: { promoting: 10s }\n",
                 )
             })
             .await?;
@@ -126,7 +126,7 @@ async fn confirming_onto_a_failing_primary_is_refused_and_users_can_be_moved_to_
     for breaks in [Breaks::Status, Breaks::GrpcStatus, Breaks::Latency] {
         Case::run(&format!("primary-confirm-{breaks:?}"), async |case| {
             let (stage, load) = promoting(case, breaks, |manifest| {
-                manifest.edit("    stepWeights: [50]\n", "    stepWeights: [50]\n    deadlines: { promoting: 4s }\n")
+                manifest.edit("    stepWeights: [50]\n", "    stepWeights: [50]\n    deadlines: { promoting: 10s }\n")
             })
             .await?;
             stage.versions.primary.set(|it| *it = breaks.broken());
@@ -136,7 +136,7 @@ async fn confirming_onto_a_failing_primary_is_refused_and_users_can_be_moved_to_
             let said = format!("{refused:?}");
             ensure!(said.contains("the primary fails") && said.contains("--force --reason"), "{said}");
             // Longer than the deadline.
-            stays_at(&stage, "Promoting", 50.0, 6 * RPS as u64).await?;
+            stays_at(&stage, "Promoting", 50.0, 12 * RPS as u64).await?;
             let (page, explanation) = explained(&stage).await?;
             ensure!(page.contains("THE PRIMARY FAILS") && page.contains("The primary fails: nothing but"), "{page}");
             ensure!(explanation.primary.context("no primary")?.fails, "{page}");
