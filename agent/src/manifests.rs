@@ -20,6 +20,8 @@ use crate::handle::{Handle, Stopped};
 
 /// How often the directory is read. By content and by polling: notifications miss the symlinks that Kubernetes swaps.
 const EVERY: Duration = Duration::from_secs(1);
+/// Longest that a request waits for a missing file to be back or gone.
+const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 /// Requests that may wait to have it read; beyond it they wait to wait.
 const MAX_WAITING: usize = 64;
 
@@ -83,7 +85,7 @@ impl Manifests {
                 read.await;
             }
         };
-        timeout(PATIENCE, settled).await.is_ok()
+        timeout(SETTLES_WITHIN, settled).await.is_ok()
     }
 
     /// Logs problems when the list changes, not at each reading.

@@ -208,7 +208,11 @@ fn patience(verb: &Verb) -> Duration {
         Verb::Abort { .. } | Verb::Pause { .. } | Verb::CloseGate { .. } | Verb::SetWeight { .. } => Duration::ZERO,
         // A release that runs follows the plan that it began with. What the directory can still say, that it is suspended
         // or gone, is a second old at most.
-        Verb::Promote { .. } | Verb::Confirm { .. } | Verb::Resume { .. } | Verb::Skip { .. } => Duration::from_secs(1),
+        Verb::Promote { .. }
+        | Verb::Confirm { .. }
+        | Verb::ForceConfirm { .. }
+        | Verb::Resume { .. }
+        | Verb::Skip { .. } => Duration::from_secs(1),
         Verb::Release { .. } | Verb::Retry { .. } | Verb::OpenGate { .. } | Verb::Forget { .. } => {
             Duration::from_secs(5)
         }
