@@ -331,7 +331,7 @@ proptest! {
             Input::Request(ReleaseRequest::Confirm(..)) => (true, true),
             Input::Request(_) => (false, true),
             // These speak against the canary, or a person is behind them; and the controller holds back deadlines.
-            Input::Fact(Fact::Aborted(_) | Fact::GuardTripped(_) | Fact::Checked(_) | Fact::Replied { .. }) => (false, true),
+            Input::Fact(Fact::Aborted(_) | Fact::AbortClaimed { .. } | Fact::GuardTripped(_) | Fact::Checked(_) | Fact::Replied { .. }) => (false, true),
             // A question that nobody answers in time counts as a refusal.
             Input::Fact(_) => (false, phase.inquiry().is_some()),
         };
@@ -341,7 +341,7 @@ proptest! {
             let is_refused = taken.is_err();
             prop_assert!(is_refused);
         }
-        let is_going_back = matches!(phase, Phase::Promoting(_)) && !matches!(&input, Input::Fact(Fact::Aborted(_) | Fact::GuardTripped(_)));
+        let is_going_back = matches!(phase, Phase::Promoting(_)) && !matches!(&input, Input::Fact(Fact::Aborted(_) | Fact::AbortClaimed { .. } | Fact::GuardTripped(_)));
         let is_fact = matches!(input, Input::Fact(_));
         let may_fail = matches!(&input, Input::Fact(Fact::Checked(_))) && phase.awaiting() != Some(&Awaiting::Traffic);
         // A swap makes the canary the primary: all users leave the one that fails.
