@@ -3,7 +3,7 @@
 //! Whoever asks for what depends on a manifest has the directory read first, so that `release` right after a file was
 //! written follows that file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use manifest::{Directory, Scan};
 use rollout::base::names::CanaryId;
 use rollout::controller::Event;
 use rollout::release::plan::Plan;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -20,6 +20,8 @@ use crate::handle::{Handle, Stopped};
 
 /// How often the directory is read. By content and by polling: notifications miss the symlinks that Kubernetes swaps.
 const EVERY: Duration = Duration::from_secs(1);
+/// Longest that a request waits for a missing file to be back or gone.
+const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 /// Requests that may wait to have it read; beyond it they wait to wait.
 const MAX_WAITING: usize = 64;
 
@@ -30,6 +32,8 @@ type Refresh = oneshot::Sender<()>;
 #[derive(Clone, Debug)]
 pub(crate) struct Manifests {
     found: Arc<Mutex<Found>>,
+    /// Told when all that a reading found has been handed on.
+    read: Arc<Notify>,
     refresh: mpsc::Sender<Refresh>,
 }
 
@@ -37,6 +41,7 @@ pub(crate) struct Manifests {
 struct Found {
     problems: Vec<String>,
     stale: BTreeMap<CanaryId, String>,
+    missing: BTreeSet<CanaryId>,
     blind: Option<String>,
 }
 
@@ -60,6 +65,29 @@ impl Manifests {
         found.blind.clone().or_else(|| found.stale.get(id).or_else(|| Some(of_service()?.1)).cloned())
     }
 
+    /// Whether a canary's file was not there just now, which does not say yet that it is gone: many editors remove a file
+    /// before they write it.
+    pub(crate) fn is_missing(&self, id: &CanaryId) -> bool {
+        self.found().missing.iter().any(|missing| missing == id || id.is_under(missing))
+    }
+
+    /// Waits until a missing file is back or gone; `false` when that takes too long.
+    pub(crate) async fn settle(&self, id: &CanaryId) -> bool {
+        let settled = async {
+            loop {
+                let read = self.read.notified();
+                tokio::pin!(read);
+                // From here on no reading is overlooked.
+                read.as_mut().enable();
+                if !self.is_missing(id) {
+                    return;
+                }
+                read.await;
+            }
+        };
+        timeout(SETTLES_WITHIN, settled).await.is_ok()
+    }
+
     /// Logs problems when the list changes, not at each reading.
     fn set(&self, scan: &Scan) {
         let problems: Vec<String> = scan.problems.iter().map(ToString::to_string).collect();
@@ -67,7 +95,13 @@ impl Manifests {
         if found.problems != problems {
             problems.iter().for_each(|problem| tracing::error!("{problem}"));
         }
-        *found = Found { problems, stale: scan.stale.clone(), blind: scan.blind.clone() };
+        (found.problems, found.stale, found.blind) = (problems, scan.stale.clone(), scan.blind.clone());
+    }
+
+    /// What a reading found has been handed on.
+    fn handed_on(&self, missing: BTreeSet<CanaryId>) {
+        self.found().missing = missing;
+        self.read.notify_waiters();
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {
@@ -87,7 +121,7 @@ impl Watcher {
     /// `known` are the plans that the journal holds: they stay in force while their files are wrong.
     pub(crate) fn new(path: PathBuf, handle: Handle, known: Vec<Plan>) -> (Self, Manifests) {
         let (refresh, asked) = mpsc::channel(MAX_WAITING);
-        let manifests = Manifests { found: Arc::default(), refresh };
+        let manifests = Manifests { found: Arc::default(), read: Arc::default(), refresh };
         let directory = Directory::new(path).holding(known);
         (Self { directory, handle, manifests: manifests.clone(), asked }, manifests)
     }
@@ -117,6 +151,7 @@ impl Watcher {
         for plan in scan.changed {
             self.handle.event(Event::Declared(Box::new(plan))).await?;
         }
+        self.manifests.handed_on(scan.missing);
         Ok(self)
     }
 

@@ -16,7 +16,7 @@ type Verb = (&'static str, &'static str);
 pub(crate) const ABORT: Verb = ("abort", "all traffic goes to the primary; `serin describe` shows what happened");
 pub(crate) const PROMOTE: Verb =
     ("promote", "`serin get` shows whether it waits for something (`serin confirm` ends a wait for a person)");
-pub(crate) const CONFIRM: Verb = ("confirm", "traffic returns to the primary");
+const CONFIRM: Verb = ("confirm", "traffic returns to the primary");
 pub(crate) const PAUSE: Verb = ("pause", "it keeps its weight and is still judged; `serin resume` goes on");
 pub(crate) const RESUME: Verb = ("resume", "`serin get -w` follows it");
 pub(crate) const RETRY: Verb = ("retry", "the same revision once more, from the first step; `serin get -w` follows it");
@@ -27,6 +27,23 @@ pub(crate) const FORGET: Verb = ("forget", "forgotten: its requests take the pro
 /// Asks for a verb that takes a reason.
 pub(crate) async fn run((verb, next): Verb, args: ReasonArgs) -> Result<(), Failure> {
     ask(&args, &[verb], &[]).await?.tell(next)
+}
+
+/// `serin confirm`.
+#[derive(Args, Debug)]
+pub(crate) struct ConfirmArgs {
+    #[command(flatten)]
+    pub(crate) reason: ReasonArgs,
+    /// Send users to the primary although it fails; takes a --reason
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `serin confirm`.
+pub(crate) async fn confirm(args: ConfirmArgs) -> Result<(), Failure> {
+    let (verb, next) = CONFIRM;
+    let more: &[(&str, Value)] = if args.force { &[("force", Value::Bool(true))] } else { &[] };
+    ask(&args.reason, &[verb], more).await?.tell(next)
 }
 
 /// `serin set-weight`.

@@ -139,8 +139,13 @@ for.")]
 Example, once the new version is deployed to the primary upstream:
   serin confirm web
 
+While the primary fails, by the limits that the canary is held to, this is refused: its users would
+be sent there. `serin explain web` shows how it fails, `serin set-weight web --weight 100` moves its
+users to the canary, and this leaves them to it:
+  serin confirm web --force --reason 'the canary is out of capacity'
+
 Next: `serin get web -w` until the phase is Succeeded.")]
-    Confirm(ReasonArgs),
+    Confirm(crate::actions::ConfirmArgs),
     /// Stop a release from advancing; a bad canary is still aborted
     #[command(after_help = "\
 Example:
@@ -182,7 +187,8 @@ Next: `serin get` shows what is left.")]
 Example:
   serin set-weight web --weight 25 --reason 'a quarter over the weekend'
 
-The release is paused at that weight and still judged.
+The release is paused at that weight and still judged; one that waits to be promoted, or is being
+promoted, stops there too.
 
 Next: `serin resume web` goes on to the first step above that weight.")]
     SetWeight(crate::actions::WeightArgs),

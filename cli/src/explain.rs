@@ -4,7 +4,8 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, Color};
 use rollout::release::text::number;
 use rollout::view::explanation::{
-    CertificateExplanation, Explanation, GuardExplanation, RatioExplanation, Share, StratumExplanation,
+    CertificateExplanation, Explanation, GuardExplanation, PrimaryExplanation, RatioExplanation, Share,
+    StratumExplanation,
 };
 use rollout::view::status::{VersionStatus, is_over};
 use serde_json::Value;
@@ -62,6 +63,7 @@ impl Page<'_> {
         parts.extend(checks_table::metrics(&explanation.metrics, now_ms, width));
         parts.extend(checks_table::hooks(&explanation.hooks, now_ms, width));
         parts.extend((!explanation.guards.is_empty()).then(|| self.guards()));
+        parts.extend(explanation.primary.as_ref().filter(|it| it.fails || self.is_wide).map(|it| self.primary(it)));
         parts.extend(explanation.certificate.as_ref().map(|certificate| self.certificate(certificate)));
         if self.is_wide {
             parts.extend(explanation.sample_ratio.as_ref().map(sample_ratio));
@@ -133,6 +135,37 @@ impl Page<'_> {
         self.titled(&title, &table)
     }
 
+    /// The same limits, held against the primary.
+    fn primary(&self, primary: &PrimaryExplanation) -> String {
+        let rows = primary.limits.iter().map(|limit| {
+            vec![
+                Cell::new(&limit.guard),
+                Cell::new(share(&limit.primary)),
+                Cell::new(share(&limit.canary)),
+                Cell::new(odds(limit.e_value)),
+                Cell::new(odds(limit.e_needed)),
+            ]
+        });
+        let columns = vec![
+            left("LIMIT"),
+            right("PRIMARY"),
+            right("CANARY"),
+            right("E-VALUE").goes(0),
+            right("THRESHOLD").goes(1),
+        ];
+        let rules = primary.limits.iter().map(|limit| limit.rule.clone());
+        let table = Sheet::new(columns, rows).with_text("RULE", TextPlace::Beside, rules).render(self.width);
+        let alpha = percent(primary.alpha * 100.0);
+        let title = match (&primary.accepted_by, primary.fails) {
+            (Some(actor), true) => format!("The primary fails, and {actor} sends users there all the same"),
+            (None, true) => {
+                "The primary fails: nothing but a person sends users there until it is certified again".into()
+            }
+            (_, false) => format!("Evidence against the primary, by the same limits (bound on a false alarm: {alpha})"),
+        };
+        self.titled(&title, &table)
+    }
+
     fn certificate(&self, certificate: &CertificateExplanation) -> String {
         let rows = certificate.guards.iter().map(|guard| {
             vec![
@@ -159,7 +192,8 @@ impl Page<'_> {
 
 /// A stopped release is as worth a look as an aborted one.
 fn headline_style(explanation: &Explanation) -> Style {
-    let is_bad = explanation.guards.iter().any(|guard| guard.verdict == "bad" && guard.action != "notify");
+    let is_bad = explanation.primary.as_ref().is_some_and(|primary| primary.fails)
+        || explanation.guards.iter().any(|guard| guard.verdict == "bad" && guard.action != "notify");
     let style = if is_bad { AnsiColor::Red.on_default() } else { phase_style(&explanation.phase) };
     style.bold()
 }
@@ -271,6 +305,20 @@ mod tests {
     #[test]
     fn checks_are_shown_also_where_they_pass() {
         compare("explain-interval", &page(&fixture::checked("prod", "web"), false, Some(100)));
+    }
+
+    #[test]
+    fn a_primary_that_fails_is_shown_before_all_else() {
+        let mut explanation = fixture::explanation("prod", "web");
+        explanation.phase = "Promoting".into();
+        explanation.summary =
+            "web v2 at 50 %: THE PRIMARY FAILS: slo (at most 1 % may fail): primary 40 of 108 (37.04 %), \
+                               canary 0 of 110 (0 %); promotion waits for `serin confirm`"
+                .into();
+        let primary = explanation.primary.as_mut().unwrap();
+        primary.fails = true;
+        assert_eq!(headline_style(&explanation), AnsiColor::Red.on_default().bold());
+        compare("explain-primary-fails", &page(&explanation, false, Some(120)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use rollout::view::explanation::{
     CertificateExplanation, CertificateGuard, CheckExplanation, Explanation, GuardExplanation, HookExplanation,
-    MetricExplanation, RatioExplanation, Share, StageExplanation, StratumExplanation,
+    MetricExplanation, PrimaryExplanation, PrimaryLimit, RatioExplanation, Share, StageExplanation, StratumExplanation,
 };
 use rollout::view::status::{CanaryStatus, VersionStatus, WorkerStatus};
 use rollout::worker::messages::PROTOCOL;
@@ -52,6 +52,7 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
         phase: phase.into(),
         message: "step 2 of 5".into(),
         needs_person: None,
+        primary_fails: None,
         manifest: "8f0c2d".into(),
         manifest_gone: false,
         next_manifest: None,
@@ -151,6 +152,19 @@ pub(crate) fn explanation(namespace: &str, name: &str) -> Explanation {
             expected: 1248.75,
             e_value: 0.2,
             e_needed: 1000.0,
+        }),
+        primary: Some(PrimaryExplanation {
+            fails: false,
+            accepted_by: None,
+            alpha: 0.01,
+            limits: vec![PrimaryLimit {
+                guard: "slo".into(),
+                rule: slo.into(),
+                primary: share(10, 8750, 0.114),
+                canary: share(19, 1240, 1.532),
+                e_value: 0.4,
+                e_needed: 100.0,
+            }],
         }),
         certificate: Some(CertificateExplanation {
             progress: 0.62,

@@ -109,7 +109,7 @@ fn run(command: Command) -> Result<u8, Failure> {
         Command::Explain(args) => on_runtime(explain::run(args)),
         Command::Abort(args) => on_runtime(actions::run(actions::ABORT, args)),
         Command::Promote(args) => on_runtime(actions::run(actions::PROMOTE, args)),
-        Command::Confirm(args) => on_runtime(actions::run(actions::CONFIRM, args)),
+        Command::Confirm(args) => on_runtime(actions::confirm(args)),
         Command::Pause(args) => on_runtime(actions::run(actions::PAUSE, args)),
         Command::Resume(args) => on_runtime(actions::run(actions::RESUME, args)),
         Command::Retry(args) => on_runtime(actions::run(actions::RETRY, args)),

@@ -69,6 +69,9 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
         "proven; waits for approval to promote",
         "waits for approval to start",
         "manifest removed",
+        "the primary fails",
+        "ana sends users to the primary although",
+        "weight 5 -> 10 %: the primary's users move",
         "manifest changed, and waits",
         "proxy envoy-1 holds",
     ];
@@ -84,7 +87,7 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
     }
 }
 
-const NOTES: usize = 37;
+const NOTES: usize = 41;
 const CAUSES: usize = 12;
 const HOLDS: usize = 8;
 
@@ -127,6 +130,10 @@ fn of_note(note: &Note) -> usize {
         Note::Forgotten { .. } => 34,
         Note::AbortClaimed { .. } => 35,
         Note::JournalBehind { .. } => 36,
+        Note::PrimaryFails(_) => 37,
+        Note::PrimaryRecovered(_) => 38,
+        Note::PrimaryAccepted { .. } => 39,
+        Note::Shifted { .. } => 40,
     }
 }
 

@@ -11,6 +11,7 @@ use rollout::base::time::Millis;
 use rollout::controller::canary::Canary;
 use rollout::judgement::certificate::{CertificateFinding, CertificateVerdict, Otherwise};
 use rollout::judgement::guards::{EventCount, GuardAction, GuardName, GuardRule, GuardsVerdict};
+use rollout::judgement::primary_watch::PrimaryVerdict;
 use rollout::release::approvals::Approvals;
 use rollout::release::inquiry::Reply;
 use rollout::release::integrations::{HookKind, MetricError};
@@ -92,11 +93,16 @@ fn replies() -> impl Strategy<Value = Reply> {
 
 fn context<'a>(plan: &'a Plan, hold: Option<&'a Hold>) -> Context<'a> {
     static CLOSED: std::sync::LazyLock<Approvals> = std::sync::LazyLock::new(Approvals::default);
-    Context { plan, approvals: &CLOSED, promoted: None, hold }
+    Context { plan, approvals: &CLOSED, promoted: None, hold, primary_fails: false }
 }
 
 fn tripped(action: GuardAction) -> GuardsVerdict {
     GuardsVerdict { findings: Vec::new(), toward_abort: 1.0, ratio: None, tripped: Some((action, GuardName::Slo)) }
+}
+
+fn primary(fails: bool) -> PrimaryVerdict {
+    let rule = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
+    PrimaryVerdict { findings: vec![], ln_needed: 4.6, failing: fails.then_some(rule) }
 }
 
 fn verdict(answer: CheckResult) -> ChecksVerdict {
@@ -118,6 +124,7 @@ fn inputs() -> impl Strategy<Value = Input> {
         1 => Just(ReleaseRequest::Skip(bob(), now())),
         1 => (0u32..=60).prop_map(move |share| ReleaseRequest::SetWeight(percent(share), bob(), "so".into())),
         1 => Just(ReleaseRequest::Confirm(bob(), String::new())),
+        1 => Just(ReleaseRequest::ForceConfirm(bob(), now())),
         1 => Just(ReleaseRequest::Pause(bob(), "lunch".into())),
         1 => Just(ReleaseRequest::Resume(bob(), String::new())),
     ];
@@ -130,6 +137,8 @@ fn inputs() -> impl Strategy<Value = Input> {
         4 => (0u64..3, callees(), replies()).prop_map(|(round, callee, reply)| Fact::Replied { round, callee, reply }),
         1 => (0usize..3).prop_map(|missing| Fact::RoutingConfirmed { missing }),
         2 => actions.prop_map(|action| Fact::GuardTripped(tripped(action))),
+        1 => Just(Fact::PrimaryFails(primary(true))),
+        1 => Just(Fact::PrimaryRecovered(primary(false))),
     ];
     prop_oneof![10 => requests.prop_map(Input::Request), 18 => facts.prop_map(Input::Fact)]
 }
@@ -242,6 +251,7 @@ proptest! {
             // The controller has asked whether anything holds the release.
             Input::Request(ReleaseRequest::Start(_) | ReleaseRequest::Retry(..)) => true,
             Input::Request(ReleaseRequest::Skip(..) | ReleaseRequest::SetWeight(..)) if is_begun => true,
+            Input::Request(ReleaseRequest::SetWeight(..)) => matches!(phase, Phase::Promoting(_) | Phase::Finalising(_)),
             Input::Request(ReleaseRequest::Resume(..) | ReleaseRequest::Skip(..)) if !is_begun => hold.is_none(),
             // The last approval before the first traffic; also of a silence that a tick ends.
             Input::Fact(Fact::Replied { .. } | Fact::Checked(_) | Fact::GateOpened(_)) if !is_begun => hold.is_none(),
@@ -307,6 +317,69 @@ proptest! {
     }
 
     #[test]
+    fn no_fact_sends_users_to_a_primary_that_fails_and_confirm_does_not_unless_forced(
+        plan in plans(), phase in phases(), input in inputs(), is_accepted in any::<bool>(),
+    ) {
+        let mut phase = phase;
+        if let Phase::Promoting(promoting) = &mut phase {
+            promoting.run.primary_accepted_by = is_accepted.then(|| word("ana"));
+        }
+        let is_accepted = phase.run().is_some_and(|run| run.primary_accepted_by.is_some());
+        let of = |phase: &Phase| { let mut canary = Canary::new(plan.clone(), Epoch(4)); canary.phase = phase.clone(); canary.weight() };
+        let failing = Context { primary_fails: true, ..context(&plan, None) };
+        let (is_confirm, is_asked) = match &input {
+            Input::Request(ReleaseRequest::Confirm(..)) => (true, true),
+            Input::Request(_) => (false, true),
+            // These speak against the canary, or a person is behind them; and the controller holds back deadlines.
+            Input::Fact(Fact::Aborted(_) | Fact::AbortClaimed { .. } | Fact::GuardTripped(_) | Fact::Checked(_) | Fact::Replied { .. }) => (false, true),
+            // A question that nobody answers in time counts as a refusal.
+            Input::Fact(_) => (false, phase.inquiry().is_some()),
+        };
+        let is_late = matches!(phase, Phase::Promoting(_) | Phase::Finalising(_));
+        let taken = step(failing, &phase, input.clone(), NOW);
+        if is_late && is_confirm && !is_accepted {
+            let is_refused = taken.is_err();
+            prop_assert!(is_refused);
+        }
+        let is_going_back = matches!(phase, Phase::Promoting(_)) && !matches!(&input, Input::Fact(Fact::Aborted(_) | Fact::AbortClaimed { .. } | Fact::GuardTripped(_)));
+        let is_fact = matches!(input, Input::Fact(_));
+        let may_fail = matches!(&input, Input::Fact(Fact::Checked(_))) && phase.awaiting() != Some(&Awaiting::Traffic);
+        // A swap makes the canary the primary: all users leave the one that fails.
+        let is_swap = |taken: &Transition| taken.effects.contains(&Effect::SwapRoles);
+        if let Ok(taken) = taken && !is_accepted && !is_swap(&taken) {
+            prop_assert!(is_asked || of(&taken.phase) >= of(&phase), "{:?}", taken.phase);
+            prop_assert!(!(is_going_back && is_fact && !may_fail) || of(&taken.phase) >= of(&phase), "{:?}", taken.phase);
+            let is_over = matches!(taken.phase, Phase::Succeeded(_)) && !matches!(phase, Phase::Succeeded(_));
+            prop_assert!(!is_over, "it is not over while users can be moved back");
+        }
+    }
+
+    #[test]
+    fn people_move_users_wherever_they_want_in_every_phase_with_traffic(plan in plans(), phase in phases(), share in 0u32..=100) {
+        let is_swapped = matches!(phase, Phase::Finalising(_)) && plan.promotion == Promotion::Swap;
+        let has_traffic = phase.on_step().is_some() || matches!(phase, Phase::Promoting(_) | Phase::Finalising(_));
+        for primary_fails in [false, true] {
+            let failing = Context { primary_fails, ..context(&plan, None) };
+            let asked = ReleaseRequest::SetWeight(percent(share), word("bob"), "so".into());
+            let taken = request(failing, &phase, asked, NOW);
+            prop_assert_eq!(taken.is_ok(), has_traffic && !is_swapped, "{:?}", phase);
+            let Ok(moved) = taken else { continue };
+            let mut canary = Canary::new(plan.clone(), Epoch(4));
+            canary.take(moved, 0, NOW);
+            prop_assert_eq!(canary.weight(), percent(share));
+            // There they stay, whatever the clock says; one that is judged may fail in time, of course.
+            if phase.on_step().is_some() {
+                continue;
+            }
+            for fact in [Fact::Checked(verdict(CheckResult::Pass)), Fact::Certified(certificate(6.0, 5))] {
+                let later = apply(failing, &canary.phase, fact, Millis(NOW.0 + 3_600_000)).phase;
+                canary.phase = later;
+                prop_assert_eq!(canary.weight(), percent(share));
+            }
+        }
+    }
+
+    #[test]
     fn a_look_that_was_due_is_due_later(plan in plans(), underway in underway(), answer in 0usize..3, ln_e in 0.0f64..6.0) {
         let answer = [CheckResult::Pass, CheckResult::Fail, CheckResult::Undecided][answer];
         for phase in [Phase::Progressing(underway.clone()), Phase::Paused(underway)] {
@@ -326,7 +399,10 @@ proptest! {
         let swaps = count(&|effect| *effect == Effect::SwapRoles);
         let promoted = count(&|effect| matches!(effect, Effect::Promoted(_)));
         let is_new_end = matches!(taken.phase, Phase::Succeeded(_)) && taken.phase != phase;
-        prop_assert_eq!(promoted, usize::from(is_new_end));
+        // A new release may come while the primary runs the one before, and only gets its traffic back.
+        let is_next = taken.notes.iter().any(|note| matches!(note, Note::Superseded { .. }));
+        let is_left_promoted = is_next && phase.awaiting() == Some(&Awaiting::Traffic);
+        prop_assert_eq!(promoted, usize::from(is_new_end || is_left_promoted));
         prop_assert!(swaps <= 1 && count(&|effect| matches!(effect, Effect::Ask(_))) <= 1);
         prop_assert!(swaps == 0 || plan.promotion == Promotion::Swap);
         let aborted = taken.notes.iter().any(|note| matches!(note, Note::Aborted(_)));

@@ -8,109 +8,15 @@ use std::collections::BTreeMap;
 
 use rollout::base::names::{CanaryId, Upstream};
 use rollout::base::time::Millis;
+use rollout::controller::Verb;
 use rollout::controller::fleet::Conn;
-use rollout::controller::{Command, Controller, Event, MAX_TOMBSTONES, Output, Refused, Verb};
+use rollout::controller::{Command, Event, MAX_TOMBSTONES, Refused};
 use rollout::release::phase::Note;
-use rollout::release::plan::{Flavour, Plan, Promotion, Spec};
-use rollout::routing::table::{Entry, Epoch, Scope, Table};
-use rollout::worker::messages::ToWorker;
+use rollout::release::plan::{Flavour, Promotion, Spec};
+use rollout::routing::table::{Epoch, Scope, Table};
 
-use fixture::{hello, id, in_lane, plan, released, upstream, word};
-
-/// An agent and what one worker's table makes of all it sends.
-#[derive(Default)]
-struct Life {
-    controller: Controller,
-    table: Table,
-    now: u64,
-}
-
-fn swapping(edit: impl FnOnce(&mut Spec)) -> Plan {
-    plan("web", |spec| {
-        spec.promotion = Promotion::Swap;
-        edit(spec);
-    })
-}
-
-fn by(verb: impl FnOnce(rollout::base::names::Actor, String) -> Verb) -> Verb {
-    verb(word("ana"), "so".into())
-}
-
-fn forget() -> Verb {
-    by(|actor, reason| Verb::Forget { actor, reason })
-}
-
-impl Life {
-    fn happen(&mut self, event: Event) -> Output {
-        self.now += 1;
-        let mut out = self.controller.handle(event, Millis(self.now));
-        for command in out.urgent.drain(..).chain(out.stored.drain(..)) {
-            if let Command::Push(entry) | Command::Send(_, ToWorker::Entry(entry)) = command {
-                self.adopt(&entry);
-            }
-        }
-        out
-    }
-
-    fn adopt(&mut self, entry: &Entry) {
-        self.table.adopt(entry.clone());
-        self.now += 1;
-        self.controller.handle(Event::Adopted(Conn(1), entry.canary.clone(), entry.epoch), Millis(self.now));
-    }
-
-    /// A worker whose proxy serves `default` where the filter says nothing.
-    fn connect(&mut self, default: &str) {
-        let mut said = hello(1, self.table.entries().map(|(_, entry)| (entry.canary.clone(), entry.epoch)).collect());
-        said.default_upstreams = vec![(id("web"), upstream(default)), (id("shop"), upstream(default))];
-        self.happen(Event::Connected(Conn(1), said));
-    }
-
-    fn declare(&mut self, plan: Plan) {
-        self.happen(Event::Declared(Box::new(plan)));
-    }
-
-    fn remove(&mut self, name: &str) {
-        self.happen(Event::Withdrawn(id(name)));
-    }
-
-    fn ask(&mut self, name: &str, verb: Verb) -> Result<(), Refused> {
-        self.happen(Event::Requested(id(name), verb)).reply.unwrap().map(drop)
-    }
-
-    /// Where a request without any rule goes; none: the proxy's default route.
-    fn serves(&self) -> Option<String> {
-        let found = self.table.find(b"web", b"/");
-        found.map(|found| found.routing.primary.to_string())
-    }
-
-    fn promoted_by_swap(default: &str) -> Self {
-        let mut life = Self::default();
-        life.declare(swapping(|_| ()));
-        life.connect("web-primary");
-        life.ask("web", released("v2")).unwrap();
-        life.ask("web", by(|actor, reason| Verb::Promote { actor, reason })).unwrap();
-        life.happen(Event::Timer);
-        assert_eq!(life.controller.canary(&id("web")).unwrap().phase.name(), "Succeeded");
-        life.connect(default);
-        assert_eq!(life.serves().as_deref(), Some("web-canary"));
-        life
-    }
-
-    fn primary(&self, name: &str) -> String {
-        self.controller.canary(&id(name)).unwrap().primary().to_string()
-    }
-
-    fn notes(&self, name: &str) -> Vec<Note> {
-        self.controller.canary(&id(name)).unwrap().history.iter().map(|event| event.note.clone()).collect()
-    }
-
-    fn restart(&mut self) {
-        let stored = serde_json::to_string(&self.controller).unwrap();
-        self.controller = serde_json::from_str(&stored).unwrap();
-        let event = self.controller.restarted(Millis(self.now));
-        self.happen(event);
-    }
-}
+use fixture::life::{Life, by, forget, swapping};
+use fixture::{id, in_lane, plan, released, upstream, word};
 
 #[test]
 fn a_manifest_that_is_gone_and_back_changes_nothing() {

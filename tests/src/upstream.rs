@@ -40,6 +40,8 @@ pub struct Behaviour {
     pub slow_ratio: f64,
     /// The latency of the slow ones.
     pub slow_latency: Duration,
+    /// Whether it answers as gRPC services do: always with 200, its failures in `grpc-status`.
+    pub is_grpc: bool,
     /// What it says itself in the header by which Envoy tells how long an upstream took.
     pub service_time_header: Option<String>,
     /// What it says of who may keep its answers.
@@ -60,6 +62,7 @@ impl Behaviour {
             jitter: Duration::ZERO,
             slow_ratio: 0.0,
             slow_latency: Duration::ZERO,
+            is_grpc: false,
             service_time_header: None,
             cache_control: None,
         }
@@ -233,10 +236,17 @@ async fn answer(
         None => Bytes::from_static(b"ok\n"),
     };
     let mut response = Response::new(Full::new(body));
-    if failed && let Ok(status) = behaviour.fail_status.try_into() {
+    if failed
+        && !behaviour.is_grpc
+        && let Ok(status) = behaviour.fail_status.try_into()
+    {
         *response.status_mut() = status;
     }
     let headers = response.headers_mut();
+    if behaviour.is_grpc {
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from_static(if failed { "13" } else { "0" }));
+    }
     if let Ok(version) = HeaderValue::from_str(&behaviour.version) {
         headers.insert("x-version", version);
     }

@@ -64,10 +64,12 @@ pub(super) struct VerbForm {
     reason: String,
     /// For `set-weight` only.
     weight_percent: Option<f64>,
+    /// For `confirm` only.
+    force: bool,
 }
 
 impl Form for VerbForm {
-    const FIELDS: &'static [&'static str] = &["actor", "reason", "weightPercent"];
+    const FIELDS: &'static [&'static str] = &["actor", "reason", "weightPercent", "force"];
     const EXAMPLE: &'static str = r#"{"actor": "ann", "reason": "INC-42"}"#;
 
     fn read(fields: &mut Fields) -> Result<Self, HttpError> {
@@ -75,6 +77,7 @@ impl Form for VerbForm {
             actor: fields.text("actor")?,
             reason: fields.optional_text("reason")?.unwrap_or_default(),
             weight_percent: fields.number("weightPercent")?,
+            force: fields.flag("force")?,
         })
     }
 }
@@ -89,16 +92,21 @@ pub(super) async fn verb(
     if !VERBS.contains(&verb) {
         return Err(unknown(verb));
     }
-    let Body(VerbForm { actor, reason, weight_percent }) = body?;
+    let Body(VerbForm { actor, reason, weight_percent, force }) = body?;
     let (actor, reason) = by(&actor, reason)?;
     if let Some(percent) = weight_percent.filter(|_| verb != "set-weight") {
         let error =
             format!("field weightPercent is {percent}, but {verb} takes none; leave it out or POST to set-weight");
         return Err(HttpError::invalid(error));
     }
+    if force && verb != "confirm" {
+        let error = format!("field force is true, but {verb} takes none; leave it out or POST to confirm");
+        return Err(HttpError::invalid(error));
+    }
     let verb = match verb {
         "abort" => Verb::Abort { actor, reason },
         "promote" => Verb::Promote { actor, reason },
+        "confirm" if force => Verb::ForceConfirm { actor, reason },
         "confirm" => Verb::Confirm { actor, reason },
         "pause" => Verb::Pause { actor, reason },
         "resume" => Verb::Resume { actor, reason },
@@ -200,7 +208,11 @@ fn patience(verb: &Verb) -> Duration {
         Verb::Abort { .. } | Verb::Pause { .. } | Verb::CloseGate { .. } | Verb::SetWeight { .. } => Duration::ZERO,
         // A release that runs follows the plan that it began with. What the directory can still say, that it is suspended
         // or gone, is a second old at most.
-        Verb::Promote { .. } | Verb::Confirm { .. } | Verb::Resume { .. } | Verb::Skip { .. } => Duration::from_secs(1),
+        Verb::Promote { .. }
+        | Verb::Confirm { .. }
+        | Verb::ForceConfirm { .. }
+        | Verb::Resume { .. }
+        | Verb::Skip { .. } => Duration::from_secs(1),
         Verb::Release { .. } | Verb::Retry { .. } | Verb::OpenGate { .. } | Verb::Forget { .. } => {
             Duration::from_secs(5)
         }
@@ -215,6 +227,11 @@ async fn follow_manifests(api: &Api, id: &CanaryId, verb: &Verb) -> Result<(), H
         return Ok(());
     }
     let is_read = api.manifests.refresh(patience).await;
+    if matches!(verb, Verb::Forget { .. }) {
+        // A file that was just removed is gone a moment later; if it is not, the engine says what is in the way.
+        api.manifests.settle(id).await;
+        return Ok(());
+    }
     if !matches!(verb, Verb::Release { .. } | Verb::Retry { .. }) {
         return Ok(());
     }
@@ -223,6 +240,12 @@ async fn follow_manifests(api: &Api, id: &CanaryId, verb: &Verb) -> Result<(), H
         let error =
             format!("cannot {name}: the directory of manifests (--canaries) could not be read in time; try again");
         return Err(HttpError::unavailable(error));
+    }
+    if api.manifests.is_missing(id) {
+        return Err(HttpError::conflict(format!(
+            "cannot {name}: the manifest of {id} was there a moment ago and is missing from the directory (--canaries); put \
+             it back first"
+        )));
     }
     let asked = id.clone();
     let is_known = api.handle.read(move |controller, _| controller.known(&asked).is_ok()).await?;

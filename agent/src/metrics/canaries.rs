@@ -22,12 +22,13 @@ const PHASES: [&str; 9] = [
     "Failed",
 ];
 /// Every reason why a release does not advance; as `PHASES`.
-const REASONS: [&str; 9] = [
+const REASONS: [&str; 10] = [
     "approval",
     "confirmation",
     "default-upstream",
     "fuse",
     "no-traffic",
+    "primary-fails",
     "stop",
     "suspended",
     "undecided",
@@ -45,6 +46,7 @@ struct Families {
     held: Whole<3>,
     toward_abort: Real<2>,
     toward_step: Real<2>,
+    primary_fails: Whole<2>,
     workers: Whole<3>,
     gate_open: Whole<3>,
     requests: Counts<4>,
@@ -72,11 +74,13 @@ pub(super) fn register(registry: &mut Registry, controller: &Controller, now: Mi
     registry.register("canary_phase", "1 for the phase the canary is in, 0 for the others", phase);
     registry.register("canary_phase_start_time_seconds", "When that phase began, Unix time", phase_start);
     registry.register("canary_held", "1 for the reason why the release does not advance, 0 for the others", held);
-    let Families { toward_abort, toward_step, workers, gate_open, requests, p95, .. } = families;
+    let Families { toward_abort, toward_step, primary_fails, workers, gate_open, requests, p95, .. } = families;
     let abort = "How far the guards' evidence has come toward an abort, 0 to 1";
     registry.register("canary_toward_abort_ratio", abort, toward_abort);
     let step = "How far this step's requests have come toward proving it, 0 to 1; none where checks decide";
     registry.register("canary_toward_step_ratio", step, toward_step);
+    let fails = "1 while the primary fails and the canary does not, during a release";
+    registry.register("canary_primary_failing", fails, primary_fails);
     let of_canary = "Workers of a canary: live, in sync with its table, lost during the release, with a tripped fuse";
     registry.register("canary_workers", of_canary, workers);
     registry.register("gate_open", "1 while a stored gate is open", gate_open);
@@ -100,6 +104,7 @@ impl Families {
 
     fn standing(&self, canary: &Canary, status: &CanaryStatus) {
         self.failed_checks.get_or_create(&id(status)).set(i64::from(status.failed_checks));
+        self.primary_fails.get_or_create(&id(status)).set(i64::from(status.primary_fails.is_some()));
         let blind = canary.phase.run().map_or(0, |run| run.blind_checks);
         self.blind_checks.get_or_create(&id(status)).set(i64::from(blind));
         for phase in PHASES {
@@ -113,7 +118,7 @@ impl Families {
         for reason in REASONS {
             self.held.get_or_create(&of(status, "reason", reason)).set(0);
         }
-        if let Some(reason) = reason(&canary.phase) {
+        if let Some(reason) = reason(canary) {
             self.held.get_or_create(&of(status, "reason", reason)).set(1);
         }
     }
@@ -146,7 +151,11 @@ impl Families {
     }
 }
 
-fn reason(phase: &Phase) -> Option<&'static str> {
+fn reason(canary: &Canary) -> Option<&'static str> {
+    let phase = &canary.phase;
+    if matches!(phase, Phase::Promoting(_) | Phase::Finalising(_)) && canary.keeps_users() {
+        return Some("primary-fails");
+    }
     if matches!(phase.awaiting(), Some(Awaiting::Confirmation { .. })) {
         return Some("confirmation");
     }

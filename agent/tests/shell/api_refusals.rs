@@ -169,6 +169,7 @@ async fn bodies_that_are_not_what_the_api_takes() {
         (&abort, r#"{"actor":"ann","actor":"bob"}"#, 422, &["actor is sent twice"]),
         (&abort, r#"{"actor":"ann","reson":"x"}"#, 422, &["reson", "did you mean reason?"]),
         (&abort, r#"{"actor":"ann","weightPercent":5}"#, 400, &["weightPercent", "abort"]),
+        (&abort, r#"{"actor":"ann","force":true}"#, 400, &["force", "abort", "confirm"]),
         (&weight, r#"{"actor":"ann"}"#, 400, &["weightPercent", "0 to 100"]),
         (&weight, r#"{"actor":"ann","weightPercent":100.1}"#, 400, &["weightPercent", "0 to 100"]),
         (&weight, r#"{"actor":"ann","weightPercent":-1}"#, 400, &["weightPercent is -1"]),
@@ -231,10 +232,16 @@ async fn verbs_in_the_wrong_phase() {
     refused(&post("resume").await, 409, &["cannot resume while Progressing", "paused"]);
     refused(&post("confirm").await, 409, &["cannot confirm while Progressing"]);
     api.ask("promote").await;
-    let newer = json!({ "revision": "v3", "actor": "ann" });
-    refused(&api.post(&format!("{WEB_PATH}/releases"), &newer).await, 409, &["cannot release while Promoting"]);
-    refused(&post("pause").await, 409, &["cannot pause while Promoting"]);
+    refused(&post("promote").await, 409, &["cannot promote while Promoting"]);
+    refused(&post("skip").await, 409, &["cannot skip while Promoting", "serin confirm"]);
     assert_eq!(api.web().await["phase"], "Promoting");
+    // People move users, and take the next step, while it is promoted too.
+    for verb in ["pause", "resume"] {
+        assert_eq!(post(verb).await.0, 200, "{verb}");
+    }
+    let newer = json!({ "revision": "v3", "actor": "ann" });
+    let (status, begun) = api.post(&format!("{WEB_PATH}/releases"), &newer).await;
+    assert_eq!((status, &begun["phase"]), (200, &json!("Progressing")), "{begun}");
 }
 
 #[tokio::test]

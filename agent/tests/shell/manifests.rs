@@ -100,6 +100,28 @@ async fn a_removed_canary_goes_on_routing_to_its_primary_until_a_person_forgets_
     assert!(worker.entry_above(forgotten.epoch).await.routing.is_some());
 }
 
+/// The file is not there, and no two readings have said so yet.
+#[tokio::test]
+async fn verbs_right_after_a_file_was_removed_know_that_it_is() {
+    let agent = TestAgent::start().await;
+    let api = agent.api();
+    api.ask("releases").await;
+    api.ask("abort").await;
+    let body = json!({ "actor": "ann", "revision": "v3" });
+    for verb in ["releases", "retry"] {
+        std::fs::remove_file(agent.manifest()).unwrap();
+        let body = if verb == "retry" { json!({ "actor": "ann" }) } else { body.clone() };
+        refused(&api.post(&format!("{WEB_PATH}/{verb}"), &body).await, 409, &["manifest of prod/web", "put it back"]);
+        assert_eq!(api.web().await["release"], 1, "nothing has begun");
+        std::fs::write(agent.manifest(), WEB).unwrap();
+        api.until_web("the file to be there", |canary| canary["manifestGone"] == false).await;
+    }
+    std::fs::remove_file(agent.manifest()).unwrap();
+    let (status, done) = api.post(&format!("{WEB_PATH}/forget"), &json!({ "actor": "ann" })).await;
+    assert_eq!((status, &done), (200, &json!({ "release": 1, "phase": "Failed" })), "it waits until the file is gone");
+    assert_eq!(api.get(WEB_PATH).await.0, 404);
+}
+
 #[tokio::test]
 async fn a_tombstone_outlives_the_agent_and_the_file_may_return_meanwhile() {
     for is_back_before_start in [true, false] {

@@ -36,6 +36,8 @@ pub struct Scan {
     pub warnings: Vec<Warning>,
     /// Canaries whose plan in force is not what their file says now, each with the problem that prevents it.
     pub stale: BTreeMap<CanaryId, String>,
+    /// Canaries whose file was not there in this reading: gone if it is not in the next scan either.
+    pub missing: BTreeSet<CanaryId>,
     /// Why the directory says nothing at all; then every plan may be stale.
     pub blind: Option<String>,
     /// Whether files, problems or warnings differ from the last scan's. Without news a canary that stays away may still
@@ -147,6 +149,7 @@ impl Directory {
         self.resolve_overlaps(&mut candidates, &mut stale, &mut scan);
         let absent = candidates.iter().filter(|(_, candidate)| candidate.absent).map(|(id, _)| id.clone());
         let absent: BTreeSet<CanaryId> = absent.collect();
+        scan.missing.clone_from(&absent);
         self.is_unsettled = !is_scan && !absent.is_empty();
         self.absent = if is_scan { absent } else { self.absent.intersection(&absent).cloned().collect() };
         scan.removed = self.held.keys().filter(|id| !candidates.contains_key(*id)).cloned().collect();

@@ -215,6 +215,11 @@ pub(crate) const OWN_ANALYSIS: &[Field] = &[
         ]),
         "A phase that lasts longer aborts the release; none by default.",
     ),
+    field(
+        "onPrimaryFailure",
+        Shape::Word(&["hold", "shift"]),
+        "What follows by itself when the primary fails and the canary is proven: it keeps its share, or gets all; hold by default.",
+    ),
     field("advance", Shape::Word(&["certificate", "interval"]), "What ends a step."),
     field(
         "certificate",

@@ -11,11 +11,12 @@ use crate::controller::rollback_watch::RollbackWatch;
 use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::evidence::Evidence;
 use crate::judgement::guards::GuardsVerdict;
+use crate::judgement::primary_watch::{PrimaryNews, PrimaryVerdict};
 use crate::release::approvals::Approvals;
 use crate::release::inquiry::{Callee, LastReply, Objection, Reason};
 use crate::release::integrations::{Hook, HookKind};
 use crate::release::machine::{self, Context, Effect, Transition};
-use crate::release::phase::{Cause, HistoryEvent, Hold, Note, Phase, ReleaseId};
+use crate::release::phase::{Cause, HistoryEvent, Hold, Note, Phase, ReleaseId, Run};
 use crate::release::plan::{Advance, Plan, Promotion};
 use crate::routing::table::{Entry, Epoch, Routing, WeightPpm};
 use crate::worker::tally::Counts;
@@ -73,6 +74,9 @@ pub struct Canary {
     pub evidence: Evidence,
     /// What the guards said last.
     pub verdict: Option<GuardsVerdict>,
+    /// What is known of the primary, as of the last report.
+    #[serde(default)]
+    pub primary_verdict: Option<PrimaryVerdict>,
     /// What this step's requests prove, where the release advances on certificate.
     pub certificate: Option<CertificateVerdict>,
     /// Length of the slots under the entry in force.
@@ -124,6 +128,7 @@ impl Canary {
             epoch,
             evidence,
             verdict: None,
+            primary_verdict: None,
             certificate: None,
             slot: entry::MIN_SLOT,
             step_since: Epoch::default(),
@@ -192,7 +197,8 @@ impl Canary {
 
     /// What the machine's next step stands on; `hold` is why it may not advance.
     pub fn context<'a>(&'a self, hold: Option<&'a Hold>) -> Context<'a> {
-        Context { plan: &self.plan, approvals: &self.approvals, promoted: self.promoted.as_ref(), hold }
+        let primary_fails = self.evidence.primary_fails().is_some();
+        Context { plan: &self.plan, approvals: &self.approvals, promoted: self.promoted.as_ref(), hold, primary_fails }
     }
 
     /// Takes one step's outcome while so many workers are live or expected back. An entry may follow: see
@@ -213,6 +219,12 @@ impl Canary {
             self.close_spent_gates();
         }
         self.rest_rollback_watch(before, had_answered, now);
+        if self.phase.judged().is_some() {
+            self.evidence.resume_release();
+        }
+        if self.phase.run().is_none() {
+            self.evidence.end_watch();
+        }
         let mut asked = Vec::new();
         for effect in effects {
             match effect {
@@ -220,6 +232,7 @@ impl Canary {
                 Effect::Ask(callees) => asked.extend(callees),
                 Effect::SwapRoles => {
                     self.swapped = !self.swapped;
+                    self.evidence.exchange_roles(self.next_epoch());
                     notes.push(Note::Swapped { primary: self.primary().clone() });
                 }
                 Effect::Promoted(revision) => self.promoted = Some(revision),
@@ -239,7 +252,7 @@ impl Canary {
     /// Counts afresh, under the entries that are issued from now on.
     fn begin_evidence(&mut self) {
         self.evidence.begin_release(self.next_epoch(), self.plan.longest_window(), &self.plan.guards);
-        self.verdict = None;
+        (self.verdict, self.primary_verdict) = (None, None);
         self.replies.clear();
         if let Some((_, revision)) = self.phase.latest() {
             self.approvals.bind(revision);
@@ -311,6 +324,19 @@ impl Canary {
             on_step.gate_at = now;
         }
         is_awaited
+    }
+
+    /// Whether nothing but a person sends users to the primary: it fails, and nobody has accepted that.
+    pub fn keeps_users(&self) -> bool {
+        let is_accepted = |run: &Run| run.primary_accepted_by.is_some();
+        self.evidence.primary_fails().is_some() && self.phase.run().is_some_and(|run| !is_accepted(run))
+    }
+
+    /// Looks at the primary; returns what is news of it.
+    pub fn look_at_primary(&mut self, now: Millis) -> Option<(PrimaryNews, &PrimaryVerdict)> {
+        let (verdict, news) = self.evidence.look_at_primary(self.step_since, now)?;
+        self.primary_verdict = Some(verdict);
+        news.zip(self.primary_verdict.as_ref())
     }
 
     /// Looks at the guards; returns the verdict when one has tripped.

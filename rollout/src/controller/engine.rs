@@ -99,13 +99,14 @@ impl Controller {
                 self.check_due(None, now, &mut out);
                 self.ask_rollback_hooks(now, &mut out);
                 self.rearm_due(now, &mut out);
+                self.look_at_roles(now, &mut out);
             }
             Event::Restarted { away } => self.restart(away, now, &mut out),
         }
         // In this order: a release that completes here is news for its siblings, and their ends may free its lane.
         self.complete_finalising(about.as_ref(), now, &mut out);
         self.notify_siblings(now, &mut out);
-        self.apply_next_plans(&mut out);
+        self.apply_next_plans(now, &mut out);
         if !matches!(out.reply, Some(Err(_))) {
             self.last_at = now;
         }
@@ -124,7 +125,8 @@ impl Controller {
             phase => [phase.check_at(), canary.deadline().map(|(at, _)| at)],
         });
         let beside = self.canaries.values().flat_map(|canary| [canary.rearming.due(), canary.rollback_at()]);
-        due.flatten().chain(beside.flatten()).min()
+        let roles = self.roles_wait().then(|| self.fleet.next_given_up(self.last_at)).flatten();
+        due.flatten().chain(beside.flatten()).chain(roles).min()
     }
 
     /// A canary by its id.

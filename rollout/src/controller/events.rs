@@ -137,6 +137,13 @@ pub enum Verb {
         /// Why.
         reason: String,
     },
+    /// The same, although the primary fails.
+    ForceConfirm {
+        /// Who says so.
+        actor: Actor,
+        /// Why; never empty.
+        reason: String,
+    },
     /// Stop advancing.
     Pause {
         /// Who asks.
@@ -206,7 +213,7 @@ impl Verb {
             Self::Abort { .. } => "abort",
             Self::Retry { .. } => "retry",
             Self::Promote { .. } => "promote",
-            Self::Confirm { .. } => "confirm",
+            Self::Confirm { .. } | Self::ForceConfirm { .. } => "confirm",
             Self::Pause { .. } => "pause",
             Self::Resume { .. } => "resume",
             Self::SetWeight { .. } => "set a weight",

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::names::{CanaryId, Upstream};
 use crate::base::time::Millis;
-use crate::judgement::evidence::Received;
+use crate::judgement::received::Received;
 use crate::routing::table::{Epoch, Version};
 use crate::worker::connection::BACK_WITHIN;
 use crate::worker::messages::{Hello, Incarnation, Protocol, Trip};
@@ -211,14 +211,24 @@ impl Fleet {
         self.workers.values().filter(|peer| peer.conn.is_some())
     }
 
-    /// A live or expected worker whose routes serve `upstream` by default. A worker that is away is not expected once its
-    /// proxy is back with others: they say what its routes are now.
+    /// A live or expected worker whose routes serve `upstream` by default.
     pub fn serving_by_default(&self, service: &CanaryId, upstream: &Upstream, now: Millis) -> Option<&Peer> {
+        self.speaking(now).find(|peer| peer.default_upstream(service) == upstream.as_str())
+    }
+
+    /// The workers whose routes are known: those that are live or expected back. A worker that is away is not expected once
+    /// its proxy is back with others: they say what its routes are now.
+    fn speaking(&self, now: Millis) -> impl Iterator<Item = &Peer> {
         let back: BTreeSet<&str> = self.live().map(|peer| peer.node.as_str()).filter(|node| !node.is_empty()).collect();
         let is_expected =
-            |peer: &Peer| now.since(peer.last_seen_at) <= EXPECTED_FOR && !back.contains(peer.node.as_str());
-        let known = |peer: &&Peer| peer.conn.is_some() || is_expected(peer);
-        self.workers.values().filter(known).find(|peer| peer.default_upstream(service) == upstream.as_str())
+            move |peer: &Peer| now.since(peer.last_seen_at) <= EXPECTED_FOR && !back.contains(peer.node.as_str());
+        self.workers.values().filter(move |peer| peer.conn.is_some() || is_expected(peer))
+    }
+
+    /// When the next of the workers that are away after `now` is not expected any more.
+    pub fn next_given_up(&self, now: Millis) -> Option<Millis> {
+        let away = self.workers.values().filter(|peer| peer.conn.is_none());
+        away.map(|peer| peer.last_seen_at.plus(EXPECTED_FOR).plus(Millis(1))).filter(|at| *at > now).min()
     }
 
     /// Workers that are live or expected back.

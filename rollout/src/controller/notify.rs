@@ -79,6 +79,9 @@ pub const fn severity(note: &Note) -> Severity {
         | Note::JournalBehind { .. }
         | Note::Held(_)
         | Note::HookFailed { .. }
+        | Note::PrimaryFails(_)
+        | Note::PrimaryAccepted { .. }
+        | Note::Shifted { .. }
         | Note::ManifestRemoved { .. }
         | Note::RolesWait(_)
         | Note::Waiting { .. }
@@ -97,6 +100,10 @@ const fn is_alerting(note: &Note) -> bool {
             | Note::JournalBehind { .. }
             | Note::Held(_)
             | Note::HookFailed { .. }
+            | Note::PrimaryFails(_)
+            | Note::PrimaryRecovered(_)
+            | Note::PrimaryAccepted { .. }
+            | Note::Shifted { .. }
             | Note::Waiting { .. }
             | Note::WaitingPromotion { .. }
             | Note::Promoting { awaiting: Some(_), .. }

@@ -1,17 +1,21 @@
 //! report -> fold: the merged, deduplicated sum of what the workers counted.
 //!
-//! `fold` adds one stratum and does not depend on order; [`Received::note`] says whether a report is new. Only the
+//! `fold` adds one stratum and does not depend on order; whether a report is new is for [`Received`] to say. Only the
 //! sliding window, which threshold checks look at, depends on when it arrived.
+//!
+//! [`Received`]: super::received::Received
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
-use crate::judgement::guards::{Guards, GuardsVerdict};
+use crate::judgement::guards::{GuardRule, Guards, GuardsVerdict};
 use crate::judgement::latency_baseline::{Past, Tracking};
+use crate::judgement::primary_watch::{PrimaryNews, PrimaryVerdict, PrimaryWatch};
+use crate::judgement::rate::Rate;
 use crate::judgement::sample_ratio::Ratio;
-use crate::judgement::sequential::Sequential;
+use crate::judgement::sequential::{Sequential, SlotKey};
 use crate::judgement::slots::Slots;
 use crate::judgement::window::{Recent, Window};
 use crate::routing::route::Placement;
@@ -20,54 +24,10 @@ use crate::statistics::boundary::Split;
 use crate::worker::messages::{Incarnation, Watermark};
 use crate::worker::tally::{Counts, PerVersion, Stratum};
 
-/// Report numbers remembered above a gap; a worker has one report in flight, so more than one is already odd.
-const MAX_AHEAD: usize = 64;
 /// Strata of one release kept apart; past it the oldest merge into epoch 0.
 const MAX_STRATA: usize = 1024;
 /// Stretches of epochs of another life that one release keeps apart.
 const MAX_FOREIGN: usize = 32;
-
-/// Which reports of one incarnation have been folded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Received {
-    /// All numbers up to this one are accounted for.
-    through: u64,
-    /// Numbers above a gap.
-    ahead: BTreeSet<u64>,
-    /// Numbers that were given up: an agent that lost its memory never saw them.
-    missing: u64,
-}
-
-impl Received {
-    /// Notes a report's number; `false` when it was folded before.
-    pub fn note(&mut self, number: u64) -> bool {
-        if number <= self.through || self.ahead.contains(&number) {
-            return false;
-        }
-        if self.through == 0 && self.ahead.is_empty() && number > 1 {
-            // First contact in the middle of a worker's life: what came before is not coming again.
-            self.missing = number - 1;
-            self.through = number;
-            return true;
-        }
-        self.ahead.insert(number);
-        while self.ahead.remove(&self.through.saturating_add(1)) {
-            self.through += 1;
-        }
-        if self.ahead.len() > MAX_AHEAD
-            && let Some(first) = self.ahead.pop_first()
-        {
-            self.missing += first - self.through - 1;
-            self.through = first;
-        }
-        true
-    }
-
-    /// Reports that this agent knows it never saw.
-    pub const fn missing(&self) -> u64 {
-        self.missing
-    }
-}
 
 /// What is known of one canary's traffic.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,6 +55,11 @@ pub struct Evidence {
     /// The release's slots that are not complete, and the tests over all of them.
     slots: Slots,
     tests: Option<Sequential>,
+    /// The tests of the primary, and whether its requests are judged although the release's own are over.
+    #[serde(default)]
+    watch: Option<PrimaryWatch>,
+    #[serde(default)]
+    is_watched_on: bool,
     /// What the weights of this release placed.
     ratio: Ratio,
     /// The primary's recent latencies, in and between releases, and what to measure the canary's by.
@@ -114,6 +79,13 @@ impl Evidence {
         }
         if self.is_of_release(stratum.epoch) {
             self.fold_release(stratum, counts, now);
+        } else if self.is_watched(stratum.epoch) {
+            self.slots.fold(stratum, counts, || None);
+        }
+        if stratum.version == Version::Primary && stratum.placement.is_split() && self.is_watched(stratum.epoch) {
+            let key = SlotKey { epoch: stratum.epoch, slot: stratum.slot };
+            let is_slotted = self.ratio.weight(stratum.epoch).is_some();
+            self.watch.iter_mut().for_each(|watch| watch.fold(key, counts, is_slotted));
         }
         if stratum.version == Version::Primary {
             self.past.add(&counts.latency, now);
@@ -164,6 +136,7 @@ impl Evidence {
     pub fn begin_release(&mut self, first: Epoch, longest_window: Millis, guards: &Guards) {
         self.slots = Slots::default();
         self.tests = Some(guards.begin());
+        (self.watch, self.is_watched_on) = (Some(PrimaryWatch::new(guards)), false);
         self.ratio = Ratio::default();
         self.tracking = guards.tracking();
         (self.since, self.until) = (first, None);
@@ -208,6 +181,36 @@ impl Evidence {
         epoch >= self.since && self.until.is_none_or(|until| epoch < until) && !self.is_foreign(epoch)
     }
 
+    /// As [`Evidence::end_release`], but the primary, which has all traffic now, is watched on until [`Evidence::end_watch`].
+    pub fn finalise_release(&mut self, first_after: Epoch) {
+        self.end_release(first_after);
+        self.is_watched_on = true;
+    }
+
+    /// A person gave the canary traffic again: what starts from now on is the release's evidence once more.
+    pub fn resume_release(&mut self) {
+        (self.until, self.is_watched_on) = (None, false);
+    }
+
+    /// The release is over.
+    pub fn end_watch(&mut self) {
+        self.is_watched_on = false;
+    }
+
+    /// Primary and canary exchange roles with the entry of this epoch: the new primary is watched from there on.
+    pub fn exchange_roles(&mut self, first: Epoch) {
+        self.watch.iter_mut().for_each(|watch| watch.exchange_roles(first));
+    }
+
+    fn is_watched(&self, epoch: Epoch) -> bool {
+        self.is_of_release(epoch) || (self.is_watched_on && epoch >= self.since)
+    }
+
+    /// The limit that the primary was found to break.
+    pub fn primary_fails(&self) -> Option<&GuardRule> {
+        self.watch.as_ref()?.failing()
+    }
+
     /// The first epoch of the release that [`Evidence::release`] sums up.
     pub const fn since(&self) -> Epoch {
         self.since
@@ -218,6 +221,17 @@ impl Evidence {
         if self.is_of_release(watermark.epoch) {
             self.slots.watermark(worker, watermark, now);
         }
+    }
+
+    /// What is known of the primary, `first` being the first epoch of the step; to be asked before [`Evidence::look`], which
+    /// drops what it has seen of complete slots. `None` before the first release.
+    pub fn look_at_primary(&mut self, first: Epoch, now: Millis) -> Option<(PrimaryVerdict, Option<PrimaryNews>)> {
+        let seen = self.split_since(first);
+        let watch = self.watch.as_mut()?;
+        for (key, observed, is_closed) in self.slots.known(|epoch| self.ratio.split(epoch), now) {
+            watch.observe(key, &observed, is_closed);
+        }
+        Some(watch.look(&seen))
     }
 
     /// What the guards say of all that is known now; `None` before the first release.
@@ -284,34 +298,18 @@ impl Evidence {
         sum
     }
 
+    /// Requests that the split placed and that started under `first` or a later epoch.
+    fn split_since(&self, first: Epoch) -> PerVersion {
+        let mut sum = PerVersion::default();
+        let since = self.strata.range((first, Version::Primary, Placement::Drawn)..);
+        let placed = since.filter(|((.., placement), _)| placement.is_split());
+        placed.for_each(|((_, version, _), counts)| sum.add(*version, counts));
+        sum
+    }
+
     /// What arrived in the last `span`, since the step was taken.
     pub fn last(&self, span: Millis, now: Millis) -> Recent {
         self.window.last(span, now)
-    }
-}
-
-/// An exponentially weighted rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Rate {
-    weight: f64,
-    at: Millis,
-}
-
-/// Over how long a rate is smoothed, in milliseconds.
-const RATE_OVER_MS: f64 = 10_000.0;
-
-impl Rate {
-    fn add(&mut self, count: u64, now: Millis) {
-        self.weight = self.decayed(now) + count as f64;
-        self.at = self.at.max(now);
-    }
-
-    fn per_second(&self, now: Millis) -> f64 {
-        self.decayed(now) * 1000.0 / RATE_OVER_MS
-    }
-
-    fn decayed(&self, now: Millis) -> f64 {
-        self.weight * libm::exp(-(now.since(self.at).0 as f64) / RATE_OVER_MS)
     }
 }
 
@@ -321,6 +319,7 @@ mod tests {
 
     use super::*;
     use crate::base::time::Micros;
+    use crate::judgement::received::Received;
     use crate::routing::outcome::{FailureClass, Outcome};
     use crate::worker::tally::Slot;
 
@@ -365,19 +364,6 @@ mod tests {
             disorder.extend((0..reports.len()).rev());
             prop_assert_eq!(folded(&in_order, &reports), folded(&disorder, &reports));
         }
-    }
-
-    #[test]
-    fn reports_that_never_came_are_counted_as_missing() {
-        let mut received = Received::default();
-        assert!(received.note(57), "an agent without memory meets a worker in mid-life");
-        assert_eq!(received.missing(), 56);
-        assert!(!received.note(57) && !received.note(3));
-        assert!(received.note(58));
-        for number in 0..=MAX_AHEAD as u64 {
-            assert!(received.note(100 + number));
-        }
-        assert_eq!(received.missing(), 56 + 41, "59 to 99 are given up once too many lie above the gap");
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub mod sample_ratio;
 /// The guards of a release together.
 pub mod guards;
 
+/// Whether the primary is the one that fails.
+pub mod primary_watch;
+
 /// When a step is proven.
 pub mod certificate;
 
@@ -26,6 +29,12 @@ pub mod slots;
 
 /// The newest counts of a step, for threshold checks.
 pub mod window;
+
+/// Requests a second.
+mod rate;
+
+/// Which reports have come.
+pub mod received;
 
 /// report -> fold.
 pub mod evidence;

@@ -92,10 +92,32 @@ impl Slots {
         self.watermarks.retain(|_, (_, _, at)| now.since(*at) <= WATERMARK_HOLDS);
     }
 
+    /// What is known of each slot that is not complete, and whether it is closed; `split` as in [`Slots::feed`].
+    pub fn known(
+        &self,
+        split: impl Fn(Epoch) -> Option<Split>,
+        now: Millis,
+    ) -> impl Iterator<Item = (SlotKey, ObservedSlot, bool)> {
+        let through = self.through(now);
+        let observed = move |key: &SlotKey, gathered: &Gathered| gathered.observed(split(key.epoch));
+        let known = self.open.iter();
+        known.map(move |(key, gathered)| (*key, observed(key, gathered), self.is_closed(*key, through)))
+    }
+
+    /// The first slot that some worker has not passed.
+    fn through(&self, now: Millis) -> Option<(Epoch, Slot)> {
+        let fresh = self.watermarks.values().filter(|(_, _, at)| now.since(*at) <= WATERMARK_HOLDS);
+        fresh.map(|(epoch, slot, _)| (*epoch, *slot)).min()
+    }
+
+    fn is_closed(&self, key: SlotKey, through: Option<(Epoch, Slot)>) -> bool {
+        // With no worker left to wait for, nothing more will come.
+        through.map_or(!self.watermarks.is_empty(), |through| (key.epoch, key.slot) < through)
+    }
+
     /// Hands what is known to the tests, in the order of the slots; `split` says how an epoch divided its requests.
     pub fn feed(&mut self, tests: &mut Sequential, split: impl Fn(Epoch) -> Option<Split>, now: Millis) {
-        let fresh = self.watermarks.values().filter(|(_, _, at)| now.since(*at) <= WATERMARK_HOLDS);
-        let through = fresh.map(|(epoch, slot, _)| (*epoch, *slot)).min();
+        let through = self.through(now);
         let mut complete = Vec::new();
         for (key, gathered) in &self.open {
             let place = (key.epoch, key.slot);
@@ -106,8 +128,7 @@ impl Slots {
                 self.newest = Some(place);
             }
             let observed = gathered.observed(split(key.epoch));
-            // With no worker left to wait for, nothing more will come.
-            let is_closed = through.map_or(!self.watermarks.is_empty(), |through| place < through);
+            let is_closed = self.is_closed(*key, through);
             tests.observe(*key, observed, is_closed);
             if is_closed && observed.is_complete() {
                 complete.push(*key);

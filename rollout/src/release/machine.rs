@@ -27,6 +27,9 @@ mod on_check;
 /// A look in a release that advances on certificate.
 mod on_certificate;
 
+/// What follows when the primary fails.
+mod on_primary;
+
 /// What people may do by hand.
 mod requests;
 
@@ -53,10 +56,13 @@ pub fn request(
         ReleaseRequest::Retry(release, actor, reason) => start::retry(context, phase, release, (actor, reason), now),
         ReleaseRequest::Abort(actor, reason) => requests::abort(plan, phase, actor, reason, now),
         ReleaseRequest::Promote(actor, reason) => requests::promote(plan, phase, actor, reason, now),
-        ReleaseRequest::Confirm(actor, reason) => requests::confirm(plan, phase, actor, reason, now),
+        ReleaseRequest::Confirm(actor, reason) => requests::confirm(context, phase, actor, reason, now),
+        ReleaseRequest::ForceConfirm(actor, reason) => requests::force_confirm(context, phase, actor, reason, now),
         ReleaseRequest::Pause(actor, reason) => requests::pause(phase, actor, reason),
         ReleaseRequest::Resume(actor, reason) => requests::resume(context, phase, actor, reason, now),
-        ReleaseRequest::SetWeight(weight, actor, reason) => requests::set_weight(plan, phase, weight, actor, reason),
+        ReleaseRequest::SetWeight(weight, actor, reason) => {
+            requests::set_weight(plan, phase, weight, (actor, reason), now)
+        }
         ReleaseRequest::Skip(actor, reason) => requests::skip(context, phase, actor, reason, now),
     }?;
     Ok(timed(phase, step, now))
@@ -69,8 +75,10 @@ pub fn apply(context: Context<'_>, phase: &Phase, fact: Fact, now: Millis) -> Tr
         (Fact::GateOpened(verdict), _) => on_check::gate_opened(context, phase, verdict, now),
         (Fact::Certified(verdict), _) => on_certificate::certified(context, phase, verdict, now),
         (Fact::GuardTripped(verdict), _) => guard_tripped(phase, verdict, now),
+        (Fact::PrimaryFails(verdict), _) => on_primary::fails(context.plan, phase, verdict),
+        (Fact::PrimaryRecovered(verdict), _) => on_primary::recovered(phase, verdict, now),
         (Fact::Replied { round, callee, reply }, Phase::Promoting(promoting)) => {
-            advance::hook_replied(context.plan, promoting, round, callee, &reply, now)
+            advance::hook_replied(context, promoting, round, callee, &reply, now)
         }
         (Fact::Replied { round, callee, reply }, _) => {
             let answered = inquiry::replied(context, phase, round, callee, reply, now);
@@ -78,7 +86,7 @@ pub fn apply(context: Context<'_>, phase: &Phase, fact: Fact, now: Millis) -> Tr
         }
         (Fact::Aborted(cause), _) => aborted(context.plan, phase, cause, now),
         (Fact::AbortClaimed { node, epoch }, _) => abort_claimed(phase, Note::AbortClaimed { node, epoch }),
-        (Fact::RoutingConfirmed { missing }, _) => advance::complete_finalising(phase, missing, now),
+        (Fact::RoutingConfirmed { missing }, _) => advance::complete_finalising(context, phase, missing, now),
     };
     timed(phase, step, now)
 }
@@ -122,7 +130,7 @@ pub fn due(plan: &Plan, phase: &Phase) -> Option<(Millis, Millis)> {
         Phase::Progressing(Underway::OnStep(_)) => progressing,
         Phase::WaitingPromotion(_) => waiting_promotion,
         // Once the primary runs the new version, there is no way back that time could ask for.
-        Phase::Promoting(_) if !is_returning(phase) => promoting,
+        Phase::Promoting(paused) if !is_returning(phase) && !paused.is_paused => promoting,
         _ => None,
     }?;
     Some((phase.run()?.phase_at.plus(after), after))

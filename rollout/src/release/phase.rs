@@ -196,6 +196,12 @@ impl Phase {
         }
     }
 
+    pub(crate) const fn delay_end(&mut self, later: Millis) {
+        if let Self::Finalising(finalising) = self {
+            finalising.deadline = later;
+        }
+    }
+
     pub(crate) const fn check_at_mut(&mut self) -> Option<&mut Millis> {
         match self {
             Self::Promoting(promoting) => Some(&mut promoting.check_at),
@@ -209,7 +215,7 @@ impl Phase {
     /// Whether a release of `revision` would begin now, rather than go on or be refused.
     pub fn gives_way_to(&self, revision: &Revision) -> bool {
         match self {
-            Self::Promoting(_) | Self::Finalising(_) => false,
+            Self::Finalising(_) => false,
             _ => self.run().is_none_or(|run| run.revision != *revision),
         }
     }

@@ -21,7 +21,7 @@ mod course;
 mod rules;
 mod stripped;
 
-pub use course::{Course, Deadlines, Stage, Stop};
+pub use course::{Course, Deadlines, OnPrimaryFailure, Stage, Stop};
 
 /// Shortest interval and window. Flagger's floor is 10 s because it scrapes; we do not.
 pub const MIN_INTERVAL: Millis = Millis(1_000);

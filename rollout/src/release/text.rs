@@ -13,13 +13,20 @@ use crate::release::threshold_checks::{CheckFinding, CheckResult, ChecksVerdict}
 use crate::routing::table::WeightPpm;
 use crate::worker::fuse::FuseTest;
 
+/// Tables that this agent's journal does not know.
+mod epochs;
+
 /// Manifests that go and return.
 mod manifests;
 
 /// What guards allow.
 mod rules;
 
+/// A primary that fails.
+mod primary;
+
 pub use manifests::role_conflict;
+pub use primary::primary;
 pub use rules::{certified, rule, rule_now};
 
 /// One event of a canary's history.
@@ -62,16 +69,10 @@ pub fn note(note: &Note) -> String {
             let what = of_fuse(*test);
             format!("fuse of proxy {node} tripped and sends every request to the primary: {events} of {trials} {what}")
         }
-        Note::AbortClaimed { node, epoch } => format!(
-            "proxy {node} holds the table of an abort (epoch {}) and neither is in this agent's journal: the canary's weight is \
-             0 until a person decides; `serin abort`, or `serin set-weight` and `serin resume`",
-            epoch.0
-        ),
-        Note::JournalBehind { node, epoch } => format!(
-            "proxy {node} holds a later table (epoch {}) than this agent's journal: its data is new or of an earlier day; every \
-             proxy gets the table of this release again",
-            epoch.0
-        ),
+        Note::AbortClaimed { .. } | Note::JournalBehind { .. } => epochs::later(note),
+        Note::PrimaryFails(_) | Note::PrimaryRecovered(_) | Note::PrimaryAccepted { .. } | Note::Shifted { .. } => {
+            primary::watched(note)
+        }
         Note::Rearmed => "tripped fuses rearmed: the guards did not abort the canary".into(),
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
         Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),

@@ -18,8 +18,10 @@ use crate::view::status::{self, VersionStatus};
 use crate::worker::tally::PerVersion;
 
 mod asked;
+mod primary;
 
 pub use asked::{CheckExplanation, HookExplanation, MetricExplanation};
+pub use primary::{PrimaryExplanation, PrimaryLimit};
 
 /// The intervals shown are anytime-valid with 95 % confidence.
 const INTERVAL_ALPHA: f64 = 0.05;
@@ -76,6 +78,9 @@ pub struct Explanation {
     pub strata: Vec<StratumExplanation>,
     /// Whether the canary gets its share; null where that is not judged.
     pub sample_ratio: Option<RatioExplanation>,
+    /// What is known of the primary, judged by the canary's limits; null where there is none, or before the first report.
+    #[serde(default)]
+    pub primary: Option<PrimaryExplanation>,
     /// What this step's requests prove; null where checks advance the release, or none is on.
     pub certificate: Option<CertificateExplanation>,
 }
@@ -251,6 +256,7 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
             e_value: e_value(found.ln_e),
             e_needed: e_value(found.ln_needed),
         }),
+        primary: primary::explained(canary),
         certificate: step.zip(canary.certificate.as_ref()).map(|(step, verdict)| CertificateExplanation {
             progress: status::toward_step(canary, verdict),
             on_step_ms: now.since(step.at).0,

@@ -15,16 +15,29 @@ pub fn headline(canary: &Canary, now: Millis) -> String {
     let name = canary.plan.id.name();
     match &canary.phase {
         Phase::Initialized => format!("{name}: no release yet; `serin release` begins one"),
-        Phase::Waiting(_) | Phase::Progressing(_) => format!("{}: {}", at(canary), running(canary, now)),
-        Phase::WaitingPromotion(_) => format!("{}: proven; {}", at(canary), running(canary, now)),
-        Phase::Paused(_) => format!("{}: paused; {}", at(canary), running(canary, now)),
-        Phase::Promoting(promoting) => {
-            format!("{}: promotion waits for {}", at(canary), text::awaiting(&promoting.awaiting))
+        Phase::Waiting(_) | Phase::Progressing(_) => {
+            format!("{}: {}{}", at(canary), primary(canary), running(canary, now))
         }
-        Phase::Finalising(_) => format!("{name} {}: promoted; traffic returns to the primary", revision(canary)),
+        Phase::WaitingPromotion(_) => {
+            format!("{}: {}proven; {}", at(canary), primary(canary), running(canary, now))
+        }
+        Phase::Paused(_) => format!("{}: {}paused; {}", at(canary), primary(canary), running(canary, now)),
+        Phase::Promoting(promoting) => {
+            let waits = if promoting.is_paused { "promotion is paused, and waits" } else { "promotion waits" };
+            format!("{}: {}{waits} for {}", at(canary), primary(canary), text::awaiting(&promoting.awaiting))
+        }
+        Phase::Finalising(_) => {
+            format!("{name} {}: {}promoted; traffic returns to the primary", revision(canary), primary(canary))
+        }
         Phase::Succeeded(ended) => format!("{name} {} was promoted: {}", ended.revision, evidence(canary)),
         Phase::Failed(ended, cause) => format!("{name} {} was {}", ended.revision, aborted(cause)),
     }
+}
+
+/// That the primary is the one that fails, before all else.
+fn primary(canary: &Canary) -> String {
+    let verdict = canary.primary_verdict.as_ref().filter(|verdict| verdict.failing.is_some());
+    verdict.map_or_else(String::new, |verdict| format!("THE PRIMARY FAILS: {}; ", text::primary(verdict)))
 }
 
 fn at(canary: &Canary) -> String {

@@ -42,6 +42,9 @@ pub struct CanaryStatus {
     /// What a person must do before the release can go on; null while it may go on by itself.
     #[serde(default)]
     pub needs_person: Option<String>,
+    /// How the primary fails while the canary does not, in words; null while it does not.
+    #[serde(default)]
+    pub primary_fails: Option<String>,
     /// The plan in force: the same for two manifests that mean the same.
     #[serde(default)]
     pub manifest: String,
@@ -262,9 +265,10 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         phase: canary.phase.name().into(),
         message: message::message(controller, canary, now),
         needs_person: message::needs_person(canary, now),
+        primary_fails: message::primary_fails(canary),
         manifest: canary.plan.hash(),
         manifest_gone: canary.withdrawn_at.is_some(),
-        next_manifest: message::next_manifest(controller, canary),
+        next_manifest: message::next_manifest(controller, canary, now),
         release: canary.releases,
         revision: revision(&canary.phase),
         promoted_revision: canary.promoted.as_ref().map(ToString::to_string),

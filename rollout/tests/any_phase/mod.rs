@@ -25,6 +25,7 @@ prop_compose! {
         Run {
             release: ReleaseId(release), revision: word(&format!("v{revision}")), actor: word("ana"), started_at: Millis(1),
             accepted_by: None, phase_at: Millis(1), failed_checks, blind_checks: 0, round: 1, tripped: vec![],
+            primary_accepted_by: None,
         }
     }
 }
@@ -64,8 +65,8 @@ pub(crate) fn underway() -> impl Strategy<Value = Underway> {
 }
 
 prop_compose! {
-    fn promoting()(run in runs(), step in prop::option::weighted(0.75, steps()), check_at in 0u64..100_000, awaiting in waits()) -> Promoting {
-        Promoting { run, step, check_at: Millis(check_at), awaiting }
+    fn promoting()(run in runs(), step in prop::option::weighted(0.75, steps()), check_at in 0u64..100_000, awaiting in waits(), is_paused in any::<bool>()) -> Promoting {
+        Promoting { run, step, check_at: Millis(check_at), awaiting, is_paused }
     }
 }
 

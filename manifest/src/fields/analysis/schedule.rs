@@ -1,6 +1,6 @@
 //! What a release does besides climbing its weights: mirroring, steps with a dwell or a pause, bake time, deadlines.
 
-use rollout::release::plan::{Course, Deadlines, Flavour, Promotion, Stop, Strategy};
+use rollout::release::plan::{Course, Deadlines, Flavour, OnPrimaryFailure, Promotion, Stop, Strategy};
 use rollout::routing::table::WeightPpm;
 
 use crate::fields::context::Around;
@@ -20,12 +20,14 @@ pub(crate) fn read(
     let own = around.flavour == Flavour::Serin;
     let bake = if own { fields.take("bakeTime", log).and_then(|item| item.span(log)) } else { None };
     let deadlines = if own { fields.take("deadlines", log) } else { None };
+    let on_primary_failure = if own { on_primary_failure(fields, log) } else { OnPrimaryFailure::default() };
     Course {
         stops,
         mirror: mirror(fields, is_ab, around.flavour, log),
         promotion_step: promotion_step(fields, &around.choices.promotion, log),
         bake,
         deadlines: deadlines.map(|item| self::deadlines(&item, log)).unwrap_or_default(),
+        on_primary_failure,
         ..Course::default()
     }
 }
@@ -76,6 +78,13 @@ fn promotion_step(fields: &mut Map<'_>, promotion: &Promotion, log: &mut Log) ->
         return None;
     }
     ppm(step)
+}
+
+fn on_primary_failure(fields: &mut Map<'_>, log: &mut Log) -> OnPrimaryFailure {
+    match fields.take("onPrimaryFailure", log).and_then(|item| item.one_of(log, &["hold", "shift"])) {
+        Some("shift") => OnPrimaryFailure::Shift,
+        _ => OnPrimaryFailure::Hold,
+    }
 }
 
 fn deadlines(item: &Item<'_>, log: &mut Log) -> Deadlines {

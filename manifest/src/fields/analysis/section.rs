@@ -147,6 +147,7 @@ const ADVICE: &[(&str, &str)] = &[
     ("steps", "is a field of serin.dev/v1alpha1; here write stepWeights"),
     ("bakeTime", "is a field of serin.dev/v1alpha1; `serin convert` makes one of this document"),
     ("deadlines", "is a field of serin.dev/v1alpha1; `serin convert` makes one of this document"),
+    ("onPrimaryFailure", "is a field of serin.dev/v1alpha1; here it is hold: the canary keeps its share"),
     ("metricsBlindLimit", "is a field of serin.dev/v1alpha1; here it is one less than threshold"),
 ];
 /// Advice for fields that our own kind had once.

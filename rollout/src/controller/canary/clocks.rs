@@ -8,9 +8,11 @@ use crate::release::plan::Advance;
 use crate::worker::connection::BACK_WITHIN;
 
 impl Canary {
-    /// When the phase has lasted as long as it may, and how long that is; never while the manifest suspends the release.
+    /// When the phase has lasted as long as it may, and how long that is; never while the manifest suspends the release, nor
+    /// while its end would send users to a primary that fails.
     pub fn deadline(&self) -> Option<(Millis, Millis)> {
-        due(&self.plan, &self.phase).filter(|_| !self.latest_plan().is_suspended())
+        let stands = self.latest_plan().is_suspended() || (self.phase.steps() > 0 && self.keeps_users());
+        due(&self.plan, &self.phase).filter(|_| !stands)
     }
 
     /// The manifest suspends the release no more: what it may take is counted from now, and a proven step is looked at.

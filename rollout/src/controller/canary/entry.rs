@@ -31,8 +31,11 @@ impl Canary {
     pub fn issue(&mut self, is_abort: bool) -> Option<Entry> {
         let routing = Routing { scope: self.plan.scope.clone(), primary: self.primary().clone(), split: self.split() };
         let issued = self.issue_routing(Some(routing), is_abort);
-        if issued.is_some() && matches!(self.phase, Phase::Finalising(_) | Phase::Succeeded(_) | Phase::Failed(..)) {
-            self.evidence.end_release(self.epoch);
+        match self.phase {
+            _ if issued.is_none() => {}
+            Phase::Finalising(_) => self.evidence.finalise_release(self.epoch),
+            Phase::Succeeded(_) | Phase::Failed(..) => self.evidence.end_release(self.epoch),
+            _ => {}
         }
         issued
     }

@@ -10,6 +10,7 @@ use crate::controller::canary::Canary;
 use crate::controller::events::{Command, Output};
 use crate::controller::fleet::Conn;
 use crate::controller::notify;
+use crate::judgement::primary_watch::PrimaryNews;
 use crate::release::inquiry::{CallId, Callee, Reply};
 use crate::release::machine::{FINALISE_WITHIN, Fact};
 use crate::release::phase::{Cause, Phase};
@@ -62,12 +63,23 @@ impl Controller {
         let mut ids: Vec<&CanaryId> = report.strata.iter().map(|(stratum, _)| &stratum.canary).collect();
         ids.retain(|id| seen.insert(*id));
         for id in ids {
+            self.look_at_primary(id, now, out);
             let running = self.canaries.get_mut(id).filter(|canary| canary.phase.run().is_some());
             if let Some(verdict) = running.and_then(|canary| canary.look(now).cloned()) {
                 self.apply(id, Fact::GuardTripped(verdict), now, out);
             }
             self.certify(id, now, out);
         }
+    }
+
+    /// Looks whether the primary is the one that fails, while a release is in progress.
+    fn look_at_primary(&mut self, id: &CanaryId, now: Millis, out: &mut Output) {
+        let running = self.canaries.get_mut(id).filter(|canary| canary.phase.run().is_some());
+        let fact = running.and_then(|canary| canary.look_at_primary(now)).map(|(news, verdict)| match news {
+            PrimaryNews::Fails => Fact::PrimaryFails(verdict.clone()),
+            PrimaryNews::Recovered => Fact::PrimaryRecovered(verdict.clone()),
+        });
+        fact.into_iter().for_each(|fact| self.apply(id, fact, now, out));
     }
 
     /// Looks at what a step's requests prove, where that advances the release; `false` where it does not.

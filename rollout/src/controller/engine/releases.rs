@@ -38,6 +38,7 @@ impl Controller {
             Verb::Abort { actor, reason } => ReleaseRequest::Abort(actor, reason),
             Verb::Promote { actor, reason } => ReleaseRequest::Promote(actor, reason),
             Verb::Confirm { actor, reason } => ReleaseRequest::Confirm(actor, reason),
+            Verb::ForceConfirm { actor, reason } => ReleaseRequest::ForceConfirm(actor, reason),
             Verb::Pause { actor, reason } => ReleaseRequest::Pause(actor, reason),
             Verb::Resume { actor, reason } => ReleaseRequest::Resume(actor, reason),
             Verb::SetWeight { weight, actor, reason } => ReleaseRequest::SetWeight(weight, actor, reason),
@@ -72,7 +73,7 @@ impl Controller {
             |plan: &&Plan| phase.gives_way_to(revision) || (phase.is_unsupported() && plan.unsupported.is_empty());
         let must_wait = self.next_must_wait(id);
         let next = canary.next_plan.as_ref().filter(|plan| !must_wait && is_next(plan));
-        self.may_begin_with_roles(canary, next)?;
+        self.may_begin_with_roles(canary, next, now)?;
         may_begin_onto(&self.fleet, canary, next.unwrap_or(&canary.plan), now)?;
         let (release, next) = (ReleaseId(canary.releases + 1), next.cloned());
         if let Some(plan) = next
@@ -95,7 +96,7 @@ impl Controller {
         let canary = self.known(id)?;
         self.may_begin_beside(canary)?;
         may_begin(canary.latest_plan(), "retry", &canary.phase)?;
-        self.may_begin_with_roles(canary, canary.next_plan.as_ref())?;
+        self.may_begin_with_roles(canary, canary.next_plan.as_ref(), now)?;
         if canary.may_retry() {
             may_begin_onto(&self.fleet, canary, &canary.plan, now)?;
         }

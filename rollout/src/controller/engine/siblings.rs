@@ -47,7 +47,7 @@ impl Controller {
     }
 
     /// Where no release of a service is in progress any more, the plans that waited for that are taken.
-    pub(super) fn apply_next_plans(&mut self, out: &mut Output) {
+    pub(super) fn apply_next_plans(&mut self, now: Millis, out: &mut Output) {
         if !out.is_lane_free {
             return;
         }
@@ -62,7 +62,7 @@ impl Controller {
             {
                 canary.follow(plan);
             }
-            self.issue_entry(&id, false, out);
+            self.issue_entry(&id, false, now, out);
         }
     }
 }

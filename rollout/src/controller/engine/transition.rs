@@ -91,9 +91,9 @@ impl Controller {
         let announced = taken.events.into_iter().map(|event| Command::Announce(id.clone(), Box::new(event)));
         out.stored.extend(announced);
         // The next plan before the entry, which is to say what that plan says.
-        self.follow_next_plan(id, out);
+        self.follow_next_plan(id, now, out);
         // The entry before all that leaves for elsewhere.
-        self.issue_entry(id, is_abort, out);
+        self.issue_entry(id, is_abort, now, out);
         // Calls end as early as the entry of the abort leaves.
         self.end_calls(id, before.calls, out);
         // Siblings are notified when the whole event is handled; what there is to say is known only now.
@@ -104,9 +104,10 @@ impl Controller {
 
     /// A release that has ended makes room for the manifest's latest plan. A plan with another lane may have to wait for
     /// siblings: see [`apply_next_plans`](Self::apply_next_plans).
-    pub(super) fn follow_next_plan(&mut self, id: &CanaryId, out: &mut Output) {
+    pub(super) fn follow_next_plan(&mut self, id: &CanaryId, now: Millis, out: &mut Output) {
         let Some(canary) = self.canaries.get(id).filter(|canary| canary.phase.run().is_none()) else { return };
-        let is_conflict = canary.next_plan.as_ref().is_some_and(|plan| self.role_conflict(canary, plan).is_some());
+        let conflicts = |plan| self.role_conflict(canary, plan, now).is_some();
+        let is_conflict = canary.next_plan.as_ref().is_some_and(conflicts);
         let Some(canary) = self.canaries.get_mut(id).filter(|_| !is_conflict) else { return };
         if canary.plan.scope.lane.is_some() {
             out.is_lane_free = true;
@@ -120,9 +121,9 @@ impl Controller {
     /// [`Cause::LostAbort`]).
     ///
     /// [`Epoch::next_abort`]: crate::routing::table::Epoch::next_abort
-    pub(super) fn issue_entry(&mut self, id: &CanaryId, is_abort: bool, out: &mut Output) {
+    pub(super) fn issue_entry(&mut self, id: &CanaryId, is_abort: bool, now: Millis, out: &mut Output) {
         let is_taken = self.canaries.get(id).is_some_and(|canary| self.in_lane_of(canary).is_some());
-        let is_withheld = !is_abort && self.canaries.get(id).is_some_and(|canary| self.withholds(canary));
+        let is_withheld = !is_abort && self.canaries.get(id).is_some_and(|canary| self.withholds(canary, now));
         let Some(canary) = self.canaries.get_mut(id).filter(|_| is_abort || !is_taken) else {
             return;
         };

@@ -28,7 +28,7 @@ impl Controller {
             self.catch_up(conn, &id, epoch, (&node, is_known), now, out);
         }
         self.note_trips(conn, &trips, now, out);
-        self.look_at_roles(out);
+        self.look_at_roles(now, out);
         for canary in self.canaries.values() {
             let send = |entry| Command::Send(conn, ToWorker::Entry(Box::new(entry)));
             // The entry of an abort must reach a worker that comes back even while nothing can be stored.
@@ -43,13 +43,13 @@ impl Controller {
 
     /// What its proxy serves by default may contradict roles that no release has proven yet, or agree with a manifest that
     /// waits for that.
-    fn look_at_roles(&mut self, out: &mut Output) {
+    pub(super) fn look_at_roles(&mut self, now: Millis, out: &mut Output) {
         let is_open =
             |canary: &&Canary| canary.phase.run().is_none() && (canary.is_fresh() || canary.next_plan.is_some());
         let ids: Vec<CanaryId> = self.canaries.values().filter(is_open).map(|canary| canary.plan.id.clone()).collect();
         for id in ids {
-            self.follow_next_plan(&id, out);
-            self.issue_entry(&id, false, out);
+            self.follow_next_plan(&id, now, out);
+            self.issue_entry(&id, false, now, out);
         }
     }
 
@@ -79,7 +79,7 @@ impl Controller {
             canary.continue_above(epoch);
             // Another life of the agent counted their starts.
             canary.evidence.count_from(epoch.next());
-            return self.issue_entry(id, is_failed, out);
+            return self.issue_entry(id, is_failed, now, out);
         }
         canary.take_over(epoch);
         let node = node.to_owned();
@@ -96,7 +96,7 @@ impl Controller {
         };
         // Where there is nothing to abort, the worker must learn what is in force all the same.
         if !is_aborted {
-            self.issue_entry(id, false, out);
+            self.issue_entry(id, false, now, out);
         }
     }
 
@@ -147,6 +147,6 @@ impl Controller {
                 armed.push(id);
             }
         }
-        armed.iter().for_each(|id| self.issue_entry(id, false, out));
+        armed.iter().for_each(|id| self.issue_entry(id, false, now, out));
     }
 }

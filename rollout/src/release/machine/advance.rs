@@ -86,7 +86,8 @@ pub(super) fn promote(
     let note = |awaiting| Note::Promoting { actor, reason, proof, awaiting };
     let mut run = run.clone();
     let promoting = |run, awaiting| {
-        Phase::Promoting(Promoting { run, step: step.cloned(), check_at: now.plus(plan.interval), awaiting })
+        let check_at = now.plus(plan.interval);
+        Phase::Promoting(Promoting { run, step: step.cloned(), check_at, awaiting, is_paused: false })
     };
     match &plan.promotion {
         Promotion::Copy { hook: Some(_) } => {
@@ -109,7 +110,7 @@ pub(super) fn promote(
 
 /// The answer of the hook that brings the primary to the new version, as long as it is awaited.
 pub(super) fn hook_replied(
-    plan: &Plan,
+    context: Context<'_>,
     promoting: &Promoting,
     round: u64,
     callee: Callee,
@@ -118,7 +119,7 @@ pub(super) fn hook_replied(
 ) -> Transition {
     let is_awaited = promoting.awaiting == Awaiting::Hook && promoting.run.round == round;
     match (callee, reply) {
-        (Callee::Promotion, Reply::Hook(Ok(()))) if is_awaited => confirm(plan, promoting, None, now),
+        (Callee::Promotion, Reply::Hook(Ok(()))) if is_awaited => confirm(context, promoting, None, now),
         (Callee::Promotion, Reply::Hook(Err(error))) if is_awaited => {
             let awaiting = Awaiting::Confirmation { after: Some(error.clone()) };
             let next = Phase::Promoting(Promoting { awaiting, ..promoting.clone() });
@@ -128,21 +129,39 @@ pub(super) fn hook_replied(
     }
 }
 
-/// The primary runs the new version: its traffic returns, at once or step by step.
-pub(super) fn confirm(plan: &Plan, promoting: &Promoting, by: Option<(Actor, String)>, now: Millis) -> Transition {
+/// The primary runs the new version: its traffic returns, at once or step by step; not while it fails, nor while a person
+/// keeps the traffic where it is.
+pub(super) fn confirm(
+    context: Context<'_>,
+    promoting: &Promoting,
+    by: Option<(Actor, String)>,
+    now: Millis,
+) -> Transition {
+    let plan = context.plan;
     let (actor, reason) = by.map_or((None, String::new()), |(actor, reason)| (Some(actor), reason));
+    let note = Note::Confirmed { actor, reason };
     let step = promoting.step.as_ref();
-    let confirmed = with_note(finalising(&promoting.run, step, now), Note::Confirmed { actor, reason });
-    if plan.course.promotion_step.is_none() || weight(plan, step) == WeightPpm::ZERO {
-        return confirmed;
+    let is_at_once = plan.course.promotion_step.is_none() || weight(plan, step) == WeightPpm::ZERO;
+    let stays = promoting.is_paused || context.keeps_users(&promoting.run);
+    if is_at_once && !stays {
+        return with_note(finalising(&promoting.run, step, now), note);
     }
-    let returning = Promoting { check_at: now.plus(plan.interval), ..promoting.clone() };
-    then(confirmed, returned(plan, &returning, now))
+    let check_at = now.plus(plan.interval);
+    let returning = Promoting { check_at, awaiting: Awaiting::Traffic, ..promoting.clone() };
+    let confirmed = with_note(Phase::Promoting(returning.clone()), note);
+    then(confirmed, returned(context, &returning, now))
 }
 
 /// Takes a part of its share from the canary, whose version the primary runs by now.
-pub(super) fn returned(plan: &Plan, promoting: &Promoting, now: Millis) -> Transition {
+pub(super) fn returned(context: Context<'_>, promoting: &Promoting, now: Millis) -> Transition {
+    let plan = context.plan;
+    if promoting.is_paused || context.keeps_users(&promoting.run) {
+        return quiet(Phase::Promoting(promoting.clone()));
+    }
     let from = weight(plan, promoting.step.as_ref());
+    if from == WeightPpm::ZERO {
+        return quiet(finalising(&promoting.run, promoting.step.as_ref(), now));
+    }
     let to = from.less(plan.course.promotion_step.unwrap_or(WeightPpm::WHOLE));
     let note = Note::Returned { from, to };
     if to == WeightPpm::ZERO {
@@ -153,8 +172,15 @@ pub(super) fn returned(plan: &Plan, promoting: &Promoting, now: Millis) -> Trans
 }
 
 /// The new primary takes all traffic, as far as the workers that must confirm it have.
-pub(super) fn complete_finalising(phase: &Phase, missing: usize, now: Millis) -> Transition {
-    let Phase::Finalising(Finalising { run, .. }) = phase else { return quiet(phase.clone()) };
+pub(super) fn complete_finalising(context: Context<'_>, phase: &Phase, missing: usize, now: Millis) -> Transition {
+    let Phase::Finalising(Finalising { run, deadline, .. }) = phase else { return quiet(phase.clone()) };
+    if context.keeps_users(run) {
+        // It is not over while users can still be moved back.
+        let later = if now >= *deadline { now.plus(FINALISE_WITHIN) } else { *deadline };
+        let mut held = phase.clone();
+        held.delay_end(later);
+        return quiet(held);
+    }
     let mut step = with_note(Phase::Succeeded(ended(run, now)), Note::Succeeded { unconfirmed: missing });
     step.effects.push(Effect::Promoted(run.revision.clone()));
     step

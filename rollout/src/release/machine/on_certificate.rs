@@ -16,7 +16,7 @@ pub(super) fn certified(context: Context<'_>, phase: &Phase, verdict: Certificat
     let (plan, mut phase) = (context.plan, phase.clone());
     let Advance::Certificate(certificate) = &plan.advance else { return quiet(phase) };
     if let Phase::Promoting(promoting) = phase {
-        return while_promoting(plan, certificate, promoting, &verdict, now);
+        return while_promoting(context, certificate, promoting, &verdict, now);
     }
     let is_asked = Purpose::Check.calls(plan);
     let Some(on_step) = phase.on_step_mut() else { return unbegun(plan, phase, now) };
@@ -41,7 +41,7 @@ pub(super) fn certified(context: Context<'_>, phase: &Phase, verdict: Certificat
         return quiet(phase);
     }
     if !verdict.is_certified() {
-        return unproven(certificate, on_step, phase, verdict, context.hold.cloned(), now);
+        return unproven(context, certificate, on_step, phase, verdict, now);
     }
     let OnStep { step, pending, gate_at, .. } = on_step;
     let is_awaited = pending.hold.as_ref().is_some_and(is_approval) && now < gate_at;
@@ -57,18 +57,19 @@ pub(super) fn certified(context: Context<'_>, phase: &Phase, verdict: Certificat
 
 /// Nothing is left to prove; what the primary takes over from the canary returns at its pace.
 fn while_promoting(
-    plan: &Plan,
+    context: Context<'_>,
     certificate: &Certificate,
     mut promoting: Promoting,
     verdict: &CertificateVerdict,
     now: Millis,
 ) -> Transition {
+    let plan = context.plan;
     if promoting.awaiting == Awaiting::Traffic {
         if now < promoting.check_at {
             return quiet(Phase::Promoting(promoting));
         }
         promoting.check_at = now.plus(plan.interval);
-        return advance::returned(plan, &promoting, now);
+        return advance::returned(context, &promoting, now);
     }
     promoting.check_at = match &promoting.step {
         Some(step) => {
@@ -109,13 +110,14 @@ const fn is_approval(hold: &Hold) -> bool {
 }
 
 fn unproven(
+    context: Context<'_>,
     certificate: &Certificate,
     mut on_step: OnStep,
     phase: Phase,
     verdict: CertificateVerdict,
-    hold: Option<Hold>,
     now: Millis,
 ) -> Transition {
+    let hold = context.hold.cloned();
     let (patience, why) = match verdict.requests() {
         0 => (certificate.no_data, Hold::NoTraffic),
         _ => (certificate.undecided, Hold::Undecided),
@@ -125,6 +127,8 @@ fn unproven(
         return held(phase, hold.or_else(|| on_step.pending.hold.filter(is_approval)));
     }
     match patience.then {
+        // Nothing was found against the canary, but much against where an abort would send its users.
+        Otherwise::Fail if context.keeps_users(&on_step.run) => held(phase, hold.or(Some(why))),
         Otherwise::Hold => held(phase, hold.or(Some(why))),
         Otherwise::Pause => {
             on_step.pending.hold = Some(why.clone());

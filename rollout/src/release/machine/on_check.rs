@@ -18,7 +18,7 @@ pub(super) fn checked(context: Context<'_>, phase: &Phase, verdict: ChecksVerdic
     if let Phase::Promoting(promoting) = &phase
         && promoting.awaiting == Awaiting::Traffic
     {
-        return advance::returned(plan, promoting, now);
+        return advance::returned(context, promoting, now);
     }
     if phase.step().is_some() && verdict.answer == CheckResult::Fail {
         return failed(plan, phase, verdict, now);

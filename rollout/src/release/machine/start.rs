@@ -4,7 +4,7 @@ use super::inquiry::{Answered, Asked, ask, rolled_back, silent};
 use super::step::{
     Context, Effect, Refusal, Start, Transition, abort, held, look_later, quiet, refuse, then, with_note,
 };
-use super::{advance, first_look};
+use super::{advance, first_look, is_returning};
 use crate::base::names::{Actor, ReleaseId};
 use crate::base::time::Millis;
 use crate::release::inquiry::Purpose;
@@ -25,9 +25,6 @@ pub(super) fn start(context: Context<'_>, phase: &Phase, wanted: Start, now: Mil
         Phase::Paused(Underway::Preparing(_)) if accepts => {
             refuse("accept what is unsupported", phase, "it would take traffic; `serin resume` it first")
         }
-        Phase::Promoting(promoting) if promoting.run.revision != wanted.revision => {
-            refuse("release", phase, "wait for it to end, or abort it first")
-        }
         Phase::Finalising(finalising) if finalising.run.revision != wanted.revision => {
             refuse("release", phase, "wait for it to end")
         }
@@ -36,8 +33,10 @@ pub(super) fn start(context: Context<'_>, phase: &Phase, wanted: Start, now: Mil
 }
 
 fn started(context: Context<'_>, phase: &Phase, wanted: Start, now: Millis) -> Result<Transition, Refusal> {
+    // Once the primary runs the release in progress, the one before is a revision like any other.
+    let deployed = phase.run().filter(|_| is_returning(phase)).map(|run| run.revision.clone());
     // What the primary runs already is no change; in the middle of a release it means: take the other one back.
-    if context.promoted == Some(&wanted.revision) {
+    if context.promoted == Some(&wanted.revision) && deployed.is_none() {
         let reverted = Cause::Reverted { actor: wanted.actor };
         return Ok(phase.run().map_or_else(|| quiet(phase.clone()), |run| abort(run, reverted, now)));
     }
@@ -46,6 +45,7 @@ fn started(context: Context<'_>, phase: &Phase, wanted: Start, now: Millis) -> R
     if let Some(run) = before {
         begun.notes.insert(0, Note::Superseded { revision: run.revision.clone() });
     }
+    begun.effects.splice(0..0, deployed.map(Effect::Promoted));
     Ok(begun)
 }
 
@@ -84,6 +84,7 @@ fn begin(context: Context<'_>, wanted: Start, now: Millis) -> Transition {
         blind_checks: 0,
         round: 0,
         tripped: Vec::new(),
+        primary_accepted_by: None,
     };
     let preparing = Preparing { run, pending: Pending::until(first_look(context.plan, now)) };
     let phase = Phase::Progressing(Underway::Preparing(preparing.clone()));

@@ -6,6 +6,7 @@ use crate::base::names::{Actor, ReleaseId, Revision};
 use crate::base::time::Millis;
 use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::guards::GuardsVerdict;
+use crate::judgement::primary_watch::PrimaryVerdict;
 use crate::release::approvals::Approvals;
 use crate::release::inquiry::{Callee, Reply};
 use crate::release::phase::{Cause, Ended, Hold, Note, Phase, Run};
@@ -26,6 +27,8 @@ pub enum ReleaseRequest {
     Promote(Actor, String),
     /// The primary runs the new version.
     Confirm(Actor, String),
+    /// The same, although the primary fails.
+    ForceConfirm(Actor, String),
     /// Stop advancing.
     Pause(Actor, String),
     /// Go on.
@@ -62,6 +65,10 @@ pub enum Fact {
     Certified(CertificateVerdict),
     /// A guard has tripped.
     GuardTripped(GuardsVerdict),
+    /// The primary was found failing.
+    PrimaryFails(PrimaryVerdict),
+    /// It is well again.
+    PrimaryRecovered(PrimaryVerdict),
     /// A hook or metric server answered.
     Replied {
         /// Which question.
@@ -99,6 +106,15 @@ pub struct Context<'a> {
     pub promoted: Option<&'a Revision>,
     /// A reason to stand still that neither checks nor hooks know.
     pub hold: Option<&'a Hold>,
+    /// Whether the primary fails: nothing but a person sends users there.
+    pub primary_fails: bool,
+}
+
+impl Context<'_> {
+    /// Whether the primary fails and nobody has accepted that.
+    pub(super) const fn keeps_users(&self, run: &Run) -> bool {
+        self.primary_fails && run.primary_accepted_by.is_none()
+    }
 }
 
 /// What the controller must do besides keeping the new phase.

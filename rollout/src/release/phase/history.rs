@@ -7,6 +7,7 @@ use crate::base::names::{Actor, CanaryId, ReleaseId, Revision, Upstream};
 use crate::base::time::Millis;
 use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::guards::GuardsVerdict;
+use crate::judgement::primary_watch::PrimaryVerdict;
 use crate::release::inquiry::{MetricFinding, Objection, Purpose};
 use crate::release::threshold_checks::ChecksVerdict;
 use crate::routing::table::{Epoch, WeightPpm};
@@ -275,6 +276,24 @@ pub enum Note {
     },
     /// A guard tripped that does not abort.
     Tripped(GuardsVerdict),
+    /// The primary fails, and the canary does not: no user is sent back there until it is well again.
+    PrimaryFails(PrimaryVerdict),
+    /// It is certified again.
+    PrimaryRecovered(PrimaryVerdict),
+    /// A person sends users to the primary although it fails.
+    PrimaryAccepted {
+        /// Who.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
+    /// The manifest says that a failing primary's users move to the proven canary.
+    Shifted {
+        /// The canary's share from.
+        from: WeightPpm,
+        /// To.
+        to: WeightPpm,
+    },
     /// A worker's fuse has tripped: it sends nothing more to the canary.
     FuseTripped {
         /// The worker's node.

@@ -36,6 +36,9 @@ pub struct Run {
     pub round: u64,
     /// What its guards have done so far, short of an abort: each does it once.
     pub tripped: Vec<(GuardAction, GuardName)>,
+    /// Who sends users to the primary although it fails.
+    #[serde(default)]
+    pub primary_accepted_by: Option<Actor>,
 }
 
 /// What stands between a release and its next move.
@@ -122,6 +125,9 @@ pub struct Promoting {
     pub check_at: Millis,
     /// What ends the wait.
     pub awaiting: Awaiting,
+    /// Whether a person keeps the traffic where it is, whatever else would return it.
+    #[serde(default)]
+    pub is_paused: bool,
 }
 
 /// A release that is promoted, while workers learn so.

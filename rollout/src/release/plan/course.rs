@@ -32,6 +32,17 @@ pub struct Deadlines {
     pub promoting: Option<Millis>,
 }
 
+/// What follows by itself when the primary fails and the canary does not. Holding and telling people always does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnPrimaryFailure {
+    /// The canary keeps its share.
+    #[default]
+    Hold,
+    /// A proven canary takes all traffic.
+    Shift,
+}
+
 /// What a release does besides climbing its weights.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,6 +62,9 @@ pub struct Course {
     pub suspend: bool,
     /// How long phases may last.
     pub deadlines: Deadlines,
+    /// What follows by itself when the primary fails.
+    #[serde(default)]
+    pub on_primary_failure: OnPrimaryFailure,
 }
 
 /// Where traffic goes at one step, and what that step asks for.

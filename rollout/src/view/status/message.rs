@@ -9,12 +9,13 @@ use crate::controller::canary::Canary;
 use crate::controller::fleet::Fleet;
 use crate::release::inquiry::{Objection, Reason};
 use crate::release::phase::{Awaiting, Hold, Phase};
+use crate::release::plan::Promotion;
 use crate::release::text;
 use crate::routing::table::WeightPpm;
 
 /// What is happening and why.
 pub(super) fn message(controller: &Controller, canary: &Canary, now: Millis) -> String {
-    let (line, fleet) = (line(canary, now) + newer_manifest(canary), controller.fleet());
+    let (line, fleet) = (line(canary, now) + &primary(canary) + newer_manifest(canary), controller.fleet());
     if canary.withdrawn_at.is_some() {
         let (id, primary) = (&canary.plan.id, canary.primary());
         return format!("its manifest is gone: {primary} goes on serving; put it back, or `serin forget {id}`; {line}");
@@ -31,13 +32,26 @@ pub(super) fn message(controller: &Controller, canary: &Canary, now: Millis) -> 
 }
 
 /// Of a manifest that is newer than the plan in force: its plan, and what it waits for.
-pub(super) fn next_manifest(controller: &Controller, canary: &Canary) -> Option<String> {
+pub(super) fn next_manifest(controller: &Controller, canary: &Canary, now: Millis) -> Option<String> {
     let plan = canary.next_plan.as_ref()?;
-    let why = match controller.role_conflict(canary, plan) {
+    let why = match controller.role_conflict(canary, plan, now) {
         Some(conflict) => text::role_conflict(&conflict),
         None => "it is in force with the next release".into(),
     };
     Some(format!("{}: {why}", plan.hash()))
+}
+
+/// How the primary fails, where it does.
+pub(super) fn primary_fails(canary: &Canary) -> Option<String> {
+    let verdict = canary.primary_verdict.as_ref()?;
+    let is_failing = canary.evidence.primary_fails().is_some() && canary.phase.run().is_some();
+    is_failing.then(|| text::primary(verdict))
+}
+
+fn primary(canary: &Canary) -> String {
+    let accepted = canary.phase.run().and_then(|run| run.primary_accepted_by.as_ref());
+    let then = accepted.map_or_else(|| "its users can be moved".into(), |actor| format!("accepted by {actor}"));
+    primary_fails(canary).map_or_else(String::new, |how| format!("; the primary fails, {then}: {how}"))
 }
 
 /// What a person must do before the release can go on; `None` while it may go on by itself: traffic may come, evidence
@@ -46,9 +60,11 @@ pub(super) fn needs_person(canary: &Canary, now: Millis) -> Option<String> {
     let run = canary.phase.run()?;
     let id = &canary.plan.id;
     match (&canary.phase, &canary.standing_hold(now)) {
+        (Phase::Promoting(_) | Phase::Finalising(_), _) if canary.keeps_users() => Some(mend_primary(canary)),
         (phase, _) if matches!(phase.awaiting(), Some(Awaiting::Confirmation { .. })) => {
             Some(format!("bring the primary to {}, then `serin confirm {id}`", run.revision))
         }
+        (Phase::Promoting(promoting), _) if promoting.is_paused => Some(format!("`serin resume {id}` lets it go on")),
         (Phase::Promoting(..) | Phase::Finalising(..), _) => None,
         // While a person holds it nothing else is asked, and nothing accepted.
         (Phase::Paused(_), _) | (_, Some(Hold::Stop)) => Some(format!("`serin resume {id}` lets it go on")),
@@ -62,6 +78,15 @@ pub(super) fn needs_person(canary: &Canary, now: Millis) -> Option<String> {
         (_, Some(Hold::Approval { refused, .. })) => closed(id.as_str(), refused),
         (_, Some(Hold::NoTraffic | Hold::Undecided | Hold::Fuse { .. }) | None) => None,
     }
+}
+
+fn mend_primary(canary: &Canary) -> String {
+    let (id, primary) = (&canary.plan.id, canary.primary());
+    let way = match (&canary.phase, &canary.plan.promotion) {
+        (Phase::Finalising(_), Promotion::Swap) => format!("`serin abort {id}` takes the swap back"),
+        _ => format!("`serin set-weight {id} --weight 100` moves its users to the canary"),
+    };
+    format!("mend {primary}, which fails; {way}, `serin confirm {id} --force --reason TEXT` leaves them to it")
 }
 
 /// That the manifest has changed and acts later; nothing where it has not.
@@ -95,6 +120,10 @@ fn line(canary: &Canary, now: Millis) -> String {
             Some(hold) => format!("paused: {}; `serin resume` goes on", text::hold(hold)),
             None => format!("paused at {}; `serin resume` goes on", advancing()),
         },
+        Phase::Promoting(promoting) if promoting.is_paused => {
+            let awaited = text::awaiting(&promoting.awaiting);
+            format!("promotion paused, it waits for {awaited}; `serin resume` goes on")
+        }
         Phase::Promoting(promoting) => format!("promotion waits for {}", text::awaiting(&promoting.awaiting)),
         Phase::Finalising(..) => "traffic returns to the primary".into(),
         Phase::Succeeded(ended) => format!("{} was promoted", ended.revision),
