@@ -84,9 +84,9 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
     }
 }
 
-const NOTES: usize = 37;
+const NOTES: usize = 38;
 const CAUSES: usize = 12;
-const HOLDS: usize = 8;
+const HOLDS: usize = 10;
 
 fn of_note(note: &Note) -> usize {
     match note {
@@ -127,6 +127,7 @@ fn of_note(note: &Note) -> usize {
         Note::Forgotten { .. } => 34,
         Note::AbortClaimed { .. } => 35,
         Note::JournalBehind { .. } => 36,
+        Note::BegunAnew => 37,
     }
 }
 
@@ -157,5 +158,7 @@ fn of_hold(hold: &Hold) -> usize {
         Hold::Suspended => 5,
         Hold::DefaultUpstream { .. } => 6,
         Hold::Fuse { .. } => 7,
+        Hold::WorkersGone => 8,
+        Hold::Misrouted { .. } => 9,
     }
 }

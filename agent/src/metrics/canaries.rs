@@ -22,16 +22,18 @@ const PHASES: [&str; 9] = [
     "Failed",
 ];
 /// Every reason why a release does not advance; as `PHASES`.
-const REASONS: [&str; 9] = [
+const REASONS: [&str; 11] = [
     "approval",
     "confirmation",
     "default-upstream",
     "fuse",
+    "misrouted",
     "no-traffic",
     "stop",
     "suspended",
     "undecided",
     "unsupported",
+    "workers-gone",
 ];
 
 #[derive(Default)]
@@ -158,6 +160,8 @@ fn reason(phase: &Phase) -> Option<&'static str> {
         Hold::Stop => "stop",
         Hold::Suspended => "suspended",
         Hold::DefaultUpstream { .. } => "default-upstream",
+        Hold::Misrouted { .. } => "misrouted",
+        Hold::WorkersGone => "workers-gone",
         Hold::Fuse { .. } => "fuse",
     })
 }

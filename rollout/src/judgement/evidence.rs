@@ -8,8 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
+use crate::judgement::destinations::Destinations;
+use crate::judgement::gone_workers::GoneWorkers;
 use crate::judgement::guards::{Guards, GuardsVerdict};
 use crate::judgement::latency_baseline::{Past, Tracking};
+use crate::judgement::rate::Rate;
 use crate::judgement::sample_ratio::Ratio;
 use crate::judgement::sequential::Sequential;
 use crate::judgement::slots::Slots;
@@ -17,7 +20,7 @@ use crate::judgement::window::{Recent, Window};
 use crate::routing::route::Placement;
 use crate::routing::table::{Epoch, Version, WeightPpm};
 use crate::statistics::boundary::Split;
-use crate::worker::messages::{Incarnation, Watermark};
+use crate::worker::messages::{Incarnation, Sampled, Watermark};
 use crate::worker::tally::{Counts, PerVersion, Stratum};
 
 /// Report numbers remembered above a gap; a worker has one report in flight, so more than one is already odd.
@@ -95,6 +98,12 @@ pub struct Evidence {
     /// The release's slots that are not complete, and the tests over all of them.
     slots: Slots,
     tests: Option<Sequential>,
+    /// What its certificates leave out once a worker is gone.
+    #[serde(default)]
+    pub(crate) gone_workers: GoneWorkers,
+    /// Where its requests went.
+    #[serde(default)]
+    destinations: Destinations,
     /// What the weights of this release placed.
     ratio: Ratio,
     /// The primary's recent latencies, in and between releases, and what to measure the canary's by.
@@ -117,6 +126,21 @@ impl Evidence {
         }
         if stratum.version == Version::Primary {
             self.past.add(&counts.latency, now);
+        }
+    }
+
+    /// Whose a stratum was that has just been folded.
+    pub fn of_worker<C>(&mut self, worker: Incarnation, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
+        let is_users = stratum.version == Version::Canary && stratum.placement != Placement::Mirrored;
+        if is_users && self.is_of_release(stratum.epoch) {
+            self.gone_workers.fold(worker, stratum.epoch, stratum.slot, counts, now);
+        }
+    }
+
+    /// Where some requests went. Those of an earlier release say nothing: its primary may have been another.
+    pub fn sampled(&mut self, sampled: &Sampled) {
+        if sampled.epoch >= self.until.unwrap_or(self.since) {
+            self.destinations.fold(sampled);
         }
     }
 
@@ -165,6 +189,8 @@ impl Evidence {
         self.slots = Slots::default();
         self.tests = Some(guards.begin());
         self.ratio = Ratio::default();
+        self.gone_workers = GoneWorkers::new(guards.latency_limit());
+        self.destinations.begin_release(first);
         self.tracking = guards.tracking();
         (self.since, self.until) = (first, None);
         self.foreign.clear();
@@ -175,6 +201,8 @@ impl Evidence {
     /// A step begins, or gets another share: its own requests are those that start under `first` or a later epoch.
     pub fn begin_step(&mut self, first: Epoch) {
         self.window.begin_step(first);
+        self.gone_workers.begin_step(first);
+        self.destinations.begin_step(first);
     }
 
     /// What started before `first` belongs to no release here: its beginnings were counted elsewhere, or in another life.
@@ -201,7 +229,10 @@ impl Evidence {
 
     /// The release has ended, with the entry of this epoch: what starts under it is none of its evidence.
     pub fn end_release(&mut self, first_after: Epoch) {
-        self.until.get_or_insert(first_after);
+        if self.until.is_none() {
+            self.until = Some(first_after);
+            self.destinations.end_release();
+        }
     }
 
     fn is_of_release(&self, epoch: Epoch) -> bool {
@@ -217,6 +248,7 @@ impl Evidence {
     pub fn watermark(&mut self, worker: Incarnation, watermark: &Watermark, now: Millis) {
         if self.is_of_release(watermark.epoch) {
             self.slots.watermark(worker, watermark, now);
+            self.gone_workers.reported(worker, now);
         }
     }
 
@@ -226,6 +258,11 @@ impl Evidence {
         let tests = self.tests.as_mut()?;
         self.slots.feed(tests, |epoch| self.ratio.split(epoch), now);
         Some(guards.look(tests, &seen, &self.ratio))
+    }
+
+    /// Where its requests went.
+    pub const fn destinations(&self) -> &Destinations {
+        &self.destinations
     }
 
     /// An entry with a split was issued; with `is_sticky` it draws users.
@@ -287,31 +324,6 @@ impl Evidence {
     /// What arrived in the last `span`, since the step was taken.
     pub fn last(&self, span: Millis, now: Millis) -> Recent {
         self.window.last(span, now)
-    }
-}
-
-/// An exponentially weighted rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Rate {
-    weight: f64,
-    at: Millis,
-}
-
-/// Over how long a rate is smoothed, in milliseconds.
-const RATE_OVER_MS: f64 = 10_000.0;
-
-impl Rate {
-    fn add(&mut self, count: u64, now: Millis) {
-        self.weight = self.decayed(now) + count as f64;
-        self.at = self.at.max(now);
-    }
-
-    fn per_second(&self, now: Millis) -> f64 {
-        self.decayed(now) * 1000.0 / RATE_OVER_MS
-    }
-
-    fn decayed(&self, now: Millis) -> f64 {
-        self.weight * libm::exp(-(now.since(self.at).0 as f64) / RATE_OVER_MS)
     }
 }
 

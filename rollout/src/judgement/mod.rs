@@ -18,14 +18,23 @@ pub mod sample_ratio;
 /// The guards of a release together.
 pub mod guards;
 
+/// What the certificate leaves out of workers that are gone.
+pub mod gone_workers;
+
 /// When a step is proven.
 pub mod certificate;
 
 /// Slots that are not complete yet, gathered from all workers.
 pub mod slots;
 
+/// Where the versions' requests went.
+pub mod destinations;
+
 /// The newest counts of a step, for threshold checks.
 pub mod window;
+
+/// Requests a second, smoothed.
+pub mod rate;
 
 /// report -> fold.
 pub mod evidence;

@@ -116,6 +116,9 @@ fn unproven(
     hold: Option<Hold>,
     now: Millis,
 ) -> Transition {
+    if verdict.lacks_what_is_left_out() {
+        return held(phase, hold.or(Some(Hold::WorkersGone)));
+    }
     let (patience, why) = match verdict.requests() {
         0 => (certificate.no_data, Hold::NoTraffic),
         _ => (certificate.undecided, Hold::Undecided),
