@@ -158,7 +158,7 @@ fn too_much_left_out_holds_and_says_so_until_enough_have_come() {
     (0..100).for_each(|_| scene.pass(|_| 3));
     (0..2).for_each(|node| scene.kill(node));
     // What is open everywhere else ends.
-    (0..148).for_each(|tenth| scene.pass(|node| u64::from(node == 3 && tenth.is_multiple_of(30))));
+    (0..148_u64).for_each(|tenth| scene.pass(|node| u64::from(node == 3 && tenth.is_multiple_of(30))));
     let left_out = scene.verdict().left_out;
     assert!(left_out.workers == 2 && left_out.is_too_much(), "{left_out:?}");
     assert_eq!(scene.canary().phase.hold(), Some(&Hold::WorkersGone), "{:?}", scene.slo());

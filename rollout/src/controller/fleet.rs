@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::names::{CanaryId, Upstream};
 use crate::base::time::Millis;
 use crate::controller::reached::WorkerDestinations;
-use crate::judgement::evidence::Received;
+use crate::judgement::received::Received;
 use crate::routing::table::{Epoch, Version};
 use crate::worker::connection::BACK_WITHIN;
 use crate::worker::messages::{Hello, Incarnation, Protocol, Sampled, Trip};

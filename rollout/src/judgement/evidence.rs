@@ -1,9 +1,9 @@
 //! report -> fold: the merged, deduplicated sum of what the workers counted.
 //!
-//! `fold` adds one stratum and does not depend on order; [`Received::note`] says whether a report is new. Only the
+//! `fold` adds one stratum and does not depend on order; [`Received::note`](crate::judgement::received::Received::note) says whether a report is new. Only the
 //! sliding window, which threshold checks look at, depends on when it arrived.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,54 +23,10 @@ use crate::statistics::boundary::Split;
 use crate::worker::messages::{Incarnation, Sampled, Watermark};
 use crate::worker::tally::{Counts, PerVersion, Stratum};
 
-/// Report numbers remembered above a gap; a worker has one report in flight, so more than one is already odd.
-const MAX_AHEAD: usize = 64;
 /// Strata of one release kept apart; past it the oldest merge into epoch 0.
 const MAX_STRATA: usize = 1024;
 /// Stretches of epochs of another life that one release keeps apart.
 const MAX_FOREIGN: usize = 32;
-
-/// Which reports of one incarnation have been folded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Received {
-    /// All numbers up to this one are accounted for.
-    through: u64,
-    /// Numbers above a gap.
-    ahead: BTreeSet<u64>,
-    /// Numbers that were given up: an agent that lost its memory never saw them.
-    missing: u64,
-}
-
-impl Received {
-    /// Notes a report's number; `false` when it was folded before.
-    pub fn note(&mut self, number: u64) -> bool {
-        if number <= self.through || self.ahead.contains(&number) {
-            return false;
-        }
-        if self.through == 0 && self.ahead.is_empty() && number > 1 {
-            // First contact in the middle of a worker's life: what came before is not coming again.
-            self.missing = number - 1;
-            self.through = number;
-            return true;
-        }
-        self.ahead.insert(number);
-        while self.ahead.remove(&self.through.saturating_add(1)) {
-            self.through += 1;
-        }
-        if self.ahead.len() > MAX_AHEAD
-            && let Some(first) = self.ahead.pop_first()
-        {
-            self.missing += first - self.through - 1;
-            self.through = first;
-        }
-        true
-    }
-
-    /// Reports that this agent knows it never saw.
-    pub const fn missing(&self) -> u64 {
-        self.missing
-    }
-}
 
 /// What is known of one canary's traffic.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -333,6 +289,7 @@ mod tests {
 
     use super::*;
     use crate::base::time::Micros;
+    use crate::judgement::received::{MAX_AHEAD, Received};
     use crate::routing::outcome::{FailureClass, Outcome};
     use crate::worker::tally::Slot;
 

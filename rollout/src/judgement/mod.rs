@@ -36,5 +36,8 @@ pub mod window;
 /// Requests a second, smoothed.
 pub mod rate;
 
+/// Which reports were folded.
+pub mod received;
+
 /// report -> fold.
 pub mod evidence;
