@@ -15,7 +15,7 @@ use crate::checks_table;
 use crate::client::Client;
 use crate::columns::{Sheet, TextPlace, left, right, wrapped};
 use crate::failure::Failure;
-use crate::table::{failure_classes, phase_style};
+use crate::table::{destinations, failure_classes, phase_style};
 use crate::text::{count, millis, or_dash, percent, progress, span_of};
 use crate::{output, target, text};
 
@@ -82,6 +82,8 @@ impl Page<'_> {
         let row = |label: &str, show: &dyn Fn(&VersionStatus) -> String| {
             vec![Cell::new(label), side("primary", show), side("canary", show)]
         };
+        let went_to = |version: &VersionStatus| destinations(&self.explanation.destinations, &version.version);
+        let reached = (!self.explanation.destinations.is_empty()).then(|| row("arrived at", &went_to));
         let mut rows = vec![
             row("upstream", &|version| version.upstream.clone()),
             row("requests", &|version| count(version.started)),
@@ -99,6 +101,7 @@ impl Page<'_> {
             row("p95", &|version| or_dash(version.p95_ms, millis)),
             row("p99", &|version| or_dash(version.p99_ms, millis)),
         ]);
+        rows.extend(reached);
         Sheet::new(vec![left(""), right("PRIMARY"), right("CANARY")], rows).render(self.width)
     }
 
@@ -181,7 +184,25 @@ impl Page<'_> {
         let table = Sheet::new(columns, rows).with_text("RULE", TextPlace::Beside, rules).render(self.width);
         let [on_step, dwell] = [certificate.on_step_ms, certificate.dwell_ms].map(span_of);
         let (step, proven) = (self.explanation.step, progress(certificate.progress));
-        self.titled(&format!("Certificate of step {step}: {proven} proven; {on_step} on it, at least {dwell}"), &table)
+        let title = format!("Certificate of step {step}: {proven} proven; {on_step} on it, at least {dwell}");
+        self.titled(&title, &table) + &self.left_out(certificate)
+    }
+
+    fn left_out(&self, certificate: &CertificateExplanation) -> String {
+        let CertificateExplanation { left_out, gone_workers, .. } = *certificate;
+        if left_out == 0 {
+            return String::new();
+        }
+        let line = format!(
+            "Missing: {} requests, with {}; how they ended is not known, and more than 5 % of a step holds it",
+            count(left_out),
+            match gone_workers {
+                1 => "a proxy worker that is gone".into(),
+                many => format!("{many} proxy workers that are gone"),
+            },
+        );
+        let lines = self.width.map_or_else(|| vec![line.clone()], |width| wrapped(&line, width));
+        format!("{}\n", lines.join("\n"))
     }
 
     fn titled(&self, title: &str, table: &str) -> String {

@@ -1,5 +1,6 @@
 //! Canned statuses for this program's unit tests.
 
+use rollout::view::destinations::DestinationStatus;
 use rollout::view::explanation::{
     CertificateExplanation, CertificateGuard, CheckExplanation, Explanation, GuardExplanation, HookExplanation,
     MetricExplanation, PrimaryExplanation, PrimaryLimit, RatioExplanation, Share, StageExplanation, StratumExplanation,
@@ -146,6 +147,14 @@ pub(crate) fn explanation(namespace: &str, name: &str) -> Explanation {
         max_cluster: 1,
         max_cluster_because: "each failure counts as an event of its own".into(),
         strata: vec![stratum(16, "primary", 8000), stratum(16, "canary", 421), stratum(17, "canary", 819)],
+        destinations: [("primary", "web-primary", 156), ("canary", "web-canary", 51)]
+            .map(|(version, cluster, requests)| DestinationStatus {
+                version: version.into(),
+                cluster: cluster.into(),
+                requests,
+                shared: false,
+            })
+            .into(),
         sample_ratio: Some(RatioExplanation {
             canary: 1240,
             all: 9990,
@@ -170,6 +179,8 @@ pub(crate) fn explanation(namespace: &str, name: &str) -> Explanation {
             progress: 0.62,
             on_step_ms: 12_000,
             dwell_ms: 10_000,
+            left_out: 12,
+            gone_workers: 1,
             guards: vec![CertificateGuard {
                 guard: "slo".into(),
                 rule: slo.into(),

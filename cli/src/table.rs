@@ -4,7 +4,8 @@
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Cell, Color};
-use rollout::view::status::{VersionStatus, WorkerStatus};
+use rollout::view::destinations::DestinationStatus;
+use rollout::view::status::{VersionStatus, WorkerCanary, WorkerStatus};
 
 use crate::client::Recorded;
 use crate::columns::{Column, Sheet, TextPlace, left, right};
@@ -107,7 +108,38 @@ pub(crate) fn workers(items: &[WorkerStatus], width: Option<usize>) -> String {
         }
         rows
     });
-    Sheet::new(columns, rows).render(width)
+    let sheet = Sheet::new(columns, rows);
+    let texts: Vec<String> = items.iter().flat_map(destinations_of).collect();
+    if texts.iter().all(String::is_empty) {
+        return sheet.render(width);
+    }
+    sheet.with_text("REQUESTS GO TO (SAMPLED)", TextPlace::Beside, texts).render(width)
+}
+
+/// Where the requests of each canary went, in the order of the worker's rows.
+fn destinations_of(worker: &WorkerStatus) -> Vec<String> {
+    let of = |canary: &WorkerCanary| {
+        let versions = ["primary", "canary"].map(|version| (version, destinations(&canary.destinations, version)));
+        let known = versions.into_iter().filter(|(_, clusters)| !clusters.is_empty());
+        known.map(|(version, clusters)| format!("{version}: {clusters}")).collect::<Vec<_>>().join("; ")
+    };
+    let texts: Vec<String> = worker.canaries.iter().map(of).collect();
+    if texts.is_empty() { vec![String::new()] } else { texts }
+}
+
+/// The clusters that one version's requests reached, with their share where there are several.
+pub(crate) fn destinations(destinations: &[DestinationStatus], version: &str) -> String {
+    let of_version: Vec<_> = destinations.iter().filter(|reached| reached.version == version).collect();
+    let all: u64 = of_version.iter().map(|reached| reached.requests).sum();
+    let one = |reached: &&DestinationStatus| {
+        let declared = if reached.shared { " (shared)" } else { "" };
+        let share = match of_version.len() {
+            1 => String::new(),
+            _ => format!(" {}", percent(reached.requests as f64 * 100.0 / all.max(1) as f64)),
+        };
+        format!("{}{share}{declared}", reached.cluster)
+    };
+    of_version.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Anything side by side: a label, then one cell for each heading.
@@ -182,7 +214,6 @@ fn yes_no(yes: bool) -> Cell {
 
 #[cfg(test)]
 mod tests {
-    use rollout::view::status::WorkerCanary;
 
     use super::*;
     use crate::fixture;
@@ -247,6 +278,7 @@ AGE         TIME                   RELEASE   WEIGHT   WHAT AND WHY
             in_sync: false,
             requests: 0,
             observed_percent: None,
+            destinations: Vec::new(),
         });
         let mut good = fixture::worker("envoy-a", "a1b2c3d4e5f60718");
         good.canaries.push(WorkerCanary {
@@ -255,8 +287,9 @@ AGE         TIME                   RELEASE   WEIGHT   WHAT AND WHY
             in_sync: true,
             requests: 12_345,
             observed_percent: Some(12.345),
+            destinations: Vec::new(),
         });
-        let items = [good, late, fixture::worker("fresh", "1")];
+        let mut items = [good, late, fixture::worker("fresh", "1")];
         assert_eq!(
             plain(&workers(&items, None)),
             "\
@@ -266,5 +299,21 @@ envoy-b   0f0f0f0f   0.1.0    NO          1m15s      2   prod/web      16   NO  
 fresh     1          0.1.0    yes          80ms      0   -              -   -                -        -
 "
         );
+        let reached = |version: &str, cluster: &str, requests, shared| DestinationStatus {
+            version: version.into(),
+            cluster: cluster.into(),
+            requests,
+            shared,
+        };
+        items[0].canaries[0].destinations = vec![
+            reached("primary", "web-primary", 40, false),
+            reached("canary", "web-canary", 30, false),
+            reached("canary", "web-primary", 10, false),
+        ];
+        items[1].canaries[0].destinations = vec![reached("canary", "any", 9, true)];
+        let page = plain(&workers(&items, None));
+        for line in ["primary: web-primary; canary: web-canary 75%, web-primary 25%\n", "canary: any (shared)\n"] {
+            assert!(page.contains(line), "{page}");
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! The plugin's JSON, parsed into settings; invalid JSON never becomes a [`Config`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollout::base::names::{CanaryId, Upstream};
 use rollout::base::time::Millis;
+use rollout::routing::destination::MAX_CLUSTER_BYTES;
 use rollout::worker::Settings;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +21,8 @@ const MAX_LEASE_SECONDS: f64 = 86_400.0;
 const MAX_STRATA: u64 = 1_024;
 /// Longest token or file name, in bytes.
 const MAX_TEXT_BYTES: usize = 4_096;
+/// Most clusters that both versions share on purpose.
+const MAX_SHARED_CLUSTERS: usize = 256;
 const DEFAULT_HEADER: &str = "x-serin-upstream";
 const DEFAULT_MIRROR_HEADER: &str = "x-serin-mirror";
 
@@ -107,6 +110,7 @@ struct RawConfig {
     mirror_header: String,
     lease_seconds: f64,
     default_upstreams: BTreeMap<String, String>,
+    shared_clusters: Vec<String>,
     canaries: Vec<RawCanary>,
     limits: RawLimits,
 }
@@ -119,6 +123,7 @@ impl Default for RawConfig {
             mirror_header: DEFAULT_MIRROR_HEADER.into(),
             lease_seconds: 60.0,
             default_upstreams: BTreeMap::new(),
+            shared_clusters: Vec::new(),
             canaries: Vec::new(),
             limits: RawLimits::default(),
         }
@@ -173,6 +178,7 @@ impl Config {
             lease: Millis::from_secs(60),
             default_upstreams: BTreeMap::new(),
             fixed: Vec::new(),
+            shared_clusters: BTreeSet::new(),
             max_strata: 64,
         };
         Self { agent: None, settings }
@@ -192,6 +198,7 @@ impl Config {
             mirror_header: parse_header("mirrorHeader", raw.mirror_header)?,
             lease: Millis(lease_ms as u64),
             default_upstreams: parse_defaults(raw.default_upstreams)?,
+            shared_clusters: parse_shared(raw.shared_clusters)?,
             fixed: fixed_entries(raw.canaries)?,
             max_strata: usize::try_from(raw.limits.strata).unwrap_or(64),
         };
@@ -313,4 +320,17 @@ fn parse_defaults(raw: BTreeMap<String, String>) -> Result<BTreeMap<CanaryId, Up
         Ok((id, upstream))
     });
     parsed.collect()
+}
+
+/// Clusters that both versions share on purpose, by the proxy's names.
+fn parse_shared(raw: Vec<String>) -> Result<BTreeSet<String>, ConfigError> {
+    if raw.len() > MAX_SHARED_CLUSTERS {
+        let rule = format!("names {} clusters; at most {MAX_SHARED_CLUSTERS} are allowed", raw.len());
+        return Err(ConfigError::new("sharedClusters", rule));
+    }
+    if let Some(at) = raw.iter().position(|name| !(1..=MAX_CLUSTER_BYTES).contains(&name.len())) {
+        let rule = format!("is not a cluster's name of 1 to {MAX_CLUSTER_BYTES} bytes");
+        return Err(ConfigError::new(&format!("sharedClusters[{at}]"), rule));
+    }
+    Ok(raw.into_iter().collect())
 }

@@ -83,6 +83,7 @@ impl HttpContext for Http {
                 self.with_shell(|shell| {
                     let now = shell.now();
                     shell.worker.answered(&mut in_flight, &headers, now);
+                    ask_destination(shell, &in_flight);
                     shell.flush(now);
                 });
             }
@@ -198,6 +199,20 @@ fn finish(shell: &mut Shell, in_flight: &mut InFlight, is_readable: bool) {
             shell.flush(now);
         }
         _ => shell.worker.lose(in_flight, now),
+    }
+}
+
+/// Where the routes took it: three calls more, so few requests are asked. Here and not at its end, because a stream may not
+/// end for hours.
+fn ask_destination(shell: &mut Shell, in_flight: &InFlight) {
+    let is_first_attempt = || matches!(host::number_property("upstream\0request_attempt_count"), Ok(Some(1)));
+    // A further attempt may go elsewhere on purpose.
+    if !in_flight.is_sampled() || !is_first_attempt() {
+        return;
+    }
+    // A proxy that does not say both says nothing.
+    if let (Ok(cluster), Ok(address)) = (host::property("xds\0cluster_name"), host::property("upstream\0address")) {
+        shell.worker.arrived(in_flight, &cluster, &address);
     }
 }
 

@@ -139,9 +139,16 @@ impl Shell {
         self.show(now);
     }
 
-    /// This life ends: what it added to the proxy's shared gauges is taken back.
+    /// This life ends: what it has counted is said, and what it added to the proxy's shared gauges is taken back.
     pub(crate) fn end(&mut self) {
-        self.give_up();
+        let now = self.now();
+        let actions = self.worker.last_report(now.to_millis());
+        let has_news = !actions.is_empty();
+        self.perform(actions, now);
+        if let Some(token) = self.stream.take() {
+            // Ended rather than cancelled where something was said: that might overtake it.
+            let _ = if has_news { host::close_stream(token) } else { host::cancel_stream(token) };
+        }
         self.stats.connected(false);
         self.stats.tripped(std::iter::empty());
     }

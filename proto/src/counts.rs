@@ -22,14 +22,15 @@ use rollout::base::histogram::{Latency, Packed, max_index};
 use rollout::base::names::CanaryId;
 use rollout::routing::outcome::FailureClass;
 use rollout::routing::route::Placement;
-use rollout::routing::table::{Epoch, Version};
+use rollout::routing::table::Epoch;
 use rollout::worker::messages::{Report, Watermark};
 use rollout::worker::tally::{Counts, Failures, Slot, Stratum, Timed};
 
+use crate::destinations::{decode_destinations, encode_destinations};
 use crate::error::{WireError, at_most, each};
 use crate::fuse::{decode_trips, encode_trips};
 use crate::limits::{MAX_CANARIES, MAX_COUNT, MAX_STRATA, MAX_TRIPS};
-use crate::names::decode_canary;
+use crate::names::{decode_canary, decode_version, encode_version, unknown};
 use crate::v1;
 
 pub(crate) fn encode_report(report: &Report) -> v1::Report {
@@ -39,6 +40,7 @@ pub(crate) fn encode_report(report: &Report) -> v1::Report {
         strata: strata.map(|(stratum, counts)| encode_stratum(stratum, counts)).collect(),
         watermarks: report.watermarks.iter().map(encode_watermark).collect(),
         trips: encode_trips(&report.trips),
+        destinations: encode_destinations(&report.destinations),
     }
 }
 
@@ -53,6 +55,7 @@ pub(crate) fn decode_report(report: v1::Report) -> Result<Report, WireError> {
         strata: each("strata", report.strata, decode_stratum)?,
         watermarks: each("watermarks", report.watermarks, |watermark| decode_watermark(&watermark))?,
         trips: decode_trips(report.trips, MAX_TRIPS)?,
+        destinations: decode_destinations(report.destinations)?,
     })
 }
 
@@ -202,21 +205,6 @@ fn decode_latency(latency: &v1::Latency) -> Result<Latency, WireError> {
     Ok(Latency::unpack(&packed))
 }
 
-const fn encode_version(version: Version) -> v1::Version {
-    match version {
-        Version::Primary => v1::Version::Primary,
-        Version::Canary => v1::Version::Canary,
-    }
-}
-
-fn decode_version(version: i32) -> Result<Version, WireError> {
-    match v1::Version::try_from(version) {
-        Ok(v1::Version::Primary) => Ok(Version::Primary),
-        Ok(v1::Version::Canary) => Ok(Version::Canary),
-        Ok(v1::Version::Unspecified) | Err(_) => Err(unknown("version", version)),
-    }
-}
-
 const fn encode_placement(placement: Placement) -> v1::Placement {
     match placement {
         Placement::Drawn => v1::Placement::Drawn,
@@ -255,8 +243,4 @@ fn decode_class(class: i32) -> Result<FailureClass, WireError> {
         .into_iter()
         .find(|known| i32::from(encode_class(*known)) == class)
         .ok_or_else(|| unknown("failed.class", class))
-}
-
-fn unknown(field: &str, value: i32) -> WireError {
-    WireError::number(field, value, "is not a value this build knows")
 }

@@ -15,6 +15,8 @@ mod cookie;
 
 mod fuse;
 
+mod destinations;
+
 // The messages: how traffic is routed, what workers counted, and how a worker introduces itself.
 mod entry;
 

@@ -7,6 +7,8 @@ pub const MAX_FROM_WORKER_BYTES: usize = 4 << 20;
 pub const MAX_TO_WORKER_BYTES: usize = 256 << 10;
 /// Most canaries a Hello may list.
 pub use rollout::routing::table::MAX_CANARIES;
+/// Most destinations in one report.
+pub use rollout::worker::messages::MAX_DESTINATIONS;
 /// Most strata in one report.
 pub use rollout::worker::messages::MAX_STRATA;
 /// Most trips in one report.

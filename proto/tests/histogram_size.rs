@@ -44,8 +44,13 @@ fn packed(latencies: &[u64]) -> usize {
         slot: Slot(0),
     };
     let counts = Counts { latency, ..Counts::default() };
-    let report =
-        ToAgent::Report(Report { number: 1, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] });
+    let report = ToAgent::Report(Report {
+        number: 1,
+        strata: vec![(stratum, counts)],
+        watermarks: vec![],
+        trips: vec![],
+        destinations: vec![],
+    });
     match v1::FromWorker::from(&report).message {
         Some(v1::from_worker::Message::Report(report)) => report.strata[0].latency.as_ref().unwrap().encoded_len(),
         other => panic!("a report was encoded as {other:?}"),

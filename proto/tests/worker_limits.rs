@@ -9,11 +9,12 @@ use proto::wire::{decode_from_worker, encode_from_worker};
 use refusal::{refusal, says, up};
 use rollout::base::histogram::{Latency, Packed, max_index};
 use rollout::base::names::CanaryId;
+use rollout::routing::destination::Destination;
 use rollout::routing::outcome::FailureClass;
 use rollout::routing::route::Placement;
 use rollout::routing::table::{Epoch, Version};
 use rollout::worker::fuse::FuseTest;
-use rollout::worker::messages::{Report, ToAgent, Trip, Watermark};
+use rollout::worker::messages::{Report, Sampled, ToAgent, Trip, Watermark};
 use rollout::worker::tally::{Counts, Failures, Slot, Stratum, Timed};
 
 /// The refusal of a report whose one stratum was edited.
@@ -69,13 +70,48 @@ fn the_greatest_report_fits_its_frame() {
     let (test, events, trials) = (FuseTest::Slow, MAX_COUNT, MAX_COUNT);
     let trip = Trip { canary: canary.clone(), epoch: Epoch(u64::MAX), test, events, trials };
     let (version, placement) = (Version::Canary, Placement::Matched);
-    let stratum = Stratum { canary, epoch: Epoch(u64::MAX), version, placement, slot: Slot::MERGED };
+    let stratum = Stratum { canary: canary.clone(), epoch: Epoch(u64::MAX), version, placement, slot: Slot::MERGED };
     let (strata, watermarks) = (vec![(stratum, counts); MAX_STRATA], vec![watermark; MAX_CANARIES]);
     let trips = vec![trip; MAX_TRIPS];
-    let report = ToAgent::Report(Report { number: u64::MAX, strata, watermarks, trips });
+    let destination = Destination::parse("c".repeat(256), "a".repeat(128)).unwrap();
+    let epoch = Epoch(u64::MAX);
+    let sampled = Sampled { canary, epoch, version, destination, is_shared: true, requests: MAX_COUNT };
+    let destinations = vec![sampled; MAX_DESTINATIONS];
+    let report = ToAgent::Report(Report { number: u64::MAX, strata, watermarks, trips, destinations });
     let frame = encode_from_worker(&report);
     println!("the greatest report is {} bytes long", frame.len());
     assert!(decode_from_worker(&frame) == Ok(report), "it arrives unchanged");
+}
+
+#[test]
+fn a_destination_keeps_its_ranges() {
+    let whole = || v1::Sampled {
+        canary: "prod/web".into(),
+        epoch: 1,
+        version: 1,
+        cluster: "web".into(),
+        address: "10.0.0.1:80".into(),
+        shared: false,
+        requests: 1,
+    };
+    let report = |destinations| {
+        up(from_worker::Message::Report(v1::Report { number: 1, destinations, ..v1::Report::default() }))
+    };
+    let sampled = |edit: fn(&mut v1::Sampled)| {
+        let mut sampled = whole();
+        edit(&mut sampled);
+        report(vec![sampled])
+    };
+    assert!(sampled(|_| ()).starts_with("accepted"));
+    says(&sampled(|s| s.canary = "web".into()), "report.destinations[0].canary", "namespace/name");
+    says(&sampled(|s| s.epoch = 0), "report.destinations[0].epoch", "from 1");
+    says(&sampled(|s| s.version = 0), "report.destinations[0].version", "knows");
+    says(&sampled(|s| s.cluster.clear()), "report.destinations[0].cluster", "1 to 256");
+    says(&sampled(|s| s.cluster = "c".repeat(257)), "report.destinations[0].cluster", "1 to 256");
+    says(&sampled(|s| s.address = "a".repeat(129)), "report.destinations[0].address", "1 to 128");
+    says(&sampled(|s| s.requests = 0), "report.destinations[0].requests", "1 to 2^48");
+    says(&sampled(|s| s.requests = MAX_COUNT + 1), "report.destinations[0].requests", "1 to 2^48");
+    says(&report(vec![whole(); MAX_DESTINATIONS + 1]), "report.destinations", "at most 64");
 }
 
 #[test]

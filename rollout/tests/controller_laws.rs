@@ -166,7 +166,13 @@ fn play(world: &mut World, op: &Op) {
             let canary = id(NAMES[canary]);
             let epoch = world.peers[peer].adopted.get(&canary).copied().unwrap_or_default();
             let trips = vec![trip(&canary, epoch)];
-            world.report(peer, |number| Report { number, strata: vec![], watermarks: vec![], trips });
+            world.report(peer, |number| Report {
+                number,
+                strata: vec![],
+                watermarks: vec![],
+                trips,
+                destinations: vec![],
+            });
         }
         Op::Adopted(peer, canary) => {
             let (held, canary) = (&world.peers[peer], id(NAMES[canary]));

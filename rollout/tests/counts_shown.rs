@@ -128,7 +128,10 @@ fn an_agent_without_its_memory_counts_no_ends_without_beginnings_either() {
     scene.happen(Event::Connected(Conn(2), hello(8, vec![(id("web"), foreign)])));
     assert!(scene.epoch() > foreign);
     let strata = vec![(stratum(&id("web"), foreign, Version::Primary), only_ended(30))];
-    scene.happen(Event::Reported(Conn(2), Report { number: 90, strata, watermarks: vec![], trips: vec![] }));
+    scene.happen(Event::Reported(
+        Conn(2),
+        Report { number: 90, strata, watermarks: vec![], trips: vec![], destinations: vec![] },
+    ));
     let CanaryStatus { versions, totals, .. } = scene.status();
     assert!(versions.iter().all(|counted| counted.succeeded == 0), "{versions:?}");
     assert!(totals.iter().all(|counted| counted.succeeded <= counted.started), "{totals:?}");
@@ -137,7 +140,10 @@ fn an_agent_without_its_memory_counts_no_ends_without_beginnings_either() {
         let strata = vec![(stratum(&id("web"), foreign, Version::Primary), counts)];
         let number = 91 + scene.number;
         scene.number += 1;
-        scene.happen(Event::Reported(Conn(2), Report { number, strata, watermarks: vec![], trips: vec![] }));
+        scene.happen(Event::Reported(
+            Conn(2),
+            Report { number, strata, watermarks: vec![], trips: vec![], destinations: vec![] },
+        ));
     }
     assert_eq!((scene.status().totals[0].started, scene.status().totals[0].succeeded), (37, 37));
 }

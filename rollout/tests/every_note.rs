@@ -87,9 +87,9 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
     }
 }
 
-const NOTES: usize = 41;
+const NOTES: usize = 42;
 const CAUSES: usize = 12;
-const HOLDS: usize = 8;
+const HOLDS: usize = 10;
 
 fn of_note(note: &Note) -> usize {
     match note {
@@ -134,6 +134,7 @@ fn of_note(note: &Note) -> usize {
         Note::PrimaryRecovered(_) => 38,
         Note::PrimaryAccepted { .. } => 39,
         Note::Shifted { .. } => 40,
+        Note::BegunAnew => 41,
     }
 }
 
@@ -164,5 +165,7 @@ fn of_hold(hold: &Hold) -> usize {
         Hold::Suspended => 5,
         Hold::DefaultUpstream { .. } => 6,
         Hold::Fuse { .. } => 7,
+        Hold::WorkersGone => 8,
+        Hold::Misrouted { .. } => 9,
     }
 }

@@ -238,6 +238,7 @@ fn a_static_canarys_fuse_trips_without_an_agent_until_the_entry_changes() {
         lease: LEASE,
         default_upstreams: Default::default(),
         fixed: vec![fixed.clone()],
+        shared_clusters: std::collections::BTreeSet::new(),
         max_strata: 64,
     };
     let mut alone = Alone { worker: worker(1, false, vec![fixed.clone()]), now: Micros(1_000_000), said: vec![] };

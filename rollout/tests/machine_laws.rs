@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use rollout::base::time::Millis;
 use rollout::controller::canary::Canary;
 use rollout::judgement::certificate::{CertificateFinding, CertificateVerdict, Otherwise};
+use rollout::judgement::gone_workers::LeftOut;
 use rollout::judgement::guards::{EventCount, GuardAction, GuardName, GuardRule, GuardsVerdict};
 use rollout::judgement::primary_watch::PrimaryVerdict;
 use rollout::release::approvals::Approvals;
@@ -64,7 +65,13 @@ fn certificate(ln_e: f64, requests: u64) -> CertificateVerdict {
     let rule = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
     let findings =
         vec![CertificateFinding { rule, ln_e, canary: EventCount { events: 0, trials: requests }, pending: 0 }];
-    CertificateVerdict { findings, ln_needed: 3.0, dwell: Millis::from_secs(10) }
+    CertificateVerdict {
+        findings,
+        ln_needed: 3.0,
+        dwell: Millis::from_secs(10),
+        left_out: LeftOut::NONE,
+        is_void: false,
+    }
 }
 
 /// Whatever may happen to a release.

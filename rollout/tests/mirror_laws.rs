@@ -1,7 +1,7 @@
 //! Mirroring as the core does it: who is copied, when it ends, and what copies count for.
 #![cfg(test)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use rollout::base::names::{CanaryId, Upstream};
@@ -53,6 +53,7 @@ fn worker(seed: u64, entry: Entry) -> Worker {
         lease: Millis(60_000),
         default_upstreams: BTreeMap::new(),
         fixed: vec![],
+        shared_clusters: BTreeSet::new(),
         max_strata: 64,
     };
     let mut worker = Worker::new(identity, settings, seed);

@@ -78,6 +78,7 @@ impl Proxy {
             lease: LEASE,
             default_upstreams: [(plan.id.clone(), plan.primary.clone())].into(),
             fixed: Vec::new(),
+            shared_clusters: std::collections::BTreeSet::new(),
             max_strata: MAX_STRATA,
         };
         self.worker = Some(Worker::new(identity, settings, draws.bits()));

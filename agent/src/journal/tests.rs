@@ -145,7 +145,7 @@ pub(crate) fn report(number: u64) -> Report {
     let mut counts = Counts::begun(7 + number);
     (0..number % 5).for_each(|n| counts.end_both(Outcome::Success, Micros(1_234 * (n + 1)), false));
     counts.end_both(Outcome::Failure(FailureClass::Reset), Micros(77_777), true);
-    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] }
+    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![], destinations: vec![] }
 }
 
 pub(crate) fn asked(verb: fn(Revision) -> Verb) -> Event {

@@ -22,17 +22,19 @@ const PHASES: [&str; 9] = [
     "Failed",
 ];
 /// Every reason why a release does not advance; as `PHASES`.
-const REASONS: [&str; 10] = [
+const REASONS: [&str; 12] = [
     "approval",
     "confirmation",
     "default-upstream",
     "fuse",
+    "misrouted",
     "no-traffic",
     "primary-fails",
     "stop",
     "suspended",
     "undecided",
     "unsupported",
+    "workers-gone",
 ];
 
 #[derive(Default)]
@@ -167,6 +169,8 @@ fn reason(canary: &Canary) -> Option<&'static str> {
         Hold::Stop => "stop",
         Hold::Suspended => "suspended",
         Hold::DefaultUpstream { .. } => "default-upstream",
+        Hold::Misrouted { .. } => "misrouted",
+        Hold::WorkersGone => "workers-gone",
         Hold::Fuse { .. } => "fuse",
     })
 }

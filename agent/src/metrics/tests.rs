@@ -118,7 +118,7 @@ fn report(number: u64, version: Version, epoch: Epoch) -> Report {
     let stratum = Stratum { canary: web(), epoch, version, placement: Placement::Drawn, slot: Slot(0) };
     let mut counts = Tally { started: 10, ..Tally::default() };
     (0..10).for_each(|_| counts.end_both(Outcome::Success, Micros(5000), false));
-    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] }
+    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![], destinations: vec![] }
 }
 
 fn word(text: &str) -> Revision {

@@ -192,7 +192,7 @@ fn bad_report(number: u64, epoch: Epoch) -> Report {
     (0..3).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(1000), true));
     counts.end_both(Outcome::Failure(FailureClass::Timeout), Micros(900_000), true);
     let trip = Trip { canary: web(), epoch, test: FuseTest::Failed, events: 4, trials: 8 };
-    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![trip] }
+    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![trip], destinations: vec![] }
 }
 
 #[test]

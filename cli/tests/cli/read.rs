@@ -116,7 +116,14 @@ async fn describe_tells_state_versions_and_events() {
 async fn proxies_show_each_worker() {
     let mut worker = fixture::worker("envoy-a", "a1b2c3d4e5f60718");
     let canary = "prod/web".into();
-    worker.canaries = vec![WorkerCanary { canary, epoch: 17, in_sync: true, requests: 9, observed_percent: None }];
+    worker.canaries = vec![WorkerCanary {
+        canary,
+        epoch: 17,
+        in_sync: true,
+        requests: 9,
+        observed_percent: None,
+        destinations: Vec::new(),
+    }];
     let fake = Fake::start(Script { workers: vec![worker], ..two() }).await;
     let ran = run(&fake.url, &["proxies"]).await;
     assert_eq!(ran.code, 0, "{}", ran.err);

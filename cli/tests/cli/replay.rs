@@ -70,7 +70,8 @@ fn record() -> String {
         let mut counts = Counts::begun(requests);
         (0..failed).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(900), true));
         (failed..requests).for_each(|_| counts.end_both(Outcome::Success, Micros(900), false));
-        let report = Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] };
+        let report =
+            Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![], destinations: vec![] };
         happen(&mut controller, number * 600, Event::Reported(Conn(1), report));
     }
     text

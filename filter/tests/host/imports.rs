@@ -144,6 +144,8 @@ unsafe extern "C" fn proxy_get_property(
         "response\0flags" => "flags",
         "upstream\0request_attempt_count" => "attempts",
         "source\0address" => "address",
+        "xds\0cluster_name" => "cluster",
+        "upstream\0address" => "destination",
         _ => "node",
     };
     call(name, |host| match host.properties.get(&path) {

@@ -8,6 +8,7 @@ use proptest::sample::select;
 use rollout::base::names::{CanaryId, Upstream};
 use rollout::base::time::{Micros, Millis};
 use rollout::routing::cookie::{CookieSpec, IssuedCookie, SameSite};
+use rollout::routing::destination::Destination;
 use rollout::routing::failure_codes::FailureCodes;
 use rollout::routing::lane::Lane;
 use rollout::routing::measurement::{LatencyEnd, Measurement, WarmUp};
@@ -16,15 +17,13 @@ use rollout::routing::request::{MatchRule, Pattern, StringMatch};
 use rollout::routing::route::Placement;
 use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, StickyKey, Version, WHOLE_PPM, WeightPpm};
 use rollout::worker::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
-use rollout::worker::messages::{Hello, Incarnation, Protocol, Report, ToAgent, ToWorker, Trip, Watermark};
+use rollout::worker::messages::{Hello, Incarnation, Protocol, Report, Sampled, ToAgent, ToWorker, Trip, Watermark};
 use rollout::worker::tally::{Counts, Slot, Stratum, Timed, TimedEnd};
 
 pub fn to_agent() -> impl Strategy<Value = ToAgent> {
     prop_oneof![
         hello().prop_map(ToAgent::Hello),
-        (1u64.., vec((stratum(), counts()), 0..6), vec(watermark(), 0..4), vec(trip(), 0..3)).prop_map(
-            |(number, strata, watermarks, trips)| ToAgent::Report(Report { number, strata, watermarks, trips })
-        ),
+        report().prop_map(ToAgent::Report),
         (canary(), epoch()).prop_map(|(canary, epoch)| ToAgent::Adopted(canary, epoch)),
         Just(ToAgent::Beat),
     ]
@@ -74,6 +73,28 @@ fn hello() -> impl Strategy<Value = Hello> {
             default_upstreams,
             trips,
         })
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    let strata = vec((stratum(), counts()), 0..6);
+    (1u64.., strata, vec(watermark(), 0..4), vec(trip(), 0..3), vec(sampled(), 0..3)).prop_map(
+        |(number, strata, watermarks, trips, destinations)| Report { number, strata, watermarks, trips, destinations },
+    )
+}
+
+fn sampled() -> impl Strategy<Value = Sampled> {
+    let destination =
+        (".{1,40}", ".{1,20}").prop_map(|(cluster, address)| Destination::parse(cluster, address).unwrap());
+    (canary(), epoch(), select(&Version::ALL[..]), destination, any::<bool>(), 1u64..1 << 48).prop_map(
+        |(canary, epoch, version, destination, is_shared, requests)| Sampled {
+            canary,
+            epoch,
+            version,
+            destination,
+            is_shared,
+            requests,
+        },
+    )
 }
 
 fn trip() -> impl Strategy<Value = Trip> {

@@ -10,6 +10,7 @@ use crate::controller::rearm::Rearming;
 use crate::controller::rollback_watch::RollbackWatch;
 use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::evidence::Evidence;
+use crate::judgement::gone_workers::LeftOut;
 use crate::judgement::guards::GuardsVerdict;
 use crate::judgement::primary_watch::{PrimaryNews, PrimaryVerdict};
 use crate::release::approvals::Approvals;
@@ -349,7 +350,7 @@ impl Canary {
     }
 
     /// Looks at what this step's requests prove; `None` where checks advance the release, or none is on.
-    pub fn certify(&mut self) -> Option<&CertificateVerdict> {
+    pub fn certify(&mut self, now: Millis) -> Option<&CertificateVerdict> {
         let Advance::Certificate(certificate) = &self.plan.advance else { return None };
         // Copied requests prove nothing about users' own. A share of nothing, set by a person, proves nothing either.
         let stage = self.plan.stage(self.phase.step()?.number.get());
@@ -357,8 +358,22 @@ impl Canary {
         if !is_shared && self.plan.rules.is_empty() {
             return None;
         }
-        self.certificate = Some(certificate.certify(&self.plan.guards, &self.step_counts()));
+        let counts = self.step_counts();
+        let (gone, workers) = self.evidence.gone_workers.left_out(self.step_since, now);
+        let mut verdict = certificate.certify(&self.plan.guards, &counts.without(&gone));
+        if workers > 0 {
+            verdict.left_out = LeftOut { requests: gone.started, of: counts.started, workers };
+        }
+        verdict.is_void = self.evidence.destinations().misrouted().is_some();
+        self.certificate = Some(verdict);
         self.certificate.as_ref()
+    }
+
+    /// Why nothing is proven: its requests go where the primary's go.
+    pub fn misrouted(&self) -> Option<Hold> {
+        self.phase.step()?;
+        let misrouted = self.evidence.destinations().misrouted()?;
+        Some(Hold::Misrouted { cluster: misrouted.cluster.clone() })
     }
 
     /// Users' requests to the canary on the step that was taken last.

@@ -89,7 +89,7 @@ impl Controller {
             Event::Declared(plan) => self.declare(*plan, now, &mut out),
             Event::Withdrawn(id) => self.withdraw(&id, now, &mut out),
             Event::Connected(conn, hello) => self.connect(conn, hello, now, &mut out),
-            Event::Disconnected(conn) => self.fleet.disconnect(conn, now),
+            Event::Disconnected(conn) => self.disconnect(conn, now),
             Event::Reported(conn, report) => self.reported(conn, &report, now, &mut out),
             Event::Adopted(conn, canary, epoch) => self.adopted(conn, canary, epoch, now),
             Event::Requested(id, verb) => self.requested(&id, verb, now, &mut out),

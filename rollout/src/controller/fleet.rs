@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::names::{CanaryId, Upstream};
 use crate::base::time::Millis;
+use crate::controller::reached::WorkerDestinations;
 use crate::judgement::received::Received;
 use crate::routing::table::{Epoch, Version};
 use crate::worker::connection::BACK_WITHIN;
-use crate::worker::messages::{Hello, Incarnation, Protocol, Trip};
+use crate::worker::messages::{Hello, Incarnation, Protocol, Sampled, Trip};
 use crate::worker::tally::Stratum;
 
 /// A worker that went away is expected back for this long.
@@ -77,6 +78,9 @@ pub struct Peer {
     pub last_seen_at: Millis,
     /// What the split placed.
     pub placed: BTreeMap<CanaryId, Placed>,
+    /// Where its requests went.
+    #[serde(default)]
+    pub reached: BTreeMap<CanaryId, WorkerDestinations>,
     /// Fuses that are tripped, as far as it said.
     #[serde(default)]
     pub tripped: BTreeMap<CanaryId, Trip>,
@@ -111,6 +115,11 @@ impl Peer {
         self.placed.entry(stratum.canary.clone()).or_default().add(stratum.epoch, stratum.version, started);
     }
 
+    /// Notes where requests went.
+    pub fn arrived(&mut self, sampled: &Sampled) {
+        self.reached.entry(sampled.canary.clone()).or_default().fold(sampled);
+    }
+
     /// What the split placed under the entry that the worker has in force.
     pub fn placed_now(&self, canary: &CanaryId) -> Placed {
         let adopted = self.adopted.get(canary).copied().unwrap_or_default();
@@ -129,7 +138,8 @@ impl Fleet {
     /// A worker said Hello on a new stream; an older stream of the same incarnation is returned, to be closed.
     pub fn connect(&mut self, conn: Conn, hello: Hello, protocol: Protocol, now: Millis) -> Option<Conn> {
         let old = self.workers.get(&hello.incarnation);
-        let (received, placed) = old.map(|peer| (peer.received.clone(), peer.placed.clone())).unwrap_or_default();
+        let kept = |peer: &Peer| (peer.received.clone(), peer.placed.clone(), peer.reached.clone());
+        let (received, placed, reached) = old.map(kept).unwrap_or_default();
         // What it does not name any more is armed; what it does is news only if it was not known.
         let mut tripped = old.map(|peer| peer.tripped.clone()).unwrap_or_default();
         tripped.retain(|_, trip| hello.trips.contains(trip));
@@ -148,6 +158,7 @@ impl Fleet {
             conn: Some(conn),
             last_seen_at: now,
             placed,
+            reached,
             tripped,
         };
         self.workers.insert(hello.incarnation, peer);
@@ -196,6 +207,7 @@ impl Fleet {
             peer.default_upstreams.retain(|id, _| id == service);
             peer.adopted.retain(|id, _| id == canary);
             peer.placed.retain(|id, _| id == canary);
+            peer.reached.retain(|id, _| id == canary);
             peer.tripped.retain(|id, _| id == canary);
         }
         fleet

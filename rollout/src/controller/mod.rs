@@ -1,5 +1,8 @@
 //! Engine 2, all that the agent thinks: many releases, many workers, one fold over events. It never waits and never sends.
 
+/// Where one worker's requests went.
+pub mod reached;
+
 /// The workers: who they are, what they have in force, which of their reports were folded.
 pub mod fleet;
 

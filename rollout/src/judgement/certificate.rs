@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
+use crate::judgement::gone_workers::LeftOut;
 use crate::judgement::guards::{EventCount, GuardAction, GuardRule, Guards};
 use crate::routing::measurement::LatencyEnd;
 use crate::statistics::boundary::{Trials, certify};
@@ -73,6 +74,12 @@ pub struct CertificateVerdict {
     pub ln_needed: f64,
     /// The least time on this step.
     pub dwell: Millis,
+    /// Requests of the step that are none of these, because their worker is gone.
+    #[serde(default, skip_serializing_if = "LeftOut::is_none")]
+    pub left_out: LeftOut,
+    /// Whether they prove nothing, because the canary's requests went to the primary.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_void: bool,
 }
 
 impl Certificate {
@@ -100,6 +107,8 @@ impl Certificate {
             findings: certified.collect(),
             ln_needed: -libm::log(self.alpha),
             dwell: self.min_dwell.max(Millis(p99.0.saturating_mul(3))),
+            left_out: LeftOut::NONE,
+            is_void: false,
         }
     }
 
@@ -162,26 +171,43 @@ impl CertificateFinding {
 }
 
 impl CertificateVerdict {
-    /// Whether all guards are certified.
+    /// Whether all guards are certified, by the canary's own requests, and not too much of the step is left out.
     pub fn is_certified(&self) -> bool {
+        self.would_be_certified() && !self.left_out.is_too_much() && !self.is_void
+    }
+
+    /// Whether nothing is missing but what was left out.
+    pub fn lacks_what_is_left_out(&self) -> bool {
+        self.would_be_certified() && self.left_out.is_too_much()
+    }
+
+    fn would_be_certified(&self) -> bool {
         !self.findings.is_empty() && self.findings.iter().all(|finding| finding.ln_e >= self.ln_needed)
     }
 
-    /// As [`CertificateFinding::requests_to_go`], of the slowest guard; 0 when all are certified.
+    /// As [`CertificateFinding::requests_to_go`], of the slowest guard, and until not too much is left out; 0 when all
+    /// are certified.
     pub fn requests_to_go(&self, max_cluster: u32) -> u64 {
         let each = self.findings.iter().map(|finding| finding.requests_to_go(self.ln_needed, max_cluster));
-        each.max().unwrap_or(0)
+        each.max().unwrap_or(0).max(self.left_out.requests_to_go())
     }
 
     /// Canary requests of this step.
     pub fn requests(&self) -> u64 {
-        self.findings.iter().map(|finding| finding.canary.trials).max().unwrap_or(0)
+        let counted = self.findings.iter().map(|finding| finding.canary.trials).max().unwrap_or(0);
+        counted.saturating_add(self.left_out.requests)
     }
 
     /// As [`CertificateFinding::progress`], of the slowest guard; 0 where nothing is to be certified.
     pub fn progress(&self, max_cluster: u32) -> f64 {
+        if self.is_void {
+            return 0.0;
+        }
         let each = self.findings.iter().map(|finding| finding.progress(self.ln_needed, max_cluster));
-        each.reduce(f64::min).unwrap_or(0.0)
+        let LeftOut { requests, of, .. } = self.left_out;
+        let (counted, to_go) = (of.saturating_sub(requests) as f64, self.left_out.requests_to_go() as f64);
+        let whole = if to_go > 0.0 { counted / (counted + to_go) } else { 1.0 };
+        each.reduce(f64::min).unwrap_or(0.0).min(whole)
     }
 }
 

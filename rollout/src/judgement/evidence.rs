@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
+use crate::judgement::destinations::Destinations;
+use crate::judgement::gone_workers::GoneWorkers;
 use crate::judgement::guards::{GuardRule, Guards, GuardsVerdict};
 use crate::judgement::latency_baseline::{Past, Tracking};
 use crate::judgement::primary_watch::{PrimaryNews, PrimaryVerdict, PrimaryWatch};
@@ -21,7 +23,7 @@ use crate::judgement::window::{Recent, Window};
 use crate::routing::route::Placement;
 use crate::routing::table::{Epoch, Version, WeightPpm};
 use crate::statistics::boundary::Split;
-use crate::worker::messages::{Incarnation, Watermark};
+use crate::worker::messages::{Incarnation, Sampled, Watermark};
 use crate::worker::tally::{Counts, PerVersion, Stratum};
 
 /// Strata of one release kept apart; past it the oldest merge into epoch 0.
@@ -60,6 +62,12 @@ pub struct Evidence {
     watch: Option<PrimaryWatch>,
     #[serde(default)]
     is_watched_on: bool,
+    /// What its certificates leave out once a worker is gone.
+    #[serde(default)]
+    pub(crate) gone_workers: GoneWorkers,
+    /// Where its requests went.
+    #[serde(default)]
+    destinations: Destinations,
     /// What the weights of this release placed.
     ratio: Ratio,
     /// The primary's recent latencies, in and between releases, and what to measure the canary's by.
@@ -89,6 +97,21 @@ impl Evidence {
         }
         if stratum.version == Version::Primary {
             self.past.add(&counts.latency, now);
+        }
+    }
+
+    /// Whose a stratum was that has just been folded.
+    pub fn of_worker<C>(&mut self, worker: Incarnation, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
+        let is_users = stratum.version == Version::Canary && stratum.placement != Placement::Mirrored;
+        if is_users && self.is_of_release(stratum.epoch) {
+            self.gone_workers.fold(worker, stratum.epoch, stratum.slot, counts, now);
+        }
+    }
+
+    /// Where some requests went. Those of an earlier release say nothing: its primary may have been another.
+    pub fn sampled(&mut self, sampled: &Sampled) {
+        if sampled.epoch >= self.until.unwrap_or(self.since) {
+            self.destinations.fold(sampled);
         }
     }
 
@@ -138,6 +161,8 @@ impl Evidence {
         self.tests = Some(guards.begin());
         (self.watch, self.is_watched_on) = (Some(PrimaryWatch::new(guards)), false);
         self.ratio = Ratio::default();
+        self.gone_workers = GoneWorkers::new(guards.latency_limit());
+        self.destinations.begin_release(first);
         self.tracking = guards.tracking();
         (self.since, self.until) = (first, None);
         self.foreign.clear();
@@ -148,6 +173,8 @@ impl Evidence {
     /// A step begins, or gets another share: its own requests are those that start under `first` or a later epoch.
     pub fn begin_step(&mut self, first: Epoch) {
         self.window.begin_step(first);
+        self.gone_workers.begin_step(first);
+        self.destinations.begin_step(first);
     }
 
     /// What started before `first` belongs to no release here: its beginnings were counted elsewhere, or in another life.
@@ -174,7 +201,10 @@ impl Evidence {
 
     /// The release has ended, with the entry of this epoch: what starts under it is none of its evidence.
     pub fn end_release(&mut self, first_after: Epoch) {
-        self.until.get_or_insert(first_after);
+        if self.until.is_none() {
+            self.until = Some(first_after);
+            self.destinations.end_release();
+        }
     }
 
     fn is_of_release(&self, epoch: Epoch) -> bool {
@@ -220,6 +250,7 @@ impl Evidence {
     pub fn watermark(&mut self, worker: Incarnation, watermark: &Watermark, now: Millis) {
         if self.is_of_release(watermark.epoch) {
             self.slots.watermark(worker, watermark, now);
+            self.gone_workers.reported(worker, now);
         }
     }
 
@@ -240,6 +271,11 @@ impl Evidence {
         let tests = self.tests.as_mut()?;
         self.slots.feed(tests, |epoch| self.ratio.split(epoch), now);
         Some(guards.look(tests, &seen, &self.ratio))
+    }
+
+    /// Where its requests went.
+    pub const fn destinations(&self) -> &Destinations {
+        &self.destinations
     }
 
     /// An entry with a split was issued; with `is_sticky` it draws users.

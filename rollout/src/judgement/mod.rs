@@ -21,11 +21,17 @@ pub mod guards;
 /// Whether the primary is the one that fails.
 pub mod primary_watch;
 
+/// What the certificate leaves out of workers that are gone.
+pub mod gone_workers;
+
 /// When a step is proven.
 pub mod certificate;
 
 /// Slots that are not complete yet, gathered from all workers.
 pub mod slots;
+
+/// Where the versions' requests went.
+pub mod destinations;
 
 /// The newest counts of a step, for threshold checks.
 pub mod window;

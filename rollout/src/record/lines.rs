@@ -197,7 +197,8 @@ pub fn about(event: &Event, id: &CanaryId) -> Option<Event> {
             let strata = report.strata.iter().filter(|(stratum, _)| is_own(&stratum.canary)).cloned().collect();
             let watermarks = report.watermarks.iter().filter(|watermark| is_own(&watermark.canary)).cloned().collect();
             let trips = report.trips.iter().filter(|trip| is_own(&trip.canary)).cloned().collect();
-            Some(Event::Reported(*conn, Report { number: report.number, strata, watermarks, trips }))
+            let destinations = report.destinations.iter().filter(|sampled| is_own(&sampled.canary)).cloned().collect();
+            Some(Event::Reported(*conn, Report { number: report.number, strata, watermarks, trips, destinations }))
         }
         _ => event.canary().is_none_or(is_own).then(|| event.clone()),
     }

@@ -7,7 +7,7 @@ use crate::judgement::guards::{EventCount, GuardFinding, GuardName, GuardsVerdic
 use crate::judgement::sample_ratio::RatioFinding;
 use crate::release::inquiry::{MetricFinding, Objection, Reason};
 use crate::release::integrations::MetricError;
-use crate::release::phase::{Awaiting, Cause, Hold, Note, Proof};
+use crate::release::phase::{Awaiting, Cause, Note, Proof};
 use crate::release::plan::Metric;
 use crate::release::threshold_checks::{CheckFinding, CheckResult, ChecksVerdict};
 use crate::routing::table::WeightPpm;
@@ -15,6 +15,8 @@ use crate::worker::fuse::FuseTest;
 
 /// Tables that this agent's journal does not know.
 mod epochs;
+/// Holds in words.
+mod holds;
 
 /// Manifests that go and return.
 mod manifests;
@@ -25,6 +27,7 @@ mod rules;
 /// A primary that fails.
 mod primary;
 
+pub use holds::hold;
 pub use manifests::role_conflict;
 pub use primary::primary;
 pub use rules::{certified, rule, rule_now};
@@ -72,6 +75,9 @@ pub fn note(note: &Note) -> String {
         Note::AbortClaimed { .. } | Note::JournalBehind { .. } => epochs::later(note),
         Note::PrimaryFails(_) | Note::PrimaryRecovered(_) | Note::PrimaryAccepted { .. } | Note::Shifted { .. } => {
             primary::watched(note)
+        }
+        Note::BegunAnew => {
+            "the canary's requests arrive elsewhere than the primary's again: the step begins anew".into()
         }
         Note::Rearmed => "tripped fuses rearmed: the guards did not abort the canary".into(),
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
@@ -140,35 +146,6 @@ const fn of_fuse(test: FuseTest) -> &'static str {
     match test {
         FuseTest::Failed => "failed",
         FuseTest::Slow => "failed, took or are taking too long",
-    }
-}
-
-/// Why a release does not advance.
-pub fn hold(hold: &Hold) -> String {
-    match hold {
-        Hold::NoTraffic => "no canary traffic on this step, so there is nothing to judge".into(),
-        Hold::Undecided => {
-            "this step's requests do not prove the thresholds yet; `serin explain` shows the progress".into()
-        }
-        Hold::Approval { purpose, refused } if refused.is_empty() => {
-            format!("{} approved; waiting for good requests", purpose.kind().name())
-        }
-        Hold::Approval { purpose, refused } => {
-            format!("waiting for {}: {}", purpose.kind().name(), objections(refused))
-        }
-        Hold::Stop => "the plan stops at this step; `serin resume` continues".into(),
-        Hold::Suspended => "the manifest says suspend: true".into(),
-        Hold::Unsupported => {
-            "the manifest asks for checks, hooks or settings that this build cannot honour (`serin describe` lists them); \
-             continue without them: `serin release … --accept-unsupported`"
-                .into()
-        }
-        Hold::DefaultUpstream { node, upstream } => {
-            format!("proxy {node} sends requests to {upstream} by default, so it would serve unproven code without an agent")
-        }
-        Hold::Fuse { node } => {
-            format!("the fuse of proxy {node} has tripped; it is rearmed after a delay unless the guards abort the canary")
-        }
     }
 }
 

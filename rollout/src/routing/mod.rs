@@ -24,6 +24,9 @@ pub mod lane;
 /// The limits that an entry gives to the worker's fuse.
 pub mod fuse_plan;
 
+/// Where a request went, as the proxy names it.
+pub mod destination;
+
 /// What counts as a version's own time, and from when on.
 pub mod measurement;
 

@@ -13,6 +13,7 @@ use crate::judgement::sample_ratio::Ratio;
 use crate::release::text;
 use crate::statistics::boundary::Split;
 use crate::statistics::confidence::confidence_sequence;
+use crate::view::destinations::{self, DestinationStatus};
 use crate::view::headline::headline;
 use crate::view::status::{self, VersionStatus};
 use crate::worker::tally::PerVersion;
@@ -76,6 +77,9 @@ pub struct Explanation {
     /// The counts apart: what started under one epoch, on one version, by one kind of placement. Oldest first; those of
     /// epoch 0 are several old ones together.
     pub strata: Vec<StratumExplanation>,
+    /// Where the requests went that were asked: the primary's in this release, the canary's on this step.
+    #[serde(default)]
+    pub destinations: Vec<DestinationStatus>,
     /// Whether the canary gets its share; null where that is not judged.
     pub sample_ratio: Option<RatioExplanation>,
     /// What is known of the primary, judged by the canary's limits; null where there is none, or before the first report.
@@ -198,6 +202,12 @@ pub struct CertificateExplanation {
     pub on_step_ms: u64,
     /// See `on_step_ms`.
     pub dwell_ms: u64,
+    /// Requests of this step that none of these has, because their worker is gone: how they ended is not known.
+    #[serde(default)]
+    pub left_out: u64,
+    /// In how many workers.
+    #[serde(default)]
+    pub gone_workers: u64,
     /// Each guard that must be certified.
     pub guards: Vec<CertificateGuard>,
 }
@@ -249,6 +259,7 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
         max_cluster: guards.max_cluster,
         max_cluster_because: cluster_reason(canary),
         strata: strata(canary),
+        destinations: destinations::of_release(canary),
         sample_ratio: verdict.ratio.map(|found| RatioExplanation {
             canary: found.canary,
             all: found.all,
@@ -261,6 +272,8 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
             progress: status::toward_step(canary, verdict),
             on_step_ms: now.since(step.at).0,
             dwell_ms: verdict.dwell.0,
+            left_out: verdict.left_out.requests,
+            gone_workers: verdict.left_out.workers,
             guards: verdict.findings.iter().map(|finding| certified(finding, verdict, guards.max_cluster)).collect(),
         }),
     }

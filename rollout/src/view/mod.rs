@@ -1,5 +1,8 @@
 //! What people and programs read of the controller's state. It decides nothing and changes nothing.
 
+/// Where requests went.
+pub mod destinations;
+
 /// What the API shows of canaries and workers.
 pub mod status;
 

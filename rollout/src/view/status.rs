@@ -13,6 +13,7 @@ use crate::release::phase::{HistoryEvent, Note, Phase};
 use crate::release::plan::Advance;
 use crate::release::text;
 use crate::routing::table::{Epoch, WeightPpm};
+use crate::view::destinations::{self, DestinationStatus};
 
 mod gates;
 mod message;
@@ -246,6 +247,9 @@ pub struct WorkerCanary {
     pub requests: u64,
     /// The canary's share of them, percent.
     pub observed_percent: Option<f64>,
+    /// Where its requests went.
+    #[serde(default)]
+    pub destinations: Vec<DestinationStatus>,
 }
 
 /// One canary.
@@ -351,6 +355,7 @@ fn worker_canaries(controller: &Controller, peer: &Peer) -> Vec<WorkerCanary> {
             in_sync: epoch >= canary.epoch,
             requests: placed.primary.saturating_add(placed.canary),
             observed_percent: share(canary, placed.primary, placed.canary),
+            destinations: destinations::of_worker(peer, canary),
         }
     });
     managed.collect()

@@ -1,6 +1,6 @@
 //! The words between the filter's shell and its engine: what the operator wants, what must be done, what went wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::names::{CanaryId, Upstream};
 use crate::base::time::{Micros, Millis};
@@ -41,6 +41,8 @@ pub struct Settings {
     pub lease: Millis,
     /// Where the routes send a canary's requests without a decision header; `<name>-primary` for those not listed.
     pub default_upstreams: BTreeMap<CanaryId, Upstream>,
+    /// Clusters that both versions share on purpose: that they meet there says nothing.
+    pub shared_clusters: BTreeSet<String>,
     /// Entries for use without an agent; they have no lease and give way to an agent's entry.
     pub fixed: Vec<Entry>,
     /// Most strata counted apart between two reports.

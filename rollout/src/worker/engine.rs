@@ -22,11 +22,13 @@ mod counting;
 mod fuses;
 mod mirror;
 mod reports;
+mod sampling;
 
 use self::adoption::Standing;
 use self::counting::Watches;
 use self::fuses::Fuses;
 pub use self::mirror::CopyEnd;
+use self::sampling::Sampling;
 
 /// The engine.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub struct Worker {
     tally: Tally,
     watches: Watches,
     fuses: Fuses,
+    sampling: Sampling,
     sender: ReportSender,
     connection: Connection,
     last_message_at: Millis,
@@ -58,6 +61,7 @@ impl Worker {
             tally: Tally::new(settings.max_strata),
             watches: Watches::default(),
             fuses: Fuses::default(),
+            sampling: Sampling::new(seed),
             sender: ReportSender::default(),
             connection: Connection::new(settings.has_agent),
             last_message_at: Millis(0),

@@ -34,6 +34,8 @@ pub struct InFlight {
     counting: Counting,
     /// Whether it belongs to the canary's warm-up: then it is no trial of latency.
     is_warming: bool,
+    /// Whether it is asked where it went.
+    is_sampled: bool,
     /// Its number among the watched open requests, and for the fuse among those that this worker sent to the canary.
     open: Watched,
     arrival: Arrival,
@@ -113,8 +115,8 @@ pub(crate) struct Ended {
 
 impl InFlight {
     /// A request that starts now.
-    pub(crate) const fn new(counting: Counting, is_warming: bool, open: Watched) -> Self {
-        Self { counting, is_warming, open, arrival: Arrival::Partial, answer: None, web: None }
+    pub(crate) const fn new(counting: Counting, is_warming: bool, is_sampled: bool, open: Watched) -> Self {
+        Self { counting, is_warming, is_sampled, open, arrival: Arrival::Partial, answer: None, web: None }
     }
 
     /// Where and how it is counted.
@@ -135,6 +137,12 @@ impl InFlight {
     /// Its numbers as an open request.
     pub(crate) const fn open(&self) -> Watched {
         self.open
+    }
+
+    /// Whether [`Worker::arrived`](crate::worker::Worker::arrived) is to be told where it went, once it is answered, if one
+    /// attempt served it.
+    pub const fn is_sampled(&self) -> bool {
+        self.is_sampled
     }
 
     /// Whether the client is still sending.

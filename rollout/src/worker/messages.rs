@@ -4,17 +4,21 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::base::names::{CanaryId, Upstream};
-use crate::routing::table::{Entry, Epoch};
+use crate::routing::destination::Destination;
+use crate::routing::table::{Entry, Epoch, Version};
 use crate::worker::fuse::FuseTest;
 use crate::worker::tally::{Counts, Slot, Stratum};
 
 /// The newest protocol this build speaks.
-pub const PROTOCOL: Protocol = Protocol { major: 3, minor: 0 };
+pub const PROTOCOL: Protocol = Protocol { major: 3, minor: 1 };
 
 /// Most strata in one report, so that every report fits one message; the rest follows in the next.
 pub const MAX_STRATA: usize = 128;
 /// Most trips in one report; the rest follows as well.
 pub const MAX_TRIPS: usize = 256;
+
+/// Most destinations in one report.
+pub const MAX_DESTINATIONS: usize = 64;
 
 /// A version of the stream's protocol. A peer one minor back works, every other is refused by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +113,26 @@ pub struct Report {
     /// Fuses that tripped since the report before.
     #[serde(default)]
     pub trips: Vec<Trip>,
+    /// Where requests went, of those that were asked since the report before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<Sampled>,
+}
+
+/// Requests of one version that went to one place, of those that were asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sampled {
+    /// Whose.
+    pub canary: CanaryId,
+    /// The entry under which they started.
+    pub epoch: Epoch,
+    /// Which version the filter chose.
+    pub version: Version,
+    /// Where they went.
+    pub destination: Destination,
+    /// Whether the filter's configuration declares that both versions share that cluster.
+    pub is_shared: bool,
+    /// How many.
+    pub requests: u64,
 }
 
 /// A fuse has tripped: the worker sends nothing to this canary until it adopts an entry of a greater epoch.

@@ -6,7 +6,7 @@
 
 use crate::base::names::CanaryId;
 use crate::base::time::Millis;
-use crate::worker::messages::{Report, Trip, Watermark};
+use crate::worker::messages::{Report, Sampled, Trip, Watermark};
 use crate::worker::tally::{Counts, Stratum};
 
 /// A report without its number.
@@ -18,6 +18,8 @@ pub struct Delta {
     pub watermarks: Vec<Watermark>,
     /// See [`Report::trips`].
     pub trips: Vec<Trip>,
+    /// See [`Report::destinations`].
+    pub destinations: Vec<Sampled>,
 }
 
 /// Numbers reports and holds the one in flight.
@@ -49,8 +51,8 @@ impl ReportSender {
     pub fn next(&mut self, delta: Delta, now: Millis) -> Report {
         self.last_number = self.last_number.saturating_add(1);
         self.sent_at = now;
-        let Delta { strata, watermarks, trips } = delta;
-        let report = Report { number: self.last_number, strata, watermarks, trips };
+        let Delta { strata, watermarks, trips, destinations } = delta;
+        let report = Report { number: self.last_number, strata, watermarks, trips, destinations };
         self.unacknowledged = Some(report.clone());
         report
     }

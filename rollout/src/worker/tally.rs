@@ -175,6 +175,12 @@ impl Counts {
 
     /// Adds all of `other`.
     pub fn merge(&mut self, other: &Self) {
+        self.merge_without_latency(other);
+        self.latency.merge(&other.latency);
+    }
+
+    /// Adds all of `other` but its latencies, which need a hundred times the room of the rest.
+    pub(crate) fn merge_without_latency(&mut self, other: &Self) {
         self.started = self.started.saturating_add(other.started);
         self.received = self.received.saturating_add(other.received);
         self.succeeded = self.succeeded.saturating_add(other.succeeded);
@@ -186,7 +192,31 @@ impl Counts {
         self.abandoned = self.abandoned.saturating_add(other.abandoned);
         self.unserved = self.unserved.saturating_add(other.unserved);
         self.timed.merge(&other.timed);
-        self.latency.merge(&other.latency);
+    }
+
+    /// These without those of `part`, which were counted here too. Latencies stay.
+    pub(crate) fn without(&self, part: &Self) -> Self {
+        let less = |all: u64, part: u64| all.saturating_sub(part);
+        let mut failed = self.failed;
+        failed.0.iter_mut().zip(part.failed.0).for_each(|(all, part)| *all = less(*all, part));
+        Self {
+            started: less(self.started, part.started),
+            received: less(self.received, part.received),
+            succeeded: less(self.succeeded, part.succeeded),
+            client_errors: less(self.client_errors, part.client_errors),
+            failed,
+            void: less(self.void, part.void),
+            abandoned: less(self.abandoned, part.abandoned),
+            unserved: less(self.unserved, part.unserved),
+            timed: Timed {
+                begun: less(self.timed.begun, part.timed.begun),
+                ended: less(self.timed.ended, part.timed.ended),
+                void: less(self.timed.void, part.timed.void),
+                left: less(self.timed.left, part.timed.left),
+                slow: less(self.timed.slow, part.timed.slow),
+            },
+            latency: self.latency.clone(),
+        }
     }
 
     /// Requests whose outcome counts: successes and failures.

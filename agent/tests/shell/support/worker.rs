@@ -50,7 +50,7 @@ pub(crate) fn report(number: u64, version: Version, epoch: Epoch, good: u64) -> 
     let stratum = Stratum { canary: web(), epoch, version, placement: Placement::Drawn, slot: Slot(0) };
     let mut counts = Counts::begun(good);
     (0..good).for_each(|_| counts.end_both(Outcome::Success, Micros(5000), false));
-    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] }
+    Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![], destinations: vec![] }
 }
 
 /// A connection without TLS.

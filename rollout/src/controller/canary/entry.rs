@@ -122,6 +122,19 @@ impl Canary {
         self.is_entry_due |= self.phase.steps() > 0;
     }
 
+    /// The canary's requests go elsewhere than the primary's again: what they prove from now on is the step's evidence.
+    /// Returns whether that is so.
+    pub fn begin_step_anew(&mut self, workers: usize, now: Millis) -> bool {
+        let is_due = self.is_splitting() && self.evidence.destinations().is_right_again();
+        let release = self.phase.run().map(|run| run.release);
+        if let Some(on_step) = self.phase.on_step_mut().filter(|_| is_due) {
+            (on_step.step.at, on_step.step.is_proven) = (now, false);
+            self.begin_step(release, workers, now);
+            return true;
+        }
+        false
+    }
+
     /// Among how many workers the fuses of the next entry share alpha.
     fn share_fuse(&mut self, before: Option<ReleaseId>, workers: usize) {
         let is_new = self.phase.run().map(|run| run.release) != before;

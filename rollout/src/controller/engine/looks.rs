@@ -13,7 +13,7 @@ use crate::controller::notify;
 use crate::judgement::primary_watch::PrimaryNews;
 use crate::release::inquiry::{CallId, Callee, Reply};
 use crate::release::machine::{FINALISE_WITHIN, Fact};
-use crate::release::phase::{Cause, Phase};
+use crate::release::phase::{Cause, Note, Phase};
 use crate::release::threshold_checks::check;
 use crate::routing::table::Epoch;
 use crate::worker::messages::{Report, ToWorker};
@@ -26,6 +26,7 @@ impl Controller {
             // Trips before looks: a guard that aborts on this report ends what the trip is to be noted for.
             self.note_trips(conn, &report.trips, now, out);
             self.look(report, now, out);
+            self.begin_steps_anew(report, now, out);
         }
         out.stored.push(Command::Send(conn, ToWorker::Ack(report.number)));
     }
@@ -44,8 +45,15 @@ impl Controller {
                 continue;
             };
             canary.evidence.fold(stratum, counts, now);
+            canary.evidence.of_worker(worker, stratum, counts, now);
             if stratum.placement.is_split() {
                 peer.place(stratum, counts.started);
+            }
+        }
+        for sampled in &report.destinations {
+            if let Some(canary) = self.canaries.get_mut(&sampled.canary) {
+                canary.evidence.sampled(sampled);
+                peer.arrived(sampled);
             }
         }
         for watermark in &report.watermarks {
@@ -54,6 +62,18 @@ impl Controller {
             }
         }
         Some(true)
+    }
+
+    /// Steps whose requests went astray begin anew once they do so no more, by an entry that says the same.
+    fn begin_steps_anew(&mut self, report: &Report, now: Millis, out: &mut Output) {
+        let workers = self.fleet.expected(now);
+        for id in report.destinations.iter().map(|sampled| &sampled.canary) {
+            let Some(canary) = self.canaries.get_mut(id) else { continue };
+            if canary.begin_step_anew(workers, now) {
+                out.stored.extend(notify::record(canary, Note::BegunAnew, now));
+                self.issue_entry(id, false, now, out);
+            }
+        }
     }
 
     /// Looks at the guards of every canary that a report was about, and then at what its requests prove.
@@ -84,7 +104,7 @@ impl Controller {
 
     /// Looks at what a step's requests prove, where that advances the release; `false` where it does not.
     pub(super) fn certify(&mut self, id: &CanaryId, now: Millis, out: &mut Output) -> bool {
-        let verdict = self.canaries.get_mut(id).and_then(|canary| canary.certify().cloned());
+        let verdict = self.canaries.get_mut(id).and_then(|canary| canary.certify(now).cloned());
         let is_looked_at = verdict.is_some();
         if let Some(verdict) = verdict {
             self.apply(id, Fact::Certified(verdict), now, out);

@@ -107,6 +107,7 @@ impl Controller {
     /// was away counts against no release.
     pub(super) fn restart(&mut self, away: Millis, now: Millis, out: &mut Output) {
         self.fleet.disconnect_all(now);
+        self.canaries.values_mut().for_each(|canary| canary.evidence.gone_workers.all_left(now));
         for canary in self.canaries.values_mut() {
             canary.resume_clocks(away, now);
             out.stored.extend(notify::calls(canary, &canary.unanswered()));

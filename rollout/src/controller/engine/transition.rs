@@ -59,7 +59,7 @@ impl Controller {
     }
 
     /// Why no release may advance, whatever its requests say: the manifest suspends it, a worker's routes send requests to
-    /// the canary's upstream by default, or its fuse is tripped.
+    /// the canary's upstream by default, or the canary's requests to the primary, or its fuse is tripped.
     fn hold(&self, id: &CanaryId, now: Millis) -> Option<Hold> {
         let canary = self.canaries.get(id)?;
         if canary.latest_plan().is_suspended() {
@@ -70,6 +70,7 @@ impl Controller {
         let serving = self.fleet.serving_by_default(canary.service(), upstream, now);
         serving
             .map(|peer| Hold::DefaultUpstream { node: peer.node.clone(), upstream: upstream.clone() })
+            .or_else(|| canary.misrouted())
             .or_else(|| self.fleet.tripped(id, now).map(|peer| Hold::Fuse { node: peer.node.clone() }))
             // The workers' reports are old, and no worker would take the next entry.
             .or_else(|| (is_begun && self.fleet.live().next().is_none()).then_some(Hold::NoTraffic))

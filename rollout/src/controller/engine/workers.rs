@@ -21,6 +21,9 @@ impl Controller {
         };
         let is_known = self.fleet.worker(hello.incarnation).is_some();
         let (node, adopted, trips) = (hello.node.clone(), hello.adopted.clone(), hello.trips.clone());
+        for canary in self.canaries.values_mut() {
+            canary.evidence.gone_workers.returned(hello.incarnation);
+        }
         let stale = self.fleet.connect(conn, hello, protocol, now);
         out.urgent.extend(stale.map(Command::Close));
         out.urgent.push(Command::Send(conn, ToWorker::Welcome(protocol)));
@@ -39,6 +42,14 @@ impl Controller {
                 out.stored.push(send(entry));
             }
         }
+    }
+
+    /// A worker's stream has ended: it may come back, or be gone.
+    pub(super) fn disconnect(&mut self, conn: Conn, now: Millis) {
+        if let Some(worker) = self.fleet.incarnation(conn) {
+            self.canaries.values_mut().for_each(|canary| canary.evidence.gone_workers.left(worker, now));
+        }
+        self.fleet.disconnect(conn, now);
     }
 
     /// What its proxy serves by default may contradict roles that no release has proven yet, or agree with a manifest that

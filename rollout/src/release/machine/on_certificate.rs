@@ -118,6 +118,9 @@ fn unproven(
     now: Millis,
 ) -> Transition {
     let hold = context.hold.cloned();
+    if verdict.lacks_what_is_left_out() {
+        return held(phase, hold.or(Some(Hold::WorkersGone)));
+    }
     let (patience, why) = match verdict.requests() {
         0 => (certificate.no_data, Hold::NoTraffic),
         _ => (certificate.undecided, Hold::Undecided),

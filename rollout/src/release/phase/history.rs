@@ -323,6 +323,8 @@ pub enum Note {
     },
     /// The guards did not abort the release, so tripped fuses were armed again.
     Rearmed,
+    /// The canary's requests, which had gone where the primary's go, do so no more: the step has begun anew.
+    BegunAnew,
     /// It does not advance.
     Held(Hold),
     /// A person stopped it from advancing.

@@ -35,6 +35,13 @@ pub enum Hold {
         /// Which upstream.
         upstream: Upstream,
     },
+    /// The proxies' routes send the canary's requests where the primary's go: this step's evidence is void.
+    Misrouted {
+        /// The cluster that most of them reached.
+        cluster: String,
+    },
+    /// Workers that are gone had so many of this step's requests that the rest prove nothing.
+    WorkersGone,
     /// A live worker's fuse is tripped.
     Fuse {
         /// Whose.

@@ -74,9 +74,14 @@ pub(super) fn needs_person(canary: &Canary, now: Millis) -> Option<String> {
         (_, Some(Hold::DefaultUpstream { .. })) => {
             Some("move that proxy's default route and its defaultUpstreams to the primary".into())
         }
+        (_, Some(Hold::Misrouted { .. })) => Some(format!(
+            "make the proxies' routes send requests with x-serin-upstream: {} to the canary; `serin proxies` shows which do \
+             not",
+            canary.canary()
+        )),
         (_, Some(Hold::Suspended)) => Some("take `suspend: true` out of the manifest".into()),
         (_, Some(Hold::Approval { refused, .. })) => closed(id.as_str(), refused),
-        (_, Some(Hold::NoTraffic | Hold::Undecided | Hold::Fuse { .. }) | None) => None,
+        (_, Some(Hold::NoTraffic | Hold::Undecided | Hold::WorkersGone | Hold::Fuse { .. }) | None) => None,
     }
 }
 

@@ -73,7 +73,8 @@ impl Worker {
         let serial =
             self.watches.open.start(canary, deadline, Open { stratum: counting.stratum, trial, is_partial: true });
         let is_warming = version == Version::Canary && self.warms_up(canary, now);
-        let mut request = InFlight::new(counting, is_warming, Watched { serial, trial });
+        let is_sampled = self.sampling.asks(counting.stratum);
+        let mut request = InFlight::new(counting, is_warming, is_sampled, Watched { serial, trial });
         if is_whole || counting.is_upgrade {
             self.complete(&mut request, now);
         }

@@ -27,19 +27,36 @@ impl Worker {
 
     /// The next report, or a sign of life when there is nothing to say.
     pub(super) fn report(&mut self, now: Millis) -> Option<WorkerAction> {
-        if self.sender.is_free() && (!self.tally.is_empty() || self.fuses.has_unreported()) {
-            self.sent_at = now;
-            let (strata, is_drained) = self.named_strata();
-            // What is left for the next report would belong to slots that this one's watermarks call complete.
-            let watermarks = if is_drained { self.watermarks(now) } else { Vec::new() };
-            let delta = Delta { strata, watermarks, trips: self.fuses.take_unreported() };
-            return Some(WorkerAction::Send(ToAgent::Report(self.sender.next(delta, now))));
+        if self.sender.is_free() && self.has_news() {
+            return Some(self.next_report(now));
         }
         if now.since(self.sent_at) < IDLE_EVERY {
             return None;
         }
         self.sent_at = now;
         Some(WorkerAction::Send(ToAgent::Beat))
+    }
+
+    /// This life ends: what is counted leaves at once, whether or not the report before is stored. It may not arrive, and
+    /// nothing rests on it.
+    pub fn last_report(&mut self, now: Millis) -> Vec<WorkerAction> {
+        self.pass_deadlines(Micros(now.0.saturating_mul(1000)));
+        let has_news = self.connection.is_up() && self.has_news();
+        if has_news { vec![self.next_report(now)] } else { Vec::new() }
+    }
+
+    fn has_news(&self) -> bool {
+        !self.tally.is_empty() || self.fuses.has_unreported()
+    }
+
+    fn next_report(&mut self, now: Millis) -> WorkerAction {
+        self.sent_at = now;
+        let (strata, is_drained) = self.named_strata();
+        // What is left for the next report would belong to slots that this one's watermarks call complete.
+        let watermarks = if is_drained { self.watermarks(now) } else { Vec::new() };
+        let (trips, destinations) = (self.fuses.take_unreported(), self.take_sampled());
+        let delta = Delta { strata, watermarks, trips, destinations };
+        WorkerAction::Send(ToAgent::Report(self.sender.next(delta, now)))
     }
 
     /// As many strata as a report holds, and whether those are all.

@@ -1,7 +1,7 @@
 //! One request's life, as it is counted: whose time is whose, and what each end says.
 
 use super::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::names::Upstream;
 use crate::routing::measurement::{LatencyEnd, Measurement, WarmUp};
@@ -43,6 +43,7 @@ fn worker(edit: impl FnOnce(&mut Measurement)) -> Worker {
         lease: Millis(60_000),
         default_upstreams: BTreeMap::new(),
         fixed: vec![Entry { canary: id, epoch: Epoch(0), routing: Some(routing) }],
+        shared_clusters: BTreeSet::new(),
         max_strata: 64,
     };
     Worker::new(identity, settings, 1)

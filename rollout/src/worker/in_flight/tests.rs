@@ -21,7 +21,7 @@ fn ended(latency_end: LatencyEnd, is_grpc: bool, headers: &[(&[u8], &[u8])], tra
         grpc: is_grpc.then_some(GrpcKind::Native),
         is_upgrade: false,
     };
-    let mut request = InFlight::new(counting, false, Watched { serial: 0, trial: FuseTrial::NONE });
+    let mut request = InFlight::new(counting, false, false, Watched { serial: 0, trial: FuseTrial::NONE });
     let timed = TimedTrial { since: Micros(1_000), slot: Slot(0), serial: None, trial: None, is_slow: false };
     request.complete(false, Some(timed));
     request.answered(headers, Micros(5_000));
