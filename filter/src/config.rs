@@ -330,7 +330,7 @@ fn parse_shared(raw: Vec<String>) -> Result<BTreeSet<String>, ConfigError> {
     }
     if let Some(at) = raw.iter().position(|name| !(1..=MAX_CLUSTER_BYTES).contains(&name.len())) {
         let rule = format!("is not a cluster's name of 1 to {MAX_CLUSTER_BYTES} bytes");
-        return Err(ConfigError::new(&format!("sharedClusters[{at}]"), rule));
+        return Err(ConfigError::new(format!("sharedClusters[{at}]"), rule));
     }
     Ok(raw.into_iter().collect())
 }

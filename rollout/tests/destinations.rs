@@ -167,7 +167,7 @@ fn a_step_begins_anew_once_its_requests_arrive_and_none_before_counts() {
 fn a_worker_asks_few_and_says_what_they_answered() {
     let mut net = Net::new(1);
     net.happen(Event::Declared(Box::new(plan("web", |spec| {
-        spec.strategy = Strategy::Steps([50].map(percent).to_vec())
+        spec.strategy = Strategy::Steps([50].map(percent).to_vec());
     }))));
     net.calm(Millis(1_000));
     net.happen(Event::Requested(id("web"), released("v2")));

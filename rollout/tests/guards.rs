@@ -12,7 +12,7 @@ use rollout::judgement::sample_ratio::Ratio;
 use rollout::judgement::sequential::{Observed, ObservedSlot, SlotKey};
 use rollout::release::phase::{Cause, Note, Phase};
 use rollout::routing::table::Epoch;
-use rollout::statistics::boundary::Split;
+use rollout::statistics::boundary::Allocation;
 use rollout::worker::tally::{PerVersion, Slot};
 
 #[test]
@@ -129,7 +129,7 @@ fn false_aborts(rule: GuardRule, runs: u64, late: u32, rates: impl Fn(u32) -> (f
     tripped as f64 / runs as f64
 }
 
-const TENTH: Option<Split> = Some(Split { weight: 0.1, is_drawn: false });
+const TENTH: Option<Allocation> = Some(Allocation { weight: 0.1, is_drawn: false });
 
 const fn key(slot: u32) -> SlotKey {
     SlotKey { epoch: Epoch(1), slot: Slot(slot) }

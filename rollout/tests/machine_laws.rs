@@ -9,19 +9,17 @@ mod fixture;
 use proptest::prelude::*;
 use rollout::base::time::Millis;
 use rollout::controller::canary::Canary;
-use rollout::judgement::certificate::{CertificateFinding, CertificateVerdict, Otherwise};
-use rollout::judgement::gone_workers::LeftOut;
-use rollout::judgement::guards::{EventCount, GuardAction, GuardName, GuardRule, GuardsVerdict};
-use rollout::judgement::primary_watch::PrimaryVerdict;
+use rollout::judgement::certificate::Otherwise;
+use rollout::judgement::guards::GuardAction;
 use rollout::release::approvals::Approvals;
-use rollout::release::inquiry::Reply;
-use rollout::release::integrations::{HookKind, MetricError};
+use rollout::release::integrations::HookKind;
 use rollout::release::machine::{Context, Effect, Fact, Refusal, ReleaseRequest, Start, Transition, apply, request};
 use rollout::release::phase::{Awaiting, Cause, Hold, Note, Phase, ReleaseId};
 use rollout::release::plan::{Advance, Plan, Promotion, Strategy as Shares};
-use rollout::release::threshold_checks::{CheckResult, ChecksVerdict};
+use rollout::release::threshold_checks::CheckResult;
 use rollout::routing::table::{Epoch, WeightPpm};
 
+use any_phase::verdicts::{certificate, primary, replies, tripped, verdict};
 use any_phase::{NOW, callees, holds, phases, underway};
 use fixture::{call, hook, metric, on_certificate, percent, plan, unsupported, word};
 
@@ -60,20 +58,6 @@ fn otherwise() -> impl Strategy<Value = Otherwise> {
     prop::sample::select(vec![Otherwise::Hold, Otherwise::Pause, Otherwise::Fail])
 }
 
-/// A certificate with this evidence, on so many requests.
-fn certificate(ln_e: f64, requests: u64) -> CertificateVerdict {
-    let rule = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
-    let findings =
-        vec![CertificateFinding { rule, ln_e, canary: EventCount { events: 0, trials: requests }, pending: 0 }];
-    CertificateVerdict {
-        findings,
-        ln_needed: 3.0,
-        dwell: Millis::from_secs(10),
-        left_out: LeftOut::NONE,
-        is_void: false,
-    }
-}
-
 /// Whatever may happen to a release.
 #[derive(Clone, Debug)]
 enum Input {
@@ -88,32 +72,9 @@ fn step(context: Context<'_>, phase: &Phase, input: Input, now: Millis) -> Resul
     }
 }
 
-fn replies() -> impl Strategy<Value = Reply> {
-    prop_oneof![
-        3 => Just(Reply::Hook(Ok(()))),
-        2 => Just(Reply::Hook(Err("status 500".into()))),
-        1 => Just(Reply::Metric(Ok(1.0))),
-        1 => Just(Reply::Metric(Ok(1e9))),
-        1 => Just(Reply::Metric(Err(MetricError::NoValue))),
-    ]
-}
-
 fn context<'a>(plan: &'a Plan, hold: Option<&'a Hold>) -> Context<'a> {
     static CLOSED: std::sync::LazyLock<Approvals> = std::sync::LazyLock::new(Approvals::default);
     Context { plan, approvals: &CLOSED, promoted: None, hold, primary_fails: false }
-}
-
-fn tripped(action: GuardAction) -> GuardsVerdict {
-    GuardsVerdict { findings: Vec::new(), toward_abort: 1.0, ratio: None, tripped: Some((action, GuardName::Slo)) }
-}
-
-fn primary(fails: bool) -> PrimaryVerdict {
-    let rule = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
-    PrimaryVerdict { findings: vec![], ln_needed: 4.6, failing: fails.then_some(rule) }
-}
-
-fn verdict(answer: CheckResult) -> ChecksVerdict {
-    ChecksVerdict { answer, findings: vec![] }
 }
 
 fn inputs() -> impl Strategy<Value = Input> {

@@ -112,7 +112,8 @@ fn counted(incarnation: u64, number: u64, epoch: u64, failed: u64) -> Event {
         placement: Placement::Drawn,
         slot: Slot(0),
     };
-    let report = Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![] };
+    let report =
+        Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![], destinations: vec![] };
     Event::Reported(Conn(incarnation), report)
 }
 

@@ -7,7 +7,7 @@ use rollout::judgement::guards::{Guard, GuardAction, GuardName, GuardRule, Guard
 use rollout::judgement::sample_ratio::Ratio;
 use rollout::judgement::sequential::{Observed, ObservedSlot, SlotKey};
 use rollout::routing::table::Epoch;
-use rollout::statistics::boundary::{Alone, Boundary, Pair, Split, Trials};
+use rollout::statistics::boundary::{Allocation, Alone, Boundary, Pair, Trials};
 use rollout::statistics::mixture::{G8, Wealth};
 use rollout::worker::tally::{PerVersion, Slot};
 
@@ -25,7 +25,7 @@ const fn trials(started: u64, events: u64) -> Trials {
 /// The mean of a two-slot e-value where each request is the canary's with probability `weight` and fails with its
 /// version's probability; the draw is a part of what is averaged over.
 fn mean_drawn(boundary: Boundary, weight: f64, requests: [u64; 2], rates: [[f64; 2]; 2]) -> f64 {
-    let split = Some(Split { weight, is_drawn: true });
+    let split = Some(Allocation { weight, is_drawn: true });
     let outcomes = |n: usize| {
         let (all, [pc, pp]) = (requests[n], rates[n]);
         (0..=all).flat_map(move |nc| {
@@ -86,8 +86,8 @@ fn slo() -> Guards {
     Guards { guards: vec![Guard { rule, action: GuardAction::Abort }], alpha: 0.01, max_cluster: 1, sample_ratio: None }
 }
 
-const fn drawn(weight: f64) -> Option<Split> {
-    Some(Split { weight, is_drawn: true })
+const fn drawn(weight: f64) -> Option<Allocation> {
+    Some(Allocation { weight, is_drawn: true })
 }
 
 const fn side(started: u64, failed: u64, pending: u64) -> Observed {
@@ -99,7 +99,7 @@ const fn key(slot: u32) -> SlotKey {
 }
 
 /// Failures in a row of a canary whose primary is healthy, until it is aborted; `None` if never.
-fn failures_needed(split: Option<Split>, primary: u64) -> Option<u64> {
+fn failures_needed(split: Option<Allocation>, primary: u64) -> Option<u64> {
     let guards = slo();
     (1..=200).find(|failed| {
         let mut tests = guards.begin();
@@ -122,7 +122,7 @@ fn a_total_failure_needs_so_many_failures() {
     assert_eq!([0.01, 0.1, 0.3, 0.5].map(at), [Some(2), Some(3), Some(5), Some(8)]);
     assert_eq!([0.51, 0.9, 1.0].map(at), [Some(2); 3], "above a half the limit decides alone");
     assert_eq!(failures_needed(None, 0), Some(2), "nor is there a comparison without a split");
-    let sticky = Some(Split { weight: 0.1, is_drawn: false });
+    let sticky = Some(Allocation { weight: 0.1, is_drawn: false });
     assert_eq!(failures_needed(sticky, 0), Some(2), "nor without a primary request");
     assert!(failures_needed(sticky, 40) >= Some(3));
 }

@@ -1,7 +1,7 @@
 //! Routes that do not follow the filter's decision, on a real Envoy: a canary whose requests go to the primary is never
 //! certified on the primary's answers, and the release says where they went.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rollout::view::status::CanaryStatus;
 use tests::case::Case;
 use tests::edit::{remove_between, replace_once};
@@ -50,11 +50,8 @@ async fn held(
         let status = until("more requests than a certificate takes", WITHIN, async || {
             let status = stage.status().await?;
             assert_eq!((status.phase.as_str(), status.step), ("Progressing", 1), "{name}: {}", status.message);
-            ensure!(
-                status.versions[1].started >= ENOUGH && status.on_step_ms >= Some(12_000),
-                "{:?}",
-                status.versions[1]
-            );
+            let canary = status.versions.get(1).context("a canary's counts")?;
+            ensure!(canary.started >= ENOUGH && status.on_step_ms >= Some(12_000), "{canary:?}");
             Ok(status)
         })
         .await?;

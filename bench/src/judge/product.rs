@@ -7,7 +7,7 @@ use rollout::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey
 use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::plan::{Check, Metric, ThresholdRange};
 use rollout::routing::table::Epoch;
-use rollout::statistics::boundary::{Boundary, Pair, Split, Trials, certify};
+use rollout::statistics::boundary::{Allocation, Boundary, Pair, Trials, certify};
 use rollout::statistics::mixture::{G8, PerAlternative};
 use rollout::worker::tally::{PerVersion, Slot};
 
@@ -58,7 +58,7 @@ fn default_guards() -> Guards {
 }
 
 /// What the contest's weight means for a slot.
-const TENTH: Option<Split> = Some(Split { weight: 0.1, is_drawn: true });
+const TENTH: Option<Allocation> = Some(Allocation { weight: 0.1, is_drawn: true });
 
 /// Whether they would abort now.
 #[must_use]

@@ -4,16 +4,12 @@
 use crate::fields::analysis::alerts::SEVERITIES;
 use crate::fields::webhooks::{MAX_RETRIES, TYPES};
 use crate::reader::shape::{Field, Need, Shape, field, required};
+use crate::schema::forms::{MOST, fields};
+use crate::schema::guards::{ACTION, FAILURES, GUARDS};
 
-pub(super) const MOST: usize = 256;
 const NONE: Need = Need::Nothing;
 const COUNT: Shape = Shape::Whole(0, i32::MAX as i64);
 const TEXT_MAP: Shape = Shape::Keyed(&Shape::Text);
-const ACTION: Shape = Shape::Word(&["abort", "pause", "notify", "off"]);
-
-pub(super) const fn fields(fields: &'static [Field]) -> Shape {
-    Shape::Fields(fields, NONE)
-}
 
 /// `spec` of both.
 pub(crate) const SPEC: &[Field] = &[
@@ -244,18 +240,7 @@ pub(crate) const OWN_ANALYSIS: &[Field] = &[
         "The canary's first requests in a release, whose latency does not count; 10s by default.",
     ),
     field("streamGoodAfter", Shape::Span, "An answer that stays open so long is good; 10s by default."),
-    field(
-        "failures",
-        fields(&[
-            field(
-                "httpExcept",
-                Shape::List(&Shape::Whole(500, 599), MOST),
-                "Statuses that are no failures; none by default.",
-            ),
-            field("grpc", Shape::List(&GRPC_STATUS, MOST), "gRPC statuses that are."),
-        ]),
-        "Which statuses are failures.",
-    ),
+    field("failures", FAILURES, "Which statuses are failures."),
     field(
         "guards",
         Shape::Either(&[ACTION, fields(GUARDS)]),
@@ -267,74 +252,6 @@ pub(crate) const OWN_WAYS: Need = Need::ExactlyOne(&["stepWeight", "stepWeights"
 
 const PATIENCE: Shape =
     fields(&[field("after", Shape::Span, ""), field("then", Shape::Word(&["hold", "pause", "fail"]), "")]);
-
-const GRPC_STATUS: Shape = Shape::Word(&[
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-]);
-const FORGIVING_GUARD: Shape = Shape::Either(&[
-    ACTION,
-    fields(&[
-        field("action", ACTION, ""),
-        field("unlessPrimaryAlso", Shape::Flag, "Whether what the primary suffers too is forgiven; true by default."),
-    ]),
-]);
-const RELATIVE_GUARD: Shape = Shape::Either(&[
-    ACTION,
-    fields(&[
-        field("action", ACTION, ""),
-        field("margin", Shape::Number, "Times the primary's."),
-        field("floor", Shape::Number, "In percent."),
-    ]),
-]);
-const GUARDS: &[Field] = &[
-    field("action", ACTION, "What each does unless it says otherwise."),
-    field("alpha", Shape::Number, "Bound on a false abort over a whole release; 0.01 by default."),
-    field("maxCluster", Shape::Whole(1, 1000), "Failures that one event may cause."),
-    field("slo", FORGIVING_GUARD, ""),
-    field("regression", RELATIVE_GUARD, ""),
-    field("latency", FORGIVING_GUARD, ""),
-    field("clientErrors", RELATIVE_GUARD, "Too many 4xx answers beside the primary's; pauses by default."),
-    field("abandonment", RELATIVE_GUARD, "Too many requests that clients gave up; pauses by default."),
-    field(
-        "latencyRegression",
-        Shape::Either(&[
-            ACTION,
-            fields(&[
-                field("action", ACTION, ""),
-                field("margin", Shape::Number, "Times the primary's."),
-                field("floor", Shape::Span, ""),
-            ]),
-        ]),
-        "",
-    ),
-    field(
-        "sampleRatio",
-        Shape::Either(&[
-            ACTION,
-            fields(&[
-                field("action", ACTION, ""),
-                field("tolerance", Shape::Number, "In percent."),
-                field("alpha", Shape::Number, ""),
-            ]),
-        ]),
-        "",
-    ),
-];
 
 const FORM: Shape = Shape::Fields(
     &[

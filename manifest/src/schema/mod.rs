@@ -1,5 +1,11 @@
 //! The kinds as JSON Schema, for editors and pipelines. Describes the form; reads no document.
 
+// Forms that many fields have.
+mod forms;
+
+// Guards, and what a failure is.
+mod guards;
+
 // Every field with its shape and its meaning.
 mod fields;
 

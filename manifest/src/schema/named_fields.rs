@@ -1,6 +1,6 @@
 //! The fields of what Canaries name: MetricTemplates and AlertProviders.
 
-use super::fields::{MOST, fields};
+use super::forms::{MOST, fields};
 use crate::fields::named::templates::{ALERT_TYPES, METRIC_TYPES, OWN_ALERT_TYPES, OWN_METRIC_TYPES};
 use crate::reader::shape::{Field, Need, Shape, field, required};
 

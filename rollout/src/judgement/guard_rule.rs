@@ -10,7 +10,7 @@ use crate::base::time::Micros;
 use crate::judgement::latency_baseline::TRACKED;
 use crate::judgement::sequential::{Signal, Test};
 use crate::routing::measurement::LatencyEnd;
-use crate::statistics::boundary::{Alone, Boundary, MOST_FORGIVEN, Split, Trials, all_of, any_of, certify};
+use crate::statistics::boundary::{Allocation, Alone, Boundary, MOST_FORGIVEN, Trials, all_of, any_of, certify};
 use crate::worker::tally::Counts;
 
 /// What a guard does when it trips.
@@ -190,7 +190,7 @@ impl GuardRule {
     }
 
     /// Whether what the primary suffers too is forgiven for requests that are divided like this; `None` where it never is.
-    pub fn forgiveness(&self, split: Option<Split>) -> Option<Forgiveness> {
+    pub fn forgiveness(&self, split: Option<Allocation>) -> Option<Forgiveness> {
         let now = match split {
             None => Forgiveness::NoDraw,
             Some(split) if split.weight > MOST_FORGIVEN => Forgiveness::AboveHalf,

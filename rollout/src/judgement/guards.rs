@@ -178,7 +178,7 @@ mod tests {
     use crate::judgement::sequential::{Observed, ObservedSlot, SlotKey};
     use crate::routing::measurement::LatencyEnd;
     use crate::routing::table::Epoch;
-    use crate::statistics::boundary::Split;
+    use crate::statistics::boundary::Allocation;
     use crate::worker::tally::Slot;
 
     fn guards(action: GuardAction) -> Guards {
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    const TENTH: Option<Split> = Some(Split { weight: 0.1, is_drawn: true });
+    const TENTH: Option<Allocation> = Some(Allocation { weight: 0.1, is_drawn: true });
 
     fn verdict(guards: &Guards, canary: Observed, primary: Observed, slots: u32) -> GuardsVerdict {
         let mut tests = guards.begin();

@@ -15,7 +15,7 @@ use crate::judgement::guard_rule::{EventCount, GuardRule};
 use crate::judgement::guards::Guards;
 use crate::judgement::sequential::{Observed, ObservedSlot, Sequential, Signal, SlotKey, Test};
 use crate::routing::table::Epoch;
-use crate::statistics::boundary::{Boundary, Split, all_of, any_of};
+use crate::statistics::boundary::{Allocation, Boundary, all_of, any_of};
 use crate::worker::tally::{Counts, PerVersion, Slot};
 
 /// The bound on finding a primary failing that is within its limits.
@@ -189,6 +189,6 @@ fn begin(rules: &[GuardRule], max_cluster: u32) -> (Sequential, Sequential) {
 
 /// What rules and copies brought to the canary is compared with nothing.
 fn exchanged(seen: &ObservedSlot) -> ObservedSlot {
-    let split = seen.split.map(|split| Split { weight: 1.0 - split.weight, ..split });
+    let split = seen.split.map(|split| Allocation { weight: 1.0 - split.weight, ..split });
     ObservedSlot { canary: seen.primary, primary: seen.canary, unsplit: Observed::NOTHING, split }
 }

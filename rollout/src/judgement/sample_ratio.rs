@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judgement::guard_rule::GuardAction;
 use crate::routing::table::{Epoch, WeightPpm};
-use crate::statistics::boundary::Split;
+use crate::statistics::boundary::Allocation;
 use crate::statistics::confidence::sample_ratio;
 
 /// What is asked of the share.
@@ -69,9 +69,9 @@ impl Ratio {
     }
 
     /// How the requests under an epoch are divided; `None` where no draw gives the canary any.
-    pub fn split(&self, epoch: Epoch) -> Option<Split> {
+    pub fn split(&self, epoch: Epoch) -> Option<Allocation> {
         let placed = self.0.get(&epoch).filter(|placed| placed.weight > WeightPpm::ZERO)?;
-        Some(Split { weight: placed.weight.percent() / 100.0, is_drawn: !placed.is_sticky })
+        Some(Allocation { weight: placed.weight.percent() / 100.0, is_drawn: !placed.is_sticky })
     }
 
     /// The weight under an epoch, if it had one.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judgement::latency_baseline::Above;
 use crate::routing::table::Epoch;
-use crate::statistics::boundary::{Boundary, Pair, Split, Trials};
+use crate::statistics::boundary::{Allocation, Boundary, Pair, Trials};
 use crate::statistics::mixture::{G8, Stakes, Wealth};
 use crate::worker::tally::Slot;
 
@@ -121,7 +121,7 @@ pub struct ObservedSlot {
     /// the primary's.
     pub unsplit: Observed,
     /// How the split divided them; `None` without one.
-    pub split: Option<Split>,
+    pub split: Option<Allocation>,
 }
 
 impl ObservedSlot {
@@ -141,7 +141,7 @@ impl ObservedSlot {
         }
         // A trial of latency begins only where no answer came first, which may differ between the versions.
         let is_share_known = matches!(test.signal, Signal::Failed | Signal::ClientError | Signal::Unserved);
-        let split = self.split.map(|split| Split { is_drawn: split.is_drawn && is_share_known, ..split });
+        let split = self.split.map(|split| Allocation { is_drawn: split.is_drawn && is_share_known, ..split });
         Pair { canary, primary: self.primary.trials(test.signal), split }
     }
 

@@ -11,7 +11,7 @@ use crate::base::time::Millis;
 use crate::judgement::latency_baseline::{Above, Tracked};
 use crate::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
 use crate::routing::table::{Epoch, Version};
-use crate::statistics::boundary::Split;
+use crate::statistics::boundary::Allocation;
 use crate::worker::messages::{Incarnation, Watermark};
 use crate::worker::tally::{Counts, Slot, Stratum, Timed};
 
@@ -95,7 +95,7 @@ impl Slots {
     /// What is known of each slot that is not complete, and whether it is closed; `split` as in [`Slots::feed`].
     pub fn known(
         &self,
-        split: impl Fn(Epoch) -> Option<Split>,
+        split: impl Fn(Epoch) -> Option<Allocation>,
         now: Millis,
     ) -> impl Iterator<Item = (SlotKey, ObservedSlot, bool)> {
         let through = self.through(now);
@@ -116,7 +116,7 @@ impl Slots {
     }
 
     /// Hands what is known to the tests, in the order of the slots; `split` says how an epoch divided its requests.
-    pub fn feed(&mut self, tests: &mut Sequential, split: impl Fn(Epoch) -> Option<Split>, now: Millis) {
+    pub fn feed(&mut self, tests: &mut Sequential, split: impl Fn(Epoch) -> Option<Allocation>, now: Millis) {
         let through = self.through(now);
         let mut complete = Vec::new();
         for (key, gathered) in &self.open {
@@ -141,7 +141,7 @@ impl Slots {
 }
 
 impl Gathered {
-    fn observed(&self, split: Option<Split>) -> ObservedSlot {
+    fn observed(&self, split: Option<Allocation>) -> ObservedSlot {
         let observed = |sums: &Sums| sums.observed(self.thresholds.is_some());
         ObservedSlot {
             canary: observed(&self.canary),
@@ -202,8 +202,8 @@ mod tests {
         counts
     }
 
-    const fn tenth(_: Epoch) -> Option<Split> {
-        Some(Split { weight: 0.1, is_drawn: false })
+    const fn tenth(_: Epoch) -> Option<Allocation> {
+        Some(Allocation { weight: 0.1, is_drawn: false })
     }
 
     const fn at(slot: u32, version: Version) -> Stratum<()> {

@@ -28,7 +28,7 @@ pub struct Trials {
 /// How a slot's requests came to be divided between the versions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Split {
+pub struct Allocation {
     /// The canary's share, above 0 to 1.
     pub weight: f64,
     /// Whether each request was drawn on its own. Then the share of the canary among requests of one kind is known before
@@ -44,7 +44,7 @@ pub struct Pair {
     /// The primary's.
     pub primary: Trials,
     /// How they were divided; `None` where no draw did it: then there is nothing to compare with.
-    pub split: Option<Split>,
+    pub split: Option<Allocation>,
 }
 
 /// What a guard holds against the canary.

@@ -11,7 +11,7 @@ use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
 use crate::judgement::guards::{EventCount, Forgiveness, GuardFinding, GuardsVerdict};
 use crate::judgement::sample_ratio::Ratio;
 use crate::release::text;
-use crate::statistics::boundary::Split;
+use crate::statistics::boundary::Allocation;
 use crate::statistics::confidence::confidence_sequence;
 use crate::view::destinations::{self, DestinationStatus};
 use crate::view::headline::headline;
@@ -292,7 +292,7 @@ fn stage(canary: &Canary, step: usize) -> StageExplanation {
 }
 
 /// `split` is the one in force; `None` while no release is in progress.
-fn explained(verdict: &GuardsVerdict, split: Option<Option<Split>>) -> Vec<GuardExplanation> {
+fn explained(verdict: &GuardsVerdict, split: Option<Option<Allocation>>) -> Vec<GuardExplanation> {
     let one = |finding: &GuardFinding| {
         let forced = verdict.tripped.is_some_and(|(_, guard)| guard == finding.guard.rule.name());
         let (canary, primary) = (share(finding.canary, INTERVAL_ALPHA), share(finding.primary, INTERVAL_ALPHA));

@@ -1,5 +1,7 @@
 //! Every phase that a release can be in, for laws that hold in all of them.
 
+pub(crate) mod verdicts;
+
 use std::num::NonZeroUsize;
 
 use proptest::prelude::*;

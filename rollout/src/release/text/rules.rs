@@ -3,7 +3,7 @@
 use super::number;
 use crate::judgement::guards::{Forgiveness, GuardRule};
 use crate::routing::measurement::LatencyEnd;
-use crate::statistics::boundary::Split;
+use crate::statistics::boundary::Allocation;
 
 /// What a guard allows, in words.
 pub fn rule(rule: &GuardRule) -> String {
@@ -16,7 +16,7 @@ pub fn rule(rule: &GuardRule) -> String {
 }
 
 /// What a guard allows now, in words: where it cannot forgive what the primary suffers too, it says why.
-pub fn rule_now(rule: &GuardRule, split: Option<Split>) -> String {
+pub fn rule_now(rule: &GuardRule, split: Option<Allocation>) -> String {
     match rule.forgiveness(split) {
         Some(Forgiveness::AboveHalf) => {
             certified(rule) + ", whatever the primary's do: the canary has more than half of the traffic"

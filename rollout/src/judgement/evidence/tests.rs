@@ -1,0 +1,64 @@
+//! Folding ignores order and repeats, and a release sees only what started under it.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::base::time::Micros;
+use crate::judgement::received::Received;
+use crate::routing::outcome::{FailureClass, Outcome};
+use crate::worker::tally::Slot;
+
+fn counts(succeeded: u64, failed: u64) -> Counts {
+    let mut counts = Counts::begun(succeeded + failed);
+    (0..succeeded).for_each(|n| counts.end_both(Outcome::Success, Micros(1000 + n), false));
+    (0..failed).for_each(|_| counts.end_both(Outcome::Failure(FailureClass::Status5xx), Micros(50), true));
+    counts
+}
+
+fn guards() -> Guards {
+    Guards { guards: Vec::new(), alpha: 0.01, max_cluster: 1, sample_ratio: None }
+}
+
+const fn stratum(epoch: u64, version: Version) -> Stratum<()> {
+    Stratum { canary: (), epoch: Epoch(epoch), version, placement: Placement::Drawn, slot: Slot(0) }
+}
+
+/// Folds numbered reports, as the controller does.
+fn folded(order: &[usize], reports: &[(u64, bool, u64, u64)]) -> Evidence {
+    let mut received = Received::default();
+    let mut evidence = Evidence::default();
+    received.note(1);
+    for &n in order {
+        let (epoch, is_canary, succeeded, failed) = reports[n];
+        if received.note(n as u64 + 2) {
+            let version = if is_canary { Version::Canary } else { Version::Primary };
+            evidence.fold(&stratum(epoch, version), &counts(succeeded, failed), Millis(0));
+        }
+    }
+    evidence
+}
+
+proptest! {
+    #[test]
+    fn fold_ignores_order_and_repeats(
+        reports in prop::collection::vec((1u64..4, any::<bool>(), 0u64..5, 0u64..3), 1..30),
+        shuffle in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
+    ) {
+        let in_order: Vec<usize> = (0..reports.len()).collect();
+        let mut disorder: Vec<usize> = shuffle.iter().map(|index| index.index(reports.len())).collect();
+        disorder.extend((0..reports.len()).rev());
+        prop_assert_eq!(folded(&in_order, &reports), folded(&disorder, &reports));
+    }
+}
+
+#[test]
+fn a_release_sees_only_what_started_under_it() {
+    let mut evidence = Evidence::default();
+    evidence.fold(&stratum(4, Version::Canary), &counts(3, 3), Millis(0));
+    evidence.begin_release(Epoch(5), Millis(1000), &guards());
+    evidence.fold(&stratum(4, Version::Canary), &counts(0, 7), Millis(10));
+    evidence.fold(&stratum(5, Version::Canary), &counts(10, 0), Millis(20));
+    assert_eq!(evidence.release().canary.judged(), 10);
+    assert_eq!(evidence.last(Millis(1000), Millis(20)).all().canary.failed.total(), 0);
+    assert_eq!(evidence.totals().canary.failed.total(), 10);
+}
