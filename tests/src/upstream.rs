@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -42,6 +42,10 @@ pub struct Behaviour {
     pub slow_latency: Duration,
     /// Whether it answers as gRPC services do: always with 200, its failures in `grpc-status`.
     pub is_grpc: bool,
+    /// Whether it answers as gRPC services do to browsers: its status stands in the body.
+    pub is_grpc_web: bool,
+    /// Whether it leaves requests with a body unread and unanswered.
+    pub leaves_uploads: bool,
     /// What it says itself in the header by which Envoy tells how long an upstream took.
     pub service_time_header: Option<String>,
     /// What it says of who may keep its answers.
@@ -63,6 +67,8 @@ impl Behaviour {
             slow_ratio: 0.0,
             slow_latency: Duration::ZERO,
             is_grpc: false,
+            is_grpc_web: false,
+            leaves_uploads: false,
             service_time_header: None,
             cache_control: None,
         }
@@ -201,10 +207,13 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
 struct Reset;
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
+/// An empty message, and the frame of the trailers behind it.
+const WEB_CALL: &[u8] = b"\0\0\0\0\0\x80\0\0\0\x0fgrpc-status:0\r\n";
+const FAILED_WEB_CALL: &[u8] = b"\0\0\0\0\0\x80\0\0\0\x10grpc-status:13\r\n";
 /// Most bytes of one answer's body.
 const MAX_BODY_BYTES: usize = 1 << 26;
 
-/// Reads the whole request first, as most services do; `?bytes=N` asks for a body of N bytes.
+/// Reads the whole request first, as most services do; `?bytes=N` asks for a body of N bytes, `?status=N` for a status.
 async fn answer(
     mut request: Request<Incoming>,
     state: &State,
@@ -212,6 +221,10 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Reset> {
     let behaviour = state.behaviour();
     let n = state.requests.fetch_add(1, Ordering::SeqCst);
+    if behaviour.leaves_uploads && !request.body().is_end_stream() {
+        let never: Infallible = std::future::pending().await;
+        match never {}
+    }
     while let Some(Ok(_)) = request.body_mut().frame().await {}
     let fate = unit(state.seed, n, 0);
     let (reset_below, hang_below) = (behaviour.reset_ratio, behaviour.reset_ratio + behaviour.hang_ratio);
@@ -230,15 +243,17 @@ async fn answer(
     }
     wait_as(&behaviour, state.seed, n).await;
 
-    let asked = request.uri().query().and_then(|query| query.strip_prefix("bytes=")?.parse::<usize>().ok());
-    let body = match asked {
+    let asked = |name: &str| request.uri().query().and_then(|query| query.strip_prefix(name)?.parse::<usize>().ok());
+    let body = match asked("bytes=") {
         Some(bytes) => Bytes::from(vec![b'x'; bytes.min(MAX_BODY_BYTES)]),
+        None if behaviour.is_grpc_web => Bytes::from_static(if failed { FAILED_WEB_CALL } else { WEB_CALL }),
         None => Bytes::from_static(b"ok\n"),
     };
     let mut response = Response::new(Full::new(body));
-    if failed
-        && !behaviour.is_grpc
-        && let Ok(status) = behaviour.fail_status.try_into()
+    let is_status = failed && !behaviour.is_grpc && !behaviour.is_grpc_web;
+    let asked_for = asked("status=").and_then(|status| u16::try_from(status).ok());
+    if let Some(status) = asked_for.or(is_status.then_some(behaviour.fail_status))
+        && let Ok(status) = status.try_into()
     {
         *response.status_mut() = status;
     }
@@ -246,6 +261,9 @@ async fn answer(
     if behaviour.is_grpc {
         headers.insert("content-type", HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from_static(if failed { "13" } else { "0" }));
+    }
+    if behaviour.is_grpc_web {
+        headers.insert("content-type", HeaderValue::from_static("application/grpc-web+proto"));
     }
     if let Ok(version) = HeaderValue::from_str(&behaviour.version) {
         headers.insert("x-version", version);

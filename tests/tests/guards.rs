@@ -173,39 +173,3 @@ async fn a_good_release_climbs_as_fast_as_its_own_requests_prove_it() -> Result<
     })
     .await
 }
-
-#[tokio::test]
-async fn an_outage_of_both_versions_is_not_the_canarys_fault() -> Result<()> {
-    Case::run("guard-outage", async |case| {
-        let guards = "    guards: { slo: { unlessPrimaryAlso: true }, latency: notify, latencyRegression: off }\n";
-        let manifest = Manifest::steady("50")?.edit("    guards: off\n", guards)?;
-        let stage = Stage::start(case, &manifest).await?;
-        stage.versions.canary.restart_as(Behaviour { fail_ratio: 0.3, ..Behaviour::healthy("v2") });
-        stage.versions.primary.set(|it| it.fail_ratio = 0.3);
-        let load = stage.load().connections(64).start(RPS).await?;
-        stage.release("v2").await?;
-        // The fuses stop their workers, the agent looks at both versions, and arms them again.
-        until("fuses that were armed again", WITHIN, async || {
-            let events = stage.events().await?;
-            let has = |words: &str| events.iter().any(|event| event.message.contains(words));
-            ensure!(has("fuse") && has("rearmed"), "{:?}", events.last().map(|event| &event.message));
-            Ok(())
-        })
-        .await?;
-        let status = stage.status().await?;
-        ensure!(status.phase == "Progressing", "{}: {}", status.phase, status.message);
-        stage.versions.canary.set(|it| it.fail_ratio = 0.0);
-        stage.versions.primary.set(|it| it.fail_ratio = 0.0);
-        let before = load.samples().count_of("v2");
-        until("canary traffic again", WITHIN, async || {
-            ensure!(load.samples().count_of("v2") > before + 300, "{:?}", load.samples().by_version());
-            Ok(())
-        })
-        .await?;
-        let status = stage.status().await?;
-        ensure!(status.phase == "Progressing", "{}: {}", status.phase, status.message);
-        drop(load);
-        Ok(())
-    })
-    .await
-}

@@ -111,7 +111,7 @@ async fn without_a_limit_what_lasts_long_is_not_slow() -> Result<()> {
         })
         .await?;
         let guards: Vec<&str> = status.guards.iter().map(|guard| guard.guard.as_str()).collect();
-        ensure!(guards == ["slo", "regression"], "{guards:?}");
+        ensure!(guards == ["slo", "regression", "clientErrors", "abandonment"], "{guards:?}");
         drop(load);
         Ok(())
     })

@@ -60,6 +60,12 @@ pub struct Options {
     /// The canary's share of them, in percent.
     #[arg(long, default_value_t = 10.0, value_parser = percent)]
     pub weight: f64,
+    /// How long the primary takes to answer, which the comparison has to wait for.
+    #[arg(long, default_value = "0s", value_parser = duration_or_none)]
+    pub primary_latency: Duration,
+    /// Share of its requests that each version fails while the release is healthy, in percent; the objective is 1.
+    #[arg(long, default_value_t = 0.5, value_parser = percent)]
+    pub shared: f64,
     /// Decides which of the canary's requests fail.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -87,6 +93,10 @@ fn percent(text: &str) -> Result<f64, String> {
 fn rps(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "must be a number of requests per second".to_owned())?;
     if (10.0..=20_000.0).contains(&value) { Ok(value) } else { Err("must be from 10 to 20000".into()) }
+}
+
+fn duration_or_none(text: &str) -> Result<Duration, String> {
+    if text == "0s" { Ok(Duration::ZERO) } else { duration(text) }
 }
 
 /// `500ms`, `60s` or `2m`.

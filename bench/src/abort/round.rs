@@ -23,8 +23,6 @@ use crate::abort::exposure::{Exposure, Received, exposure, received};
 use crate::abort::options::{Mode, Options};
 use crate::abort::watch::{AgentClock, Watch};
 
-/// Half of what the manifest's `min: 99` allows.
-pub const HEALTHY_FAIL_PERCENT: f64 = 0.5;
 /// Connections of the load, so that both of Envoy's workers get their share.
 pub const CONNECTIONS: usize = 64;
 /// Before the release, so that connections and caches are warm.
@@ -190,7 +188,9 @@ impl Rounds {
         let healthy = kind.mode == Mode::Healthy;
         let primary_percent = if healthy { kind.fail_percent } else { 0.0 };
         let canary_percent = if kind.mode == Mode::Late { 0.0 } else { kind.fail_percent };
-        self.stage.versions.primary.set(|it| it.fail_ratio = primary_percent / 100.0);
+        self.stage.versions.primary.set(|it| {
+            (it.fail_ratio, it.latency) = (primary_percent / 100.0, self.options.primary_latency);
+        });
         let canary = Behaviour { fail_ratio: canary_percent / 100.0, ..Behaviour::healthy(revision) };
         self.stage.versions.canary.restart_as(canary);
     }

@@ -80,6 +80,8 @@ pub struct AbortReport {
     pub health_ms: u128,
     /// See `health_ms`.
     pub healthy_for_ms: u128,
+    /// Share of its requests that each version failed then, percent.
+    pub shared_percent: f64,
     /// Decides which requests failed.
     pub seed: u64,
     /// Whether the guards were on.
@@ -101,8 +103,12 @@ pub struct AbortReport {
 /// The greatest median of bad responses that is good enough for a fault in percent, at 1000 requests a second and a weight
 /// of 10 %.
 fn goal(kind: Kind, options: &Options) -> Option<f64> {
-    let is_comparable = kind.mode != Mode::Healthy && options.rps == 1000.0 && options.weight == 10.0;
-    let goals = [(2.0, 15.0), (5.0, 8.0), (20.0, 6.0), (100.0, 3.0)];
+    let is_comparable = options.rps == 1000.0 && options.weight == 10.0 && options.primary_latency.is_zero();
+    let goals = match kind.mode {
+        Mode::Start => [(2.0, 15.0), (5.0, 8.0), (20.0, 6.0), (100.0, 4.0)],
+        Mode::Late => [(2.0, 33.0), (5.0, 13.0), (20.0, 10.0), (100.0, 11.0)],
+        Mode::Healthy => return None,
+    };
     goals.into_iter().find(|(fault, _)| is_comparable && *fault == kind.fail_percent).map(|(_, goal)| goal)
 }
 
@@ -253,10 +259,11 @@ impl AbortReport {
              request\nthat the canary got; detect: to the agent's verdict (to 1 ms); push: from there, below 0 when the canary \
              got none after\nthe verdict; in force: verdict until the agent knew of all workers that the abort was in force. They \
              add up in each round,\ntheir medians need not. start: bad when the release begins; late: after {} s of health; \
-             healthy: both versions at half\nthe objective for {} s. Guards: {guards}. Seed {}.\n\
+             healthy: both versions fail {} %\nfor {} s. Guards: {guards}. Seed {}.\n\
              {} Envoy worker threads, {} keep-alive connections, open loop. {}, {} CPUs, Linux {}; load average {before} \
              before, {after} after.\n{}; Envoy {}; module {} KiB.\n",
             self.health_ms as f64 / 1e3,
+            self.shared_percent,
             self.healthy_for_ms as f64 / 1e3,
             self.seed,
             self.envoy_workers,

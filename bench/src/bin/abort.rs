@@ -13,7 +13,7 @@ use ::tests::case::Case;
 use ::tests::parts;
 use anyhow::Result;
 use bench::abort::options::{Mode, Options};
-use bench::abort::round::{CONNECTIONS, Ended, HEALTHY_FAIL_PERCENT, Kind, Round, Rounds};
+use bench::abort::round::{CONNECTIONS, Ended, Kind, Round, Rounds};
 use bench::abort::summary::{AbortReport, AbortRow};
 use bench::machine::{Machine, Versions, load_average};
 use bench::output::write_json;
@@ -69,6 +69,7 @@ async fn measure(case: &Case, options: &Options) -> Result<AbortReport> {
         rows,
         health_ms: options.health.as_millis(),
         healthy_for_ms: options.healthy_for.as_millis(),
+        shared_percent: options.shared,
         seed: options.seed,
         guards: !options.without_guards,
         envoy_workers,
@@ -83,7 +84,7 @@ async fn measure(case: &Case, options: &Options) -> Result<AbortReport> {
 /// What is to be released, in the order of the table.
 fn kinds(options: &Options) -> Vec<Kind> {
     let of = |mode: Mode| {
-        let faults = if mode == Mode::Healthy { vec![HEALTHY_FAIL_PERCENT] } else { options.faults.clone() };
+        let faults = if mode == Mode::Healthy { vec![options.shared] } else { options.faults.clone() };
         faults.into_iter().map(move |fail_percent| Kind { mode, fail_percent })
     };
     Mode::ALL.into_iter().filter(|mode| options.wants(*mode)).flat_map(of).collect()
