@@ -24,7 +24,7 @@ use rollout::routing::outcome::FailureClass;
 use rollout::routing::route::Placement;
 use rollout::routing::table::Epoch;
 use rollout::worker::messages::{Report, Watermark};
-use rollout::worker::tally::{Counts, Failures, Slot, Stratum, Timed};
+use rollout::worker::tally::{Counts, Failures, Repeated, Slot, Stratum, Timed};
 
 use crate::destinations::{decode_destinations, encode_destinations};
 use crate::error::{WireError, at_most, each};
@@ -92,6 +92,8 @@ fn encode_stratum(stratum: &Stratum<CanaryId>, counts: &Counts) -> v1::Stratum {
         received: counts.received.min(MAX_COUNT),
         client_errors: counts.client_errors.min(MAX_COUNT),
         unserved: counts.unserved.min(MAX_COUNT),
+        repeated_failed: counts.repeated.failed.min(MAX_COUNT),
+        repeated_slow: counts.repeated.slow.min(MAX_COUNT),
         timed: counts.timed.begun.min(MAX_COUNT),
         timed_ended: counts.timed.ended.min(MAX_COUNT),
         timed_void: counts.timed.void.min(MAX_COUNT),
@@ -116,6 +118,10 @@ fn decode_stratum(stratum: v1::Stratum) -> Result<(Stratum<CanaryId>, Counts), W
         void: decode_count("void", stratum.void)?,
         abandoned: decode_count("abandoned", stratum.abandoned)?,
         unserved: decode_count("unserved", stratum.unserved)?,
+        repeated: Repeated {
+            failed: decode_count("repeated_failed", stratum.repeated_failed)?,
+            slow: decode_count("repeated_slow", stratum.repeated_slow)?,
+        },
         timed: Timed {
             begun: decode_count("timed", stratum.timed)?,
             ended: decode_count("timed_ended", stratum.timed_ended)?,

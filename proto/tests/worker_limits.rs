@@ -15,7 +15,7 @@ use rollout::routing::route::Placement;
 use rollout::routing::table::{Epoch, Version};
 use rollout::worker::fuse::FuseTest;
 use rollout::worker::messages::{Report, Sampled, ToAgent, Trip, Watermark};
-use rollout::worker::tally::{Counts, Failures, Slot, Stratum, Timed};
+use rollout::worker::tally::{Counts, Failures, Repeated, Slot, Stratum, Timed};
 
 /// The refusal of a report whose one stratum was edited.
 fn report(edit: impl FnOnce(&mut v1::Stratum)) -> String {
@@ -62,6 +62,7 @@ fn the_greatest_report_fits_its_frame() {
         void: MAX_COUNT,
         abandoned: MAX_COUNT,
         unserved: MAX_COUNT,
+        repeated: Repeated { failed: MAX_COUNT, slow: MAX_COUNT },
         timed: Timed { begun: MAX_COUNT, ended: MAX_COUNT, void: MAX_COUNT, left: MAX_COUNT, slow: MAX_COUNT },
         latency: Latency::unpack(&every_bucket),
     };

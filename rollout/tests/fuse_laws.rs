@@ -10,9 +10,10 @@ use rollout::base::time::{Micros, Millis};
 use rollout::routing::measurement::{Measurement, WarmUp};
 use rollout::routing::request::{MatchRule, Request, StringMatch};
 use rollout::routing::route::Placement;
-use rollout::routing::table::{Entry, Epoch, Routing, Split, StickyKey};
+use rollout::routing::table::{Entry, Epoch, Routing, Split, StickyKey, Version};
 use rollout::worker::fuse::{FusePlan, FuseTest, Ppb};
 use rollout::worker::messages::{PROTOCOL, Report, ToAgent, ToWorker};
+use rollout::worker::tally::Counts;
 use rollout::worker::{HeaderEdit, Worker, WorkerAction};
 
 use fixture::net::{LEASE, worker};
@@ -322,4 +323,31 @@ proptest! {
             }
         }
     }
+}
+
+/// In a release by rules alone one user is one failure in a slot, however often a page is loaded again.
+#[test]
+fn one_users_repeated_failures_are_one() {
+    let requests = |users: u64| {
+        let mut alone = Alone::welcomed(vec![]);
+        alone.adopt(entry(4, None));
+        for n in 0..40u64 {
+            let address = format!("10.0.0.{}:4711", n % users);
+            let headers: [(&[u8], &[u8]); 3] = [(b":authority", b"web"), (b":path", b"/"), (b"x-beta", b"1")];
+            let request = Request { headers: &headers, client_address: Some(address.as_bytes()) };
+            let decision = alone.worker.route(request, alone.now);
+            if let Some(mut in_flight) = alone.worker.start(&decision, true, true, alone.now) {
+                alone.worker.answered(&mut in_flight, &[(b":status", b"501")], alone.now);
+                alone.worker.finish(&mut in_flight, 0, Some(1), alone.now);
+            }
+        }
+        alone.now.0 += 200_000;
+        alone.tick();
+        let report = alone.reports().first().map(|report| report.strata.clone()).unwrap_or_default();
+        let mut sum = Counts::default();
+        report.iter().filter(|(at, _)| at.version == Version::Canary).for_each(|(_, counts)| sum.merge(counts));
+        (alone.trips().len(), sum.failed.total(), sum.repeated.failed)
+    };
+    assert_eq!(requests(1), (0, 40, 39), "all are counted, one speaks against the canary");
+    assert_eq!(requests(40).0, 1, "many users are many failures");
 }

@@ -18,7 +18,7 @@ use rollout::routing::route::Placement;
 use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, StickyKey, Version, WHOLE_PPM, WeightPpm};
 use rollout::worker::fuse::{FusePlan, FuseTest, MAX_CLUSTER, Ppb};
 use rollout::worker::messages::{Hello, Incarnation, Protocol, Report, Sampled, ToAgent, ToWorker, Trip, Watermark};
-use rollout::worker::tally::{Counts, Slot, Stratum, Timed, TimedEnd};
+use rollout::worker::tally::{Counts, Repeated, Slot, Stratum, Timed, TimedEnd};
 
 pub fn to_agent() -> impl Strategy<Value = ToAgent> {
     prop_oneof![
@@ -156,10 +156,12 @@ fn counts() -> impl Strategy<Value = Counts> {
         select(vec![TimedEnd::LeftLate, TimedEnd::Left, TimedEnd::Void]),
     ];
     let count = || 0u64..=1 << 48;
-    ((count(), count(), count(), count(), count()), vec((outcome, end, any::<bool>()), 0..60)).prop_map(
-        |((started, received, client_errors, unserved, begun), ends)| {
+    let repeated = (count(), count()).prop_map(|(failed, slow)| Repeated { failed, slow });
+    ((count(), count(), count(), count(), count(), repeated), vec((outcome, end, any::<bool>()), 0..60)).prop_map(
+        |((started, received, client_errors, unserved, begun, repeated), ends)| {
             let timed = Timed { begun, ..Timed::default() };
-            let mut counts = Counts { started, received, client_errors, unserved, timed, ..Counts::default() };
+            let mut counts =
+                Counts { started, received, client_errors, unserved, repeated, timed, ..Counts::default() };
             for (outcome, end, is_slow) in ends {
                 counts.end(outcome);
                 counts.end_timed(end, is_slow);

@@ -158,14 +158,14 @@ impl Sums {
         sum(&mut self.started, counts.started);
         sum(&mut self.ended, counts.judged().saturating_add(counts.void).saturating_add(counts.abandoned));
         sum(&mut self.void, counts.void);
-        sum(&mut self.failed, counts.failed.total());
+        sum(&mut self.failed, counts.failed.total().saturating_sub(counts.repeated.failed));
         sum(&mut self.client_errors, counts.client_errors);
         sum(&mut self.unserved, counts.unserved);
         sum(&mut self.timed, counts.timed.begun);
         let Timed { ended, void, left, slow, .. } = counts.timed;
         sum(&mut self.timed_over, ended.saturating_add(void).saturating_add(left));
         sum(&mut self.timed_void, void);
-        sum(&mut self.slow, slow);
+        sum(&mut self.slow, slow.saturating_sub(counts.repeated.slow));
         self.above.add(above);
     }
 

@@ -96,6 +96,13 @@ pub fn sticky_hash(salt: &str, key: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Who sends a request, as a number: by the key of stickiness, else by the client's address. `None` where neither is known.
+pub fn user(split: &Split, request: Request<'_>) -> Option<u64> {
+    let by_key = split.sticky.as_ref().and_then(|key| sticky_value(key, request));
+    let user = by_key.or_else(|| sticky_value(&StickyKey::ClientAddress, request))?;
+    Some(sticky_hash(&split.salt, user))
+}
+
 /// Monotone: what lies below a weight's boundary lies below every greater one's.
 fn side(split: &Split, point: u64) -> Version {
     if is_below(split.weight, point) { Version::Canary } else { Version::Primary }

@@ -182,6 +182,13 @@ pub struct Split {
     pub fuse: Option<FusePlan>,
 }
 
+impl Split {
+    /// Whether nobody but those whom a rule means is sent to the canary.
+    pub fn is_by_rule_alone(&self) -> bool {
+        self.weight == WeightPpm::ZERO && !self.rules.is_empty()
+    }
+}
+
 /// How one canary's traffic is routed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -329,7 +336,7 @@ impl Table {
         entries.filter_map(|(index, entry)| Some((index, entry, entry.routing.as_ref()?)))
     }
 
-    /// Whether any split in force is sticky by the client's address; only then need a shell ask for it.
+    /// Whether any split in force asks for the client's address; only then need a shell ask for it.
     pub const fn needs_client_address(&self) -> bool {
         self.needs_client_address
     }
@@ -348,7 +355,8 @@ impl Table {
 
     fn index_scopes(&mut self) {
         let splits = || self.entries.iter().filter_map(|entry| entry.routing.as_ref()?.split.as_ref());
-        self.needs_client_address = splits().any(|split| split.sticky == Some(StickyKey::ClientAddress));
+        self.needs_client_address =
+            splits().any(|split| split.sticky == Some(StickyKey::ClientAddress) || split.is_by_rule_alone());
         self.is_mirroring = splits().any(|split| split.mirror > WeightPpm::ZERO);
         self.by_host.clear();
         self.by_suffix.clear();

@@ -6,7 +6,7 @@
 use crate::base::names::CanaryId;
 use crate::base::time::{Micros, Millis};
 use crate::routing::request::Request;
-use crate::routing::route::{Candidate, Placement, Route, choose_version, is_mirrored, pick_candidate};
+use crate::routing::route::{Candidate, Placement, Route, choose_version, is_mirrored, pick_candidate, user};
 use crate::routing::table::{CanaryIndex, Entry, Epoch, Split, Table, Version, WeightPpm};
 pub use crate::worker::api::{
     Decision, Faults, Finished, HeaderEdit, IDLE_EVERY, Identity, REPORT_EVERY, Settings, WorkerAction,
@@ -14,6 +14,7 @@ pub use crate::worker::api::{
 use crate::worker::connection::{Connection, SILENCE};
 use crate::worker::in_flight::Counting;
 use crate::worker::messages::{ToAgent, ToWorker, Trip};
+use crate::worker::repeats::Repeats;
 use crate::worker::sender::ReportSender;
 use crate::worker::tally::{Slot, Stratum, Tally};
 
@@ -41,6 +42,7 @@ pub struct Worker {
     tally: Tally,
     watches: Watches,
     fuses: Fuses,
+    repeats: Repeats,
     sampling: Sampling,
     sender: ReportSender,
     connection: Connection,
@@ -61,6 +63,7 @@ impl Worker {
             tally: Tally::new(settings.max_strata),
             watches: Watches::default(),
             fuses: Fuses::default(),
+            repeats: Repeats::default(),
             sampling: Sampling::new(seed),
             sender: ReportSender::default(),
             connection: Connection::new(settings.has_agent),
@@ -288,6 +291,9 @@ fn counted_as(stratum: Stratum<CanaryIndex>, split: Option<&Split>, request: Req
         latency_end: measurement.latency_end,
         good_after: measurement.good_after.to_micros(),
         failures: measurement.failures,
+        user: split
+            .filter(|split| stratum.placement == Placement::Matched && split.is_by_rule_alone())
+            .and_then(|split| user(split, request)),
         grpc: request.grpc(),
         is_upgrade: request.is_upgrade(),
     }

@@ -22,6 +22,8 @@ pub(crate) struct Counting {
     pub(crate) good_after: Micros,
     /// Which statuses are failures.
     pub(crate) failures: FailureCodes,
+    /// Who sends it, where one user's failures are one.
+    pub(crate) user: Option<u64>,
     /// How the request asks for a gRPC answer, if it does.
     pub(crate) grpc: Option<GrpcKind>,
     /// Whether its headers are all there is of it, whatever follows them.

@@ -12,6 +12,9 @@ mod watch;
 /// One worker's own sequential test, as integers.
 pub mod fuse;
 
+/// Users who have spoken against the canary already.
+mod repeats;
+
 /// The messages between worker and agent.
 pub mod messages;
 

@@ -93,6 +93,15 @@ impl Timed {
     }
 }
 
+/// Failures, and slow requests, of users who had one in the same slot, where rules alone place requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeated {
+    /// Of the failures.
+    pub failed: u64,
+    /// Of the slow ones.
+    pub slow: u64,
+}
+
 /// What happened in one stratum. Merging adds; it is commutative and associative.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -114,6 +123,8 @@ pub struct Counts {
     /// The abandoned, and those that had not come in whole after 15 s: each once. A version that stops reading shows here,
     /// beside the primary.
     pub unserved: u64,
+    /// Of what speaks against the version: what the same user did before in the same slot.
+    pub repeated: Repeated,
     /// Requests as trials of latency.
     pub timed: Timed,
     /// How long the successes and failures among these took.
@@ -191,6 +202,8 @@ impl Counts {
         self.void = self.void.saturating_add(other.void);
         self.abandoned = self.abandoned.saturating_add(other.abandoned);
         self.unserved = self.unserved.saturating_add(other.unserved);
+        self.repeated.failed = self.repeated.failed.saturating_add(other.repeated.failed);
+        self.repeated.slow = self.repeated.slow.saturating_add(other.repeated.slow);
         self.timed.merge(&other.timed);
     }
 
@@ -208,6 +221,10 @@ impl Counts {
             void: less(self.void, part.void),
             abandoned: less(self.abandoned, part.abandoned),
             unserved: less(self.unserved, part.unserved),
+            repeated: Repeated {
+                failed: less(self.repeated.failed, part.repeated.failed),
+                slow: less(self.repeated.slow, part.repeated.slow),
+            },
             timed: Timed {
                 begun: less(self.timed.begun, part.timed.begun),
                 ended: less(self.timed.ended, part.timed.ended),
@@ -313,6 +330,16 @@ impl Tally {
     /// Counts a request whose client left, or that has not come in whole for too long.
     pub fn unserved(&mut self, stratum: Stratum<CanaryIndex>) {
         bump(&mut self.at(stratum).unserved);
+    }
+
+    /// Of a failure: its user had one in this slot before.
+    pub fn repeated_failure(&mut self, stratum: Stratum<CanaryIndex>) {
+        bump(&mut self.at(stratum).repeated.failed);
+    }
+
+    /// The same of a slow one.
+    pub fn repeated_slow(&mut self, stratum: Stratum<CanaryIndex>) {
+        bump(&mut self.at(stratum).repeated.slow);
     }
 
     /// Counts a trial of latency that begins.

@@ -30,6 +30,7 @@ pub(super) struct Watches {
 struct Numbered {
     stratum: Stratum<CanaryIndex>,
     trial: FuseTrial,
+    user: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +115,14 @@ impl Worker {
             let is_in_force = self.table.at(stratum.canary).is_some_and(|entry| entry.epoch == stratum.epoch);
             let trial = if is_in_force { self.fuses.start(FuseTest::Slow, stratum, oldest) } else { FuseTrial::NONE };
             let deadline = Micros(now.0.saturating_add(limit.0));
-            (self.watches.slow.start(stratum.canary, deadline, Numbered { stratum, trial }), trial)
+            (
+                self.watches.slow.start(
+                    stratum.canary,
+                    deadline,
+                    Numbered { stratum, trial, user: request.counting().user },
+                ),
+                trial,
+            )
         });
         let (serial, trial) = watched.unzip();
         TimedTrial { since: now, slot, serial, trial, is_slow: false }
@@ -171,7 +179,7 @@ impl Worker {
             let stratum = request.timed_stratum(&timed);
             if is_late {
                 self.tally.aged(stratum);
-                self.fuses.event(FuseTest::Slow, stratum, trial);
+                self.slow(stratum, trial, request.counting().user);
             }
             self.fuses.settled(FuseTest::Slow, stratum, trial);
         }
@@ -212,6 +220,13 @@ impl Worker {
                 self.tally.unserved(stratum);
             }
             self.tally.end(stratum, outcome, is_client_error);
+            let is_failure = matches!(outcome, Outcome::Failure(_));
+            let user = request.counting().user;
+            let is_repeat = is_failure && self.repeats.is_repeat(FuseTest::Failed, stratum, user);
+            if is_repeat {
+                self.tally.repeated_failure(stratum);
+            }
+            let outcome = if is_repeat { Outcome::Success } else { outcome };
             self.fuses.ended(stratum, request.open().trial, outcome);
         }
         if !(was_good && request.is_timed_at_headers()) {
@@ -226,9 +241,18 @@ impl Worker {
         let stratum = request.timed_stratum(&timed);
         self.tally.end_timed(stratum, end, is_slow);
         match timed.trial {
-            Some(trial) if is_slow => self.fuses.event(FuseTest::Slow, stratum, trial),
+            Some(trial) if is_slow => self.slow(stratum, trial, request.counting().user),
             Some(trial) if end == TimedEnd::Void => self.fuses.void(FuseTest::Slow, stratum, trial),
             _ => {}
+        }
+    }
+
+    /// A trial of latency speaks against its version.
+    fn slow(&mut self, stratum: Stratum<CanaryIndex>, trial: FuseTrial, user: Option<u64>) {
+        if self.repeats.is_repeat(FuseTest::Slow, stratum, user) {
+            self.tally.repeated_slow(stratum);
+        } else {
+            self.fuses.event(FuseTest::Slow, stratum, trial);
         }
     }
 
@@ -239,9 +263,9 @@ impl Worker {
                 self.tally.unserved(stratum);
             }
         }
-        for Numbered { stratum, trial } in self.watches.slow.passed(now) {
+        for Numbered { stratum, trial, user } in self.watches.slow.passed(now) {
             self.tally.aged(stratum);
-            self.fuses.event(FuseTest::Slow, stratum, trial);
+            self.slow(stratum, trial, user);
             self.fuses.settled(FuseTest::Slow, stratum, trial);
         }
         for Answered { stratum, trial, is_client_error, timed } in self.watches.good.passed(now) {

@@ -18,6 +18,7 @@ fn ended(latency_end: LatencyEnd, is_grpc: bool, headers: &[(&[u8], &[u8])], tra
         latency_end,
         good_after,
         failures: FailureCodes::USUAL,
+        user: None,
         grpc: is_grpc.then_some(GrpcKind::Native),
         is_upgrade: false,
     };

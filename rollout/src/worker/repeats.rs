@@ -1,0 +1,82 @@
+//! Users whom a rule sends to the canary, and who have spoken against it already: in a release by rules alone one user is one
+//! failure in a slot, however often a page is loaded again. Beside a split such users say nothing at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::routing::table::CanaryIndex;
+use crate::worker::fuse::FuseTest;
+use crate::worker::tally::{Slot, Stratum};
+
+/// Slots remembered, the newest; a failure that is known later counts as a first one.
+const MAX_SLOTS: usize = 16;
+/// Users remembered in one; failures of further ones count each.
+const MAX_USERS: usize = 1024;
+
+/// The users of one worker's slots.
+#[derive(Debug, Default)]
+pub(crate) struct Repeats {
+    seen: BTreeMap<(Slot, CanaryIndex, FuseTest), BTreeSet<u64>>,
+}
+
+impl Repeats {
+    /// Whether a user has spoken against the canary in this slot before; from now on it has.
+    pub(crate) fn is_repeat(&mut self, test: FuseTest, at: Stratum<CanaryIndex>, user: Option<u64>) -> bool {
+        let Some(user) = user else { return false };
+        let key = (at.slot, at.canary, test);
+        if !self.seen.contains_key(&key) && self.seen.len() >= MAX_SLOTS {
+            self.seen.pop_first();
+        }
+        let users = self.seen.entry(key).or_default();
+        if users.contains(&user) {
+            return true;
+        }
+        if users.len() < MAX_USERS {
+            users.insert(user);
+        }
+        false
+    }
+
+    /// A canary's slots begin anew.
+    pub(crate) fn forget(&mut self, canary: CanaryIndex) {
+        self.seen.retain(|(_, of, _), _| *of != canary);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routing::route::Placement;
+    use crate::routing::table::{Epoch, Version};
+
+    const fn at(slot: u32) -> Stratum<CanaryIndex> {
+        Stratum {
+            canary: CanaryIndex(0),
+            epoch: Epoch(2),
+            version: Version::Canary,
+            placement: Placement::Matched,
+            slot: Slot(slot),
+        }
+    }
+
+    #[test]
+    fn a_user_is_one_failure_in_a_slot() {
+        let mut repeats = Repeats::default();
+        let mut repeat = |test, slot, user| repeats.is_repeat(test, at(slot), user);
+        assert!(!repeat(FuseTest::Failed, 1, Some(7)) && repeat(FuseTest::Failed, 1, Some(7)));
+        assert!(!repeat(FuseTest::Slow, 1, Some(7)), "another test");
+        assert!(!repeat(FuseTest::Failed, 1, Some(8)) && !repeat(FuseTest::Failed, 2, Some(7)));
+        assert!(!repeat(FuseTest::Failed, 1, None) && !repeat(FuseTest::Failed, 1, None), "nobody is known");
+        repeats.forget(CanaryIndex(0));
+        assert!(!repeats.is_repeat(FuseTest::Failed, at(1), Some(7)));
+    }
+
+    #[test]
+    fn who_invents_users_fills_nothing() {
+        let mut repeats = Repeats::default();
+        for slot in 0..40 {
+            (0..3_000).for_each(|user| assert!(!repeats.is_repeat(FuseTest::Failed, at(slot), Some(user))));
+        }
+        assert_eq!(repeats.seen.len(), MAX_SLOTS);
+        assert!(repeats.seen.values().all(|users| users.len() <= MAX_USERS));
+    }
+}
