@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::{Action, MapType};
+use proxy_wasm::types::{Action, BufferType, MapType};
 use rollout::base::names::Upstream;
 use rollout::routing::request::Request;
 use rollout::worker::CopyEnd;
@@ -97,8 +97,14 @@ impl HttpContext for Copy {
         Action::Continue
     }
 
-    fn on_http_response_body(&mut self, _size: usize, end_of_stream: bool) -> Action {
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         self.is_answered |= end_of_stream;
+        if let Some((_, in_flight)) = self.open.as_mut().filter(|(_, in_flight)| in_flight.wants_body()) {
+            match host::buffer(BufferType::HttpResponseBody, size) {
+                Ok(bytes) => in_flight.response_body(&bytes),
+                Err(_) => self.is_answer_unreadable |= size > 0,
+            }
+        }
         Action::Continue
     }
 

@@ -32,7 +32,7 @@ fn entry(epoch: u64) -> ToWorker {
             slow: Some(Ppb::nearest(0.05)),
             alpha: Ppb::nearest(0.01 / 16.0),
             max_cluster: 1,
-            unless_primary_also: false,
+            unless_primary_also: [false; 2],
         }),
     };
     let (scope, primary) = (Scope::of_service(&canary), Upstream::parse("web-primary").unwrap());

@@ -178,12 +178,16 @@ fn each_end_is_counted_as_what_it_is() {
 /// How one gRPC-Web call is counted whose answer has this type and these parts of a body, on a canary whose primary has
 /// answered such a call with a status before.
 fn web_call(kind: &str, body: &[&[u8]]) -> String {
+    coded_web_call(kind, "identity", body)
+}
+
+fn coded_web_call(kind: &str, coding: &str, body: &[&[u8]]) -> String {
     let mut proxy = Proxy::start(RULES);
     set_end(0, Some(1));
     let answer = |proxy: &mut Proxy, headers: &[(&str, &str)], kind: &str, body: &[&[u8]]| {
         let asks = [(":authority", "web"), (":path", "/"), ("content-type", "application/grpc-web+proto")];
         let exchange = proxy.request(&[&asks[..], headers].concat());
-        exchange.respond(&[(":status", "200"), ("content-type", kind)]);
+        exchange.respond(&[(":status", "200"), ("content-type", kind), ("content-encoding", coding)]);
         body.iter().for_each(|part| {
             exchange.bytes(part);
         });
@@ -213,6 +217,7 @@ fn a_grpc_web_call_is_judged_by_the_status_in_its_body() {
     assert_eq!(web_call("application/grpc-web-text+proto", &[b"gAAAABBncnBj", b"LXN0YXR1czoxMw0K"]), failed);
     assert_eq!(web_call("text/html", &[b"<html>hello</html>"]), failed, "an answer without a status");
     assert_eq!(web_call(binary, &[b"\x81\0\0\0\x02??"]), void, "compressed trailers say nothing");
+    assert_eq!(coded_web_call(binary, "gzip", &[b"\x1f\x8b\x08\0\0\0\0\0"]), void, "nor does a compressed body");
 }
 
 #[test]

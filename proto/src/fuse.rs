@@ -9,12 +9,14 @@ use crate::names::{decode_canary, decode_epoch};
 use crate::v1;
 
 pub(crate) fn encode_fuse(fuse: &FusePlan) -> v1::Fuse {
+    let [failed_forgiven, slow_forgiven] = fuse.unless_primary_also;
     v1::Fuse {
         failed_ppb: fuse.failed.map(Ppb::ppb),
         slow_ppb: fuse.slow.map(Ppb::ppb),
         alpha_ppb: fuse.alpha.ppb(),
         max_cluster: fuse.max_cluster,
-        unless_primary_also: fuse.unless_primary_also,
+        failed_unless_primary_also: failed_forgiven,
+        slow_unless_primary_also: slow_forgiven,
     }
 }
 
@@ -30,7 +32,7 @@ pub(crate) fn decode_fuse(fuse: &v1::Fuse) -> Result<FusePlan, WireError> {
         slow: fuse.slow_ppb.map(|ppb| decode_ppb("slow_ppb", ppb)).transpose()?,
         alpha: decode_ppb("alpha_ppb", fuse.alpha_ppb)?,
         max_cluster: fuse.max_cluster,
-        unless_primary_also: fuse.unless_primary_also,
+        unless_primary_also: [fuse.failed_unless_primary_also, fuse.slow_unless_primary_also],
     })
 }
 

@@ -11,7 +11,7 @@
 
 use proptest::prelude::*;
 use rollout::statistics::boundary::{Boundary, Pair, Trials, certify};
-use rollout::statistics::mixture::{G8, Wealth};
+use rollout::statistics::mixture::{Explained, G8, Wealth};
 
 const ROUNDING: f64 = 1e-9;
 
@@ -25,7 +25,7 @@ fn mean_absolute(n: u32, p: f64, theta0: f64, forced: &[bool]) -> f64 {
             wealth.stake(&wealth.due(forced.get(request as usize).copied().unwrap_or(false)));
             let canary = Trials { started: 1, events: failed, pending: 0 };
             let slot = Pair { canary, ..Pair::default() };
-            wealth.bet(&Boundary::Absolute(theta0).ln_ratios(&slot, 1).unwrap_or_default());
+            wealth.bet(&Boundary::Absolute(theta0).ln_ratios(&slot, 1).unwrap_or(Explained::NOTHING).first);
         }
         let failures = outcomes.count_ones();
         mean += p.powi(failures as i32) * (1.0 - p).powi((n - failures) as i32) * wealth.ln_e(&G8).exp();
@@ -54,11 +54,11 @@ fn mean_relative(sizes: [(u64, u64); 2], rates: [f64; 2], margin: f64) -> f64 {
     for (fc1, fs1, probability1) in outcomes(0) {
         let mut first = Wealth::default();
         first.stake(&first.due(false));
-        first.bet(&Boundary::Relative(margin).ln_ratios(&slot(0, fc1, fs1), 1).unwrap_or_default());
+        first.bet(&Boundary::Relative(margin).ln_ratios(&slot(0, fc1, fs1), 1).unwrap_or(Explained::NOTHING).first);
         for (fc2, fs2, probability2) in outcomes(1) {
             let mut both = first.clone();
             both.stake(&both.due(true));
-            both.bet(&Boundary::Relative(margin).ln_ratios(&slot(1, fc2, fs2), 1).unwrap_or_default());
+            both.bet(&Boundary::Relative(margin).ln_ratios(&slot(1, fc2, fs2), 1).unwrap_or(Explained::NOTHING).first);
             mean += probability1 * probability2 * both.ln_e(&G8).exp();
         }
     }
@@ -111,7 +111,7 @@ proptest! {
     ) {
         let (fc, fs) = (fc.min(nc), fs.min(ns));
         let late = late.min(ns - fs);
-        let ln_e = |slot: &Pair| G8.ln_mixture(&Boundary::Relative(margin).ln_ratios(slot, 1).unwrap_or_default());
+        let ln_e = |slot: &Pair| G8.ln_mixture(&Boundary::Relative(margin).ln_ratios(slot, 1).unwrap_or(Explained::NOTHING).first);
         let canary = Trials { started: nc, events: fc, pending: 0 };
         let known = |events| Pair { canary, primary: Trials { started: ns, events, pending: 0 }, split: None };
         let pending = Pair { canary, primary: Trials { started: ns, events: fs, pending: late }, split: None };
@@ -129,7 +129,7 @@ proptest! {
             for (trials, events) in order {
                 let canary = Trials { started: *trials, events: (*events).min(*trials), pending: 0 };
                 let slot = Pair { canary, ..Pair::default() };
-                wealth.bet(&Boundary::Absolute(theta0).ln_ratios(&slot, 1).unwrap_or_default());
+                wealth.bet(&Boundary::Absolute(theta0).ln_ratios(&slot, 1).unwrap_or(Explained::NOTHING).first);
             }
             wealth.ln_e(&G8)
         };

@@ -25,7 +25,7 @@ fn entry(epoch: u64, sticky: Option<StickyKey>) -> Entry {
         slow: Some(Ppb::nearest(0.05)),
         alpha: Ppb::nearest(0.01 / 16.0),
         max_cluster: 1,
-        unless_primary_also: false,
+        unless_primary_also: [false; 2],
     };
     let split = Split {
         canary: upstream("web-canary"),

@@ -111,8 +111,10 @@ fn false_aborts(rule: GuardRule, runs: u64, late: u32, rates: impl Fn(u32) -> (f
                     started,
                     failed,
                     pending,
+                    unknown: pending,
                     timed: started,
                     timed_pending: pending,
+                    timed_unknown: pending,
                     slow: failed,
                     ..Observed::NOTHING
                 };

@@ -289,7 +289,11 @@ fn of_version(
         let stratum = Stratum { canary: (), epoch: Epoch(epoch), version, placement, slot: Slot(slot) };
         let mut by_class = Failures::default();
         by_class.0[0] = failed;
-        News { at, stratum, counts: Counts { started, succeeded, failed: by_class, ..Counts::default() } }
+        News {
+            at,
+            stratum,
+            counts: Counts { started, received: started, succeeded, failed: by_class, ..Counts::default() },
+        }
     };
     let [failure, success] = match version {
         Version::Canary => [now + traffic.delays[0], now + traffic.delays[1]],

@@ -5,10 +5,10 @@
 use proptest::prelude::*;
 use rollout::judgement::guards::{Guard, GuardAction, GuardName, GuardRule, Guards};
 use rollout::judgement::sample_ratio::Ratio;
-use rollout::judgement::sequential::{Observed, ObservedSlot, SlotKey};
+use rollout::judgement::sequential::{EXPECTED_IN_SLOT, Observed, ObservedSlot, SlotKey};
 use rollout::routing::table::Epoch;
 use rollout::statistics::boundary::{Allocation, Alone, Boundary, Pair, Trials};
-use rollout::statistics::mixture::{G8, Wealth};
+use rollout::statistics::mixture::{Explained, G8, Wealth};
 use rollout::worker::tally::{PerVersion, Slot};
 
 const ROUNDING: f64 = 1e-9;
@@ -39,9 +39,8 @@ fn mean_drawn(boundary: Boundary, weight: f64, requests: [u64; 2], rates: [[f64;
     };
     let bet = |wealth: &mut Wealth, pair: &Pair, is_step| {
         wealth.stake(&wealth.due(is_step));
-        if let Some(ratios) = boundary.ln_ratios(pair, 1) {
-            wealth.bet(&ratios);
-        }
+        let batch = boundary.ln_ratios(pair, 1).unwrap_or(Explained::NOTHING);
+        wealth.bet_explained(&batch, &boundary.block_lengths(EXPECTED_IN_SLOT));
     };
     let mut mean = 0.0;
     for (first, p1) in outcomes(0) {
@@ -91,7 +90,7 @@ const fn drawn(weight: f64) -> Option<Allocation> {
 }
 
 const fn side(started: u64, failed: u64, pending: u64) -> Observed {
-    Observed { started, failed, pending, ..Observed::NOTHING }
+    Observed { started, failed, pending, unknown: pending, ..Observed::NOTHING }
 }
 
 const fn key(slot: u32) -> SlotKey {

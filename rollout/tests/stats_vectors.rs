@@ -15,7 +15,7 @@ use rollout::statistics::boundary::{Boundary, Pair, Trials, all_of, any_of, runn
 use rollout::statistics::confidence::{
     confidence_sequence, guard_bounds, ln_beta_mixture, sample_ratio, sample_ratio_exact,
 };
-use rollout::statistics::mixture::{G8, PerAlternative, Wealth};
+use rollout::statistics::mixture::{Explained, G8, PerAlternative, Wealth};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -136,7 +136,7 @@ fn compute(method: &str, inputs: &Value) -> Option<Computed> {
             let after: Vec<f64> = slots(&inputs["slots_nc_fc_ns_fs"])
                 .iter()
                 .map(|slot| {
-                    let more = Boundary::Relative(f("rho")).ln_ratios(slot, 1).unwrap_or_default();
+                    let more = Boundary::Relative(f("rho")).ln_ratios(slot, 1).unwrap_or(Explained::NOTHING).first;
                     sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
                     G8.ln_mixture(&sum)
                 })
@@ -157,7 +157,7 @@ fn compute(method: &str, inputs: &Value) -> Option<Computed> {
             let slots = slots(&inputs["slots_nc_fc_ns_fs"]).into_iter();
             restarts(
                 "log_e_after_each_slot",
-                slots.map(|slot| Boundary::Relative(f("rho")).ln_ratios(&slot, 1).unwrap_or_default()),
+                slots.map(|slot| Boundary::Relative(f("rho")).ln_ratios(&slot, 1).unwrap_or(Explained::NOTHING).first),
             )
         }
         "latency_avg4" => {
@@ -218,7 +218,7 @@ fn by_design(epochs: &Value, rho: f64) -> f64 {
         let of = |started: u64, events: f64| Trials { started, events: events as u64, pending: 0 };
         let pair =
             Pair { canary: of(of_2_50(row[0]), row[1]), primary: of(of_2_50(1.0 - row[0]), row[2]), split: None };
-        let more = Boundary::Relative(rho).ln_ratios(&pair, 1).unwrap_or_default();
+        let more = Boundary::Relative(rho).ln_ratios(&pair, 1).unwrap_or(Explained::NOTHING).first;
         sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     }
     G8.ln_mixture(&sum)
@@ -227,7 +227,7 @@ fn by_design(epochs: &Value, rho: f64) -> f64 {
 fn relative_without(rows: &Value, rho: f64) -> f64 {
     let mut sum = [0.0; 8];
     for slot in slots(rows) {
-        let more = Boundary::Relative(rho).ln_ratios(&slot, 1).unwrap_or_default();
+        let more = Boundary::Relative(rho).ln_ratios(&slot, 1).unwrap_or(Explained::NOTHING).first;
         sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     }
     G8.ln_mixture(&sum)

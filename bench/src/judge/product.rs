@@ -8,7 +8,7 @@ use rollout::release::default_guards::{GuardSettings, guards_of};
 use rollout::release::plan::{Check, Metric, ThresholdRange};
 use rollout::routing::table::Epoch;
 use rollout::statistics::boundary::{Allocation, Boundary, Pair, Trials, certify};
-use rollout::statistics::mixture::{G8, PerAlternative};
+use rollout::statistics::mixture::{Explained, G8, PerAlternative};
 use rollout::worker::tally::{PerVersion, Slot};
 
 /// The greatest good failure rate.
@@ -83,7 +83,7 @@ pub fn slot(canary: [u64; 2], primary: [u64; 2]) -> ObservedSlot {
 #[must_use]
 pub fn ln_ratios(requests: u64, failed: u64, limit: f64) -> PerAlternative {
     let canary = Trials { started: requests, events: failed, pending: 0 };
-    Boundary::Absolute(limit).ln_ratios(&Pair { canary, ..Pair::default() }, 1).unwrap_or_default()
+    Boundary::Absolute(limit).ln_ratios(&Pair { canary, ..Pair::default() }, 1).unwrap_or(Explained::NOTHING).first
 }
 
 /// Whether so many failures among so many requests from the start abort, without restarts.

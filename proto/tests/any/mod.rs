@@ -111,7 +111,7 @@ fn trip() -> impl Strategy<Value = Trip> {
 
 fn fuse() -> impl Strategy<Value = FusePlan> {
     let ppb = || (1u32..1_000_000_000).prop_map(|ppb| Ppb::new(ppb).unwrap());
-    (option::of(ppb()), option::of(ppb()), ppb(), 1..=MAX_CLUSTER, any::<bool>())
+    (option::of(ppb()), option::of(ppb()), ppb(), 1..=MAX_CLUSTER, any::<[bool; 2]>())
         .prop_filter("a fuse has a limit", |(failed, slow, ..)| failed.is_some() || slow.is_some())
         .prop_map(|(failed, slow, alpha, max_cluster, unless_primary_also)| FusePlan {
             failed,

@@ -46,7 +46,10 @@ pub fn fuse_plan(guards: &Guards, shares: u32) -> Option<FusePlan> {
         slow: slow.map(Ppb::nearest),
         alpha: Ppb::nearest(guards.alpha / f64::from(shares.max(1))),
         max_cluster: guards.max_cluster,
-        unless_primary_also: aborting().any(|rule| rule.forgives()),
+        unless_primary_also: [
+            aborting().any(|rule| matches!(rule, GuardRule::Slo { .. }) && rule.forgives()),
+            aborting().any(|rule| matches!(rule, GuardRule::Latency { .. }) && rule.forgives()),
+        ],
     })
 }
 

@@ -88,7 +88,7 @@ impl Evidence {
         if self.is_of_release(stratum.epoch) {
             self.fold_release(stratum, counts, now);
         } else if self.is_watched(stratum.epoch) {
-            self.slots.fold(stratum, counts, || None);
+            self.slots.fold(stratum, counts, now, || None);
         }
         if stratum.version == Version::Primary && stratum.placement.is_split() && self.is_watched(stratum.epoch) {
             let key = SlotKey { epoch: stratum.epoch, slot: stratum.slot };
@@ -134,7 +134,7 @@ impl Evidence {
     fn fold_release<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
         let key = (stratum.epoch, stratum.version, stratum.placement);
         self.strata.entry(key).or_default().merge(counts);
-        self.slots.fold(stratum, counts, || self.past.thresholds(self.tracking?));
+        self.slots.fold(stratum, counts, now, || self.past.thresholds(self.tracking?));
         if stratum.placement == Placement::Drawn {
             self.ratio.place(stratum.epoch, stratum.version == Version::Canary, counts.started);
         }

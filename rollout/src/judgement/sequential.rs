@@ -4,20 +4,20 @@
 //! the complete slots; the few younger ones are bet anew at every look, with what is known by then. Whether to stake anew
 //! is decided when a slot opens, on what is known at that moment, so it never depends on what it is staked on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use crate::judgement::latency_baseline::Above;
 use crate::routing::table::Epoch;
 use crate::statistics::boundary::{Allocation, Boundary, Pair, Trials};
-use crate::statistics::mixture::{G8, Stakes, Wealth};
+use crate::statistics::mixture::{BlockLengths, Explained, G8, Stakes, Wealth};
 use crate::worker::tally::Slot;
 
 /// Slots that may be incomplete at a time; past it the oldest counts as complete as it stands: 15 s of slots of 100 ms, twice.
 const MAX_INCOMPLETE: usize = 300;
 
-/// Moments at which a look asks, at most; the oldest slots know most.
+/// Moments at which a look asks, at most.
 const MAX_LOOKS: usize = 32;
 
 /// Which slot: its epoch, and its number within it.
@@ -54,6 +54,8 @@ pub struct Observed {
     pub started: u64,
     /// Those without a known end.
     pub pending: u64,
+    /// Of the pending: those that have come in whole and may yet turn out to have failed, as far as that is waited for.
+    pub unknown: u64,
     /// See [`Signal::Failed`].
     pub failed: u64,
     /// See [`Signal::ClientError`].
@@ -64,6 +66,8 @@ pub struct Observed {
     pub timed: u64,
     /// Those without a known end.
     pub timed_pending: u64,
+    /// Of these: those that may yet turn out slow, as far as that is waited for.
+    pub timed_unknown: u64,
     /// See [`Signal::Slow`]. A pending one is slow as soon as its time says so.
     pub slow: u64,
     /// See [`Signal::Above`]; `None` in a slot without thresholds.
@@ -75,22 +79,24 @@ impl Observed {
     pub const NOTHING: Self = Self {
         started: 0,
         pending: 0,
+        unknown: 0,
         failed: 0,
         client_errors: 0,
         unserved: 0,
         timed: 0,
         timed_pending: 0,
+        timed_unknown: 0,
         slow: 0,
         above: None,
     };
 
     /// As trials of one signal.
     pub fn trials(&self, signal: Signal) -> Trials {
-        let timed = |events| (self.timed, events, self.timed_pending);
+        let timed = |events| (self.timed, events, self.timed_unknown);
         let (started, events, pending) = match (signal, self.above) {
-            (Signal::Failed, _) => (self.started, self.failed, self.pending),
-            (Signal::ClientError, _) => (self.started, self.client_errors, self.pending),
-            (Signal::Unserved, _) => (self.started, self.unserved, self.pending),
+            (Signal::Failed, _) => (self.started, self.failed, self.unknown),
+            (Signal::ClientError, _) => (self.started, self.client_errors, self.unknown),
+            (Signal::Unserved, _) => (self.started, self.unserved, self.unknown),
             (Signal::Slow, _) => timed(self.slow),
             (Signal::Above(n), Some(above)) => timed(above.tracked.get(n).copied().unwrap_or(0)),
             (Signal::OverFloor, Some(above)) => timed(above.above_floor),
@@ -180,6 +186,9 @@ struct Incomplete {
     stakes: Vec<Stakes>,
 }
 
+/// Canary requests for which a slot's length is made (docs/statistics.md, section 2).
+pub const EXPECTED_IN_SLOT: f64 = 5.0;
+
 impl Sequential {
     /// Tests that have seen nothing.
     pub fn new(tests: Vec<Test>, max_cluster: u32) -> Self {
@@ -223,16 +232,27 @@ impl Sequential {
         let mut wealth = self.complete.clone();
         let now = |wealth: &[Wealth]| wealth.iter().map(|wealth| wealth.ln_e(&G8)).collect::<Vec<f64>>();
         let mut looks = vec![now(&wealth)];
+        let (moments, lengths) = (self.moments(), self.block_lengths());
         for (at, slot) in self.tail.iter().enumerate() {
-            for (n, (test, wealth)) in self.tests.iter().zip(&mut wealth).enumerate() {
-                bet(wealth, *test, n, slot, self.max_cluster);
+            for (n, ((test, lengths), wealth)) in self.tests.iter().zip(&lengths).zip(&mut wealth).enumerate() {
+                bet(wealth, *test, lengths, n, slot, self.max_cluster);
             }
-            let is_spotted = slot.observed.canary.is_spotted() || slot.observed.unsplit.is_spotted();
-            if at + 1 == self.tail.len() || (is_spotted && looks.len() < MAX_LOOKS) {
+            if moments.contains(&at) {
                 looks.push(now(&wealth));
             }
         }
         looks
+    }
+
+    /// After which slots of the tail to look: the last one, and the newest that speak against the canary and of whose primary
+    /// everything is known. What stays open for long in an old one must not hide them.
+    fn moments(&self) -> BTreeSet<usize> {
+        let speaks = |slot: &Incomplete| {
+            let ObservedSlot { canary, primary, unsplit, .. } = &slot.observed;
+            (canary.is_spotted() || unsplit.is_spotted()) && primary.unknown == 0
+        };
+        let newest = self.tail.iter().enumerate().rev().filter(|(_, slot)| speaks(slot)).map(|(at, _)| at);
+        newest.take(MAX_LOOKS).chain(self.tail.len().checked_sub(1)).collect()
     }
 
     /// The tests, in the order of [`Sequential::look`].
@@ -244,28 +264,33 @@ impl Sequential {
     fn provisional(&self, n: usize) -> Wealth {
         let (Some(test), Some(complete)) = (self.tests.get(n), self.complete.get(n)) else { return Wealth::default() };
         let mut wealth = complete.clone();
-        self.tail.iter().for_each(|slot| bet(&mut wealth, *test, n, slot, self.max_cluster));
+        let lengths = test.boundary.block_lengths(EXPECTED_IN_SLOT);
+        self.tail.iter().for_each(|slot| bet(&mut wealth, *test, &lengths, n, slot, self.max_cluster));
         wealth
+    }
+
+    fn block_lengths(&self) -> Vec<BlockLengths> {
+        self.tests.iter().map(|test| test.boundary.block_lengths(EXPECTED_IN_SLOT)).collect()
     }
 
     fn complete_first(&mut self) {
         let Some(first) = self.tail.pop_front() else { return };
-        for (n, (test, wealth)) in self.tests.iter().zip(&mut self.complete).enumerate() {
-            bet(wealth, *test, n, &first, self.max_cluster);
+        let lengths = self.block_lengths();
+        for (n, ((test, lengths), wealth)) in self.tests.iter().zip(&lengths).zip(&mut self.complete).enumerate() {
+            bet(wealth, *test, lengths, n, &first, self.max_cluster);
         }
     }
 }
 
-fn bet(wealth: &mut Wealth, test: Test, n: usize, slot: &Incomplete, max_cluster: u32) {
+fn bet(wealth: &mut Wealth, test: Test, lengths: &BlockLengths, n: usize, slot: &Incomplete, max_cluster: u32) {
     if let Some(stakes) = slot.stakes.get(n) {
         wealth.stake(stakes);
     }
     let pair = slot.observed.pair(test);
-    if (slot.is_closed || test.boundary.may_be_open(&pair))
-        && let Some(ratios) = test.boundary.ln_ratios(&pair, max_cluster)
-    {
-        wealth.bet(&ratios);
-    }
+    let may_look = slot.is_closed || test.boundary.may_be_open(&pair);
+    // A slot that says nothing is a part of its block all the same: how long that is must not depend on what came.
+    let batch = test.boundary.ln_ratios(&pair, max_cluster).filter(|_| may_look).unwrap_or(Explained::NOTHING);
+    wealth.bet_explained(&batch, lengths);
 }
 
 #[cfg(test)]
@@ -282,7 +307,21 @@ mod tests {
     }
 
     const fn observed(started: u64, failed: u64, pending: u64) -> Observed {
-        Observed { started, pending, failed, timed: started, timed_pending: pending, slow: failed, ..Observed::NOTHING }
+        Observed {
+            started,
+            pending,
+            unknown: pending,
+            failed,
+            timed: started,
+            timed_pending: pending,
+            timed_unknown: pending,
+            slow: failed,
+            ..Observed::NOTHING
+        }
+    }
+
+    const fn known(side: Observed) -> Observed {
+        Observed { pending: 0, unknown: 0, timed_pending: 0, timed_unknown: 0, ..side }
     }
 
     fn after(slots: &[ObservedSlot]) -> Sequential {
@@ -343,7 +382,7 @@ mod tests {
     proptest! {
         #[test]
         fn how_outcomes_trickle_in_changes_nothing_in_the_end(slots in prop::collection::vec(slot(), 1..40)) {
-            let ended = |side: Observed| Observed { pending: 0, timed_pending: 0, ..side };
+            let ended = known;
             let last: Vec<ObservedSlot> =
                 slots.iter().map(|s| ObservedSlot { canary: ended(s.canary), primary: ended(s.primary), ..ObservedSlot::NOTHING }).collect();
             // Slots that complete at once, and slots that complete all together at the end, with the same stakes laid.
@@ -369,8 +408,8 @@ mod tests {
                 }
                 if resolve {
                     for (number, slot) in (0..).zip(&slots) {
-                        let primary = Observed { pending: 0, timed_pending: 0, ..slot.primary };
-                        let canary = Observed { pending: 0, timed_pending: 0, ..slot.canary };
+                        let primary = known(slot.primary);
+                        let canary = known(slot.canary);
                         tests.observe(key(number), ObservedSlot { canary, primary, ..ObservedSlot::NOTHING }, true);
                     }
                 }

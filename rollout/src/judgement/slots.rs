@@ -17,6 +17,8 @@ use crate::worker::tally::{Counts, Slot, Stratum, Timed};
 
 /// A worker that has not said for this long where it is keeps no slot open.
 const WATERMARK_HOLDS: Millis = Millis(1_000);
+/// After so long a request of the primary that is still open is no incident any more that the canary may share.
+const LONGEST_WAIT: Millis = Millis(15_000);
 /// Slots kept at most; a worker cannot make more than it has time for.
 const MAX_SLOTS: usize = 600;
 
@@ -35,6 +37,8 @@ pub struct Slots {
 /// One slot's sums. Latencies are counted against the slot's thresholds as they arrive and not kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Gathered {
+    /// When its first requests were heard of.
+    since: Millis,
     thresholds: Option<Tracked>,
     primary: Sums,
     canary: Sums,
@@ -44,6 +48,7 @@ struct Gathered {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Sums {
     started: u64,
+    received: u64,
     ended: u64,
     void: u64,
     failed: u64,
@@ -58,7 +63,13 @@ struct Sums {
 
 impl Slots {
     /// Adds one stratum of a report. `fresh` gives the thresholds of a slot that is new.
-    pub fn fold<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, fresh: impl FnOnce() -> Option<Tracked>) {
+    pub fn fold<C>(
+        &mut self,
+        stratum: &Stratum<C>,
+        counts: &Counts,
+        now: Millis,
+        fresh: impl FnOnce() -> Option<Tracked>,
+    ) {
         let key = SlotKey { epoch: stratum.epoch, slot: stratum.slot };
         if key.slot == Slot::MERGED {
             return;
@@ -74,7 +85,8 @@ impl Slots {
                 self.open.pop_first();
             }
         }
-        let gathered = self.open.entry(key).or_insert_with(|| Gathered { thresholds: fresh(), ..Gathered::default() });
+        let gathered =
+            self.open.entry(key).or_insert_with(|| Gathered { since: now, thresholds: fresh(), ..Gathered::default() });
         let above = gathered.thresholds.map(|thresholds| thresholds.count(stratum.version, &counts.latency));
         let sums = match (stratum.version, stratum.placement.is_split()) {
             (Version::Canary, true) => &mut gathered.canary,
@@ -99,7 +111,7 @@ impl Slots {
         now: Millis,
     ) -> impl Iterator<Item = (SlotKey, ObservedSlot, bool)> {
         let through = self.through(now);
-        let observed = move |key: &SlotKey, gathered: &Gathered| gathered.observed(split(key.epoch));
+        let observed = move |key: &SlotKey, gathered: &Gathered| gathered.observed(split(key.epoch), now);
         let known = self.open.iter();
         known.map(move |(key, gathered)| (*key, observed(key, gathered), self.is_closed(*key, through)))
     }
@@ -127,7 +139,7 @@ impl Slots {
                 tests.open(*key, is_first_of_epoch);
                 self.newest = Some(place);
             }
-            let observed = gathered.observed(split(key.epoch));
+            let observed = gathered.observed(split(key.epoch), now);
             let is_closed = self.is_closed(*key, through);
             tests.observe(*key, observed, is_closed);
             if is_closed && observed.is_complete() {
@@ -141,8 +153,9 @@ impl Slots {
 }
 
 impl Gathered {
-    fn observed(&self, split: Option<Allocation>) -> ObservedSlot {
-        let observed = |sums: &Sums| sums.observed(self.thresholds.is_some());
+    fn observed(&self, split: Option<Allocation>, now: Millis) -> ObservedSlot {
+        let is_waited_for = now.since(self.since) <= LONGEST_WAIT;
+        let observed = |sums: &Sums| sums.observed(self.thresholds.is_some(), is_waited_for);
         ObservedSlot {
             canary: observed(&self.canary),
             primary: observed(&self.primary),
@@ -156,6 +169,7 @@ impl Sums {
     fn add(&mut self, counts: &Counts, above: &Above) {
         let sum = |to: &mut u64, more: u64| *to = to.saturating_add(more);
         sum(&mut self.started, counts.started);
+        sum(&mut self.received, counts.received);
         sum(&mut self.ended, counts.judged().saturating_add(counts.void).saturating_add(counts.abandoned));
         sum(&mut self.void, counts.void);
         sum(&mut self.failed, counts.failed.total().saturating_sub(counts.repeated.failed));
@@ -169,15 +183,20 @@ impl Sums {
         self.above.add(above);
     }
 
-    const fn observed(&self, has_thresholds: bool) -> Observed {
+    /// What is open after the longest wait counts as not failed, on either side: otherwise long polls, and clients that hold
+    /// requests open, would look like failures of the primary for ever.
+    const fn observed(&self, has_thresholds: bool, is_waited_for: bool) -> Observed {
+        let timed_pending = self.timed.saturating_sub(self.timed_over);
         Observed {
             started: self.started.saturating_sub(self.void),
             pending: self.started.saturating_sub(self.ended),
+            unknown: if is_waited_for { self.received.saturating_sub(self.ended) } else { 0 },
             failed: self.failed,
             client_errors: self.client_errors,
             unserved: self.unserved,
             timed: self.timed.saturating_sub(self.timed_void),
-            timed_pending: self.timed.saturating_sub(self.timed_over),
+            timed_pending,
+            timed_unknown: if is_waited_for { timed_pending } else { 0 },
             slow: self.slow,
             above: if has_thresholds { Some(self.above) } else { None },
         }
@@ -231,8 +250,8 @@ mod tests {
             slots.feed(&mut tests, tenth, Millis(now));
             guards().look(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some()
         };
-        slots.fold(&at(0, Version::Canary), &counts(10, 10, 0), || None);
-        slots.fold(&at(0, Version::Primary), &counts(90, 0, 0), || None);
+        slots.fold(&at(0, Version::Canary), &counts(10, 10, 0), Millis(0), || None);
+        slots.fold(&at(0, Version::Primary), &counts(90, 0, 0), Millis(0), || None);
         slots.watermark(Incarnation(1), &watermark(1), Millis(100));
         slots.watermark(Incarnation(2), &watermark(0), Millis(100));
         assert!(!feed(&mut slots, 100), "the second worker may still have requests in slot 0");
@@ -243,15 +262,15 @@ mod tests {
     fn requests_that_stay_open_do_not_hide_what_comes_after_them() {
         let (mut slots, mut tests) = (Slots::default(), guards().begin());
         for slot in 0..MAX_SLOTS as u32 + 50 {
-            slots.fold(&at(slot, Version::Canary), &counts(2, 0, 1), || None);
-            slots.fold(&at(slot, Version::Primary), &counts(9, 0, 0), || None);
+            slots.fold(&at(slot, Version::Canary), &counts(2, 0, 1), Millis(u64::from(slot) * 100), || None);
+            slots.fold(&at(slot, Version::Primary), &counts(9, 0, 0), Millis(0), || None);
             slots.watermark(Incarnation(1), &watermark(slot + 1), Millis(u64::from(slot) * 100));
             slots.feed(&mut tests, tenth, Millis(u64::from(slot) * 100));
         }
         assert!(slots.open.len() <= MAX_SLOTS && slots.late == 0);
         let bad = MAX_SLOTS as u32 + 50;
-        slots.fold(&at(bad, Version::Canary), &counts(10, 10, 0), || None);
-        slots.fold(&at(bad, Version::Primary), &counts(90, 0, 0), || None);
+        slots.fold(&at(bad, Version::Canary), &counts(10, 10, 0), Millis(0), || None);
+        slots.fold(&at(bad, Version::Primary), &counts(90, 0, 0), Millis(0), || None);
         slots.watermark(Incarnation(1), &watermark(bad + 1), Millis(u64::from(bad) * 100));
         slots.feed(&mut tests, tenth, Millis(u64::from(bad) * 100));
         assert!(guards().look(&tests, &PerVersion::default(), &Ratio::default()).tripped.is_some());
@@ -260,17 +279,17 @@ mod tests {
     #[test]
     fn a_complete_slot_is_forgotten_and_its_stragglers_are_counted() {
         let (mut slots, mut tests) = (Slots::default(), guards().begin());
-        slots.fold(&at(0, Version::Canary), &counts(5, 0, 1), || None);
-        slots.fold(&at(0, Version::Primary), &counts(5, 0, 0), || None);
+        slots.fold(&at(0, Version::Canary), &counts(5, 0, 1), Millis(0), || None);
+        slots.fold(&at(0, Version::Primary), &counts(5, 0, 0), Millis(0), || None);
         slots.watermark(Incarnation(1), &watermark(3), Millis(0));
         slots.feed(&mut tests, tenth, Millis(0));
         assert_eq!(slots.open.len(), 1, "one request is pending");
         let mut end = Counts::default();
         end.end_both(Outcome::Success, Micros(9), false);
-        slots.fold(&at(0, Version::Canary), &end, || None);
+        slots.fold(&at(0, Version::Canary), &end, Millis(0), || None);
         slots.feed(&mut tests, tenth, Millis(0));
         assert!(slots.open.is_empty());
-        slots.fold(&at(0, Version::Canary), &counts(2, 2, 0), || None);
+        slots.fold(&at(0, Version::Canary), &counts(2, 2, 0), Millis(0), || None);
         assert_eq!((slots.open.len(), slots.late), (0, 2));
     }
 }

@@ -68,8 +68,9 @@ pub struct FusePlan {
     pub alpha: Ppb,
     /// Most events that are one cause, 1 to [`MAX_CLUSTER`]: all counts are divided by it.
     pub max_cluster: u32,
-    /// Whether what the primary suffers too is forgiven, as far as a comparison on this worker can tell.
-    pub unless_primary_also: bool,
+    /// Whether what the primary suffers too is forgiven, as far as a comparison on this worker can tell: of failures, and of
+    /// slowness.
+    pub unless_primary_also: [bool; 2],
 }
 
 impl FusePlan {

@@ -49,6 +49,16 @@ impl GrpcWebAnswer {
         }
     }
 
+    /// One in a coding that is not read here.
+    pub fn opaque() -> Self {
+        Self { is_opaque: true, ..Self::new(GrpcWebCoding::Binary) }
+    }
+
+    /// Whether more of the body could say more.
+    pub fn is_open(&self) -> bool {
+        !self.is_opaque && self.status().is_none()
+    }
+
     /// More of the body, in any pieces.
     pub fn push(&mut self, bytes: &[u8]) {
         match self.coding {

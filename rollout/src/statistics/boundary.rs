@@ -5,14 +5,14 @@
 //! against the verdict "bad": a pending canary request has not failed; for comparisons a pending primary request HAS
 //! failed, or a shared incident in which the canary fails fast and the primary times out would abort a healthy canary.
 //!
-//! A guard that forgives what both suffer has, in each slot, one of two innocent explanations: the canary keeps its limit, or it
-//! is no worse than the primary. Which one may differ from slot to slot, so the smaller likelihood ratio counts in each:
-//! the smaller of two e-values over a whole release would let a canary that is lawfully worse than its primary save up
-//! evidence for the first incident that both share.
+//! A guard that forgives what both suffer has one of two innocent explanations: the canary keeps its limit, or it is no worse
+//! than the primary. Which one may change from one block of slots to the next, so the smaller likelihood ratio counts in each: the
+//! smaller of two e-values over a whole release would let a canary that is lawfully worse than its primary save up evidence
+//! for the first incident that both share.
 
 use serde::{Deserialize, Serialize};
 
-use crate::statistics::mixture::{G8, PerAlternative, ln_sum_exp};
+use crate::statistics::mixture::{ALTERNATIVES, BlockLengths, Explained, G8, ln_sum_exp};
 
 /// One version's requests in one slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,39 +81,51 @@ pub enum Alone {
 pub const MOST_FORGIVEN: f64 = 0.5;
 /// How much more than its weight the canary's share of the drawn requests may be, as the sample ratio tolerates it.
 const SHARE_TOLERANCE: f64 = 1.05;
+/// A block's slots at most: with slots of 100 ms, 10 s.
+const MOST_SLOTS_IN_BLOCK: f64 = 100.0;
 /// The greatest odds ratio of a comparison.
 const MOST_RATIO: f64 = 300.0;
 
 impl Boundary {
     /// ln likelihood ratios of a slot's pair; `None` when it says nothing. With clusters of up to `max_cluster` events
     /// that are one cause (retries, one user), all counts are divided by it (docs/statistics.md, section 6).
-    pub fn ln_ratios(self, pair: &Pair, max_cluster: u32) -> Option<PerAlternative> {
+    pub fn ln_ratios(self, pair: &Pair, max_cluster: u32) -> Option<Explained> {
         let per_cluster = |count: u64| count as f64 / f64::from(max_cluster.max(1));
         let canary = &pair.canary;
         match self {
             Self::Absolute(theta0) if canary.started > 0 => {
-                Some(G8.ln_ratios_of(per_cluster(canary.events), per_cluster(canary.started), theta0))
+                let ratios = G8.ln_ratios_of(per_cluster(canary.events), per_cluster(canary.started), theta0);
+                Some(Explained::by_one(ratios))
             }
             Self::Absolute(_) => None,
             Self::Relative(margin) => {
                 let all = pair.all_events();
                 let share = pair.counted_share(margin).filter(|_| all > 0)?;
-                Some(G8.ln_ratios_of(per_cluster(canary.events), per_cluster(all), share))
+                Some(Explained::by_one(G8.ln_ratios_of(per_cluster(canary.events), per_cluster(all), share)))
             }
             Self::Both { limit, alone, .. } => {
                 let absolute = G8.ln_ratios_of(per_cluster(canary.events), per_cluster(canary.started), limit);
                 let Some(share) = self.share(pair) else {
-                    return (alone == Alone::Limit && canary.started > 0).then_some(absolute);
+                    return (alone == Alone::Limit && canary.started > 0).then(|| Explained::by_one(absolute));
                 };
                 // Of a drawn slot the primary's failures count without a request of the canary too: leaving them out would
                 // choose by what the draw gave.
                 let (events, all) = (per_cluster(canary.events), per_cluster(pair.all_events()));
-                Some(std::array::from_fn(|j| {
-                    let at = |ratios: &PerAlternative| ratios.get(j).copied().unwrap_or(1.0);
-                    at(&absolute).min(ln_compared(at(&G8.ratios), events, all, share))
-                }))
+                let relative = G8.ratios.map(|ratio| ln_compared(ratio, events, all, share));
+                Some(Explained { first: absolute, second: relative })
             }
         }
+    }
+
+    /// Slots in a block, for each alternative: as many as it takes for good requests to cost it one nat, if a slot holds as
+    /// many of the canary as slots are made for. Shorter blocks collect the worse of both explanations: a canary is then
+    /// found only where it is worse than the limit AND the primary together.
+    pub fn block_lengths(self, expected_in_slot: f64) -> BlockLengths {
+        let Self::Both { limit, .. } = self else { return [1; ALTERNATIVES] };
+        G8.ratios.map(|ratio| {
+            let requests = 1.0 / libm::log1p((ratio - 1.0) * limit);
+            (requests / expected_in_slot).round().clamp(1.0, MOST_SLOTS_IN_BLOCK) as u32
+        })
     }
 
     /// Whether it may be asked of a slot that is still open. Looking at the shares that were counted in one would let

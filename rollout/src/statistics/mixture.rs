@@ -91,6 +91,29 @@ const RESTART_AT: f64 = -1.0;
 /// Share of wealth that is staked at the very start and never restarted.
 pub const STAKED_AT_START: f64 = 0.75;
 
+/// ln likelihood ratios of a batch under two explanations of which one holds: of a test with one, twice the same.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Explained {
+    /// If the first one holds.
+    pub first: PerAlternative,
+    /// If the second one does.
+    pub second: PerAlternative,
+}
+
+impl Explained {
+    /// A batch that says nothing.
+    pub const NOTHING: Self = Self { first: [0.0; ALTERNATIVES], second: [0.0; ALTERNATIVES] };
+
+    /// There is only one.
+    pub const fn by_one(ln_ratios: PerAlternative) -> Self {
+        Self { first: ln_ratios, second: ln_ratios }
+    }
+}
+
+/// Batches in a block, for each alternative. Which explanation holds may change from block to block; within one it is the
+/// same, so that each block counts with the smaller of its two sums. Fixed beforehand.
+pub type BlockLengths = [u32; ALTERNATIVES];
+
 /// A test with paid restarts: as quick against a version that turns bad after an hour as against one bad from the start,
 /// with one bound on false alarms at any time (anytime-valid). An e-detector whose start weights sum to one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,6 +128,22 @@ pub struct Wealth {
     spent: PerAlternative,
     /// Restarts so far.
     starts: [u32; ALTERNATIVES],
+    /// The blocks that are not over: how many batches each has, and its sum by either explanation. What is above is without
+    /// them.
+    blocks: [Block; ALTERNATIVES],
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Block {
+    batches: u32,
+    first: f64,
+    second: f64,
+}
+
+impl Block {
+    const fn least(&self) -> f64 {
+        self.first.min(self.second)
+    }
 }
 
 /// Alternatives on which a new stake is laid.
@@ -121,23 +160,28 @@ impl Default for Wealth {
             drift: nothing,
             spent: nothing,
             starts: [0; ALTERNATIVES],
+            blocks: [Block::default(); ALTERNATIVES],
         }
     }
 }
 
 impl Wealth {
     /// Which alternatives are worth a new stake before the next batch: those whose drift fell, or all when `forced` (the
-    /// load has just changed, a likely moment for a fault). Decided on the past only, so validity is untouched.
+    /// load has just changed, a likely moment for a fault). Decided on the past only, so validity is untouched. A stake is laid
+    /// between two blocks: forced ones end those that are not over.
     pub fn due(&self, forced: bool) -> Stakes {
         Stakes(std::array::from_fn(|j| {
             let starts = self.starts.get(j).copied().unwrap_or(MAX_STARTS);
-            starts < MAX_STARTS && (forced || starts == 0 || at(&self.drift, j) <= RESTART_AT)
+            let is_between = self.blocks.get(j).is_none_or(|block| block.batches == 0);
+            let is_worth_it = is_between && at(&self.drift, j) <= RESTART_AT;
+            starts < MAX_STARTS && (forced || starts == 0 || is_worth_it)
         }))
     }
 
     /// Stakes anew what [`Wealth::due`] named.
     pub fn stake(&mut self, stakes: &Stakes) {
         for (j, _) in stakes.0.iter().enumerate().filter(|(_, is_due)| **is_due) {
+            self.end_block(j);
             let (Some(starts), Some(drift)) = (self.starts.get_mut(j), self.drift.get_mut(j)) else { continue };
             *starts += 1;
             *drift = 0.0;
@@ -152,13 +196,30 @@ impl Wealth {
 
     /// A batch, as its ln likelihood ratios.
     pub fn bet(&mut self, ln_ratios: &PerAlternative) {
-        for (j, more) in ln_ratios.iter().enumerate() {
-            for sum in [self.since_start.get_mut(j), self.drift.get_mut(j)].into_iter().flatten() {
-                *sum += more;
+        self.bet_explained(&Explained::by_one(*ln_ratios), &[1; ALTERNATIVES]);
+    }
+
+    /// A batch with two explanations, of blocks so long.
+    pub fn bet_explained(&mut self, batch: &Explained, lengths: &BlockLengths) {
+        for j in 0..ALTERNATIVES {
+            let Some(block) = self.blocks.get_mut(j) else { continue };
+            block.batches += 1;
+            block.first += at(&batch.first, j);
+            block.second += at(&batch.second, j);
+            if block.batches >= lengths.get(j).copied().unwrap_or(1) {
+                self.end_block(j);
             }
-            if let Some(Some(restarted)) = self.restarted.get_mut(j) {
-                *restarted += more;
-            }
+        }
+    }
+
+    fn end_block(&mut self, j: usize) {
+        let Some(block) = self.blocks.get_mut(j).map(std::mem::take) else { return };
+        let more = block.least();
+        for sum in [self.since_start.get_mut(j), self.drift.get_mut(j)].into_iter().flatten() {
+            *sum += more;
+        }
+        if let Some(Some(restarted)) = self.restarted.get_mut(j) {
+            *restarted += more;
         }
     }
 
@@ -168,9 +229,10 @@ impl Wealth {
         let mixed: PerAlternative = std::array::from_fn(|j| {
             // What was not staked is cash; rounding may overspend it by a hair.
             let cash = (1.0 - at(&self.spent, j)).max(0.0);
+            let open = self.blocks.get(j).map_or(0.0, Block::least);
             let restarted = self.restarted.get(j).copied().flatten().unwrap_or(f64::NEG_INFINITY);
-            let ln_restarts = ln_sum_exp(&[restarted, libm::log(cash)]);
-            ln_sum_exp(&[ln_kept + at(&self.since_start, j), ln_rest + ln_restarts])
+            let ln_restarts = ln_sum_exp(&[restarted + open, libm::log(cash)]);
+            ln_sum_exp(&[ln_kept + at(&self.since_start, j) + open, ln_rest + ln_restarts])
         });
         grid.ln_mixture(&mixed)
     }

@@ -292,7 +292,11 @@ fn counted_as(stratum: Stratum<CanaryIndex>, split: Option<&Split>, request: Req
         good_after: measurement.good_after.to_micros(),
         failures: measurement.failures,
         user: split
-            .filter(|split| stratum.placement == Placement::Matched && split.is_by_rule_alone())
+            .filter(|split| match stratum.placement {
+                Placement::Sticky => true,
+                Placement::Matched => split.is_by_rule_alone(),
+                Placement::Drawn | Placement::FailSafe | Placement::Mirrored => false,
+            })
             .and_then(|split| user(split, request)),
         grpc: request.grpc(),
         is_upgrade: request.is_upgrade(),

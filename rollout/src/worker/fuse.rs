@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::routing::fuse_plan::{FusePlan, MAX_CLUSTER, Ppb, PpbError};
 use crate::statistics::boundary::forgiven_share;
 use crate::statistics::mixture::{G8, STAKED_AT_START};
-use crate::worker::fuse::beside::Beside;
+use crate::worker::fuse::beside::{Beside, last_that_holds};
 
 mod beside;
 
@@ -215,13 +215,18 @@ struct Running {
 
 impl Running {
     fn of(plan: &FusePlan, weight: f64, begun: Begun, runs: [u64; 2]) -> [Option<Self>; 2] {
-        let share = plan.unless_primary_also.then(|| forgiven_share(weight)).flatten();
+        let share = forgiven_share(weight);
+        let [forgives_failed, forgives_slow] =
+            plan.unless_primary_also.map(|is_forgiven| share.filter(|_| is_forgiven));
         let limits = plan.limits();
         let alpha = plan.alpha.probability() / limits.iter().flatten().count().max(1) as f64;
         let [failed, slow] = limits;
         let ([first_failed, first_slow], [run_failed, run_slow]) = (begun.canary, runs);
         let [beside_failed, beside_slow] = begun.primary;
-        let runs = [(failed, first_failed, beside_failed, run_failed), (slow, first_slow, beside_slow, run_slow)];
+        let runs = [
+            (failed, first_failed, forgives_failed.zip(Some(beside_failed)), run_failed),
+            (slow, first_slow, forgives_slow.zip(Some(beside_slow)), run_slow),
+        ];
         runs.map(|(limit, first, beside, run)| {
             limit.map(|limit| Self {
                 theta0: limit.probability(),
@@ -234,7 +239,7 @@ impl Running {
                 voids: 0,
                 trips_within: Vec::new(),
                 stale_after: Vec::new(),
-                beside: share.map(|share| Beside::new(share, beside)),
+                beside: beside.map(|(share, first)| Beside::new(share, first)),
             })
         })
     }
@@ -299,17 +304,7 @@ impl Running {
         if !holds(events) {
             return 0;
         }
-        let mut step = 1u64;
-        while holds(events.saturating_add(step)) && step < u64::MAX / 4 {
-            step *= 2;
-        }
-        // It holds at the lower end, not at the upper.
-        let (mut low, mut high) = (events + step / 2, events.saturating_add(step));
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if holds(middle) { low = middle } else { high = middle }
-        }
-        low
+        last_that_holds(events, holds)
     }
 }
 

@@ -205,7 +205,8 @@ impl InFlight {
                 Some(_) => GrpcWebCoding::Binary,
                 None => asked,
             };
-            self.web = Some(Box::new(GrpcWebAnswer::new(said)));
+            let is_plain = value("content-encoding").is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
+            self.web = Some(Box::new(if is_plain { GrpcWebAnswer::new(said) } else { GrpcWebAnswer::opaque() }));
         }
     }
 
@@ -264,8 +265,8 @@ impl InFlight {
     }
 
     /// Whether its answer's body holds a status: then [`InFlight::response_body`] wants all of it.
-    pub const fn wants_body(&self) -> bool {
-        self.web.is_some()
+    pub fn wants_body(&self) -> bool {
+        self.web.as_ref().is_some_and(|web| web.is_open())
     }
 
     /// More of the answer's body arrived.

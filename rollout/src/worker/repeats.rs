@@ -1,5 +1,5 @@
-//! Users whom a rule sends to the canary, and who have spoken against it already: in a release by rules alone one user is one
-//! failure in a slot, however often a page is loaded again. Beside a split such users say nothing at all.
+//! Users who have spoken against a version already. Where rules alone place requests, or users stay on their version, one
+//! user is one failure in a slot, however often a page is loaded again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::routing::table::CanaryIndex;
 use crate::worker::fuse::FuseTest;
 use crate::worker::tally::{Slot, Stratum};
 
-/// Slots remembered, the newest; a failure that is known later counts as a first one.
+/// Slots of a canary's remembered, the newest; a failure that is known later counts as a first one.
 const MAX_SLOTS: usize = 16;
 /// Users remembered in one; failures of further ones count each.
 const MAX_USERS: usize = 1024;
@@ -15,18 +15,18 @@ const MAX_USERS: usize = 1024;
 /// The users of one worker's slots.
 #[derive(Debug, Default)]
 pub(crate) struct Repeats {
-    seen: BTreeMap<(Slot, CanaryIndex, FuseTest), BTreeSet<u64>>,
+    seen: BTreeMap<CanaryIndex, BTreeMap<(Slot, FuseTest), BTreeSet<u64>>>,
 }
 
 impl Repeats {
     /// Whether a user has spoken against the canary in this slot before; from now on it has.
     pub(crate) fn is_repeat(&mut self, test: FuseTest, at: Stratum<CanaryIndex>, user: Option<u64>) -> bool {
         let Some(user) = user else { return false };
-        let key = (at.slot, at.canary, test);
-        if !self.seen.contains_key(&key) && self.seen.len() >= MAX_SLOTS {
-            self.seen.pop_first();
+        let (slots, key) = (self.seen.entry(at.canary).or_default(), (at.slot, test));
+        if !slots.contains_key(&key) && slots.len() >= MAX_SLOTS {
+            slots.pop_first();
         }
-        let users = self.seen.entry(key).or_default();
+        let users = slots.entry(key).or_default();
         if users.contains(&user) {
             return true;
         }
@@ -38,7 +38,7 @@ impl Repeats {
 
     /// A canary's slots begin anew.
     pub(crate) fn forget(&mut self, canary: CanaryIndex) {
-        self.seen.retain(|(_, of, _), _| *of != canary);
+        self.seen.remove(&canary);
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
         for slot in 0..40 {
             (0..3_000).for_each(|user| assert!(!repeats.is_repeat(FuseTest::Failed, at(slot), Some(user))));
         }
-        assert_eq!(repeats.seen.len(), MAX_SLOTS);
-        assert!(repeats.seen.values().all(|users| users.len() <= MAX_USERS));
+        let slots = &repeats.seen[&CanaryIndex(0)];
+        assert!(slots.len() == MAX_SLOTS && slots.values().all(|users| users.len() <= MAX_USERS));
     }
 }

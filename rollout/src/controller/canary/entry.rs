@@ -3,6 +3,7 @@
 use super::Canary;
 use crate::base::time::Millis;
 use crate::controller::rearm::{Rearming, fuse_plan, shares};
+use crate::judgement::sequential::EXPECTED_IN_SLOT;
 use crate::release::phase::{Phase, ReleaseId};
 use crate::routing::table::{Entry, Epoch, Routing, Split, WeightPpm};
 use crate::worker::api::REPORT_EVERY;
@@ -167,8 +168,6 @@ impl Canary {
 pub(super) const MIN_SLOT: Millis = REPORT_EVERY;
 /// Longest slot: what a comparison may lag behind.
 const MAX_SLOT: Millis = Millis(10_000);
-/// Requests expected of the smaller side in one slot; fewer waste information (docs/statistics.md, section 2).
-const EXPECTED_IN_SLOT: f64 = 5.0;
 
 /// A slot's length for the traffic to be expected: fixed before the slot, from the past alone.
 fn slot_length(per_second: f64, weight: WeightPpm) -> Millis {

@@ -46,10 +46,9 @@ struct Open {
 #[derive(Clone, Copy, Debug)]
 struct Answered {
     stratum: Stratum<CanaryIndex>,
-    trial: FuseTrial,
     is_client_error: bool,
-    /// Its trial of latency, with how that ends.
-    timed: Option<(Stratum<CanaryIndex>, TimedEnd, bool)>,
+    /// Its trial of latency, with how that ends, and the fuse's, if it is not settled.
+    timed: Option<(Stratum<CanaryIndex>, TimedEnd, bool, Option<FuseTrial>)>,
 }
 
 impl Worker {
@@ -163,10 +162,10 @@ impl Worker {
         let timed = request.timed().filter(|_| request.is_timed_at_headers()).zip(request.latency(now));
         let timed = timed.map(|(timed, latency)| {
             let (end, is_slow) = request.timed_end(Outcome::Success, latency);
-            (request.timed_stratum(&timed), end, is_slow && !timed.is_slow)
+            let trial = timed.trial.filter(|_| !timed.is_slow);
+            (request.timed_stratum(&timed), end, is_slow && !timed.is_slow, trial)
         });
-        let (stratum, trial) = (request.stratum(), request.open().trial);
-        Answered { stratum, trial, is_client_error: request.is_client_error(), timed }
+        Answered { stratum: request.stratum(), is_client_error: request.is_client_error(), timed }
     }
 
     /// The version's time is over: slow or not, as its clock says, and counted at once.
@@ -175,12 +174,10 @@ impl Worker {
         let (Some(serial), Some(trial)) = (timed.serial, timed.trial) else { return };
         let was_counted = self.watches.slow.end(request.stratum().canary, serial);
         let is_late = request.counting().limit.is_some_and(|limit| latency > limit);
-        if !was_counted {
+        if is_late && !was_counted {
             let stratum = request.timed_stratum(&timed);
-            if is_late {
-                self.tally.aged(stratum);
-                self.slow(stratum, trial, request.counting().user);
-            }
+            self.tally.aged(stratum);
+            self.slow(stratum, trial, request.counting().user);
             self.fuses.settled(FuseTest::Slow, stratum, trial);
         }
         request.stop_time(was_counted || is_late);
@@ -229,6 +226,9 @@ impl Worker {
             let outcome = if is_repeat { Outcome::Success } else { outcome };
             self.fuses.ended(stratum, request.open().trial, outcome);
         }
+        if !is_late {
+            self.fuses.settled(FuseTest::Failed, stratum, request.open().trial);
+        }
         if !(was_good && request.is_timed_at_headers()) {
             self.end_timed(request, outcome, now);
         }
@@ -245,6 +245,10 @@ impl Worker {
             Some(trial) if end == TimedEnd::Void => self.fuses.void(FuseTest::Slow, stratum, trial),
             _ => {}
         }
+        // One that was counted as slow while it was open was settled then.
+        if let Some(trial) = timed.trial.filter(|_| !timed.is_slow) {
+            self.fuses.settled(FuseTest::Slow, stratum, trial);
+        }
     }
 
     /// A trial of latency speaks against its version.
@@ -258,21 +262,24 @@ impl Worker {
 
     /// What time has done since the last tick.
     pub(super) fn pass_deadlines(&mut self, now: Micros) {
-        for Open { stratum, is_partial, .. } in self.watches.open.passed(now) {
+        for Open { stratum, trial, is_partial } in self.watches.open.passed(now) {
             if is_partial {
                 self.tally.unserved(stratum);
             }
+            // A trip waits no longer for it: what stays open for so long is no incident that both share.
+            self.fuses.settled(FuseTest::Failed, stratum, trial);
         }
         for Numbered { stratum, trial, user } in self.watches.slow.passed(now) {
             self.tally.aged(stratum);
             self.slow(stratum, trial, user);
             self.fuses.settled(FuseTest::Slow, stratum, trial);
         }
-        for Answered { stratum, trial, is_client_error, timed } in self.watches.good.passed(now) {
+        for Answered { stratum, is_client_error, timed } in self.watches.good.passed(now) {
             self.tally.end(stratum, Outcome::Success, is_client_error);
-            self.fuses.ended(stratum, trial, Outcome::Success);
-            if let Some((stratum, end, is_slow)) = timed {
-                self.tally.end_timed(stratum, end, is_slow);
+            let Some((stratum, end, is_slow, trial)) = timed else { continue };
+            self.tally.end_timed(stratum, end, is_slow);
+            if let Some(trial) = trial {
+                self.fuses.settled(FuseTest::Slow, stratum, trial);
             }
         }
     }

@@ -72,7 +72,7 @@ impl Fuses {
         FuseTrial { before, own }
     }
 
-    /// A request has ended: its trial of failure is over.
+    /// A request has ended.
     pub(super) fn ended(&mut self, at: Stratum<CanaryIndex>, trial: FuseTrial, outcome: Outcome) {
         match outcome {
             Outcome::Void => self.void(FuseTest::Failed, at, trial),
@@ -80,7 +80,6 @@ impl Fuses {
             // A client that left removes no trial.
             Outcome::Success | Outcome::Abandoned => {}
         }
-        self.settled(FuseTest::Failed, at, trial);
     }
 
     /// What is tripped now.

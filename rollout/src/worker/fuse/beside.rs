@@ -30,7 +30,9 @@ pub(super) struct Beside {
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     trip: FuseTrip,
-    /// Ordinals below it count.
+    /// Its run's ordinals count, from this one on…
+    first: u64,
+    /// …and below this one.
     before: u64,
     open: u64,
     events: u64,
@@ -38,6 +40,10 @@ struct Waiting {
 }
 
 impl Waiting {
+    const fn counts(&self, ordinal: u64) -> bool {
+        self.first <= ordinal && ordinal < self.before
+    }
+
     fn settled(&self) -> Option<FuseTrip> {
         (self.events.saturating_add(self.open) <= self.most).then_some(self.trip)
     }
@@ -49,9 +55,10 @@ impl Beside {
         Self { share, first, open: 0, events: 0, waiting: None, most: Vec::new() }
     }
 
-    /// Another run begins, with the same alpha or not.
+    /// Another run begins, with the same alpha or not. A trip that waits is the run's before it, and goes on waiting: where the
+    /// canary fails fast a run is over before a slow primary has answered.
     pub(super) fn begin_run(&mut self, first: u64, has_same_alpha: bool) {
-        (self.first, self.open, self.events, self.waiting) = (first, 0, 0, None);
+        (self.first, self.open, self.events) = (first, 0, 0);
         if !has_same_alpha {
             self.most.clear();
         }
@@ -63,11 +70,8 @@ impl Beside {
 
     /// One of the primary's trials is an event.
     pub(super) fn event(&mut self, ordinal: u64) {
-        if ordinal < self.first {
-            return;
-        }
-        self.events = self.events.saturating_add(1);
-        if let Some(waiting) = self.waiting.as_mut().filter(|waiting| ordinal < waiting.before) {
+        self.events = self.events.saturating_add(u64::from(ordinal >= self.first));
+        if let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.counts(ordinal)) {
             waiting.events = waiting.events.saturating_add(1);
         }
         // The primary has excused these; later ones of the canary's are seen anew.
@@ -76,11 +80,8 @@ impl Beside {
 
     /// It is known of one of the primary's trials whether it is an event; said once of each, after [`Beside::event`].
     pub(super) fn settled(&mut self, ordinal: u64) -> Option<FuseTrip> {
-        if ordinal < self.first {
-            return None;
-        }
-        self.open = self.open.saturating_sub(1);
-        let waiting = self.waiting.as_mut().filter(|waiting| ordinal < waiting.before)?;
+        self.open = self.open.saturating_sub(u64::from(ordinal >= self.first));
+        let waiting = self.waiting.as_mut().filter(|waiting| waiting.counts(ordinal))?;
         waiting.open = waiting.open.saturating_sub(1);
         let trip = waiting.settled()?;
         self.waiting = None;
@@ -91,7 +92,7 @@ impl Beside {
     /// `needed` the ln e-value of the run's share of alpha.
     pub(super) fn judge(&mut self, trip: FuseTrip, next: u64, needed: f64, max_cluster: u32) -> Option<FuseTrip> {
         let most = self.most_of_primary(trip.events, needed, max_cluster)?;
-        let waiting = Waiting { trip, before: next, open: self.open, events: self.events, most };
+        let waiting = Waiting { trip, first: self.first, before: next, open: self.open, events: self.events, most };
         let settled = waiting.settled();
         if settled.is_none() && waiting.events <= most {
             // One that has waited for longer knows sooner.
@@ -108,11 +109,24 @@ impl Beside {
             let holds = |primary: u64| {
                 G8.ln_e(per_cluster(events), per_cluster(events.saturating_add(primary)), self.share) >= needed
             };
-            // It grows with the canary's events, by less than one over its share for each.
             let last = self.most.last().copied().flatten().unwrap_or(0);
-            let most = holds(last).then(|| (last..).take_while(|primary| holds(*primary)).last().unwrap_or(last));
-            self.most.push(most);
+            self.most.push(holds(last).then(|| last_that_holds(last, holds)));
         }
         self.most.get(at).copied().flatten()
     }
+}
+
+/// The last number for which it holds, where it holds for `first` and for none above one for which it does not.
+pub(super) fn last_that_holds(first: u64, holds: impl Fn(u64) -> bool) -> u64 {
+    let mut step = 1u64;
+    while holds(first.saturating_add(step)) && step < u64::MAX / 4 {
+        step *= 2;
+    }
+    // It holds at the lower end, not at the upper.
+    let (mut low, mut high) = (first.saturating_add(step / 2), first.saturating_add(step));
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if holds(middle) { low = middle } else { high = middle }
+    }
+    low
 }

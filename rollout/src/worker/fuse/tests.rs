@@ -12,7 +12,7 @@ fn plan(failed: f64, alpha: f64) -> FusePlan {
         slow: None,
         alpha: Ppb::nearest(alpha),
         max_cluster: 1,
-        unless_primary_also: false,
+        unless_primary_also: [false; 2],
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 const FAILED: FuseTest = FuseTest::Failed;
 
 fn forgiving(alpha: f64) -> FusePlan {
-    FusePlan { unless_primary_also: true, ..plan(SLO, alpha) }
+    FusePlan { unless_primary_also: [true; 2], ..plan(SLO, alpha) }
 }
 
 /// One worker's drawn requests; the failures of the primary's are known `late` requests after they began.
@@ -75,6 +75,7 @@ fn what_is_the_canarys_own_trips_it() {
         assert!(share > 0.99, "{share}");
     }
     assert!(tripped(0.1, 5, |_| [0.5, 0.05]) > 0.99, "far worse than a primary that fails too");
+    assert!(tripped(0.1, 1_000, |_| [1.0, 0.0]) > 0.99, "a hundred failures before the primary answers");
 }
 
 #[test]
