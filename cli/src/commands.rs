@@ -139,9 +139,9 @@ for.")]
 Example, once the new version is deployed to the primary upstream:
   serin confirm web
 
-While the primary fails, by the limits that the canary is held to, this is refused: its users would
-be sent there. `serin explain web` shows how it fails, `serin set-weight web --weight 100` moves its
-users to the canary, and this leaves them to it:
+While the primary fails, by the limits that the canary is held to, this is refused: its users
+would be sent there. `serin explain web` shows how it fails, `serin set-weight web --weight 100`
+moves its users to the canary, and this leaves them to it:
   serin confirm web --force --reason 'the canary is out of capacity'
 
 Next: `serin get web -w` until the phase is Succeeded.")]

@@ -102,7 +102,7 @@ async fn a_healthy_version_is_left_alone_and_the_evidence_is_shown() -> Result<(
             assert_eq!(status.phase, "Progressing", "{}", status.message);
             ensure!(status.versions[1].started >= 1_000, "{} requests", status.versions[1].started);
             let guards: Vec<&str> = status.guards.iter().map(|guard| guard.guard.as_str()).collect();
-            assert_eq!(guards, ["slo", "regression", "latency", "latencyRegression"]);
+            assert_eq!(guards, ["slo", "regression", "clientErrors", "abandonment", "latency", "latencyRegression"]);
             assert!(status.guards.iter().all(|guard| guard.ln_e < guard.ln_needed && guard.canary_trials > 0));
             Ok(())
         })

@@ -118,7 +118,11 @@ async fn verbs_right_after_a_file_was_removed_know_that_it_is() {
     }
     std::fs::remove_file(agent.manifest()).unwrap();
     let (status, done) = api.post(&format!("{WEB_PATH}/forget"), &json!({ "actor": "ann" })).await;
-    assert_eq!((status, &done), (200, &json!({ "release": 1, "phase": "Failed" })), "it waits until the file is gone");
+    assert_eq!(
+        (status, &done),
+        (200, &json!({ "release": 1, "phase": "Failed", "stored": true })),
+        "it waits until the file is gone"
+    );
     assert_eq!(api.get(WEB_PATH).await.0, 404);
 }
 
