@@ -100,10 +100,10 @@ impl Evidence {
         }
     }
 
-    /// Whose a stratum was that has just been folded.
+    /// Whose a stratum was that has just been folded. Only what the step counts: what is left out is taken from that.
     pub fn of_worker<C>(&mut self, worker: Incarnation, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
         let is_users = stratum.version == Version::Canary && stratum.placement != Placement::Mirrored;
-        if is_users && self.is_of_release(stratum.epoch) {
+        if is_users && self.is_of_release(stratum.epoch) && !self.is_chosen(stratum.epoch, stratum.placement) {
             self.gone_workers.fold(worker, stratum.epoch, stratum.slot, counts, now);
         }
     }

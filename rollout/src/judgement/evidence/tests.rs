@@ -62,3 +62,20 @@ fn a_release_sees_only_what_started_under_it() {
     assert_eq!(evidence.last(Millis(1000), Millis(20)).all().canary.failed.total(), 0);
     assert_eq!(evidence.totals().canary.failed.total(), 10);
 }
+
+/// What a client chose beside a split is in no step's counts, so a worker that is gone must not take it out of them.
+#[test]
+fn what_is_left_out_of_a_step_was_in_its_counts() {
+    let worker = Incarnation(7);
+    for (is_split, left) in [(true, 0), (false, 5)] {
+        let mut evidence = Evidence::default();
+        evidence.begin_release(Epoch(5), Millis(1000), &guards());
+        evidence.weigh(Epoch(5), if is_split { WeightPpm::new(500_000).unwrap() } else { WeightPpm::ZERO }, false);
+        let matched = Stratum { placement: Placement::Matched, ..stratum(5, Version::Canary) };
+        evidence.fold(&matched, &counts(3, 2), Millis(10));
+        evidence.of_worker(worker, &matched, &counts(3, 2), Millis(10));
+        evidence.gone_workers.left(worker, Millis(20));
+        let (gone, _) = evidence.gone_workers.left_out(Epoch(5), Millis(1_000_000));
+        assert_eq!((gone.started, evidence.canary_since(Epoch(5)).started), (left, left), "{is_split}");
+    }
+}
