@@ -108,9 +108,10 @@ impl Evidence {
         }
     }
 
-    /// Where some requests went. Those of an earlier release say nothing: its primary may have been another.
+    /// Where some requests went. Those of an earlier release, or of another life of this agent, say nothing: the primary may
+    /// have been another.
     pub fn sampled(&mut self, sampled: &Sampled) {
-        if sampled.epoch >= self.until.unwrap_or(self.since) {
+        if sampled.epoch >= self.until.unwrap_or(self.since) && !self.is_foreign(sampled.epoch) {
             self.destinations.fold(sampled);
         }
     }

@@ -3,8 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::names::CanaryId;
 use crate::base::time::Micros;
 use crate::judgement::received::Received;
+use crate::routing::destination::Destination;
 use crate::routing::outcome::{FailureClass, Outcome};
 use crate::worker::tally::Slot;
 
@@ -77,5 +79,18 @@ fn what_is_left_out_of_a_step_was_in_its_counts() {
         evidence.gone_workers.left(worker, Millis(20));
         let (gone, _) = evidence.gone_workers.left_out(Epoch(5), Millis(1_000_000));
         assert_eq!((gone.started, evidence.canary_since(Epoch(5)).started), (left, left), "{is_split}");
+    }
+}
+
+#[test]
+fn where_another_lifes_requests_went_says_nothing() {
+    for (epoch, expected) in [(5, 1), (7, 0), (9, 0), (10, 1)] {
+        let mut evidence = Evidence::default();
+        evidence.begin_release(Epoch(5), Millis(1000), &guards());
+        evidence.exclude(Epoch(6), Epoch(9));
+        let destination = Destination::parse("web-primary".into(), "10.0.0.1:80".into()).unwrap();
+        let (canary, epoch, version) = (CanaryId::new("prod", "web").unwrap(), Epoch(epoch), Version::Primary);
+        evidence.sampled(&Sampled { canary, epoch, version, destination, is_shared: false, requests: 3 });
+        assert_eq!(evidence.destinations().clusters().count(), expected, "{epoch:?}");
     }
 }
