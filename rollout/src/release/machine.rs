@@ -173,7 +173,8 @@ fn abort_claimed(phase: &Phase, note: Note) -> Transition {
         (step.weight, step.is_proven) = (Some(WeightPpm::ZERO), false);
     }
     if let Some(pending) = next.pending_mut() {
-        pending.hold = None;
+        // What this build cannot honour must be accepted all the same.
+        pending.hold.take_if(|hold| *hold != Hold::Unsupported);
     }
     let next = match next {
         Phase::Waiting(preparing) => Phase::Paused(Underway::Preparing(preparing)),

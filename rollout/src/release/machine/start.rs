@@ -120,6 +120,10 @@ pub(super) fn enter(context: Context<'_>, phase: &Phase, preparing: &Preparing, 
     if let Some(step) = rolled_back(context, run, now) {
         return step;
     }
+    // Only whoever accepts what is not honoured ends this hold, and no other one takes its place.
+    if preparing.pending.hold == Some(Hold::Unsupported) {
+        return quiet(phase.clone());
+    }
     if let Some(hold) = context.hold {
         return held(phase.clone(), Some(hold.clone()));
     }
