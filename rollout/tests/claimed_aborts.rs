@@ -4,12 +4,14 @@
 
 mod fixture;
 
-use fixture::primary::{ask, by, wait};
+use fixture::primary::{DEAD, WELL, adopt, ask, by, fails, go_on, place, promoting, wait};
 use fixture::scene::Scene;
-use fixture::{hello, id, released, unsupported, word};
+use fixture::{hello, hook, id, released, unsupported, word};
 use rollout::controller::fleet::Conn;
 use rollout::controller::{Event, Verb};
-use rollout::release::phase::Hold;
+use rollout::release::inquiry::{CallId, Callee, Reply};
+use rollout::release::phase::{Awaiting, Hold, ReleaseId};
+use rollout::release::plan::OnPrimaryFailure;
 use rollout::routing::table::Epoch;
 
 fn claim(scene: &mut Scene) {
@@ -31,4 +33,24 @@ fn what_nobody_accepted_is_not_accepted_by_a_claim() {
     let Verb::Release { revision, reason, .. } = released("v2") else { unreachable!() };
     ask(&mut scene, Verb::Release { revision, actor: word("ana"), reason, accept_unsupported: true }).unwrap();
     assert_eq!(scene.canary().phase.steps(), 1);
+}
+
+/// Without canary traffic nothing speaks against what a hook says, and a failing primary is no reason to end the claim.
+#[test]
+fn a_promotion_that_was_claimed_to_be_aborted_waits_for_a_person() {
+    let mut scene = promoting(|spec| {
+        spec.promotion = hook();
+        spec.course.on_primary_failure = OnPrimaryFailure::Shift;
+    });
+    go_on(&mut scene, [WELL, WELL], 40);
+    let call = CallId { release: ReleaseId(1), round: scene.canary().phase.run().unwrap().round, callee: Callee::Promotion };
+    claim(&mut scene);
+    adopt(&mut scene);
+    scene.happen(Event::Reply { canary: id("web"), call, reply: Reply::Hook(Ok(())) });
+    wait(&mut scene, 60);
+    assert_eq!(place(&scene), ("Promoting", 0.0));
+    assert_eq!(scene.canary().phase.awaiting(), Some(&Awaiting::Confirmation { after: None }));
+    (0..20).for_each(|_| scene.serve_unsplit(DEAD));
+    assert!(fails(&scene));
+    assert_eq!(place(&scene), ("Promoting", 0.0));
 }

@@ -12,10 +12,11 @@ use rollout::controller::canary::Canary;
 use rollout::judgement::certificate::Otherwise;
 use rollout::judgement::guards::GuardAction;
 use rollout::release::approvals::Approvals;
+use rollout::release::inquiry::{Callee, Reply};
 use rollout::release::integrations::HookKind;
 use rollout::release::machine::{Context, Effect, Fact, Refusal, ReleaseRequest, Start, Transition, apply, request};
 use rollout::release::phase::{Awaiting, Cause, Hold, Note, Phase, ReleaseId};
-use rollout::release::plan::{Advance, Plan, Promotion, Strategy as Shares};
+use rollout::release::plan::{Advance, OnPrimaryFailure, Plan, Promotion, Spec, Strategy as Shares};
 use rollout::release::threshold_checks::CheckResult;
 use rollout::routing::table::{Epoch, WeightPpm};
 
@@ -74,7 +75,7 @@ fn step(context: Context<'_>, phase: &Phase, input: Input, now: Millis) -> Resul
 
 fn context<'a>(plan: &'a Plan, hold: Option<&'a Hold>) -> Context<'a> {
     static CLOSED: std::sync::LazyLock<Approvals> = std::sync::LazyLock::new(Approvals::default);
-    Context { plan, approvals: &CLOSED, promoted: None, hold, primary_fails: false }
+    Context { plan, approvals: &CLOSED, promoted: None, hold, primary_fails: false, is_misrouted: false }
 }
 
 fn inputs() -> impl Strategy<Value = Input> {
@@ -114,6 +115,13 @@ fn inputs() -> impl Strategy<Value = Input> {
 fn start(release: u64, revision: &str, accept_unsupported: bool) -> ReleaseRequest {
     let (release, revision) = (ReleaseId(release), word(revision));
     ReleaseRequest::Start(Start { release, revision, actor: word("bob"), reason: String::new(), accept_unsupported })
+}
+
+/// The same plan, but what is proven takes the users of a primary that fails.
+fn shifting(plan: Plan) -> Plan {
+    let mut spec = Spec::from(plan);
+    spec.course.on_primary_failure = OnPrimaryFailure::Shift;
+    Plan::new(spec).unwrap()
 }
 
 /// The canary after one input, as the controller keeps it: what it was before if the input was refused.
@@ -179,11 +187,18 @@ proptest! {
 
     #[test]
     fn a_strangers_word_stops_the_traffic_and_ends_no_release(plan in plans(), phase in phases()) {
+        let plan = shifting(plan);
         let claimed = after(&plan, &phase, Input::Fact(Fact::AbortClaimed { node: "x".into(), epoch: Epoch(7) }), NOW).phase;
         prop_assert_eq!(claimed.run().map(|run| run.release), phase.run().map(|run| run.release));
         if takes_traffic(&phase) {
             prop_assert_eq!(claimed.step().and_then(|step| step.weight).unwrap_or_default(), WeightPpm::ZERO);
             prop_assert!(matches!(claimed, Phase::Paused(_) | Phase::Promoting(_)), "{claimed:?} goes on by itself");
+            let round = claimed.run().map_or(0, |run| run.round);
+            let hook = Fact::Replied { round, callee: Callee::Promotion, reply: Reply::Hook(Ok(())) };
+            for fact in [Fact::PrimaryFails(primary(true)), hook] {
+                let later = after(&plan, &claimed, Input::Fact(fact), NOW);
+                prop_assert_eq!((later.weight(), later.phase.name()), (WeightPpm::ZERO, claimed.name()));
+            }
         } else {
             let (was, is) = (phase.preparing().is_some(), claimed.preparing().is_some());
             prop_assert_eq!(was, is, "{:?}", claimed);

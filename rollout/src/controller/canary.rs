@@ -198,8 +198,14 @@ impl Canary {
 
     /// What the machine's next step stands on; `hold` is why it may not advance.
     pub fn context<'a>(&'a self, hold: Option<&'a Hold>) -> Context<'a> {
-        let primary_fails = self.evidence.primary_fails().is_some();
-        Context { plan: &self.plan, approvals: &self.approvals, promoted: self.promoted.as_ref(), hold, primary_fails }
+        Context {
+            plan: &self.plan,
+            approvals: &self.approvals,
+            promoted: self.promoted.as_ref(),
+            hold,
+            primary_fails: self.evidence.primary_fails().is_some(),
+            is_misrouted: self.misrouted().is_some(),
+        }
     }
 
     /// Takes one step's outcome while so many workers are live or expected back. An entry may follow: see

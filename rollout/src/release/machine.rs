@@ -3,7 +3,7 @@
 
 use crate::base::time::Millis;
 use crate::judgement::guards::{GuardAction, GuardsVerdict};
-use crate::release::phase::{Awaiting, Cause, Hold, Note, Phase, StepState, Underway};
+use crate::release::phase::{Awaiting, Cause, Hold, Note, Phase, Promoting, StepState, Underway};
 use crate::release::plan::{Advance, Deadlines, Plan, Promotion};
 use crate::routing::table::WeightPpm;
 
@@ -75,7 +75,7 @@ pub fn apply(context: Context<'_>, phase: &Phase, fact: Fact, now: Millis) -> Tr
         (Fact::GateOpened(verdict), _) => on_check::gate_opened(context, phase, verdict, now),
         (Fact::Certified(verdict), _) => on_certificate::certified(context, phase, verdict, now),
         (Fact::GuardTripped(verdict), _) => guard_tripped(phase, verdict, now),
-        (Fact::PrimaryFails(verdict), _) => on_primary::fails(context.plan, phase, verdict),
+        (Fact::PrimaryFails(verdict), _) => on_primary::fails(context, phase, verdict),
         (Fact::PrimaryRecovered(verdict), _) => on_primary::recovered(phase, verdict, now),
         (Fact::Replied { round, callee, reply }, Phase::Promoting(promoting)) => {
             advance::hook_replied(context, promoting, round, callee, &reply, now)
@@ -180,6 +180,11 @@ fn abort_claimed(phase: &Phase, note: Note) -> Transition {
         Phase::Waiting(preparing) => Phase::Paused(Underway::Preparing(preparing)),
         Phase::Progressing(underway) => Phase::Paused(underway),
         Phase::WaitingPromotion(on_step) => Phase::Paused(Underway::OnStep(on_step)),
+        // Without canary traffic a hook's answer would promote at once: from here on only a person ends the wait.
+        Phase::Promoting(promoting) => {
+            let awaiting = Awaiting::Confirmation { after: None };
+            Phase::Promoting(Promoting { awaiting, is_paused: true, ..promoting })
+        }
         Phase::Finalising(_) => return quiet(next),
         other => other,
     };

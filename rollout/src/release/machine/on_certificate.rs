@@ -55,7 +55,7 @@ pub(super) fn certified(context: Context<'_>, phase: &Phase, verdict: Certificat
     advance::leave(context, &phase, Proof::Certificate(verdict), now)
 }
 
-/// Nothing is left to prove; what the primary takes over from the canary returns at its pace.
+/// Nothing more is asked of it; what the primary takes over from the canary returns at its pace.
 fn while_promoting(
     context: Context<'_>,
     certificate: &Certificate,
@@ -71,8 +71,10 @@ fn while_promoting(
         promoting.check_at = now.plus(plan.interval);
         return advance::returned(context, &promoting, now);
     }
-    promoting.check_at = match &promoting.step {
+    promoting.check_at = match &mut promoting.step {
         Some(step) => {
+            // One that a person promoted early may be proven yet.
+            step.is_proven |= verdict.is_certified();
             let dwell = verdict.dwell.max(plan.stage(step.number.get()).dwell);
             certificate.next_look(step.at, dwell, now)
         }

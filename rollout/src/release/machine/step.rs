@@ -108,6 +108,8 @@ pub struct Context<'a> {
     pub hold: Option<&'a Hold>,
     /// Whether the primary fails: nothing but a person sends users there.
     pub primary_fails: bool,
+    /// Whether the canary's requests go where the primary's go, whatever else holds it.
+    pub is_misrouted: bool,
 }
 
 impl Context<'_> {
