@@ -6,13 +6,14 @@ mod fixture;
 
 use fixture::primary::{DEAD, WELL, adopt, ask, by, fails, go_on, place, promoting, wait};
 use fixture::scene::Scene;
-use fixture::{hello, hook, id, released, unsupported, word};
+use fixture::{hello, hook, id, percent, released, unsupported, word};
 use rollout::controller::fleet::Conn;
 use rollout::controller::{Event, Verb};
 use rollout::release::inquiry::{CallId, Callee, Reply};
 use rollout::release::phase::{Awaiting, Hold, ReleaseId};
 use rollout::release::plan::OnPrimaryFailure;
-use rollout::routing::table::Epoch;
+use rollout::routing::request::{MatchRule, StringMatch};
+use rollout::routing::table::{Epoch, WeightPpm};
 
 fn claim(scene: &mut Scene) {
     let held = Epoch(scene.canary().epoch.0 | 1).next_abort();
@@ -53,4 +54,28 @@ fn a_promotion_that_was_claimed_to_be_aborted_waits_for_a_person() {
     (0..20).for_each(|_| scene.serve_unsplit(DEAD));
     assert!(fails(&scene));
     assert_eq!(place(&scene), ("Promoting", 0.0));
+}
+
+/// What rules match, and copies, go to the canary whatever its share is.
+#[test]
+fn a_claim_stops_what_rules_and_copies_place_until_a_person_decides() {
+    let header = MatchRule { headers: vec![("x-beta".into(), StringMatch::Exact("1".into()))], ..MatchRule::default() };
+    let set = || by(|actor, reason| Verb::SetWeight { weight: WeightPpm::ZERO, actor, reason });
+    let resume = || by(|actor, reason| Verb::Resume { actor, reason });
+    let skip = || by(|actor, reason| Verb::Skip { actor, reason });
+    for (rules, mirror) in [(vec![header], None), (vec![], Some(percent(50)))] {
+        for decision in [set(), resume(), skip()] {
+            let mut scene = Scene::new(|spec| {
+                spec.rules = rules.clone();
+                spec.course.mirror = mirror;
+            });
+            assert!(scene.canary().is_splitting());
+            claim(&mut scene);
+            assert!(!scene.canary().is_splitting() && scene.canary().is_routing());
+            wait(&mut scene, 60);
+            assert!(!scene.canary().is_splitting());
+            ask(&mut scene, decision).unwrap();
+            assert!(scene.canary().is_splitting());
+        }
+    }
 }

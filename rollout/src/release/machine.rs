@@ -3,7 +3,7 @@
 
 use crate::base::time::Millis;
 use crate::judgement::guards::{GuardAction, GuardsVerdict};
-use crate::release::phase::{Awaiting, Cause, Hold, Note, Phase, Promoting, StepState, Underway};
+use crate::release::phase::{Awaiting, Cause, Hold, Note, OnStep, Phase, Promoting, StepState, Underway};
 use crate::release::plan::{Advance, Deadlines, Plan, Promotion};
 use crate::routing::table::WeightPpm;
 
@@ -170,7 +170,7 @@ fn abort_claimed(phase: &Phase, note: Note) -> Transition {
         return quiet(next);
     }
     if let Some(step) = next.step_mut() {
-        (step.weight, step.is_proven) = (Some(WeightPpm::ZERO), false);
+        (step.weight, step.is_proven, step.is_claimed) = (Some(WeightPpm::ZERO), false, true);
     }
     if let Some(pending) = next.pending_mut() {
         // What this build cannot honour must be accepted all the same.
@@ -208,6 +208,13 @@ const fn is_returning(phase: &Phase) -> bool {
 /// The canary's share on a step; none before the first.
 pub(crate) fn weight(plan: &Plan, step: Option<&StepState>) -> WeightPpm {
     step.map_or(WeightPpm::ZERO, |step| step.weight.unwrap_or_else(|| plan.stage(step.number.get()).weight))
+}
+
+/// The clocks of a step that begins now.
+pub(crate) fn begin_step(plan: &Plan, on_step: &mut OnStep, now: Millis) {
+    on_step.step.at = now;
+    on_step.pending.check_at = first_look(plan, now);
+    (on_step.round_at, on_step.gate_at) = (now.plus(plan.interval), now);
 }
 
 /// When to look first at a step that begins now.

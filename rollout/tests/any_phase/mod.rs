@@ -47,7 +47,7 @@ prop_compose! {
 
 prop_compose! {
     fn steps()(number in 1usize..=3, at in 0u64..50_000, is_proven in any::<bool>(), set in prop::option::weighted(0.3, 0u32..=60)) -> StepState {
-        StepState { number: NonZeroUsize::new(number).unwrap(), weight: set.map(percent), at: Millis(at), is_proven }
+        StepState { number: NonZeroUsize::new(number).unwrap(), weight: set.map(percent), at: Millis(at), is_proven, is_claimed: false }
     }
 }
 

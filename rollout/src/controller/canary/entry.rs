@@ -146,7 +146,8 @@ impl Canary {
     }
 
     fn split(&self) -> Option<Split> {
-        let (run, step) = (self.phase.judged()?, self.phase.step()?.number.get());
+        let run = self.phase.judged()?;
+        let step = self.phase.step().filter(|step| !step.is_claimed)?.number.get();
         // Blue/green sends no traffic there before the switch.
         let is_live = self.weight() > WeightPpm::ZERO || self.plan.is_live(step);
         is_live.then(|| Split {

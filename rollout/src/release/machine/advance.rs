@@ -56,7 +56,7 @@ pub(super) fn advance(
     let stage = plan.stage(number.get());
     // Iterations leave a share that a person set.
     let set = before.and_then(|step| step.weight).filter(|set| *set > stage.weight);
-    let step = StepState { number, weight: set, at: now, is_proven: false };
+    let step = StepState { number, weight: set, at: now, is_proven: false, is_claimed: false };
     let note = Note::Stepped { from: weight(plan, before), to: weight(plan, Some(&step)), proof };
     let mut on_step = OnStep {
         run: run.clone(),

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::start::enter;
 use super::step::{Context, Refusal, Transition, quiet, refuse, then, with_note};
-use super::{aborted, advance, can_abort, first_look, is_returning, weight};
+use super::{aborted, advance, begin_step, can_abort, first_look, is_returning, weight};
 use crate::base::names::Actor;
 use crate::base::time::Millis;
 use crate::release::inquiry::Purpose;
@@ -136,6 +136,7 @@ pub(super) fn resume(
     {
         let mut promoting =
             Promoting { is_paused: false, check_at: now.plus(context.plan.interval), ..promoting.clone() };
+        promoting.step.iter_mut().for_each(|step| step.is_claimed = false);
         promoting.run.phase_at = now;
         return Ok(with_note(Phase::Promoting(promoting), Note::Resumed { actor, reason }));
     }
@@ -146,10 +147,9 @@ pub(super) fn resume(
     let mut preparing = match underway {
         Underway::Preparing(preparing) => preparing,
         Underway::OnStep(mut on_step) => {
-            on_step.step.at = now;
-            on_step.pending.check_at = first_look(plan, now);
+            begin_step(plan, &mut on_step, now);
+            on_step.step.is_claimed = false;
             on_step.pending.hold = None;
-            (on_step.round_at, on_step.gate_at) = (now.plus(plan.interval), now);
             return Ok(with_note(Phase::Progressing(Underway::OnStep(on_step)), note));
         }
     };
@@ -182,7 +182,7 @@ pub(super) fn set_weight(
         Phase::Waiting(_) | Phase::Progressing(_) | Phase::Paused(_) | Phase::WaitingPromotion(_) => {
             let Some(mut on_step) = phase.on_step().cloned() else { return refuse("set the weight", phase, HOLDS) };
             let from = weight(plan, Some(&on_step.step));
-            on_step.step.weight = Some(to);
+            (on_step.step.weight, on_step.step.is_claimed) = (Some(to), false);
             // It was proven for another share.
             on_step.step.is_proven &= from == to;
             on_step.pending.hold = None;
@@ -196,8 +196,8 @@ pub(super) fn set_weight(
 /// Users go where a person sends them also when the release is promoted; there they stay until it is resumed.
 fn moved_back(plan: &Plan, phase: &Phase, to: WeightPpm, now: Millis) -> Phase {
     let number = NonZeroUsize::new(phase.steps()).or(NonZeroUsize::new(plan.last_step())).unwrap_or(NonZeroUsize::MIN);
-    let fresh = StepState { number, weight: None, at: now, is_proven: false };
-    let step = StepState { weight: Some(to), ..phase.step().cloned().unwrap_or(fresh) };
+    let fresh = StepState { number, weight: None, at: now, is_proven: false, is_claimed: false };
+    let step = StepState { weight: Some(to), is_claimed: false, ..phase.step().cloned().unwrap_or(fresh) };
     let check_at = now.plus(plan.interval);
     let mut moved = match phase {
         Phase::Promoting(promoting) => Promoting { step: Some(step), check_at, is_paused: true, ..promoting.clone() },
@@ -222,6 +222,7 @@ pub(super) fn skip(
     let note = Note::Skipped { actor, reason };
     if let Some(mut on_step) = phase.on_step().cloned() {
         (on_step.pending.inquiry, on_step.pending.hold) = (None, None);
+        on_step.step.is_claimed = false;
         let skipped = with_note(Phase::Progressing(Underway::OnStep(on_step.clone())), note);
         let OnStep { run, step, .. } = &on_step;
         return Ok(then(skipped, advance::advance(context.plan, run, Some(step), None, now)));

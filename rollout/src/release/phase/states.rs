@@ -75,6 +75,9 @@ pub struct StepState {
     /// On certificate: whether it has been proven since. Requests in flight, or failures, can unprove it for a while: the
     /// release does not leave the step then, but something was proven on it.
     pub is_proven: bool,
+    /// Whether an abort was claimed on it and no person has decided since: neither rules nor copies reach the canary then.
+    #[serde(default)]
+    pub is_claimed: bool,
 }
 
 /// A release before its first traffic.
