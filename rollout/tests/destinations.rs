@@ -152,6 +152,9 @@ fn a_step_begins_anew_once_its_requests_arrive_and_none_before_counts() {
     (0..300).for_each(|_| drop(scene.serve([9, 1], 0, Micros(9_000))));
     let before = scene.canary().epoch;
     (0..20).for_each(|_| say(&mut scene, Version::Canary, "web-canary", 1));
+    assert_eq!(scene.canary().epoch, before, "it must last");
+    scene.number += 50;
+    scene.happen(Event::Timer);
     let canary = scene.canary();
     assert!(canary.epoch > before && canary.phase.hold().is_some_and(|hold| matches!(hold, Hold::Misrouted { .. })));
     assert!(canary.history.iter().any(|event| event.note == Note::BegunAnew));
@@ -160,6 +163,23 @@ fn a_step_begins_anew_once_its_requests_arrive_and_none_before_counts() {
         scene.canary().phase.steps() == 2
     });
     assert_eq!(left, Some(372), "as many as ever, and none of those that went astray");
+}
+
+/// One proxy of many with wrong routes: every minute some requests go astray, and then none for a while.
+#[test]
+fn a_step_begins_anew_less_and_less_often() {
+    let mut scene = misrouted_scene(None);
+    say(&mut scene, Version::Primary, "web-primary", 40);
+    for _ in 0..60 {
+        say(&mut scene, Version::Canary, "web-primary", 4);
+        say(&mut scene, Version::Canary, "web-canary", 96);
+        for _ in 0..59 {
+            scene.number += 10;
+            scene.happen(Event::Timer);
+        }
+    }
+    let begun = scene.canary().history.iter().filter(|event| event.note == Note::BegunAnew).count();
+    assert_eq!(begun, 4, "after 5, 10, 20 and 40 s; never for 80 s");
 }
 
 /// What a real worker asks: of each version the first 32 under an entry and about one in 64 of the others.

@@ -92,6 +92,9 @@ pub struct Canary {
     /// When tripped fuses are armed again.
     #[serde(default)]
     pub rearming: Rearming,
+    /// When the step begins anew whose requests went astray, if they do so no more.
+    #[serde(default)]
+    pub anew: Rearming,
     /// Workers among which the fuses' alpha is shared; never fewer within a release.
     #[serde(default)]
     fuse_shares: u32,
@@ -136,6 +139,7 @@ impl Canary {
             history: VecDeque::new(),
             withdrawn_at: None,
             rearming: Rearming::default(),
+            anew: Rearming::default(),
             fuse_shares: 0,
             rollback: RollbackWatch::default(),
             replies: Vec::new(),

@@ -99,6 +99,7 @@ impl Controller {
                 self.check_due(None, now, &mut out);
                 self.ask_rollback_hooks(now, &mut out);
                 self.rearm_due(now, &mut out);
+                self.begin_steps_anew(now, &mut out);
                 self.look_at_roles(now, &mut out);
             }
             Event::Restarted { away } => self.restart(away, now, &mut out),
@@ -124,7 +125,7 @@ impl Controller {
             Phase::Finalising(finalising) => [Some(finalising.deadline), None],
             phase => [phase.check_at(), canary.deadline().map(|(at, _)| at)],
         });
-        let beside = self.canaries.values().flat_map(|canary| [canary.rearming.due(), canary.rollback_at()]);
+        let beside = self.canaries.values().flat_map(|canary| [canary.rearming.due(), canary.anew.due(), canary.rollback_at()]);
         let roles = self.roles_wait().then(|| self.fleet.next_given_up(self.last_at)).flatten();
         due.flatten().chain(beside.flatten()).chain(roles).min()
     }

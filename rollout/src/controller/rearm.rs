@@ -53,7 +53,7 @@ pub fn fuse_plan(guards: &Guards, shares: u32) -> Option<FusePlan> {
     })
 }
 
-/// When the tripped fuses of one release are armed again.
+/// When the tripped fuses of one release are armed again; as patient is it with a step that is to begin anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rearming {
     /// How often they were in this release.

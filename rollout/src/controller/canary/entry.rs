@@ -118,17 +118,32 @@ impl Canary {
         self.share_fuse(before, workers);
         self.step_since = self.next_epoch();
         self.evidence.begin_step(self.step_since);
+        self.anew.done(false);
         self.certificate = None;
         // A step has an entry of its own, though it says the same: that tells its requests from those before.
         self.is_entry_due |= self.phase.steps() > 0;
     }
 
-    /// The canary's requests go elsewhere than the primary's again: what they prove from now on is the step's evidence.
-    /// Returns whether that is so.
+    /// It was said where requests went. Once the canary's go elsewhere than the primary's again its step is to begin anew,
+    /// if that lasts: for longer each time in a release, or one proxy of many with wrong routes would begin it without end.
+    pub fn plan_step_anew(&mut self, now: Millis) {
+        if self.is_splitting() && self.evidence.destinations().is_right_again() {
+            self.anew.plan(now);
+        } else {
+            self.anew.done(false);
+        }
+    }
+
+    /// Its requests have gone where they should for long enough: what they prove from now on is the step's evidence. Returns
+    /// whether that is so.
     pub fn begin_step_anew(&mut self, workers: usize, now: Millis) -> bool {
-        let is_due = self.is_splitting() && self.evidence.destinations().is_right_again();
+        if self.anew.due().is_none_or(|due| now < due) {
+            return false;
+        }
+        let is_split = self.is_splitting();
         let release = self.phase.run().map(|run| run.release);
-        if let Some(on_step) = self.phase.on_step_mut().filter(|_| is_due) {
+        self.anew.done(is_split && self.phase.on_step().is_some());
+        if let Some(on_step) = self.phase.on_step_mut().filter(|_| is_split) {
             (on_step.step.at, on_step.step.is_proven) = (now, false);
             self.begin_step(release, workers, now);
             return true;
@@ -140,7 +155,7 @@ impl Canary {
     fn share_fuse(&mut self, before: Option<ReleaseId>, workers: usize) {
         let is_new = self.phase.run().map(|run| run.release) != before;
         if is_new {
-            self.rearming = Rearming::default();
+            (self.rearming, self.anew) = (Rearming::default(), Rearming::default());
         }
         self.fuse_shares = shares(workers).max(if is_new { 0 } else { self.fuse_shares });
     }

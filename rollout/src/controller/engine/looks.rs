@@ -26,7 +26,8 @@ impl Controller {
             // Trips before looks: a guard that aborts on this report ends what the trip is to be noted for.
             self.note_trips(conn, &report.trips, now, out);
             self.look(report, now, out);
-            self.begin_steps_anew(report, now, out);
+            self.plan_steps_anew(report, now);
+            self.begin_steps_anew(now, out);
         }
         out.stored.push(Command::Send(conn, ToWorker::Ack(report.number)));
     }
@@ -64,16 +65,23 @@ impl Controller {
         Some(true)
     }
 
+    fn plan_steps_anew(&mut self, report: &Report, now: Millis) {
+        for sampled in &report.destinations {
+            self.canaries.get_mut(&sampled.canary).into_iter().for_each(|canary| canary.plan_step_anew(now));
+        }
+    }
+
     /// Steps whose requests went astray begin anew once they do so no more, by an entry that says the same.
-    fn begin_steps_anew(&mut self, report: &Report, now: Millis, out: &mut Output) {
+    pub(super) fn begin_steps_anew(&mut self, now: Millis, out: &mut Output) {
         let workers = self.fleet.expected(now);
-        for id in report.destinations.iter().map(|sampled| &sampled.canary) {
-            let Some(canary) = self.canaries.get_mut(id) else { continue };
+        let mut begun: Vec<CanaryId> = Vec::new();
+        for canary in self.canaries.values_mut() {
             if canary.begin_step_anew(workers, now) {
                 out.stored.extend(notify::record(canary, Note::BegunAnew, now));
-                self.issue_entry(id, false, now, out);
+                begun.push(canary.plan.id.clone());
             }
         }
+        begun.iter().for_each(|id| self.issue_entry(id, false, now, out));
     }
 
     /// Looks at the guards of every canary that a report was about, and then at what its requests prove.
