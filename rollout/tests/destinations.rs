@@ -158,6 +158,10 @@ fn a_step_begins_anew_once_its_requests_arrive_and_none_before_counts() {
     let canary = scene.canary();
     assert!(canary.epoch > before && canary.phase.hold().is_some_and(|hold| matches!(hold, Hold::Misrouted { .. })));
     assert!(canary.history.iter().any(|event| event.note == Note::BegunAnew));
+    let on_step = canary.phase.on_step().unwrap();
+    let now = Millis(1_000 + scene.number * 100);
+    assert_eq!(on_step.step.at, now);
+    assert_eq!((on_step.pending.check_at, on_step.round_at), (now.plus(Millis(10_000)), now.plus(Millis(10_000))));
     let left = (1..1_000).find(|_| {
         scene.serve([9, 1], 0, Micros(9_000));
         scene.canary().phase.steps() == 2

@@ -4,6 +4,7 @@ use super::Canary;
 use crate::base::time::Millis;
 use crate::controller::rearm::{Rearming, fuse_plan, shares};
 use crate::judgement::sequential::EXPECTED_IN_SLOT;
+use crate::release::machine;
 use crate::release::phase::{Phase, ReleaseId};
 use crate::routing::table::{Entry, Epoch, Routing, Split, WeightPpm};
 use crate::worker::api::REPORT_EVERY;
@@ -144,7 +145,10 @@ impl Canary {
         let release = self.phase.run().map(|run| run.release);
         self.anew.done(is_split && self.phase.on_step().is_some());
         if let Some(on_step) = self.phase.on_step_mut().filter(|_| is_split) {
-            (on_step.step.at, on_step.step.is_proven) = (now, false);
+            machine::begin_step(&self.plan, on_step, now);
+            on_step.step.is_proven = false;
+            // What hooks and metrics agreed to was said of answers that went astray.
+            on_step.pending.agreed.clear();
             self.begin_step(release, workers, now);
             return true;
         }
