@@ -152,6 +152,28 @@ fn what_started_under_another_lifes_epochs_is_no_evidence() {
     );
 }
 
+/// Two lives number their entries alike: a worker with another one's of the same number takes ours as stale.
+#[test]
+fn an_equal_epoch_of_another_life_is_replaced() {
+    let ended = || {
+        let mut controller = begun();
+        let abort = Verb::Abort { actor: word("ana"), reason: String::new() };
+        controller.handle(Event::Requested(id("web"), abort), Millis(1));
+        controller
+    };
+    for life in [begun, declared, ended] {
+        let mut controller = life();
+        let own = canary_epoch(&controller);
+        let sent = epochs(&controller.handle(said(1, own), Millis(2)));
+        assert!(sent.iter().any(|epoch| *epoch > own), "{sent:?} does not steer a worker at {own}");
+        // Who is known got it from this life.
+        let own = canary_epoch(&controller);
+        controller.handle(Event::Disconnected(Conn(1)), Millis(3));
+        controller.handle(said(1, own), Millis(4));
+        assert_eq!(canary_epoch(&controller), own);
+    }
+}
+
 fn canary_epoch(controller: &Controller) -> u64 {
     controller.canary(&id("web")).unwrap().epoch.0
 }

@@ -80,12 +80,15 @@ impl Canary {
 
     /// Whether a worker that has `epoch` in force knows of something that is not in the journal. Only an abort leaves before
     /// it is stored: an odd epoch, later than any issued or since the release in progress began, is of one that was lost. A
-    /// later even one was stored when it was sent, so not its entry was lost but the journal itself.
-    pub fn lost(&self, epoch: Epoch) -> Option<Lost> {
+    /// later even one was stored when it was sent, so not its entry was lost but the journal itself. For a worker that the
+    /// journal does not know, the epoch in force here is another life's as well: ours would be stale for it.
+    pub fn lost(&self, epoch: Epoch, is_known: bool) -> Option<Lost> {
+        let is_same = epoch == self.epoch && epoch > Epoch::default();
+        let is_later = epoch > self.epoch || (is_same && !is_known);
         let is_since = epoch >= self.evidence.since() && self.phase.run().is_some() && !self.evidence.is_foreign(epoch);
         match epoch.is_abort() {
-            true if epoch > self.epoch || is_since => Some(Lost::Abort),
-            false if epoch > self.epoch => Some(Lost::Journal),
+            true if is_later || is_since => Some(Lost::Abort),
+            false if is_later => Some(Lost::Journal),
             _ => None,
         }
     }

@@ -84,7 +84,7 @@ impl Controller {
             let entry = Entry { canary: id.clone(), epoch: known.epoch, routing: None };
             return out.stored.push(Command::Send(conn, ToWorker::Entry(Box::new(entry))));
         };
-        let Some(lost) = canary.lost(epoch) else { return };
+        let Some(lost) = canary.lost(epoch, is_known) else { return };
         let is_failed = matches!(canary.phase, Phase::Failed(..));
         if canary.phase.run().is_none() {
             canary.continue_above(epoch);
