@@ -1,17 +1,23 @@
-//! A hook that refuses in other words at every call does not alert at every call.
+//! A hook that refuses in other words at every call does not alert at every call, nor do requests in flight beside workers
+//! that are gone at every report.
 
 #![cfg(test)]
 
+mod any_phase;
 mod fixture;
 
 use rollout::base::time::Millis;
 use rollout::controller::{Command, Controller, Event};
-use rollout::release::inquiry::{CallId, Reason, Reply};
+use rollout::judgement::certificate::{CertificateVerdict, Otherwise};
+use rollout::judgement::gone_workers::LeftOut;
+use rollout::release::inquiry::{CallId, Objection, Purpose, Reason, Reply};
 use rollout::release::integrations::HookKind;
-use rollout::release::phase::{Hold, Note};
+use rollout::release::machine::{Fact, apply};
+use rollout::release::phase::{Hold, Note, Phase, Underway};
 
+use any_phase::verdicts::certificate;
 use fixture::walk::release;
-use fixture::{call, id, plan};
+use fixture::{call, id, on_certificate, plan};
 
 /// A release that two hooks of this kind are asked about at every interval.
 struct Scene {
@@ -82,5 +88,28 @@ fn who_refuses_is_told_once_and_the_newest_words_are_kept() {
         // Somebody else than before is news.
         scene.answer([(0, Ok(())), (1, Err("id 5"))]);
         assert_eq!((scene.held(), scene.words()), (2, vec!["id 5".to_owned()]), "{kind:?}");
+    }
+}
+
+#[test]
+fn workers_that_are_gone_are_said_once_and_hide_no_approval() {
+    let refused = vec![Objection { name: "owner".into(), why: Reason::Closed }];
+    let approval = Hold::Approval { purpose: Purpose::Increase, refused };
+    for (standing, expected, said) in [(None, Hold::WorkersGone, 1), (Some(approval.clone()), approval, 0)] {
+        let mut canary = fixture::scene::Scene::new(|spec| on_certificate(spec, Otherwise::Hold, Otherwise::Hold)).canary().clone();
+        let Phase::Progressing(Underway::OnStep(on_step)) = &mut canary.phase else { panic!("{:?}", canary.phase) };
+        on_step.pending.hold = standing;
+        let mut look = |ln_e, requests| {
+            let left_out = LeftOut { requests, of: 100, workers: 1 };
+            let fact = Fact::Certified(CertificateVerdict { left_out, ..certificate(ln_e, 100) });
+            let step = apply(canary.context(None), &canary.phase, fact, Millis(5_000));
+            canary.phase = step.phase;
+            (step.notes.len(), canary.phase.hold().cloned())
+        };
+        // Proven but for what is left out, and then with requests in flight.
+        let looks: Vec<_> = [6.0, 0.0].into_iter().cycle().take(10).map(|ln_e| look(ln_e, 40)).collect();
+        assert_eq!(looks.iter().map(|(notes, _)| notes).sum::<usize>(), said);
+        assert!(looks.iter().all(|(_, hold)| hold.as_ref() == Some(&expected)), "{looks:?}");
+        assert_ne!(look(0.0, 1).1, Some(Hold::WorkersGone), "enough have come");
     }
 }

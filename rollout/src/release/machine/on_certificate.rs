@@ -120,8 +120,15 @@ fn unproven(
     now: Millis,
 ) -> Transition {
     let hold = context.hold.cloned();
-    if verdict.lacks_what_is_left_out() {
-        return held(phase, hold.or(Some(Hold::WorkersGone)));
+    if verdict.left_out.is_too_much() {
+        // Requests in flight unprove the rest for a moment: neither that nor its end is news. Who has to approve is asked
+        // all the same.
+        let is_kept = |hold: &Hold| is_approval(hold) || *hold == Hold::WorkersGone;
+        let standing = on_step.pending.hold.clone().filter(is_kept);
+        let gone = verdict.lacks_what_is_left_out().then_some(Hold::WorkersGone);
+        if let Some(kept) = standing.or(gone) {
+            return held(phase, hold.or(Some(kept)));
+        }
     }
     let (patience, why) = match verdict.requests() {
         0 => (certificate.no_data, Hold::NoTraffic),
