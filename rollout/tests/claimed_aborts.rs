@@ -4,7 +4,7 @@
 
 mod fixture;
 
-use fixture::primary::{DEAD, WELL, adopt, ask, by, fails, go_on, place, promoting, wait};
+use fixture::primary::{DEAD, WELL, adopt, ask, by, fails, go_on, place, promoting, status, wait};
 use fixture::scene::Scene;
 use fixture::{hello, hook, id, percent, released, unsupported, word};
 use rollout::controller::fleet::Conn;
@@ -78,4 +78,20 @@ fn a_claim_stops_what_rules_and_copies_place_until_a_person_decides() {
             assert!(scene.canary().is_splitting());
         }
     }
+}
+
+#[test]
+fn who_is_to_let_it_go_on_is_told_to_give_it_traffic_first() {
+    let mut scene = Scene::new(|_| ());
+    claim(&mut scene);
+    let first = "`serin set-weight prod/web --weight PERCENT` gives the canary traffic again, then `serin resume prod/web` lets it \
+                 go on";
+    assert_eq!((place(&scene), status(&scene).needs_person.as_deref()), (("Paused", 0.0), Some(first)));
+    let resume = || by(|actor, reason| Verb::Resume { actor, reason });
+    ask(&mut scene, resume()).unwrap();
+    assert_eq!((place(&scene), status(&scene).needs_person.as_deref()), (("Progressing", 0.0), Some(first)));
+    ask(&mut scene, by(|actor, reason| Verb::SetWeight { weight: percent(10), actor, reason })).unwrap();
+    assert_eq!(status(&scene).needs_person.unwrap(), "`serin resume prod/web` lets it go on");
+    ask(&mut scene, resume()).unwrap();
+    assert_eq!((place(&scene), status(&scene).needs_person), (("Progressing", 10.0), None));
 }

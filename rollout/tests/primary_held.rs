@@ -111,6 +111,18 @@ fn no_deadline_aborts_onto_a_failing_primary() {
     assert_eq!(progressing.canary().phase.name(), "Progressing");
 }
 
+/// No version of several gets more than its own part.
+#[test]
+fn what_is_said_to_be_done_is_not_refused() {
+    for (in_lane, most) in [(false, "100"), (true, "50")] {
+        let mut scene = promoting(|spec| if in_lane { fixture::in_lane(spec, 0) });
+        go_on(&mut scene, [DEAD, WELL], 20);
+        let needs = status(&scene).needs_person.unwrap();
+        let way = format!("`serin set-weight prod/web --weight {most}`");
+        assert!(needs.contains(&way), "{needs}");
+    }
+}
+
 #[test]
 fn what_proves_nothing_in_time_does_not_fail_onto_a_failing_primary() {
     let begin = || {

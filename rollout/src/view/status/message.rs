@@ -8,7 +8,7 @@ use crate::controller::Controller;
 use crate::controller::canary::Canary;
 use crate::controller::fleet::Fleet;
 use crate::release::inquiry::{Objection, Reason};
-use crate::release::phase::{Awaiting, Hold, Phase};
+use crate::release::phase::{Awaiting, Hold, Phase, StepState};
 use crate::release::plan::Promotion;
 use crate::release::text;
 use crate::routing::table::WeightPpm;
@@ -66,6 +66,10 @@ pub(super) fn needs_person(canary: &Canary, now: Millis) -> Option<String> {
         }
         (Phase::Promoting(promoting), _) if promoting.is_paused => Some(format!("`serin resume {id}` lets it go on")),
         (Phase::Promoting(..) | Phase::Finalising(..), _) => None,
+        // Going on alone gives it no request to be judged by.
+        (Phase::Paused(_) | Phase::Progressing(_), _) if is_set_to_nothing(canary) => Some(format!(
+            "`serin set-weight {id} --weight PERCENT` gives the canary traffic again, then `serin resume {id}` lets it go on"
+        )),
         // While a person holds it nothing else is asked, and nothing accepted.
         (Phase::Paused(_), _) | (_, Some(Hold::Stop)) => Some(format!("`serin resume {id}` lets it go on")),
         (_, Some(Hold::Unsupported)) => {
@@ -85,11 +89,19 @@ pub(super) fn needs_person(canary: &Canary, now: Millis) -> Option<String> {
     }
 }
 
+/// Whether an abort that was claimed, or a person, took the whole share that this step would have.
+fn is_set_to_nothing(canary: &Canary) -> bool {
+    let has_share = |step: &StepState| canary.plan.stage(step.number.get()).weight > WeightPpm::ZERO;
+    // What rules send there may prove it meanwhile.
+    let may_go_on = matches!(canary.phase, Phase::Progressing(_)) && !canary.plan.rules.is_empty();
+    canary.phase.step().is_some_and(|step| step.weight == Some(WeightPpm::ZERO) && has_share(step)) && !may_go_on
+}
+
 fn mend_primary(canary: &Canary) -> String {
     let (id, primary) = (&canary.plan.id, canary.primary());
     let way = match (&canary.phase, &canary.plan.promotion) {
         (Phase::Finalising(_), Promotion::Swap) => format!("`serin abort {id}` takes the swap back"),
-        _ => format!("`serin set-weight {id} --weight 100` moves its users to the canary"),
+        _ => format!("`serin set-weight {id} --weight {}` moves its users to the canary", canary.plan.most().percent()),
     };
     format!("mend {primary}, which fails; {way}, `serin confirm {id} --force --reason TEXT` leaves them to it")
 }
