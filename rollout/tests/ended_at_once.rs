@@ -25,6 +25,21 @@ fn release(revision: &str) -> Event {
     Event::Requested(id("web"), released(revision))
 }
 
+/// Whoever aborts waits for no disk, and is told whether any proxy knows of it.
+#[test]
+fn an_abort_is_answered_at_once_before_the_first_traffic_too() {
+    for hooks in [vec![], vec![gate("owner", HookKind::ConfirmRollout)]] {
+        let is_begun = hooks.is_empty();
+        let mut controller = Controller::default();
+        controller.handle(Event::Declared(Box::new(plan("web", |spec| spec.outside.hooks = hooks))), Millis(0));
+        controller.handle(release("v2"), Millis(1));
+        let abort = Verb::Abort { actor: word("ana"), reason: String::new() };
+        let out = controller.handle(Event::Requested(id("web"), abort), Millis(2));
+        assert!(out.reply_at_once);
+        assert_eq!(out.reply.unwrap().unwrap().has_left, is_begun);
+    }
+}
+
 #[test]
 fn a_release_that_a_red_button_keeps_from_beginning_counts_as_one() {
     let (mut controller, mut recorder) = (Controller::default(), Recorder::default());

@@ -182,6 +182,20 @@ pub(super) async fn ask(api: &Api, id: CanaryId, verb: Verb) -> Result<Json<Valu
     }
 }
 
+/// What an abort means that is not stored. Before the first traffic no proxy knows of it.
+fn unstored_abort(has_left: bool, why: &str) -> String {
+    let (what, after) = if has_left {
+        ("is in force", "knows of it only from the proxies")
+    } else {
+        ("ends a release without traffic", "goes on with the release: abort it again then")
+    };
+    format!(
+        "the abort {what} but is not stored: {}. It is stored by itself then; an agent that is started again before that \
+         {after}",
+        unwritable(why)
+    )
+}
+
 fn done_json(Carried { done, unstored }: Carried, begins: bool) -> Value {
     let mut json = json!({ "release": done.release.0, "phase": done.phase, "stored": unstored.is_none() });
     if let Value::Object(fields) = &mut json {
@@ -189,12 +203,7 @@ fn done_json(Carried { done, unstored }: Carried, begins: bool) -> Value {
             fields.insert("manifest".into(), done.manifest.into());
         }
         if let Some(why) = unstored {
-            let warning = format!(
-                "the abort is in force but not stored: {}. It is stored by itself then; an agent that is started again \
-                 before that knows of it only from the proxies",
-                unwritable(&why)
-            );
-            fields.insert("warning".into(), warning.into());
+            fields.insert("warning".into(), unstored_abort(done.has_left, &why).into());
         }
     }
     json

@@ -80,7 +80,7 @@ pub(super) fn stored(reply: Result<Done, Refused>) -> Answer {
     reply.map(|done| Carried { done, unstored: None }).map_err(NotCarried::Refused)
 }
 
-/// The answer to what waits for no disk: a refusal, or an abort, whose entry has left. The answer to an abort promises
+/// The answer to what waits for no disk: a refusal, or an abort, whose entry has left if there was traffic. The answer to an abort promises
 /// more, that no restart undoes it: an agent killed at this moment, with the entry in no socket and the event in no
 /// journal, would resume the release. So the answer waits until the abort is stored, or says that it is not.
 pub(super) async fn answer_soon(
@@ -92,7 +92,7 @@ pub(super) async fn answer_soon(
     let mut unstored = None;
     if reply.is_ok() {
         let settled = journal.wait_for(|stored| stored.through >= number || stored.failing.is_some());
-        // The entry has left: a disk that hangs, or a journal that has ended, must not hold the answer back.
+        // It is aborted: a disk that hangs, or a journal that has ended, must not hold the answer back.
         let is_settled = timeout(HANGS_AFTER, settled).await.is_ok();
         let stored = journal.borrow();
         if stored.through < number {

@@ -325,6 +325,8 @@ pub struct Done {
     pub phase: &'static str,
     /// The plan that it follows: see [`Plan::hash`].
     pub manifest: String,
+    /// Whether the entry of an abort has left for the workers, which know of it then whatever is stored.
+    pub has_left: bool,
 }
 
 /// What follows from one event.
@@ -342,6 +344,6 @@ pub struct Output {
     pub sibling_events: Vec<Event>,
     /// The answer, for [`Event::Requested`].
     pub reply: Option<Result<Done, Refused>>,
-    /// Whether the answer may be given before the event is stored: it refuses, or the release is aborted already.
+    /// Whether the answer may be given before the event is stored: it refuses, or it is an abort's.
     pub reply_at_once: bool,
 }

@@ -69,5 +69,6 @@ impl Controller {
 
 /// What came of a request, as the canary stands now.
 pub(super) fn done_with(canary: &Canary) -> Done {
-    Done { release: ReleaseId(canary.releases), phase: canary.phase.name(), manifest: canary.plan.hash() }
+    let (release, phase, manifest) = (ReleaseId(canary.releases), canary.phase.name(), canary.plan.hash());
+    Done { release, phase, manifest, has_left: false }
 }

@@ -15,11 +15,14 @@ use crate::release::plan::Plan;
 impl Controller {
     /// A person or pipeline asks.
     pub(super) fn requested(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) {
+        // Before its first traffic a release has no entry to abort, and nobody who aborts it waits for the disk either.
+        let is_abort = matches!(verb, Verb::Abort { .. });
         let answer = self.answer(id, verb, now, out);
         // An abort is in force with the workers that have its entry, whatever a crash forgets; nothing else is.
-        let is_abort = |command: &Command| matches!(command, Command::Push(entry) if entry.canary == *id);
-        out.reply_at_once = answer.is_err() || out.urgent.iter().any(is_abort);
-        out.reply = Some(answer);
+        let is_entry = |command: &Command| matches!(command, Command::Push(entry) if entry.canary == *id);
+        let has_left = out.urgent.iter().any(is_entry);
+        out.reply_at_once = answer.is_err() || is_abort || has_left;
+        out.reply = Some(answer.map(|done| Done { has_left, ..done }));
     }
 
     fn answer(&mut self, id: &CanaryId, verb: Verb, now: Millis, out: &mut Output) -> Result<Done, Refused> {
