@@ -44,7 +44,8 @@ fn a_promotion_that_was_claimed_to_be_aborted_waits_for_a_person() {
         spec.course.on_primary_failure = OnPrimaryFailure::Shift;
     });
     go_on(&mut scene, [WELL, WELL], 40);
-    let call = CallId { release: ReleaseId(1), round: scene.canary().phase.run().unwrap().round, callee: Callee::Promotion };
+    let call =
+        CallId { release: ReleaseId(1), round: scene.canary().phase.run().unwrap().round, callee: Callee::Promotion };
     claim(&mut scene);
     adopt(&mut scene);
     scene.happen(Event::Reply { canary: id("web"), call, reply: Reply::Hook(Ok(())) });

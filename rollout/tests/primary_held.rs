@@ -115,7 +115,11 @@ fn no_deadline_aborts_onto_a_failing_primary() {
 #[test]
 fn what_is_said_to_be_done_is_not_refused() {
     for (in_lane, most) in [(false, "100"), (true, "50")] {
-        let mut scene = promoting(|spec| if in_lane { fixture::in_lane(spec, 0) });
+        let mut scene = promoting(|spec| {
+            if in_lane {
+                fixture::in_lane(spec, 0)
+            }
+        });
         go_on(&mut scene, [DEAD, WELL], 20);
         let needs = status(&scene).needs_person.unwrap();
         let way = format!("`serin set-weight prod/web --weight {most}`");

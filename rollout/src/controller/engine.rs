@@ -125,7 +125,8 @@ impl Controller {
             Phase::Finalising(finalising) => [Some(finalising.deadline), None],
             phase => [phase.check_at(), canary.deadline().map(|(at, _)| at)],
         });
-        let beside = self.canaries.values().flat_map(|canary| [canary.rearming.due(), canary.anew.due(), canary.rollback_at()]);
+        let beside =
+            self.canaries.values().flat_map(|canary| [canary.rearming.due(), canary.anew.due(), canary.rollback_at()]);
         let roles = self.roles_wait().then(|| self.fleet.next_given_up(self.last_at)).flatten();
         due.flatten().chain(beside.flatten()).chain(roles).min()
     }
