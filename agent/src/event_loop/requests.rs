@@ -80,9 +80,9 @@ pub(super) fn stored(reply: Result<Done, Refused>) -> Answer {
     reply.map(|done| Carried { done, unstored: None }).map_err(NotCarried::Refused)
 }
 
-/// The answer to what waits for no disk: a refusal, or an abort, whose entry has left if there was traffic. The answer to an abort promises
-/// more, that no restart undoes it: an agent killed at this moment, with the entry in no socket and the event in no
-/// journal, would resume the release. So the answer waits until the abort is stored, or says that it is not.
+/// The answer to what waits for no disk: a refusal, or an abort, whose entry has left if there was traffic. The answer to
+/// an abort promises more, that no restart undoes it: an agent killed at this moment, with the entry in no socket and the
+/// event in no journal, would resume the release. So the answer waits until the abort is stored, or says that it is not.
 pub(super) async fn answer_soon(
     answer: oneshot::Sender<Answer>,
     reply: Result<Done, Refused>,
