@@ -12,8 +12,10 @@ use fixture::scene::Scene;
 use rollout::base::time::Millis;
 use rollout::controller::{Command, Verb};
 use rollout::judgement::guards::GuardAction;
+use rollout::judgement::primary_watch::PrimaryVerdict;
 use rollout::release::integrations::{Alert, HookKind, Receiver, ReceiverKind, Severity};
-use rollout::release::phase::Note;
+use rollout::release::machine::{Context, Fact, apply};
+use rollout::release::phase::{Note, Phase};
 use rollout::release::plan::{Advance, OnPrimaryFailure, Promotion, Strategy};
 use rollout::routing::request::{MatchRule, StringMatch};
 use rollout::view::explanation;
@@ -128,6 +130,27 @@ fn users_move_by_themselves_only_where_the_manifest_says_so_and_the_canary_is_pr
         out.stored.iter().any(|command| matches!(command, Command::Push(entry) if entry.routing.is_some()))
     });
     assert!(out.is_some_and(|out| !out.urgent.iter().any(|command| matches!(command, Command::Push(_)))));
+}
+
+#[test]
+fn nobody_is_moved_against_a_pause_nor_to_what_proved_nothing() {
+    let scene = promoting(|spec| spec.course.on_primary_failure = OnPrimaryFailure::Shift);
+    let canary = scene.canary();
+    for (is_misrouted, is_paused, is_proven, moves) in [
+        (false, false, true, true),
+        (true, false, true, false),
+        (false, true, true, false),
+        (false, false, false, false),
+    ] {
+        let Phase::Promoting(mut promoting) = canary.phase.clone() else { panic!("{:?}", canary.phase) };
+        promoting.is_paused = is_paused;
+        promoting.step.as_mut().unwrap().is_proven = is_proven;
+        let fact = Fact::PrimaryFails(PrimaryVerdict { findings: vec![], ln_needed: 4.6, failing: None });
+        let context = Context { is_misrouted, ..canary.context(None) };
+        let step = apply(context, &Phase::Promoting(promoting), fact, Millis(9_000));
+        let is_moved = step.notes.iter().any(|note| matches!(note, Note::Shifted { .. }));
+        assert_eq!(is_moved, moves, "{is_misrouted} {is_paused} {is_proven}");
+    }
 }
 
 #[test]
