@@ -54,12 +54,12 @@ fn the_same_settings_abort_at_the_same_report_by_the_same_guard() {
     let scene = goes_bad(guarded("web", Some(GuardAction::Abort)));
     let replayed = scene.replay("web", 1, Some(guarded("web", Some(GuardAction::Abort))));
     let abort = replayed.recorded.abort.clone().expect("it was aborted");
-    assert_eq!((abort.guard, abort.since_ms), (Some(GuardName::Slo), scene.number * 100));
+    assert_eq!((abort.guard, abort.since_ms), (Some(GuardName::Regression), scene.number * 100));
     assert_eq!((abort.canary_requests, replayed.canary_requests), (scene.number * 10, scene.number * 10));
     assert_eq!(replayed.until_ms, abort.since_ms);
     assert!(replayed.aborted_by_guards && replayed.ended_otherwise.is_none());
     assert_eq!(replayed.ended.as_ref().unwrap().outcome, End::Aborted);
-    assert!(replayed.ended.unwrap().message.contains("guard slo"));
+    assert!(replayed.ended.unwrap().message.contains("guard regression"));
     assert_eq!(replayed.other, Some(replayed.recorded));
 }
 
@@ -73,7 +73,8 @@ fn stricter_settings_trip_earlier_laxer_ones_later_or_never_and_guards_off_never
     assert_eq!(abort(with_slo("web", 0.2)), None);
     assert_eq!(abort(guarded("web", None)), None);
     let softer = scene.replay("web", 1, Some(guarded("web", Some(GuardAction::Notify)))).other.unwrap();
-    assert_eq!((softer.abort, softer.trips.len(), softer.trips[0].action), (None, 1, GuardAction::Notify));
+    assert!(softer.abort.is_none() && softer.trips.iter().all(|trip| trip.action == GuardAction::Notify));
+    assert!(!softer.trips.is_empty());
     let progress = |limit| scene.replay("web", 1, Some(with_slo("web", limit))).other.unwrap().guards[0].percent();
     assert!(progress(0.05) >= 100.0 && (1.0..100.0).contains(&progress(0.06)), "{}", progress(0.06));
 }

@@ -31,6 +31,8 @@ pub struct GrpcWebAnswer {
     /// Bytes of the present frame's payload still to come.
     left: u32,
     trailers: Vec<u8>,
+    /// Whether the frame of the trailers has come in whole: before that a number may go on.
+    is_trailed: bool,
     is_opaque: bool,
 }
 
@@ -45,6 +47,7 @@ impl GrpcWebAnswer {
             in_header: 0,
             left: 0,
             trailers: Vec::new(),
+            is_trailed: false,
             is_opaque: false,
         }
     }
@@ -69,6 +72,9 @@ impl GrpcWebAnswer {
 
     /// The status in the trailers, if they have come.
     pub fn status(&self) -> Option<u32> {
+        if !self.is_trailed {
+            return None;
+        }
         let lines = self.trailers.split(|b| *b == b'\n');
         lines.filter_map(|line| line.iter().position(|b| *b == b':').map(|at| line.split_at(at))).find_map(
             |(name, value)| {
@@ -140,6 +146,8 @@ impl GrpcWebAnswer {
 
     const fn end_of_frame(&mut self) {
         if self.left == 0 {
+            let [flags, ..] = self.header;
+            self.is_trailed |= flags & IS_TRAILERS != 0;
             self.in_header = 0;
         }
     }
