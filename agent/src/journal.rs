@@ -36,7 +36,7 @@ use tasks::{Inbox, Task, Writing};
 use writer::Writer;
 
 /// The form of what the other tables hold; raise it whenever a serialised name or meaning changes.
-const FORMAT: u64 = 3;
+const FORMAT: u64 = 4;
 /// One row: [`FORMAT`].
 const FORMATS: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
 /// The key of that row.

@@ -183,7 +183,7 @@ async fn a_file_that_is_no_whole_record_is_refused_by_what_is_wrong_with_it() {
     wrong(b"", "is empty").await;
     wrong(b"apiVersion: serin.dev/v1alpha1\nkind: Canary\n", "is no record of a release").await;
     wrong(b"\x1f\x8b\x08\0\n", "gunzip it first").await;
-    wrong(good.replacen("\"format\":4", "\"format\":7", 1).as_bytes(), "its format is 7, this program reads format 4")
+    wrong(good.replacen("\"format\":5", "\"format\":7", 1).as_bytes(), "its format is 7, this program reads format 5")
         .await;
     wrong(good.replacen("serin release record", "diary\u{1b}[2J", 1).as_bytes(), "is no record").await;
     wrong(&good.as_bytes()[..good.len() - 9], "line 5 breaks off").await;

@@ -20,7 +20,7 @@ use crate::worker::messages::{Hello, Report};
 /// What a record says it is.
 pub const KIND: &str = "serin release record";
 /// The form of a record; another is refused by this number. Raise it whenever a serialised name or meaning changes.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// A record's first line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
