@@ -117,7 +117,7 @@ fn what_is_said_to_be_done_is_not_refused() {
     for (in_lane, most) in [(false, "100"), (true, "50")] {
         let mut scene = promoting(|spec| {
             if in_lane {
-                fixture::in_lane(spec, 0)
+                fixture::in_lane(spec, 0);
             }
         });
         go_on(&mut scene, [DEAD, WELL], 20);
