@@ -112,8 +112,10 @@ async fn pauses(
         let load = stage.load().connections(64).start(RPS / 2.0).await?;
         let clients = clients(stage.envoy.addr());
         stage.release("v2").await?;
-        let status = stage.phase("Paused").await?;
-        ensure!(status.message.contains(&format!("guard {guard}")), "{}", status.message);
+        stage.phase("Paused").await?;
+        let events = stage.events().await?;
+        let tripped = format!("tripped: guard {guard}");
+        ensure!(events.iter().any(|event| event.message.contains(&tripped)), "{:?}", events.last());
         drop((clients, load));
         Ok(())
     })
@@ -126,9 +128,9 @@ async fn a_canary_that_answers_404_to_everything_is_no_success() -> Result<()> {
     pauses("not-found", "clientErrors", lost, |_| JoinSet::new()).await
 }
 
-/// A client with 1 MiB to send, who gives up after a while.
+/// A client with more to send than the buffers between it and the upstream hold, who gives up after a while.
 async fn upload(envoy: SocketAddr) -> Result<()> {
-    const BYTES: usize = 1 << 20;
+    const BYTES: usize = 20_000_000;
     let mut stream = TcpStream::connect(envoy).await?;
     let head = format!("POST /upload HTTP/1.1\r\nhost: web\r\ncontent-length: {BYTES}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
@@ -142,7 +144,7 @@ fn uploads(envoy: SocketAddr) -> JoinSet<()> {
     let mut all = JoinSet::new();
     all.spawn(async move {
         let mut clients = JoinSet::new();
-        let mut ticks = interval(Duration::from_millis(40));
+        let mut ticks = interval(Duration::from_millis(250));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
