@@ -311,7 +311,7 @@ impl InFlight {
         let is_opaque = grpc.status.is_none() && self.web.as_ref().is_some_and(|web| web.is_opaque());
         let grpc = Some(grpc).filter(|_| is_call);
         let outcome = match classify(&RequestEnd { flags, attempts, ..self.request_end(status, grpc) }) {
-            Outcome::Failure(FailureClass::Grpc) if is_opaque => Outcome::Void,
+            Outcome::Success | Outcome::Failure(FailureClass::Grpc) if is_opaque => Outcome::Void,
             outcome => outcome,
         };
         let is_client_error = outcome == Outcome::Success && self.is_client_error();
