@@ -44,6 +44,8 @@ pub(crate) enum NotCarried {
     Refused(Refused),
     /// The journal did not take it, for this reason.
     Unstored(String),
+    /// An abort came while it was being stored.
+    Overtaken,
 }
 
 /// The loop is gone: the agent is shutting down.

@@ -155,7 +155,7 @@ pub(crate) struct Journal {
     collapsed_through: u64,
     writing: Arc<Writing>,
     /// The disk was given up with this event; it stores again when it is past it.
-    last_withdrawn: u64,
+    last_too_slow: u64,
     stored: watch::Receiver<Stored>,
     last_number: u64,
     last_at: Millis,
@@ -219,7 +219,7 @@ impl Journal {
             inbox,
             collapsed_through: 0,
             writing,
-            last_withdrawn: 0,
+            last_too_slow: 0,
             stored,
             last_number,
             last_at,
@@ -247,14 +247,16 @@ impl Journal {
     /// Why nothing is stored now, as far as that is known before one tries.
     pub(crate) fn hindrance(&self) -> Option<String> {
         let stored = self.stored.borrow();
-        let hangs = || (self.last_withdrawn > stored.through).then(|| HANGS.to_owned());
+        let hangs = || (self.last_too_slow > stored.through).then(|| HANGS.to_owned());
         stored.failing.clone().or_else(hangs)
     }
 
     /// Takes the last appended event back, whether it is on its way to the disk or there already. Nothing may follow from
-    /// it: its number stays unused.
-    pub(crate) fn withdraw(&mut self, number: u64) {
-        self.last_withdrawn = number;
+    /// it: its number stays unused. `hangs` says that the disk was too slow for it, as is then known before the next.
+    pub(crate) fn withdraw(&mut self, number: u64, hangs: bool) {
+        if hangs {
+            self.last_too_slow = number;
+        }
         // A batch that is tried again goes without it; one that may have stored it is put right by the task.
         self.writing.withdrawn().insert(number);
         let _ = self.tasks.send(Task::Withdraw { number });

@@ -88,6 +88,13 @@ impl Manifests {
         timeout(SETTLES_WITHIN, settled).await.is_ok()
     }
 
+    /// Of a directory that nobody reads.
+    #[cfg(test)]
+    pub(crate) fn unread() -> (Self, mpsc::Receiver<Refresh>) {
+        let (refresh, asked) = mpsc::channel(MAX_WAITING);
+        (Self { found: Arc::default(), read: Arc::default(), refresh }, asked)
+    }
+
     /// Logs problems when the list changes, not at each reading.
     fn set(&self, scan: &Scan) {
         let problems: Vec<String> = scan.problems.iter().map(ToString::to_string).collect();

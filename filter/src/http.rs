@@ -205,14 +205,16 @@ fn finish(shell: &mut Shell, in_flight: &mut InFlight, is_readable: bool) {
 /// Where the routes took it: three calls more, so few requests are asked. Here and not at its end, because a stream may not
 /// end for hours.
 fn ask_destination(shell: &mut Shell, in_flight: &InFlight) {
-    let is_first_attempt = || matches!(host::number_property("upstream\0request_attempt_count"), Ok(Some(1)));
-    // A further attempt may go elsewhere on purpose.
-    if !in_flight.is_sampled() || !is_first_attempt() {
+    if !in_flight.is_sampled() {
         return;
     }
-    // A proxy that does not say both says nothing.
-    if let (Ok(cluster), Ok(address)) = (host::property("xds\0cluster_name"), host::property("upstream\0address")) {
-        shell.worker.arrived(in_flight, &cluster, &address);
+    // A proxy that does not say all says nothing.
+    if let (Ok(attempts), Ok(cluster), Ok(address)) = (
+        host::number_property("upstream\0request_attempt_count"),
+        host::property("xds\0cluster_name"),
+        host::property("upstream\0address"),
+    ) {
+        shell.worker.arrived(in_flight, attempts, &cluster, &address);
     }
 }
 

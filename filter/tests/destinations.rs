@@ -1,4 +1,4 @@
-//! Where requests went: few are asked, by two calls, and what a proxy says is passed on within bounds.
+//! Where requests went: few are asked, each once, and what a proxy says is passed on within bounds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails so")]
 
 mod host;

@@ -11,12 +11,12 @@ use rollout::base::time::Millis;
 use rollout::controller::{Event, Verb};
 use rollout::judgement::certificate::Otherwise;
 use rollout::release::inquiry::Reply;
-use rollout::release::integrations::{Alert, HookKind, MetricError, Receiver, ReceiverKind, Severity};
+use rollout::release::integrations::{HookKind, MetricError, Severity};
 use rollout::release::phase::Actor;
 use rollout::release::plan::{Deadlines, Stop, Strategy};
 
 use fixture::walk::{BAD, GOOD, NONE, Walk, release};
-use fixture::{call, gate, hook, metric, on_certificate, percent, word};
+use fixture::{alert, call, gate, hook, metric, on_certificate, percent, word};
 
 const YES: Reply = Reply::Hook(Ok(()));
 
@@ -45,18 +45,6 @@ fn a_rollback_hook_cuts_at_once() {
     walk.answers("undo", YES);
     walk.answers("load", YES);
     walk.compare();
-}
-
-fn alert(name: &str, severity: Severity) -> Alert {
-    let receiver = Receiver {
-        kind: ReceiverKind::Slack,
-        address: Some("http://127.0.0.1:1".into()),
-        secret: None,
-        channel: "ops".into(),
-        username: "serin".into(),
-        proxy: None,
-    };
-    Alert { name: name.into(), severity, receiver }
 }
 
 #[test]

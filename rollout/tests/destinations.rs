@@ -207,7 +207,7 @@ fn a_worker_asks_few_and_says_what_they_answered() {
             let mut request = worker.start(&decision, true, true, now).unwrap();
             if request.is_sampled() && attempts == Some(1) {
                 asked[usize::from(is_canary)] += 1;
-                worker.arrived(&request, b"web-primary", format!("10.0.0.{}:80", n % 250).as_bytes());
+                worker.arrived(&request, Some(1), b"web-primary", format!("10.0.0.{}:80", n % 250).as_bytes());
             }
             worker.finish(&mut request, 0, attempts, now);
         }

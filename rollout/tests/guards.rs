@@ -4,6 +4,7 @@
 
 mod fixture;
 
+use fixture::draws::Draws;
 use fixture::scene::Scene;
 use fixture::{id, word};
 use rollout::controller::{Command, Event, Verb};
@@ -67,24 +68,6 @@ fn a_restart_forgets_no_evidence() {
     scene.report(2);
     again.report(2);
     assert_eq!(scene.canary().verdict, again.canary().verdict);
-}
-
-/// SplitMix64, as everywhere: the seed is in the test.
-struct Draws(u64);
-
-impl Draws {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn failures(&mut self, requests: u64, rate: f64) -> u64 {
-        let below = (rate * u64::MAX as f64) as u64;
-        (0..requests).filter(|_| self.next() < below).count() as u64
-    }
 }
 
 /// Share of runs of 600 slots in which a guard trips, looked at after each; `rates` gives canary's and primary's failure

@@ -7,6 +7,9 @@
 #![cfg(test)]
 #![allow(clippy::disallowed_macros, reason = "a simulation says its seed and what it found")]
 
+mod fixture;
+
+use fixture::draws::Draws;
 use rollout::base::names::CanaryId;
 use rollout::base::time::Millis;
 use rollout::judgement::evidence::Evidence;
@@ -319,32 +322,5 @@ fn of_version(
             news(failure, now, drawn, [0, 0, failed]),
             news(success, now, drawn, [0, succeeded, 0]),
         ],
-    }
-}
-
-/// SplitMix64, as everywhere: the seed is in the test.
-struct Draws(u64);
-
-impl Draws {
-    /// Uniform in (0, 1].
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64 + f64::EPSILON / 2.0
-    }
-
-    /// Events among `trials` with this probability, by the gaps between them.
-    fn binomial(&mut self, trials: u64, probability: f64) -> u64 {
-        let ln_none = libm::log1p(-probability);
-        let (mut reached, mut events) = (0.0, 0);
-        loop {
-            reached += (libm::log(self.uniform()) / ln_none).floor() + 1.0;
-            if reached > trials as f64 {
-                return events;
-            }
-            events += 1;
-        }
     }
 }

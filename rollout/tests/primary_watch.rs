@@ -4,6 +4,7 @@
 
 mod fixture;
 
+use fixture::alert;
 use fixture::percent;
 use fixture::primary::{
     DEAD, FAST, ILL, TIRED, WELL, adopt, ask, by, fails, go_on, notes, place, promoting, scene, status,
@@ -13,7 +14,7 @@ use rollout::base::time::Millis;
 use rollout::controller::{Command, Verb};
 use rollout::judgement::guards::GuardAction;
 use rollout::judgement::primary_watch::PrimaryVerdict;
-use rollout::release::integrations::{Alert, HookKind, Receiver, ReceiverKind, Severity};
+use rollout::release::integrations::{HookKind, Severity};
 use rollout::release::machine::{Context, Fact, apply};
 use rollout::release::phase::{Note, Phase};
 use rollout::release::plan::{Advance, OnPrimaryFailure, Promotion, Strategy};
@@ -156,15 +157,7 @@ fn nobody_is_moved_against_a_pause_nor_to_what_proved_nothing() {
 #[test]
 fn people_are_alerted_and_shown_how_it_fails() {
     let mut scene = promoting(|spec| {
-        let receiver = Receiver {
-            kind: ReceiverKind::Slack,
-            address: Some("http://127.0.0.1:1".into()),
-            secret: None,
-            channel: "ops".into(),
-            username: "serin".into(),
-            proxy: None,
-        };
-        spec.outside.alerts = vec![Alert { name: "ops".into(), severity: Severity::Warn, receiver }];
+        spec.outside.alerts = vec![alert("ops", Severity::Warn)];
     });
     let alerts = (0..10).flat_map(|_| scene.send([DEAD, WELL]).stored);
     let alerts: Vec<String> = alerts

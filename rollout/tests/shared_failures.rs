@@ -2,6 +2,9 @@
 
 #![cfg(test)]
 
+mod fixture;
+
+use fixture::draws::Draws;
 use proptest::prelude::*;
 use rollout::judgement::guards::{Guard, GuardAction, GuardName, GuardRule, Guards};
 use rollout::judgement::sample_ratio::Ratio;
@@ -40,7 +43,7 @@ fn mean_drawn(boundary: Boundary, weight: f64, requests: [u64; 2], rates: [[f64;
     let bet = |wealth: &mut Wealth, pair: &Pair, is_step| {
         wealth.stake(&wealth.due(is_step));
         let batch = boundary.ln_ratios(pair, 1).unwrap_or(Explained::NOTHING);
-        wealth.bet_explained(&batch, &boundary.block_lengths(EXPECTED_IN_SLOT));
+        wealth.bet_explained(&batch, &boundary.block_lengths(EXPECTED_IN_SLOT, 1));
     };
     let mut mean = 0.0;
     for (first, p1) in outcomes(0) {
@@ -124,22 +127,6 @@ fn a_total_failure_needs_so_many_failures() {
     let sticky = Some(Allocation { weight: 0.1, is_drawn: false });
     assert_eq!(failures_needed(sticky, 0), Some(2), "nor without a primary request");
     assert!(failures_needed(sticky, 40) >= Some(3));
-}
-
-struct Draws(u64);
-
-impl Draws {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn chance(&mut self, rate: f64) -> bool {
-        ((self.next() >> 11) as f64 / (1u64 << 53) as f64) < rate
-    }
 }
 
 /// Of `runs` releases of `slots` slots with `requests` drawn ones each, how many are aborted. `rates` gives the canary's and

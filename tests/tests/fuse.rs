@@ -18,9 +18,10 @@ use tests::wait::until;
 
 const RPS: f64 = 400.0;
 /// Bad answers of the canary that both workers together may let through. At half of the traffic a failure tells the versions
-/// apart by a factor of two at most, so it takes about 20 on each; those of users whom a rule pins come on top, and what is on
-/// its way meanwhile.
-const FEW: u64 = 100;
+/// apart by a factor of two at most, so it takes 14 to 20 on each, and what is on its way meanwhile.
+const FEW: u64 = 50;
+/// The same, with those of users whom a rule pins on top: they say nothing to a fuse.
+const FEW_WITH_PINNED: u64 = 100;
 
 fn dead() -> Behaviour {
     Behaviour { fail_ratio: 1.0, ..Behaviour::healthy("v2") }
@@ -96,7 +97,7 @@ async fn a_canary_that_dies_while_the_agent_is_dead_is_cut_by_the_workers_and_ev
         stage.versions.canary.set(|it| *it = dead());
         silence_of_canary(&load, Duration::from_secs(2)).await?;
         let bad = bad_of_canary(&load.samples());
-        ensure!((1..=FEW).contains(&bad), "{bad} bad answers");
+        ensure!((1..=FEW_WITH_PINNED).contains(&bad), "{bad} bad answers");
         assert_eq!(filter_stat(&stage.envoy, "tripped").await?, 2, "both workers that serve traffic");
         assert_eq!(filter_stat(&stage.envoy, "weight_ppm").await?, 0);
 
@@ -115,7 +116,7 @@ async fn a_canary_that_dies_while_the_agent_is_dead_is_cut_by_the_workers_and_ev
         trip_reported(&stage).await?;
         let samples = load.stop().await?;
         let bad = bad_of_canary(&samples);
-        ensure!((1..=2 * FEW).contains(&bad), "{bad} bad answers");
+        ensure!((1..=2 * FEW_WITH_PINNED).contains(&bad), "{bad} bad answers");
         stage.totals_as_envoy(samples.count()).await?;
         stage.all_on_primary(50).await
     })

@@ -16,6 +16,7 @@ use super::ids::{canary_id, parse_name, refusal};
 use super::reads::unwritable;
 use super::{Api, REFERENCE};
 use crate::handle::{Carried, NotCarried};
+use crate::manifests::Manifests;
 
 const VERBS: &[&str] = &["abort", "promote", "confirm", "pause", "resume", "retry", "skip", "set-weight", "forget"];
 /// What else stands behind a canary's name.
@@ -175,8 +176,11 @@ pub(super) async fn ask(api: &Api, id: CanaryId, verb: Verb) -> Result<Json<Valu
             Err(api.handle.read(move |controller, _| refusal(controller, &refused)).await?)
         }
         Err(NotCarried::Unstored(why)) => {
-            let error =
-                format!("cannot {name}: {}; it is not carried out, now or later: ask again then", unwritable(&why));
+            let error = format!("cannot {name}: {}; it is not carried out: ask again then", unwritable(&why));
+            Err(HttpError::unavailable(error))
+        }
+        Err(NotCarried::Overtaken) => {
+            let error = format!("cannot {name}: an abort came before it was stored; it is not carried out: ask again");
             Err(HttpError::unavailable(error))
         }
     }
@@ -228,14 +232,16 @@ fn patience(verb: &Verb) -> Duration {
     }
 }
 
+/// Has the directory of manifests read for a verb, for as long as that may wait; whether it was.
+async fn read_for(manifests: &Manifests, verb: &Verb) -> bool {
+    let patience = patience(verb);
+    !patience.is_zero() && manifests.refresh(patience).await
+}
+
 /// Has the directory of manifests read before anything that depends on one, so that no verb follows yesterday's plan. What
 /// begins a release is refused while its manifest cannot be followed.
 async fn follow_manifests(api: &Api, id: &CanaryId, verb: &Verb) -> Result<(), HttpError> {
-    let patience = patience(verb);
-    if patience.is_zero() {
-        return Ok(());
-    }
-    let is_read = api.manifests.refresh(patience).await;
+    let is_read = read_for(&api.manifests, verb).await;
     if matches!(verb, Verb::Forget { .. }) {
         // A file that was just removed is gone a moment later; if it is not, the engine says what is in the way.
         api.manifests.settle(id).await;
@@ -264,5 +270,37 @@ async fn follow_manifests(api: &Api, id: &CanaryId, verb: &Verb) -> Result<(), H
              {problem}"
         ))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollout::base::names::Actor;
+    use rollout::routing::table::WeightPpm;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A directory that hangs: nobody ever answers.
+    #[tokio::test(start_paused = true)]
+    async fn what_reduces_risk_waits_for_no_directory() {
+        let (manifests, _asked) = Manifests::unread();
+        let (actor, reason) = (|| Actor::parse("ann").unwrap(), String::new);
+        let verbs = [
+            (Verb::Abort { actor: actor(), reason: reason() }, 0),
+            (Verb::Pause { actor: actor(), reason: reason() }, 0),
+            (Verb::SetWeight { weight: WeightPpm::ZERO, actor: actor(), reason: reason() }, 0),
+            (Verb::SetWeight { weight: WeightPpm::WHOLE, actor: actor(), reason: reason() }, 0),
+            (Verb::Promote { actor: actor(), reason: reason() }, 1),
+            (Verb::Confirm { actor: actor(), reason: reason() }, 1),
+            (Verb::Resume { actor: actor(), reason: reason() }, 1),
+            (Verb::Skip { actor: actor(), reason: reason() }, 1),
+            (Verb::Retry { actor: actor(), reason: reason() }, 5),
+        ];
+        for (verb, waits_s) in verbs {
+            let asked_at = Instant::now();
+            assert!(!read_for(&manifests, &verb).await, "{verb:?}");
+            assert_eq!(asked_at.elapsed().as_secs(), waits_s, "{verb:?}");
+        }
     }
 }

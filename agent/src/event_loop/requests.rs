@@ -37,8 +37,8 @@ impl EventLoop {
                 self.perform_stored();
             }
             Err(why) => {
-                self.journal.withdraw(number);
-                let _ = answer.send(Err(NotCarried::Unstored(why)));
+                self.journal.withdraw(number, matches!(why, NotCarried::Unstored(_)));
+                let _ = answer.send(Err(why));
             }
         }
     }
@@ -47,7 +47,8 @@ impl EventLoop {
     ///
     /// # Errors
     /// Why it must not be waited for any longer.
-    async fn wait_until_stored(&mut self, number: u64) -> Result<(), String> {
+    async fn wait_until_stored(&mut self, number: u64) -> Result<(), NotCarried> {
+        let unstored = |why: &str| Err(NotCarried::Unstored(why.into()));
         let mut stored = self.journal.stored();
         let hangs = sleep(HANGS_AFTER);
         tokio::pin!(hangs);
@@ -57,16 +58,16 @@ impl EventLoop {
                 settled = stored.wait_for(|stored| stored.through >= number || stored.failing.is_some()) => {
                     return match settled {
                         Ok(stored) if stored.through >= number => Ok(()),
-                        Ok(stored) => Err(stored.failing.clone().unwrap_or_default()),
-                        Err(_) => Err("its thread has ended; restart the agent".into()),
+                        Ok(stored) => unstored(stored.failing.as_deref().unwrap_or_default()),
+                        Err(_) => unstored("its thread has ended; restart the agent"),
                     };
                 }
-                () = &mut hangs => return Err(HANGS.into()),
+                () = &mut hangs => return unstored(HANGS),
                 Some(input) = self.inputs.recv(), if self.held.len() < MAX_HELD => {
                     if matches!(input, LoopInput::Request { verb: Verb::Abort { .. }, .. }) {
                         // Before all that is held: requests among it would be stored first.
                         self.held.push_front(input);
-                        return Err("an abort came before it was stored".into());
+                        return Err(NotCarried::Overtaken);
                     }
                     self.held.push_back(input);
                 }

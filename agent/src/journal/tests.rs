@@ -15,6 +15,7 @@ use rollout::routing::route::Placement;
 use rollout::routing::table::{Epoch, Version};
 use rollout::worker::messages::{Hello, Incarnation, PROTOCOL, Report};
 use rollout::worker::tally::{Counts, Slot, Stratum};
+use tokio::sync::Notify;
 
 use super::*;
 
@@ -40,6 +41,8 @@ pub(crate) struct Disk {
     left: Arc<AtomicU64>,
     /// Whether writes and syncs wait.
     hangs: Arc<(Mutex<bool>, Condvar)>,
+    /// Told when one has begun to wait.
+    waits: Arc<Notify>,
 }
 
 impl Disk {
@@ -48,6 +51,7 @@ impl Disk {
             bytes: Arc::new(InMemoryBackend::new()),
             left: Arc::new(AtomicU64::new(u64::MAX)),
             hangs: Arc::default(),
+            waits: Arc::default(),
         }
     }
 
@@ -55,6 +59,11 @@ impl Disk {
     pub(crate) fn hang(&self, hangs: bool) {
         *self.hangs.0.lock().unwrap() = hangs;
         self.hangs.1.notify_all();
+    }
+
+    /// Until one waits.
+    pub(crate) async fn is_writing(&self) {
+        self.waits.notified().await;
     }
 
     /// After so many more writes and syncs every one fails.
@@ -77,7 +86,13 @@ impl Disk {
     }
 
     fn spend(&self) -> io::Result<()> {
-        drop(self.hangs.1.wait_while(self.hangs.0.lock().unwrap(), |hangs| *hangs).unwrap());
+        let wait = |hangs: &mut bool| {
+            if *hangs {
+                self.waits.notify_one();
+            }
+            *hangs
+        };
+        drop(self.hangs.1.wait_while(self.hangs.0.lock().unwrap(), wait).unwrap());
         let spent = self.left.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         spent.map(drop).map_err(|_| io::Error::other("no space left on this disk"))
     }

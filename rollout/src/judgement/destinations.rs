@@ -89,12 +89,21 @@ impl Destinations {
             Version::Primary => self.primary.add(destination, *is_shared, *requests),
             Version::Canary if sampled.epoch < self.since => return,
             Version::Canary => {
-                let is_right = *is_shared || !self.of_primary().has(destination);
-                self.right_in_a_row = if is_right { self.right_in_a_row.saturating_add(*requests) } else { 0 };
+                match self.of_primary().has(destination) {
+                    Some(true) if !*is_shared => self.right_in_a_row = 0,
+                    // One host of too many to remember says neither.
+                    None if !*is_shared => {}
+                    _ => self.right_in_a_row = self.right_in_a_row.saturating_add(*requests),
+                }
                 self.canary.add(destination, *is_shared, *requests);
             }
         }
-        self.misrouted = self.find();
+        let found = self.find();
+        if found.is_some() && self.misrouted.is_none() {
+            // What was right before the primary's own were known counts from here.
+            self.right_in_a_row = 0;
+        }
+        self.misrouted = found;
     }
 
     /// A release has ended: what plays the primary from now on may be another upstream.
@@ -182,9 +191,15 @@ impl Reached {
         }
     }
 
-    fn has(&self, destination: &Destination) -> bool {
-        let cluster = self.clusters.get(destination.cluster()).filter(|cluster| !cluster.is_shared);
-        cluster.is_some_and(|cluster| cluster.addresses.contains_key(destination.address()))
+    /// Whether it was reached; `None` where that is not known, because not all hosts are remembered.
+    fn has(&self, destination: &Destination) -> Option<bool> {
+        let Some(cluster) = self.clusters.get(destination.cluster()).filter(|cluster| !cluster.is_shared) else {
+            return Some(false);
+        };
+        let address = destination.address();
+        let last = cluster.addresses.last_key_value().filter(|_| cluster.is_full);
+        let is_remembered = last.is_none_or(|(last, _)| address <= last.as_str());
+        is_remembered.then(|| cluster.addresses.contains_key(address))
     }
 }
 

@@ -1,7 +1,7 @@
 //! report -> fold: the merged, deduplicated sum of what the workers counted.
 //!
-//! `fold` adds one stratum and does not depend on order; whether a report is new is for [`Received`] to say. Only the
-//! sliding window, which threshold checks look at, depends on when it arrived.
+//! `fold` adds one stratum; its sums do not depend on order, and whether a report is new is for [`Received`] to say. The sliding
+//! window, which threshold checks look at, slots and what is known of gone workers depend on when it arrived.
 //!
 //! [`Received`]: super::received::Received
 
@@ -102,8 +102,8 @@ impl Evidence {
 
     /// Whose a stratum was that has just been folded. Only what the step counts: what is left out is taken from that.
     pub fn of_worker<C>(&mut self, worker: Incarnation, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
-        let is_users = stratum.version == Version::Canary && stratum.placement != Placement::Mirrored;
-        if is_users && self.is_of_release(stratum.epoch) && !self.is_chosen(stratum.epoch, stratum.placement) {
+        let is_of_step = self.is_of_step(stratum.epoch, stratum.version, stratum.placement);
+        if is_of_step && self.is_of_release(stratum.epoch) {
             self.gone_workers.fold(worker, stratum.epoch, stratum.slot, counts, now);
         }
     }
@@ -149,6 +149,11 @@ impl Evidence {
         if !self.is_chosen(stratum.epoch, stratum.placement) {
             self.window.add(stratum.epoch, stratum.version, counts, now);
         }
+    }
+
+    /// Whether a certificate is about such requests: the canary's users', but for those who chose it.
+    fn is_of_step(&self, epoch: Epoch, version: Version, placement: Placement) -> bool {
+        version == Version::Canary && placement != Placement::Mirrored && !self.is_chosen(epoch, placement)
     }
 
     /// Whether a client chose its version, by a rule, beside a split: a few such clients must not decide for everybody.
@@ -299,8 +304,7 @@ impl Evidence {
         let mut sum = Counts::default();
         let of_canary = self.strata.range((first, Version::Primary, Placement::Drawn)..);
         of_canary
-            .filter(|((_, version, placement), _)| *version == Version::Canary && *placement != Placement::Mirrored)
-            .filter(|((epoch, _, placement), _)| !self.is_chosen(*epoch, *placement))
+            .filter(|((epoch, version, placement), _)| self.is_of_step(*epoch, *version, *placement))
             .for_each(|(_, counts)| sum.merge(counts));
         sum
     }

@@ -9,13 +9,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::{Micros, Millis};
+use crate::routing::measurement::LONGEST_WAIT;
 use crate::routing::table::Epoch;
 use crate::worker::connection::BACK_WITHIN;
 use crate::worker::messages::Incarnation;
 use crate::worker::tally::{Counts, Slot};
 
-/// How long a request may take without a latency limit before it counts as one that hangs.
-const USUAL_HORIZON: Millis = Millis(15_000);
 /// A stretch is at most this part of the horizon long: by so much may more be left out than had to be.
 const STRETCHES_IN_HORIZON: u64 = 8;
 /// Stretches kept of one worker. Many epochs in a short time need more; the oldest are then counted as if it were not gone.
@@ -73,14 +72,14 @@ pub struct LeftOut {
 
 impl Default for GoneWorkers {
     fn default() -> Self {
-        Self { horizon: USUAL_HORIZON, workers: BTreeMap::new() }
+        Self { horizon: LONGEST_WAIT, workers: BTreeMap::new() }
     }
 }
 
 impl GoneWorkers {
     /// For a release whose requests may take so long.
     pub fn new(latency_limit: Option<Micros>) -> Self {
-        let horizon = latency_limit.map_or(USUAL_HORIZON, |limit| Millis(limit.0.div_ceil(1_000)));
+        let horizon = latency_limit.map_or(LONGEST_WAIT, |limit| Millis(limit.0.div_ceil(1_000)));
         Self { horizon, workers: BTreeMap::new() }
     }
 

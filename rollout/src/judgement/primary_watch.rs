@@ -15,7 +15,7 @@ use crate::judgement::guard_rule::{EventCount, GuardRule};
 use crate::judgement::guards::Guards;
 use crate::judgement::sequential::{Observed, ObservedSlot, Sequential, Signal, SlotKey, Test};
 use crate::routing::table::Epoch;
-use crate::statistics::boundary::{Allocation, Boundary, all_of, any_of};
+use crate::statistics::boundary::{Allocation, Alone, Boundary, any_of};
 use crate::worker::tally::{Counts, PerVersion, Slot};
 
 /// The bound on finding a primary failing that is within its limits.
@@ -31,7 +31,7 @@ pub struct PrimaryFinding {
     pub rule: GuardRule,
     /// ln e-value against the primary.
     pub ln_e: f64,
-    /// The primary's requests of the release that speak against it, and all that could.
+    /// The primary's requests of the step that speak against it, and all that could.
     pub primary: EventCount,
     /// The canary's, for comparison.
     pub canary: EventCount,
@@ -64,7 +64,7 @@ pub enum PrimaryNews {
 pub struct PrimaryWatch {
     rules: Vec<GuardRule>,
     max_cluster: u32,
-    /// On slots in which the split gives the canary users: limit and comparison, in turns.
+    /// On slots in which the split gives the canary users: limit and comparison together.
     compared: Sequential,
     /// On all others: the limits.
     alone: Sequential,
@@ -129,11 +129,10 @@ impl PrimaryWatch {
     pub fn look(&mut self, seen: &PerVersion) -> (PrimaryVerdict, Option<PrimaryNews>) {
         let findings = self.findings(seen);
         let ln_needed = -libm::log(PRIMARY_ALPHA);
-        let share = 1.0 / findings.len().max(1) as f64;
-        let weighted: Vec<(f64, f64)> = findings.iter().map(|finding| (share, finding.ln_e)).collect();
+        let ln_e = weighted(&findings.iter().map(|finding| finding.ln_e).collect::<Vec<f64>>());
         let worst = findings.iter().max_by(|a, b| a.ln_e.total_cmp(&b.ln_e)).map(|finding| finding.rule);
         let mut news = None;
-        if let Some(rule) = worst.filter(|_| any_of(&weighted) >= ln_needed) {
+        if let Some(rule) = worst.filter(|_| ln_e >= ln_needed) {
             news = self.failing.is_none().then_some(PrimaryNews::Fails);
             // While it goes on failing it is found again and again, and what may certify it begins anew each time.
             self.begin_anew();
@@ -154,16 +153,23 @@ impl PrimaryWatch {
     }
 
     fn findings(&self, seen: &PerVersion) -> Vec<PrimaryFinding> {
-        let (compared, alone) = (self.compared.look(), self.alone.look());
-        let pairs = compared.chunks(2).map(all_of).zip(alone);
-        let finding = |(rule, (compared, alone)): (&GuardRule, (f64, f64))| PrimaryFinding {
+        let looks = self.compared.looks().into_iter().chain(self.alone.looks());
+        let nearest = |a: &Vec<f64>, b: &Vec<f64>| weighted(a).total_cmp(&weighted(b));
+        let finding = |(rule, ln_e): (&GuardRule, f64)| PrimaryFinding {
             rule: *rule,
-            ln_e: any_of(&[(0.5, compared), (0.5, alone)]),
+            // Slots with and without a split are tested apart, each with half of alpha.
+            ln_e: ln_e - std::f64::consts::LN_2,
             primary: rule.of(&seen.primary),
             canary: rule.of(&seen.canary),
         };
-        self.rules.iter().zip(pairs).map(finding).collect()
+        self.rules.iter().zip(looks.max_by(nearest).unwrap_or_default()).map(finding).collect()
     }
+}
+
+/// ln e-value of several limits together, each with an equal share.
+fn weighted(ln_e: &[f64]) -> f64 {
+    let share = 1.0 / ln_e.len().max(1) as f64;
+    any_of(&ln_e.iter().map(|ln_e| (share, *ln_e)).collect::<Vec<_>>())
 }
 
 /// Those that one version breaks by itself. A primary that is worse than the canary but within its limits is no failure:
@@ -177,14 +183,11 @@ fn begin(rules: &[GuardRule], max_cluster: u32) -> (Sequential, Sequential) {
         GuardRule::Latency { .. } => (Signal::Slow, rule.limit()),
         _ => (Signal::Failed, rule.limit()),
     };
-    let absolute: Vec<Test> = rules
-        .iter()
-        .map(tests)
-        .filter_map(|(signal, limit)| Some(Test { signal, boundary: Boundary::Absolute(limit?) }))
-        .collect();
-    let beside = |test: &Test| [*test, Test { boundary: Boundary::Relative(1.0), ..*test }];
-    let compared = absolute.iter().flat_map(beside).collect();
-    (Sequential::new(compared, max_cluster), Sequential::new(absolute, max_cluster))
+    let limits = || rules.iter().map(tests).filter_map(|(signal, limit)| Some((signal, limit?)));
+    let both = |limit| Boundary::Both { limit, margin: 1.0, alone: Alone::Nothing };
+    let compared = limits().map(|(signal, limit)| Test { signal, boundary: both(limit) });
+    let alone = limits().map(|(signal, limit)| Test { signal, boundary: Boundary::Absolute(limit) });
+    (Sequential::new(compared.collect(), max_cluster), Sequential::new(alone.collect(), max_cluster))
 }
 
 /// What rules and copies brought to the canary is compared with nothing.

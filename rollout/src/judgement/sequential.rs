@@ -196,12 +196,12 @@ impl Sequential {
         Self { tests, max_cluster, complete, tail: VecDeque::new() }
     }
 
-    /// A slot begins. `is_weight_step`: the load changes, a likely moment for a fault.
-    pub fn open(&mut self, key: SlotKey, is_weight_step: bool) {
+    /// A slot begins. `is_new_entry`: the load may change with it, a likely moment for a fault.
+    pub fn open(&mut self, key: SlotKey, is_new_entry: bool) {
         if self.tail.iter().any(|held| held.key == key) {
             return;
         }
-        let stakes = (0..self.tests.len()).map(|n| self.provisional(n).due(is_weight_step)).collect();
+        let stakes = (0..self.tests.len()).map(|n| self.provisional(n).due(is_new_entry)).collect();
         let observed = ObservedSlot::NOTHING;
         self.tail.push_back(Incomplete { key, observed, is_closed: false, stakes });
         if self.tail.len() > MAX_INCOMPLETE {
@@ -264,13 +264,17 @@ impl Sequential {
     fn provisional(&self, n: usize) -> Wealth {
         let (Some(test), Some(complete)) = (self.tests.get(n), self.complete.get(n)) else { return Wealth::default() };
         let mut wealth = complete.clone();
-        let lengths = test.boundary.block_lengths(EXPECTED_IN_SLOT);
+        let lengths = self.block_lengths_of(test);
         self.tail.iter().for_each(|slot| bet(&mut wealth, *test, &lengths, n, slot, self.max_cluster));
         wealth
     }
 
     fn block_lengths(&self) -> Vec<BlockLengths> {
-        self.tests.iter().map(|test| test.boundary.block_lengths(EXPECTED_IN_SLOT)).collect()
+        self.tests.iter().map(|test| self.block_lengths_of(test)).collect()
+    }
+
+    fn block_lengths_of(&self, test: &Test) -> BlockLengths {
+        test.boundary.block_lengths(EXPECTED_IN_SLOT, self.max_cluster)
     }
 
     fn complete_first(&mut self) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Millis;
 use crate::judgement::latency_baseline::{Above, Tracked};
 use crate::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
+use crate::routing::measurement::LONGEST_WAIT;
 use crate::routing::table::{Epoch, Version};
 use crate::statistics::boundary::Allocation;
 use crate::worker::messages::{Incarnation, Watermark};
@@ -17,8 +18,6 @@ use crate::worker::tally::{Counts, Slot, Stratum, Timed};
 
 /// A worker that has not said for this long where it is keeps no slot open.
 const WATERMARK_HOLDS: Millis = Millis(1_000);
-/// After so long a request of the primary that is still open is no incident any more that the canary may share.
-const LONGEST_WAIT: Millis = Millis(15_000);
 /// Slots kept at most; a worker cannot make more than it has time for.
 const MAX_SLOTS: usize = 600;
 

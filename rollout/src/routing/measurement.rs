@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::{Micros, Millis};
 use crate::routing::failure_codes::FailureCodes;
 
+/// What is open for so long, on either side, is waited for no more: nobody's proxy is that patient.
+pub const LONGEST_WAIT: Millis = Millis::from_secs(15);
 /// Longest warm-up.
 pub const MAX_WARM_UP: Millis = Millis::from_secs(300);
 /// Range of [`Measurement::good_after`].

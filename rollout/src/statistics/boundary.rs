@@ -76,8 +76,8 @@ pub enum Alone {
     Nothing,
 }
 
-/// Above this share of the canary a comparison needs so many failures that the limit decides alone: 11 of a total failure at
-/// a half, 70 at nine tenths.
+/// Above this share of the canary a comparison needs so many failures that the limit decides alone: 8 of a total failure at
+/// a half, 87 at nine tenths.
 pub const MOST_FORGIVEN: f64 = 0.5;
 /// How much more than its weight the canary's share of the drawn requests may be, as the sample ratio tolerates it.
 const SHARE_TOLERANCE: f64 = 1.05;
@@ -120,10 +120,10 @@ impl Boundary {
     /// Slots in a block, for each alternative: as many as it takes for good requests to cost it one nat, if a slot holds as
     /// many of the canary as slots are made for. Shorter blocks collect the worse of both explanations: a canary is then
     /// found only where it is worse than the limit AND the primary together.
-    pub fn block_lengths(self, expected_in_slot: f64) -> BlockLengths {
+    pub fn block_lengths(self, expected_in_slot: f64, max_cluster: u32) -> BlockLengths {
         let Self::Both { limit, .. } = self else { return [1; ALTERNATIVES] };
         G8.ratios.map(|ratio| {
-            let requests = 1.0 / libm::log1p((ratio - 1.0) * limit);
+            let requests = f64::from(max_cluster.max(1)) / libm::log1p((ratio - 1.0) * limit);
             (requests / expected_in_slot).round().clamp(1.0, MOST_SLOTS_IN_BLOCK) as u32
         })
     }
@@ -147,21 +147,17 @@ impl Boundary {
         let split = pair.split.filter(|split| alone == Alone::Nothing || split.weight <= MOST_FORGIVEN)?;
         // What only a comparison decides goes by the share that was counted, which no router can bend.
         if alone == Alone::Nothing || !split.is_drawn {
-            return pair.counted_share(margin);
+            pair.counted_share(margin)
+        } else {
+            forgiven_share(split.weight)
         }
-        let weight = tolerated(split.weight);
-        Some(margin * weight / (margin * weight + 1.0 - weight))
     }
 }
 
 /// The greatest share of the events that is the canary's if it is no worse than the primary, where requests are drawn with
 /// this weight (0 to 1) and what both suffer is forgiven; `None` where the limit decides alone.
 pub fn forgiven_share(weight: f64) -> Option<f64> {
-    (weight > 0.0 && weight <= MOST_FORGIVEN).then(|| tolerated(weight))
-}
-
-fn tolerated(weight: f64) -> f64 {
-    (weight * SHARE_TOLERANCE).min(f64::midpoint(weight, 1.0))
+    (weight > 0.0 && weight <= MOST_FORGIVEN).then_some(weight * SHARE_TOLERANCE)
 }
 
 impl Pair {

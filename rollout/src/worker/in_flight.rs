@@ -6,7 +6,7 @@ use crate::routing::grpc_web::{GrpcWebAnswer, GrpcWebCoding, number};
 use crate::routing::measurement::LatencyEnd;
 use crate::routing::outcome::{FailureClass, GrpcEnd, Outcome, RequestEnd, classify};
 use crate::routing::request::GrpcKind;
-use crate::routing::table::CanaryIndex;
+use crate::routing::table::{CanaryIndex, Version};
 use crate::worker::tally::{Slot, Stratum, TimedEnd};
 
 /// Where and how a request is counted: decided with its route.
@@ -38,7 +38,7 @@ pub struct InFlight {
     is_warming: bool,
     /// Whether it is asked where it went.
     is_sampled: bool,
-    /// Its number among the watched open requests, and for the fuse among those that this worker sent to the canary.
+    /// Its number among the watched open requests, and for the fuse among those of its own version.
     open: Watched,
     arrival: Arrival,
     answer: Option<Answer>,
@@ -129,6 +129,11 @@ impl InFlight {
     /// The stratum in which it started.
     pub(crate) const fn stratum(&self) -> Stratum<CanaryIndex> {
         self.counting.stratum
+    }
+
+    /// Whose it is.
+    pub(crate) const fn side(&self) -> (CanaryIndex, Version) {
+        (self.counting.stratum.canary, self.counting.stratum.version)
     }
 
     /// The stratum of its trial of latency.

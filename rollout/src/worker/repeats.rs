@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::routing::table::CanaryIndex;
+use crate::routing::table::{CanaryIndex, Epoch};
 use crate::worker::fuse::FuseTest;
 use crate::worker::tally::{Slot, Stratum};
 
-/// Slots of a canary's remembered, the newest; a failure that is known later counts as a first one.
+/// Slots of a canary's remembered, the newest, each once for each test; a failure that is known later counts as a first one.
 const MAX_SLOTS: usize = 16;
 /// Users remembered in one; failures of further ones count each.
 const MAX_USERS: usize = 1024;
@@ -15,14 +15,14 @@ const MAX_USERS: usize = 1024;
 /// The users of one worker's slots.
 #[derive(Debug, Default)]
 pub(crate) struct Repeats {
-    seen: BTreeMap<CanaryIndex, BTreeMap<(Slot, FuseTest), BTreeSet<u64>>>,
+    seen: BTreeMap<CanaryIndex, BTreeMap<(Epoch, Slot, FuseTest), BTreeSet<u64>>>,
 }
 
 impl Repeats {
-    /// Whether a user has spoken against the canary in this slot before; from now on it has.
+    /// Whether a user has spoken against its version in this slot before; from now on it has.
     pub(crate) fn is_repeat(&mut self, test: FuseTest, at: Stratum<CanaryIndex>, user: Option<u64>) -> bool {
         let Some(user) = user else { return false };
-        let (slots, key) = (self.seen.entry(at.canary).or_default(), (at.slot, test));
+        let (slots, key) = (self.seen.entry(at.canary).or_default(), (at.epoch, at.slot, test));
         if !slots.contains_key(&key) && slots.len() >= MAX_SLOTS {
             slots.pop_first();
         }
@@ -35,18 +35,13 @@ impl Repeats {
         }
         false
     }
-
-    /// A canary's slots begin anew.
-    pub(crate) fn forget(&mut self, canary: CanaryIndex) {
-        self.seen.remove(&canary);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::routing::route::Placement;
-    use crate::routing::table::{Epoch, Version};
+    use crate::routing::table::Version;
 
     const fn at(slot: u32) -> Stratum<CanaryIndex> {
         Stratum {
@@ -66,8 +61,8 @@ mod tests {
         assert!(!repeat(FuseTest::Slow, 1, Some(7)), "another test");
         assert!(!repeat(FuseTest::Failed, 1, Some(8)) && !repeat(FuseTest::Failed, 2, Some(7)));
         assert!(!repeat(FuseTest::Failed, 1, None) && !repeat(FuseTest::Failed, 1, None), "nobody is known");
-        repeats.forget(CanaryIndex(0));
-        assert!(!repeats.is_repeat(FuseTest::Failed, at(1), Some(7)));
+        let next = Stratum { epoch: Epoch(3), ..at(1) };
+        assert!(!repeats.is_repeat(FuseTest::Failed, next, Some(7)), "another entry's slot");
     }
 
     #[test]

@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::time::Micros;
-use crate::routing::table::CanaryIndex;
+use crate::routing::table::{CanaryIndex, Version};
 
-/// Most open requests watched per canary; for further ones the deadline passes unseen.
+/// Whose requests: each version's stand apart, so that one which keeps its own open hides nothing of the other's.
+pub(crate) type Side = (CanaryIndex, Version);
+
+/// Most open requests watched of a side; for further ones the deadline passes unseen.
 const MAX_WATCHED: usize = 1 << 16;
 
-/// The open requests of one worker, by canary, oldest first, with what is needed when a deadline passes.
+/// The open requests of one worker, by side, oldest first, with what is needed when a deadline passes.
 #[derive(Debug)]
 pub(crate) struct Watch<T> {
-    canaries: BTreeMap<CanaryIndex, Open<T>>,
+    sides: BTreeMap<Side, Open<T>>,
 }
 
-/// One canary's open requests. All have the same time to go, so the oldest is the first to pass its deadline.
+/// One side's open requests. All have the same time to go, so the oldest is the first to pass its deadline.
 #[derive(Debug)]
 struct Open<T> {
     /// Serial number of the first in `requests`.
@@ -31,14 +34,14 @@ struct Watched<T> {
 
 impl<T> Default for Watch<T> {
     fn default() -> Self {
-        Self { canaries: BTreeMap::new() }
+        Self { sides: BTreeMap::new() }
     }
 }
 
 impl<T: Copy> Watch<T> {
     /// A request's time begins. Returns the number under which it is known here.
-    pub(crate) fn start(&mut self, canary: CanaryIndex, deadline: Micros, what: T) -> u64 {
-        let open = self.canaries.entry(canary).or_insert_with(|| Open { first: 0, requests: VecDeque::new() });
+    pub(crate) fn start(&mut self, side: Side, deadline: Micros, what: T) -> u64 {
+        let open = self.sides.entry(side).or_insert_with(|| Open { first: 0, requests: VecDeque::new() });
         if open.requests.len() >= MAX_WATCHED {
             // Under this number nothing is found later.
             return u64::MAX;
@@ -48,8 +51,8 @@ impl<T: Copy> Watch<T> {
     }
 
     /// A request's time is over; returns whether its deadline has passed before.
-    pub(crate) fn end(&mut self, canary: CanaryIndex, serial: u64) -> bool {
-        let Some(open) = self.canaries.get_mut(&canary) else { return false };
+    pub(crate) fn end(&mut self, side: Side, serial: u64) -> bool {
+        let Some(open) = self.sides.get_mut(&side) else { return false };
         if serial < open.first {
             return true;
         }
@@ -61,21 +64,21 @@ impl<T: Copy> Watch<T> {
     }
 
     /// What is known of a request whose deadline has not passed.
-    pub(crate) fn get_mut(&mut self, canary: CanaryIndex, serial: u64) -> Option<&mut T> {
-        let held = self.canaries.get_mut(&canary)?.at(serial)?;
+    pub(crate) fn get_mut(&mut self, side: Side, serial: u64) -> Option<&mut T> {
+        let held = self.sides.get_mut(&side)?.at(serial)?;
         held.as_mut().map(|watched| &mut watched.what)
     }
 
-    /// The oldest of a canary's requests whose deadline has not passed.
-    pub(crate) fn oldest(&self, canary: CanaryIndex) -> Option<T> {
-        let first = self.canaries.get(&canary)?.requests.front()?;
+    /// The oldest of a side's requests whose deadline has not passed.
+    pub(crate) fn oldest(&self, side: Side) -> Option<T> {
+        let first = self.sides.get(&side)?.requests.front()?;
         first.map(|watched| watched.what)
     }
 
     /// The requests whose deadline has passed since the last look.
     pub(crate) fn passed(&mut self, now: Micros) -> Vec<T> {
         let mut passed = Vec::new();
-        for open in self.canaries.values_mut() {
+        for open in self.sides.values_mut() {
             while let Some(Some(watched)) = open.requests.front()
                 && watched.deadline < now
             {
@@ -109,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    const CANARY: CanaryIndex = CanaryIndex(3);
+    const CANARY: Side = (CanaryIndex(3), Version::Canary);
 
     proptest! {
         #[test]
@@ -128,7 +131,7 @@ mod tests {
             }
             let slow = lives.iter().filter(|life| **life > 100).count();
             prop_assert_eq!(passed, slow);
-            prop_assert!(watch.canaries[&CANARY].requests.is_empty(), "nothing is kept of what has ended");
+            prop_assert!(watch.sides[&CANARY].requests.is_empty(), "nothing is kept of what has ended");
         }
     }
 
@@ -142,7 +145,7 @@ mod tests {
         assert_eq!(watch.get_mut(CANARY, fast), Some(&mut 'b'));
         assert!(watch.end(CANARY, slow));
         assert!(!watch.end(CANARY, fast));
-        assert!(!watch.end(CanaryIndex(9), 0), "nothing passed for an unknown canary");
+        assert!(!watch.end((CanaryIndex(3), Version::Primary), 0), "nothing passed on the other side");
     }
 
     #[test]

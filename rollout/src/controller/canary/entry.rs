@@ -94,14 +94,17 @@ impl Canary {
     }
 
     /// Makes the next entry greater than that of another life of this agent, and due whatever the routing. What started under
-    /// the epochs between is none of this life's evidence.
-    pub fn take_over(&mut self, epoch: Epoch) {
-        if epoch > self.epoch {
-            self.evidence.exclude(Epoch(self.epoch.0.saturating_add(1)), epoch);
-        } else {
-            self.evidence.exclude(epoch, epoch);
-        }
+    /// the epochs between is none of this life's evidence. Under an epoch that both lives have in force nobody can tell them
+    /// apart: then the step's evidence is what starts from now on.
+    pub fn take_over(&mut self, epoch: Epoch, workers: usize, now: Millis) {
+        let is_shared = epoch <= self.epoch;
+        let first = if is_shared { epoch } else { Epoch(self.epoch.0.saturating_add(1)) };
+        self.evidence.exclude(first, epoch);
         self.continue_above(epoch);
+        if is_shared {
+            let release = self.phase.run().map(|run| run.release);
+            self.begin_step(release, workers, now);
+        }
     }
 
     /// Makes the next entry greater than `epoch`, and due whatever the routing.
@@ -150,8 +153,9 @@ impl Canary {
         if let Some(on_step) = self.phase.on_step_mut().filter(|_| is_split) {
             machine::begin_step(&self.plan, on_step, now);
             on_step.step.is_proven = false;
-            // What hooks and metrics agreed to was said of answers that went astray.
+            // What hooks and metrics agreed to, or are asked now, is of answers that went astray.
             on_step.pending.agreed.clear();
+            on_step.pending.inquiry = None;
             self.begin_step(release, workers, now);
             return true;
         }

@@ -92,7 +92,8 @@ impl Controller {
             canary.evidence.count_from(epoch.next());
             return self.issue_entry(id, is_failed, now, out);
         }
-        canary.take_over(epoch);
+        let workers = self.fleet.expected(now);
+        canary.take_over(epoch, workers, now);
         let node = node.to_owned();
         let is_aborted = match lost {
             Lost::Abort if is_known => self.abort(id, Cause::LostAbort { node }, now, out),

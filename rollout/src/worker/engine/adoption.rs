@@ -57,7 +57,6 @@ impl Worker {
         let Some(index) = self.table.index_of(canary) else { return };
         if let Some(entry) = self.table.at(index) {
             self.fuses.adopt(index, entry);
-            self.repeats.forget(index);
         }
         let at = usize::from(index.0);
         if self.standings.len() <= at {

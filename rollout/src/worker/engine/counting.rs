@@ -2,6 +2,7 @@
 
 use super::{Finished, Worker};
 use crate::base::time::Micros;
+use crate::routing::measurement::LONGEST_WAIT;
 use crate::routing::outcome::Outcome;
 use crate::routing::route::Placement;
 use crate::routing::table::{CanaryIndex, Version};
@@ -10,10 +11,6 @@ use crate::worker::fuse::FuseTest;
 use crate::worker::in_flight::{Counting, FuseTrial, InFlight, TimedTrial, Watched};
 use crate::worker::tally::{Slot, Stratum, TimedEnd};
 use crate::worker::watch::Watch;
-
-/// A request that has not come in whole by then says something about who should read it; and no longer than this does the
-/// fuse wait for an end before it calls a run of good requests over.
-const INCOMPLETE_AFTER: Micros = Micros(15_000_000);
 
 /// The open requests, by what may happen to them next.
 #[derive(Debug, Default)]
@@ -47,8 +44,8 @@ struct Open {
 struct Answered {
     stratum: Stratum<CanaryIndex>,
     is_client_error: bool,
-    /// Its trial of latency, with how that ends, and the fuse's, if it is not settled.
-    timed: Option<(Stratum<CanaryIndex>, TimedEnd, bool, Option<FuseTrial>)>,
+    /// Its trial of latency, with how that ends, and the fuse's, if it is not settled. It is not slow, or counted so already.
+    timed: Option<(Stratum<CanaryIndex>, TimedEnd, Option<FuseTrial>)>,
 }
 
 impl Worker {
@@ -67,11 +64,16 @@ impl Worker {
     pub(super) fn begin(&mut self, counting: Counting, is_whole: bool, now: Micros) -> InFlight {
         let Stratum { canary, version, .. } = counting.stratum;
         self.tally.start(counting.stratum);
-        let oldest = self.watches.open.oldest(canary).map(|open| open.trial.before);
+        let oldest = self.watches.open.oldest((canary, Version::Canary)).map(|open| open.trial.before);
         let trial = self.fuses.start(FuseTest::Failed, counting.stratum, oldest);
-        let deadline = Micros(now.0.saturating_add(INCOMPLETE_AFTER.0));
-        let serial =
-            self.watches.open.start(canary, deadline, Open { stratum: counting.stratum, trial, is_partial: true });
+        // One that has not come in whole by then says something about who should read it; and no longer than this does the
+        // fuse wait for an end before it calls a run of good requests over.
+        let deadline = Micros(now.0.saturating_add(LONGEST_WAIT.to_micros().0));
+        let serial = self.watches.open.start(
+            (canary, version),
+            deadline,
+            Open { stratum: counting.stratum, trial, is_partial: true },
+        );
         let is_warming = version == Version::Canary && self.warms_up(canary, now);
         let is_sampled = self.sampling.asks(counting.stratum);
         let mut request = InFlight::new(counting, is_warming, is_sampled, Watched { serial, trial });
@@ -91,11 +93,10 @@ impl Worker {
         if !request.is_partial() {
             return;
         }
-        let Stratum { canary, .. } = request.stratum();
         if !request.is_answered() {
             self.tally.received(request.stratum());
         }
-        let was_late = match self.watches.open.get_mut(canary, request.open().serial) {
+        let was_late = match self.watches.open.get_mut(request.side(), request.open().serial) {
             Some(open) => !std::mem::replace(&mut open.is_partial, false),
             None => request.open().serial != u64::MAX,
         };
@@ -109,14 +110,15 @@ impl Worker {
         let stratum = Stratum { slot, ..request.stratum() };
         self.tally.start_timed(stratum);
         let watched = request.counting().limit.map(|limit| {
-            let oldest = self.watches.slow.oldest(stratum.canary).map(|numbered| numbered.trial.before);
+            let oldest =
+                self.watches.slow.oldest((stratum.canary, Version::Canary)).map(|numbered| numbered.trial.before);
             // A request of another entry is no trial of the fuse in force: that may be another release's.
             let is_in_force = self.table.at(stratum.canary).is_some_and(|entry| entry.epoch == stratum.epoch);
             let trial = if is_in_force { self.fuses.start(FuseTest::Slow, stratum, oldest) } else { FuseTrial::NONE };
             let deadline = Micros(now.0.saturating_add(limit.0));
             (
                 self.watches.slow.start(
-                    stratum.canary,
+                    request.side(),
                     deadline,
                     Numbered { stratum, trial, user: request.counting().user },
                 ),
@@ -154,16 +156,16 @@ impl Worker {
         if request.is_answered_well() {
             let answered = self.answer_in_hand(request, now);
             let deadline = Micros(now.0.saturating_add(request.counting().good_after.0));
-            request.watch_answer(self.watches.good.start(request.stratum().canary, deadline, answered));
+            request.watch_answer(self.watches.good.start(request.side(), deadline, answered));
         }
     }
 
     fn answer_in_hand(&self, request: &InFlight, now: Micros) -> Answered {
         let timed = request.timed().filter(|_| request.is_timed_at_headers()).zip(request.latency(now));
         let timed = timed.map(|(timed, latency)| {
-            let (end, is_slow) = request.timed_end(Outcome::Success, latency);
+            let (end, _) = request.timed_end(Outcome::Success, latency);
             let trial = timed.trial.filter(|_| !timed.is_slow);
-            (request.timed_stratum(&timed), end, is_slow && !timed.is_slow, trial)
+            (request.timed_stratum(&timed), end, trial)
         });
         Answered { stratum: request.stratum(), is_client_error: request.is_client_error(), timed }
     }
@@ -172,7 +174,7 @@ impl Worker {
     fn stop_time(&mut self, request: &mut InFlight, now: Micros) {
         let (Some(timed), Some(latency)) = (request.timed(), request.latency(now)) else { return };
         let (Some(serial), Some(trial)) = (timed.serial, timed.trial) else { return };
-        let was_counted = self.watches.slow.end(request.stratum().canary, serial);
+        let was_counted = self.watches.slow.end(request.side(), serial);
         let is_late = request.counting().limit.is_some_and(|limit| latency > limit);
         if is_late && !was_counted {
             let stratum = request.timed_stratum(&timed);
@@ -191,7 +193,7 @@ impl Worker {
         }
         let ended = request.end(flags, attempts, self.speaks_grpc(canary), now);
         let is_copy = placement == Placement::Mirrored;
-        let was_good = request.answer_watched().is_some_and(|serial| self.watches.good.end(canary, serial));
+        let was_good = self.has_passed_as_good(request);
         let outcome = if was_good { Outcome::Success } else { ended.outcome };
         self.count(request, outcome, ended.is_client_error, was_good, now);
         Finished { canary, version, is_copy, outcome, latency: ended.latency }
@@ -200,14 +202,18 @@ impl Worker {
     /// A request is over and how it ended cannot be known, by the shell's fault: it says nothing about the version.
     pub fn lose(&mut self, request: &mut InFlight, now: Micros) {
         self.faults.requests += 1;
-        let canary = request.stratum().canary;
-        let was_good = request.answer_watched().is_some_and(|serial| self.watches.good.end(canary, serial));
+        let was_good = self.has_passed_as_good(request);
         self.count(request, Outcome::Void, false, was_good, now);
+    }
+
+    /// Whether its answer has been open for so long that it was counted as good; it is watched no more.
+    fn has_passed_as_good(&mut self, request: &InFlight) -> bool {
+        request.answer_watched().is_some_and(|serial| self.watches.good.end(request.side(), serial))
     }
 
     fn count(&mut self, request: &mut InFlight, outcome: Outcome, is_client_error: bool, was_good: bool, now: Micros) {
         let stratum = request.stratum();
-        let is_late = self.watches.open.end(stratum.canary, request.open().serial);
+        let is_late = self.watches.open.end(request.side(), request.open().serial);
         self.stop_time(request, now);
         if !was_good {
             if request.is_partial() && !request.is_answered() {
@@ -276,8 +282,8 @@ impl Worker {
         }
         for Answered { stratum, is_client_error, timed } in self.watches.good.passed(now) {
             self.tally.end(stratum, Outcome::Success, is_client_error);
-            let Some((stratum, end, is_slow, trial)) = timed else { continue };
-            self.tally.end_timed(stratum, end, is_slow);
+            let Some((stratum, end, trial)) = timed else { continue };
+            self.tally.end_timed(stratum, end, false);
             if let Some(trial) = trial {
                 self.fuses.settled(FuseTest::Slow, stratum, trial);
             }

@@ -80,9 +80,12 @@ impl Sampling {
 }
 
 impl Worker {
-    /// Where a request went that is asked (see [`InFlight::is_sampled`]), as the proxy names cluster and host.
-    pub fn arrived(&mut self, request: &InFlight, cluster: &[u8], address: &[u8]) {
-        if let Some(destination) = Destination::clipped(cluster, address) {
+    /// Where a request went that is asked (see [`InFlight::is_sampled`]), as the proxy names cluster and host, and which try
+    /// of the router's it was: a further one may go elsewhere on purpose.
+    pub fn arrived(&mut self, request: &InFlight, attempts: Option<u64>, cluster: &[u8], address: &[u8]) {
+        if attempts == Some(1)
+            && let Some(destination) = Destination::clipped(cluster, address)
+        {
             let is_shared = is_declared(&self.settings.shared_clusters, &destination);
             self.sampling.note(request.stratum(), destination, is_shared);
         }

@@ -59,7 +59,8 @@ impl Timed {
     }
 }
 
-/// Failures, and slow requests, of users who had one in the same slot, where rules alone place requests.
+/// Failures, and slow requests, of users who had one in the same slot, where rules alone place
+/// requests or users stay on their version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repeated {
     /// Of the failures.
