@@ -12,10 +12,13 @@ const MAX_SLOTS: usize = 16;
 /// Users remembered in one; failures of further ones count each.
 const MAX_USERS: usize = 1024;
 
+/// Hashes of the users who spoke, for each test of a slot of an epoch, oldest first.
+type UsersOfSlots = BTreeMap<(Epoch, Slot, FuseTest), BTreeSet<u64>>;
+
 /// The users of one worker's slots.
 #[derive(Debug, Default)]
 pub(crate) struct Repeats {
-    seen: BTreeMap<CanaryIndex, BTreeMap<(Epoch, Slot, FuseTest), BTreeSet<u64>>>,
+    seen: BTreeMap<CanaryIndex, UsersOfSlots>,
 }
 
 impl Repeats {
