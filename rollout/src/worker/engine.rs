@@ -20,6 +20,7 @@ use crate::worker::tally::{Slot, Stratum, Tally};
 
 mod adoption;
 mod counting;
+mod early;
 mod fuses;
 mod mirror;
 mod reports;
@@ -27,6 +28,7 @@ mod sampling;
 
 use self::adoption::Standing;
 use self::counting::Watches;
+use self::early::EarlyReports;
 use self::fuses::Fuses;
 pub use self::mirror::CopyEnd;
 use self::sampling::Sampling;
@@ -45,6 +47,7 @@ pub struct Worker {
     repeats: Repeats,
     sampling: Sampling,
     sender: ReportSender,
+    early: EarlyReports,
     connection: Connection,
     last_message_at: Millis,
     sent_at: Millis,
@@ -66,6 +69,7 @@ impl Worker {
             repeats: Repeats::default(),
             sampling: Sampling::new(seed),
             sender: ReportSender::default(),
+            early: EarlyReports::default(),
             connection: Connection::new(settings.has_agent),
             last_message_at: Millis(0),
             sent_at: Millis(0),
@@ -148,6 +152,7 @@ impl Worker {
     pub fn tick(&mut self, now: Millis) -> Vec<WorkerAction> {
         let mut actions = Vec::new();
         self.pass_deadlines(Micros(now.0.saturating_mul(1000)));
+        self.early.tick();
         let is_unanswered = self.connection.is_up() && self.sender.waiting(now).is_some_and(|wait| wait >= SILENCE);
         if self.connection.is_silent(now) || is_unanswered {
             actions.push(WorkerAction::CloseStream);
@@ -157,21 +162,41 @@ impl Worker {
             self.sent_at = now;
             actions.extend([WorkerAction::OpenStream, WorkerAction::Send(ToAgent::Hello(self.hello()))]);
         }
-        if self.must_flush() || (self.connection.is_up() && now.since(self.sent_at) >= self.report_every()) {
+        if self.has_tripped() || (self.connection.is_up() && now.since(self.sent_at) >= self.report_every()) {
             actions.extend(self.report(now));
         }
         actions.extend(self.repace());
         actions
     }
 
-    /// Whether something may not wait for the next tick: a fuse has tripped, and the agent can be reached.
+    /// Whether something should not wait for the next tick, and the agent can be reached: a fuse has tripped, or an answer
+    /// speaks against a canary.
     pub fn must_flush(&self) -> bool {
-        self.fuses.has_unreported() && self.connection.is_up() && self.sender.is_free()
+        self.has_tripped() || (self.can_report() && self.is_early_due())
     }
 
-    /// Reports what may not wait.
+    /// Reports what should not wait.
     pub fn flush(&mut self, now: Millis) -> Vec<WorkerAction> {
-        if self.must_flush() { self.report(now).into_iter().collect() } else { Vec::new() }
+        if !self.has_tripped() {
+            if !(self.can_report() && self.is_early_due()) {
+                return Vec::new();
+            }
+            self.early.spend();
+        }
+        vec![self.next_report(now)]
+    }
+
+    /// Whether a trip waits to be reported, and can be.
+    fn has_tripped(&self) -> bool {
+        self.fuses.has_unreported() && self.can_report()
+    }
+
+    const fn can_report(&self) -> bool {
+        self.connection.is_up() && self.sender.is_free()
+    }
+
+    fn is_early_due(&self) -> bool {
+        self.early.is_due(|canary| self.watches.is_open((canary, Version::Primary)))
     }
 
     /// A message from the agent.

@@ -10,7 +10,7 @@ use crate::worker::api::Decision;
 use crate::worker::fuse::FuseTest;
 use crate::worker::in_flight::{Counting, FuseTrial, InFlight, TimedTrial, Watched};
 use crate::worker::tally::{Slot, Stratum, TimedEnd};
-use crate::worker::watch::Watch;
+use crate::worker::watch::{Side, Watch};
 
 /// The open requests, by what may happen to them next.
 #[derive(Debug, Default)]
@@ -46,6 +46,13 @@ struct Answered {
     is_client_error: bool,
     /// Its trial of latency, with how that ends, and the fuse's, if it is not settled. It is not slow, or counted so already.
     timed: Option<(Stratum<CanaryIndex>, TimedEnd, Option<FuseTrial>)>,
+}
+
+impl Watches {
+    /// Whether a version has requests open.
+    pub(super) fn is_open(&self, side: Side) -> bool {
+        self.open.oldest(side).is_some()
+    }
 }
 
 impl Worker {
@@ -229,8 +236,12 @@ impl Worker {
             if is_repeat {
                 self.tally.repeated_failure(stratum);
             }
-            let outcome = if is_repeat { Outcome::Success } else { outcome };
-            self.fuses.ended(stratum, request.open().trial, outcome);
+            match outcome {
+                Outcome::Void => self.fuses.void(FuseTest::Failed, stratum, request.open().trial),
+                Outcome::Failure(_) if !is_repeat => self.event(FuseTest::Failed, stratum, request.open().trial),
+                // A client that left removes no trial.
+                Outcome::Failure(_) | Outcome::Success | Outcome::Abandoned => {}
+            }
         }
         if !is_late {
             self.fuses.settled(FuseTest::Failed, stratum, request.open().trial);
@@ -262,7 +273,15 @@ impl Worker {
         if self.repeats.is_repeat(FuseTest::Slow, stratum, user) {
             self.tally.repeated_slow(stratum);
         } else {
-            self.fuses.event(FuseTest::Slow, stratum, trial);
+            self.event(FuseTest::Slow, stratum, trial);
+        }
+    }
+
+    /// A trial speaks against its version, as the first of its user's in the slot.
+    fn event(&mut self, test: FuseTest, stratum: Stratum<CanaryIndex>, trial: FuseTrial) {
+        self.fuses.event(test, stratum, trial);
+        if stratum.version == Version::Canary && trial.own.is_some() {
+            self.early.against(stratum.canary);
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::routing::outcome::Outcome;
 use crate::routing::route::Placement;
 use crate::routing::table::{CanaryIndex, Entry, Epoch, Split, Version};
 use crate::worker::fuse::{Begun, Fuse, FuseTest, FuseTrip};
@@ -70,16 +69,6 @@ impl Fuses {
             Version::Primary => held.fuse.start_primary(test),
         });
         FuseTrial { before, own }
-    }
-
-    /// A request has ended.
-    pub(super) fn ended(&mut self, at: Stratum<CanaryIndex>, trial: FuseTrial, outcome: Outcome) {
-        match outcome {
-            Outcome::Void => self.void(FuseTest::Failed, at, trial),
-            Outcome::Failure(_) => self.event(FuseTest::Failed, at, trial),
-            // A client that left removes no trial.
-            Outcome::Success | Outcome::Abandoned => {}
-        }
     }
 
     /// What is tripped now.

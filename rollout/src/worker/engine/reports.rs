@@ -3,7 +3,7 @@
 use super::Worker;
 use crate::base::names::CanaryId;
 use crate::base::time::{Micros, Millis};
-use crate::routing::table::Epoch;
+use crate::routing::table::{Epoch, Version};
 use crate::worker::api::{IDLE_EVERY, Identity, WorkerAction};
 use crate::worker::messages::{Hello, MAX_STRATA, PROTOCOL, ToAgent, Watermark};
 use crate::worker::sender::Delta;
@@ -27,14 +27,12 @@ impl Worker {
 
     /// The next report, or a sign of life when there is nothing to say.
     pub(super) fn report(&mut self, now: Millis) -> Option<WorkerAction> {
-        if self.sender.is_free() && self.has_news() {
-            return Some(self.next_report(now));
-        }
-        if now.since(self.sent_at) < IDLE_EVERY {
+        let has_news = self.sender.is_free() && self.has_news();
+        if !has_news && now.since(self.sent_at) < IDLE_EVERY {
             return None;
         }
         self.sent_at = now;
-        Some(WorkerAction::Send(ToAgent::Beat))
+        Some(if has_news { self.next_report(now) } else { WorkerAction::Send(ToAgent::Beat) })
     }
 
     /// This life ends: what is counted leaves at once, whether or not the report before is stored. It may not arrive, and
@@ -49,8 +47,9 @@ impl Worker {
         !self.tally.is_empty() || self.fuses.has_unreported()
     }
 
-    fn next_report(&mut self, now: Millis) -> WorkerAction {
-        self.sent_at = now;
+    /// Beside the pace: what leaves before a tick does not put that tick's report off.
+    pub(super) fn next_report(&mut self, now: Millis) -> WorkerAction {
+        self.early.sent(|canary| self.watches.is_open((canary, Version::Primary)));
         let (strata, is_drained) = self.named_strata();
         // What is left for the next report would belong to slots that this one's watermarks call complete.
         let watermarks = if is_drained { self.watermarks(now) } else { Vec::new() };
