@@ -101,7 +101,7 @@ impl Latency {
     /// How many latencies were recorded.
     pub fn count(&self) -> u64 {
         match &self.0 {
-            Held::Listed(listed) => listed.iter().map(|(_, count)| count).sum(),
+            Held::Listed(listed) => listed.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count)),
             Held::Histogram(histogram) => histogram.len(),
         }
     }
@@ -140,11 +140,9 @@ impl Latency {
     /// From filled buckets; an index past the range counts in the last bucket, one that comes twice counts twice.
     pub fn unpack(packed: &Packed) -> Self {
         let mut latency = Self::new();
-        packed
-            .0
-            .iter()
-            .filter(|(_, count)| *count > 0)
-            .for_each(|(index, count)| latency.add((*index).min(max_index()), *count));
+        let filled = packed.0.iter().filter(|(_, count)| *count > 0);
+        // No latency is shorter than a microsecond.
+        filled.for_each(|(index, count)| latency.add((*index).clamp(1, max_index()), *count));
         latency
     }
 }
