@@ -12,7 +12,7 @@ use crate::judgement::guards::{GuardFinding, GuardsVerdict};
 use crate::release::phase::{HistoryEvent, Note, Phase};
 use crate::release::plan::Advance;
 use crate::release::text;
-use crate::routing::table::{Epoch, WeightPpm};
+use crate::routing::table::WeightPpm;
 use crate::view::destinations::{self, DestinationStatus};
 
 mod gates;
@@ -259,7 +259,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
     let run = canary.phase.run();
     let under_epoch = canary.evidence.split_under(canary.epoch);
     let behind = fleet.behind(id, canary.epoch);
-    let live = fleet.live().count();
+    let live = fleet.live_count();
     let timing = timing::timing(canary, now);
     let (without_agent, default_route_wrong) = message::without_agent(canary, fleet);
     CanaryStatus {
@@ -294,7 +294,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         workers_live: live,
         workers_in_sync: live.saturating_sub(behind),
         workers_lost: run.map_or(0, |run| fleet.lost_since(run.started_at)),
-        workers_tripped: fleet.live().filter(|peer| peer.tripped.contains_key(id)).count(),
+        workers_tripped: fleet.live().filter(|peer| peer.tripped().contains_key(id)).count(),
         without_agent,
         default_route_wrong,
         versions: versions(canary, &canary.evidence.release()),
@@ -326,20 +326,20 @@ pub fn event(event: &HistoryEvent) -> EventStatus {
 /// Every worker that is live, or was within the time it is expected back.
 pub fn workers(controller: &Controller, now: Millis) -> Vec<WorkerStatus> {
     let fleet = controller.fleet();
-    let known = fleet.workers().filter(|(_, peer)| {
-        peer.conn.is_some() || now.since(peer.last_seen_at) <= crate::controller::fleet::EXPECTED_FOR
-    });
+    let known = fleet
+        .workers()
+        .filter(|(_, peer)| peer.is_live() || now.since(peer.last_seen_at()) <= crate::controller::fleet::EXPECTED_FOR);
     let shown = known.map(|(incarnation, peer)| WorkerStatus {
         node: peer.node.clone(),
         cluster: peer.cluster.clone(),
         incarnation: incarnation.to_string(),
         filter_version: peer.filter_version.clone(),
         protocol: peer.protocol.to_string(),
-        connected: peer.conn.is_some(),
-        silent_ms: now.since(peer.last_seen_at).0,
+        connected: peer.is_live(),
+        silent_ms: now.since(peer.last_seen_at()).0,
         missing_reports: peer.received.missing(),
         canaries: worker_canaries(controller, peer),
-        tripped: peer.tripped.keys().map(ToString::to_string).collect(),
+        tripped: peer.tripped().keys().map(ToString::to_string).collect(),
     });
     shown.collect()
 }
@@ -347,7 +347,7 @@ pub fn workers(controller: &Controller, now: Millis) -> Vec<WorkerStatus> {
 fn worker_canaries(controller: &Controller, peer: &Peer) -> Vec<WorkerCanary> {
     let managed = controller.canaries().map(|canary| {
         let id = &canary.plan.id;
-        let epoch = peer.adopted.get(id).copied().unwrap_or(Epoch(0));
+        let epoch = peer.adopted(id);
         let placed = peer.placed_now(id);
         WorkerCanary {
             canary: id.to_string(),

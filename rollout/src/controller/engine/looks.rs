@@ -36,7 +36,7 @@ impl Controller {
     fn fold(&mut self, conn: Conn, report: &Report, now: Millis) -> Option<bool> {
         let worker = self.fleet.incarnation(conn)?;
         let peer = self.fleet.on(conn)?;
-        peer.last_seen_at = now;
+        peer.seen(now);
         if !peer.received.note(report.number) {
             return Some(false);
         }

@@ -25,7 +25,7 @@ pub(super) fn message(controller: &Controller, canary: &Canary, now: Millis) -> 
             Some(why) => format!("{line}; {why}"),
             None => line,
         },
-        Some(_) if fleet.live().next().is_none() => format!("{line}; no worker is connected"),
+        Some(_) if fleet.live_count() == 0 => format!("{line}; no worker is connected"),
         Some(_) if lacks_requests(canary) => format!("{line}; no canary request on this step yet"),
         _ => line,
     }
