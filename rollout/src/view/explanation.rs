@@ -249,7 +249,7 @@ pub fn explain(canary: &Canary, now: Millis) -> Explanation {
         steps: canary.plan.last_step(),
         advance: canary.plan.advance.name().into(),
         stages: (1..=canary.plan.last_step()).map(|step| stage(canary, step)).collect(),
-        versions: status::versions(canary, &canary.evidence.release()),
+        versions: status::versions(canary, canary.evidence.release()),
         checks: asked::checks(canary, now),
         metrics: asked::metrics(canary),
         hooks: asked::hooks(canary),

@@ -297,7 +297,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         workers_tripped: fleet.live().filter(|peer| peer.tripped().contains_key(id)).count(),
         without_agent,
         default_route_wrong,
-        versions: versions(canary, &canary.evidence.release()),
+        versions: versions(canary, canary.evidence.release()),
         totals: versions(canary, canary.evidence.totals()),
         advance: canary.plan.advance.name().into(),
         toward_abort: run.and(canary.verdict.as_ref()).map_or(0.0, |verdict| verdict.toward_abort),

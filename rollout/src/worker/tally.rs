@@ -227,6 +227,13 @@ impl PerVersion {
         }
     }
 
+    pub(crate) fn add_without_latency(&mut self, version: Version, counts: &Counts) {
+        match version {
+            Version::Primary => self.primary.merge_without_latency(counts),
+            Version::Canary => self.canary.merge_without_latency(counts),
+        }
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         self.primary.merge(&other.primary);
         self.canary.merge(&other.canary);
