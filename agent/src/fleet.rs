@@ -203,9 +203,9 @@ impl LiveStream {
                 Ok(Some(Ok(Incoming(message)))) => message,
             };
             let handled = match message {
-                Ok(ToAgent::Report(report)) => self.handle.event(Event::Reported(self.conn, report)).await,
+                Ok(ToAgent::Report(report)) => self.handle.event(Event::reported(self.conn, report)).await,
                 Ok(ToAgent::Adopted(canary, epoch)) => {
-                    self.handle.event(Event::Adopted(self.conn, canary, epoch)).await
+                    self.handle.event(Event::adopted(self.conn, canary, epoch)).await
                 }
                 Ok(ToAgent::Beat) => self.handle.beat(self.conn).await,
                 Ok(ToAgent::Hello(_)) => return Some(Status::invalid_argument("Hello may come only once")),

@@ -118,7 +118,7 @@ fn say(scene: &mut Scene, version: Version, cluster: &str, requests: u64) {
     let epoch = scene.canary().epoch;
     let destinations = vec![Sampled { epoch, ..sampled(version, cluster, "10.0.0.1:80", requests) }];
     let (strata, watermarks, trips) = (vec![], vec![], vec![]);
-    scene.happen(Event::Reported(Conn(1), Report { number: scene.number, strata, watermarks, trips, destinations }));
+    scene.happen(Event::reported(Conn(1), Report { number: scene.number, strata, watermarks, trips, destinations }));
 }
 
 #[test]

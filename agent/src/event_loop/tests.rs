@@ -109,7 +109,7 @@ async fn without_a_disk_an_abort_leaves_and_nothing_else_until_it_is_back() {
     while !splits(&rig.next().await) {}
     rig.refuse().await;
     let report = Report { number: 1, strata: vec![], watermarks: vec![], trips: vec![], destinations: vec![] };
-    rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
+    rig.handle.event(Event::reported(CONN, report)).await.unwrap();
     assert_eq!(rig.until_beat().await, vec![], "an ack or entry left before it was stored");
     let done = rig.ask(asked(|actor| Verb::Abort { actor, reason: String::new() })).await.unwrap().unwrap();
     assert_eq!(done.done.phase, "Failed");
@@ -218,7 +218,7 @@ async fn refused_for_long(most_backlog: Backlog) {
     let mut most = 0;
     for number in 1..=30_000 {
         let report = Report { number, strata: vec![], watermarks: vec![], trips: vec![], destinations: vec![] };
-        event_loop.handle_event(Event::Reported(CONN, report), None);
+        event_loop.handle_event(Event::reported(CONN, report), None);
         // Nothing is confirmed, so workers give their streams up and come back.
         if number % 6 == 0 {
             let conn = Conn(CONN.0 + number);
@@ -311,7 +311,7 @@ async fn a_running_agent_shortens_its_journal_once_the_records_have_what_is_drop
     }
     // What waits for the disk is done in order: with this ack behind it, the snapshot is queued.
     let report = Report { number: 1, strata: vec![], watermarks: vec![], trips: vec![], destinations: vec![] };
-    rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
+    rig.handle.event(Event::reported(CONN, report)).await.unwrap();
     while rig.next().await != ToWorker::Ack(1) {}
     rig.running.abort();
     let mut stored = rig.handle.watch_stored();

@@ -93,13 +93,13 @@ impl Fleet {
     }
 
     /// The worker on a stream has an entry in force; a fuse that had tripped under an earlier one is armed again.
-    pub fn adopt(&mut self, conn: Conn, canary: CanaryId, epoch: Epoch, now: Millis) {
+    pub fn adopt(&mut self, conn: Conn, canary: &CanaryId, epoch: Epoch, now: Millis) {
         let Some(incarnation) = self.incarnation(conn) else { return };
         let Some(peer) = self.workers.get_mut(&incarnation) else { return };
         peer.seen(now);
-        self.index.adopt(&canary, peer.adopted.get(&canary).copied(), epoch);
-        peer.adopt(canary.clone(), epoch);
-        self.index.set_tripped(incarnation, &canary, peer.tripped().contains_key(&canary));
+        self.index.adopt(canary, peer.adopted.get(canary).copied(), epoch);
+        peer.adopt(canary, epoch);
+        self.index.set_tripped(incarnation, canary, peer.tripped().contains_key(canary));
     }
 
     /// A fuse of the worker on a stream has tripped; returns the worker, and whether that is news.

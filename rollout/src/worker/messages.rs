@@ -118,6 +118,16 @@ pub struct Report {
     pub destinations: Vec<Sampled>,
 }
 
+impl Report {
+    /// The canaries that it names, some of them more than once.
+    pub fn canaries(&self) -> impl Iterator<Item = &CanaryId> {
+        let strata = self.strata.iter().map(|(stratum, _)| &stratum.canary);
+        let watermarks = self.watermarks.iter().map(|watermark| &watermark.canary);
+        let trips = self.trips.iter().map(|trip| &trip.canary);
+        strata.chain(watermarks).chain(trips).chain(self.destinations.iter().map(|sampled| &sampled.canary))
+    }
+}
+
 /// Requests of one version that went to one place, of those that were asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sampled {

@@ -30,8 +30,8 @@ impl Fleet<'_> {
                     laws.greeted(proxy.incarnation, self.agent.canary());
                 }
             }
-            ToAgent::Report(report) => self.agent_hears(Event::Reported(conn, report)),
-            ToAgent::Adopted(canary, epoch) => self.agent_hears(Event::Adopted(conn, canary, epoch)),
+            ToAgent::Report(report) => self.agent_hears(Event::reported(conn, report)),
+            ToAgent::Adopted(canary, epoch) => self.agent_hears(Event::adopted(conn, canary, epoch)),
             ToAgent::Beat => self.perform(vec![Command::Send(conn, ToWorker::Beat)]),
         }
     }

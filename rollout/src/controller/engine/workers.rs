@@ -113,8 +113,8 @@ impl Controller {
     }
 
     /// A worker has an entry in force.
-    pub(super) fn adopted(&mut self, conn: Conn, canary: CanaryId, epoch: Epoch, now: Millis) {
-        if self.canaries.contains_key(&canary) || self.remembered.contains_key(&canary) {
+    pub(super) fn adopted(&mut self, conn: Conn, canary: &CanaryId, epoch: Epoch, now: Millis) {
+        if self.canaries.contains_key(canary) || self.remembered.contains_key(canary) {
             self.fleet.adopt(conn, canary, epoch, now);
         }
     }

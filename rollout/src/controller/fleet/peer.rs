@@ -163,11 +163,11 @@ impl Peer {
     }
 
     /// An entry is in force; a fuse that had tripped under an earlier one is armed again.
-    pub(super) fn adopt(&mut self, canary: CanaryId, epoch: Epoch) {
-        if self.tripped.get(&canary).is_some_and(|trip| trip.epoch < epoch) {
-            self.tripped.remove(&canary);
+    pub(super) fn adopt(&mut self, canary: &CanaryId, epoch: Epoch) {
+        if self.tripped.get(canary).is_some_and(|trip| trip.epoch < epoch) {
+            self.tripped.remove(canary);
         }
-        self.adopted.insert(canary, epoch);
+        self.adopted.insert(canary.clone(), epoch);
     }
 
     /// A fuse has tripped; returns whether that is news. The worker may have adopted a later entry since.

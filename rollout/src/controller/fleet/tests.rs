@@ -84,7 +84,7 @@ proptest! {
                     is_tripped.then(|| fleet.trip(Conn(conns), &trip(adopted)).map(|_| ()));
                 }
                 Happens::Goes(conn) => fleet.disconnect(Conn(conn), now),
-                Happens::Adopts(conn, epoch) => fleet.adopt(Conn(conn), web(), Epoch(epoch), now),
+                Happens::Adopts(conn, epoch) => fleet.adopt(Conn(conn), &web(), Epoch(epoch), now),
                 Happens::Trips(conn, epoch) => drop(fleet.trip(Conn(conn), &trip(epoch)).map(|_| ())),
                 Happens::Restarts => fleet.disconnect_all(now),
                 Happens::Waits(span) => now = now.plus(Millis(span)),
