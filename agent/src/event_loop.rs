@@ -8,6 +8,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use bytes::Bytes;
+use proto::wire::encode_to_worker;
 use rollout::base::names::CanaryId;
 use rollout::base::time::Millis;
 use rollout::controller::fleet::Conn;
@@ -26,6 +28,9 @@ use crate::clock::Clock;
 use crate::dispatcher::Dispatcher;
 use crate::handle::{Answer, Handle, LoopInput, Outbox, StreamEnd};
 use crate::journal::{Backlog, Journal, Recovered};
+
+/// What workers said in one moment.
+mod batch;
 
 /// What waits until its event is on disk.
 mod deferred;
@@ -119,6 +124,7 @@ impl EventLoop {
                 }
                 self.handle_event(event, None);
             }
+            LoopInput::Worker(conn, event) => self.workers((conn, event)),
             LoopInput::Request { canary, verb, answer } => self.request(canary, verb, answer).await,
             LoopInput::Connected { conn, hello, outbox } => {
                 self.outboxes.insert(conn, outbox);
@@ -190,10 +196,11 @@ impl EventLoop {
 
     fn perform(&mut self, command: Command) {
         match command {
-            Command::Send(conn, message) => self.send(conn, message),
+            Command::Send(conn, message) => self.send(conn, encode_to_worker(&message).into()),
             Command::Push(entry) => {
+                let frame = Bytes::from(encode_to_worker(&ToWorker::Entry(entry)));
                 let conns: Vec<Conn> = self.outboxes.keys().copied().collect();
-                conns.into_iter().for_each(|conn| self.send(conn, ToWorker::Entry(entry.clone())));
+                conns.into_iter().for_each(|conn| self.send(conn, frame.clone()));
             }
             Command::Close(conn) => self.disconnect(conn, StreamEnd::Replaced),
             Command::EndCalls { canary, calls } => {
@@ -211,9 +218,9 @@ impl EventLoop {
         }
     }
 
-    fn send(&mut self, conn: Conn, message: ToWorker) {
+    fn send(&mut self, conn: Conn, frame: Bytes) {
         // A full outbox means a slow consumer: closing it costs nothing, it gets all entries when it reconnects.
-        if self.outboxes.get(&conn).is_some_and(|outbox| outbox.messages.try_send(message).is_err()) {
+        if self.outboxes.get(&conn).is_some_and(|outbox| outbox.messages.try_send(frame).is_err()) {
             self.disconnect(conn, StreamEnd::Slow);
         }
     }

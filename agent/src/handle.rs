@@ -3,12 +3,13 @@
 //! A holder of a handle knows the loop's inputs and nothing of the loop, so servers, metrics and the loop itself form no
 //! circle.
 
+use bytes::Bytes;
 use rollout::base::names::CanaryId;
 use rollout::base::time::Millis;
 use rollout::controller::fleet::Conn;
-use rollout::controller::{Controller, Done, Event, Refused, Verb};
+use rollout::controller::{Controller, Done, Event, Refused, Verb, WorkerEvent};
 use rollout::release::phase::HistoryEvent;
-use rollout::worker::messages::{Hello, ToWorker};
+use rollout::worker::messages::Hello;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -56,8 +57,8 @@ pub(crate) struct Stopped;
 /// The writing end of one stream.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// At most [`MAX_OUTBOX`] messages.
-    pub(crate) messages: mpsc::Sender<ToWorker>,
+    /// At most [`MAX_OUTBOX`] messages, each a frame: an entry is encoded once for all streams.
+    pub(crate) messages: mpsc::Sender<Bytes>,
     /// Ends the stream at once, whatever waits in it, and says why.
     pub(crate) end: oneshot::Sender<StreamEnd>,
 }
@@ -75,6 +76,8 @@ pub(crate) enum StreamEnd {
 pub(crate) enum LoopInput {
     /// Something happened.
     Event(Event),
+    /// A worker said something.
+    Worker(Conn, WorkerEvent),
     /// A person or pipeline asks for something.
     Request { canary: CanaryId, verb: Verb, answer: oneshot::Sender<Answer> },
     /// A worker said Hello.
@@ -115,6 +118,14 @@ impl Handle {
     /// When the loop is gone.
     pub(crate) async fn connected(&self, conn: Conn, hello: Hello, outbox: Outbox) -> Result<(), Stopped> {
         self.send(LoopInput::Connected { conn, hello, outbox }).await
+    }
+
+    /// A worker said something.
+    ///
+    /// # Errors
+    /// When the loop is gone.
+    pub(crate) async fn worker(&self, conn: Conn, event: WorkerEvent) -> Result<(), Stopped> {
+        self.send(LoopInput::Worker(conn, event)).await
     }
 
     /// A worker says that it lives.

@@ -102,7 +102,7 @@ fn open_requests_trip_it_by_their_age() {
     let (mut proxy, token) = connected();
     let _open: Vec<_> = (0..20).map(|_| proxy.request(&[(":authority", "web"), (":path", "/")])).collect();
     (0..4).for_each(|_| proxy.tick_after(100));
-    proxy.receive(token, &ToWorker::Ack(1));
+    proxy.receive(token, &ToWorker::Stored(1));
     (0..2).for_each(|_| proxy.tick_after(100));
     let trips: Vec<_> = reports(token).iter().flat_map(|report| report.trips.clone()).collect();
     assert_eq!(trips[0].test, FuseTest::Slow);

@@ -31,7 +31,11 @@ pub fn encode_workers(at: Millis, events: &[(Conn, WorkerEvent)]) -> Vec<u8> {
 pub fn decode_workers(row: &[u8]) -> Result<(Millis, Vec<(Conn, WorkerEvent)>), WireError> {
     use v1::worker_event::Event;
     let row = v1::WorkerEvents::decode(row).map_err(|error| {
-        WireError::number("row", format_args!("{} bytes", row.len()), format_args!("are not workers' messages: {error}"))
+        WireError::number(
+            "row",
+            format_args!("{} bytes", row.len()),
+            format_args!("are not workers' messages: {error}"),
+        )
     })?;
     let events = row.events.into_iter().map(|wire| {
         let event = match wire.event.ok_or_else(|| WireError::missing("event"))? {

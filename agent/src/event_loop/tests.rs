@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proto::wire::decode_to_worker;
 use rollout::base::names::Revision;
 use rollout::base::time::Millis;
 use rollout::controller::Verb;
@@ -24,7 +25,7 @@ mod requests;
 struct Rig {
     disk: Disk,
     handle: Handle,
-    messages: mpsc::Receiver<ToWorker>,
+    messages: mpsc::Receiver<Bytes>,
     end: oneshot::Receiver<StreamEnd>,
     dispatcher: Dispatcher,
     stop: watch::Sender<bool>,
@@ -51,7 +52,8 @@ impl Rig {
     }
 
     async fn next(&mut self) -> ToWorker {
-        timeout(Duration::from_secs(20), self.messages.recv()).await.expect("deadline: a message").unwrap()
+        let frame = timeout(Duration::from_secs(20), self.messages.recv()).await.expect("deadline: a message").unwrap();
+        decode_to_worker(&frame).unwrap()
     }
 
     /// All that was sent before a beat.
@@ -117,7 +119,7 @@ async fn without_a_disk_an_abort_leaves_and_nothing_else_until_it_is_back() {
     assert!(matches!(left.as_slice(), [entry @ ToWorker::Entry(_)] if !splits(entry)), "{left:?}");
     assert!(done.unstored.is_some_and(|why| why.contains("no space")), "it says that it is not stored");
     rig.disk.heal();
-    assert_eq!(rig.next().await, ToWorker::Ack(1));
+    assert_eq!(rig.next().await, ToWorker::Stored(1));
 }
 
 /// Until all that was appended is on disk, and handed on.
@@ -252,7 +254,7 @@ async fn refused_for_long(most_backlog: Backlog) {
 }
 
 /// A worker other than [`CONN`]'s says Hello, always the same; its end of the stream.
-async fn connect(event_loop: &mut EventLoop, conn: Conn) -> (mpsc::Receiver<ToWorker>, oneshot::Receiver<StreamEnd>) {
+async fn connect(event_loop: &mut EventLoop, conn: Conn) -> (mpsc::Receiver<Bytes>, oneshot::Receiver<StreamEnd>) {
     let (messages, received) = mpsc::channel(MAX_OUTBOX);
     let (end, ended) = oneshot::channel();
     event_loop.take(LoopInput::Connected { conn, hello: hello(2), outbox: Outbox { messages, end } }).await;
@@ -289,8 +291,9 @@ async fn streams_that_come_and_go_while_the_disk_refuses_leave_nothing_that_wait
     all.await.expect("deadline: stored").unwrap();
     event_loop.perform_stored();
     let (mut received, _ended) = streams.pop().unwrap();
-    assert!(matches!(received.try_recv().unwrap(), ToWorker::Welcome(_)));
-    assert!(matches!(received.try_recv().unwrap(), ToWorker::Entry(_)));
+    let mut next = || decode_to_worker(&received.try_recv().unwrap()).unwrap();
+    assert!(matches!(next(), ToWorker::Welcome(_)));
+    assert!(matches!(next(), ToWorker::Entry(_)));
 }
 
 #[tokio::test]
@@ -312,7 +315,7 @@ async fn a_running_agent_shortens_its_journal_once_the_records_have_what_is_drop
     // What waits for the disk is done in order: with this ack behind it, the snapshot is queued.
     let report = Report { number: 1, strata: vec![], watermarks: vec![], trips: vec![], destinations: vec![] };
     rig.handle.event(Event::reported(CONN, report)).await.unwrap();
-    while rig.next().await != ToWorker::Ack(1) {}
+    while rig.next().await != ToWorker::Stored(1) {}
     rig.running.abort();
     let mut stored = rig.handle.watch_stored();
     let ended = async { while stored.changed().await.is_ok() {} };

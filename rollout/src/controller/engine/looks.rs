@@ -77,7 +77,10 @@ impl Controller {
             // Trips before looks: a guard that aborts on this report ends what the trip is to be noted for.
             self.note_trips(conn, &report.trips, now, out);
         }
-        out.stored.push(Command::Send(conn, ToWorker::Ack(report.number)));
+        if self.fleet.on(conn).is_some_and(|peer| peer.protocol.tells_received()) {
+            out.urgent.push(Command::Send(conn, ToWorker::Received(report.number)));
+        }
+        out.stored.push(Command::Send(conn, ToWorker::Stored(report.number)));
         is_new
     }
 
