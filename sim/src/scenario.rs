@@ -30,6 +30,8 @@ pub struct Scenario {
     pub network: Network,
     /// How long the agent's disk takes to store an event.
     pub storage_delay: Millis,
+    /// For how long the agent's loop is busy before it takes what workers say: all of it as one batch. Zero: each by itself.
+    pub agent_busy: Millis,
     /// How long the promotion hook, or the person who confirms, takes.
     pub promotion_takes: Millis,
     /// What breaks, and when.
@@ -53,6 +55,7 @@ impl Scenario {
             incidents: Vec::new(),
             network: Network::default(),
             storage_delay: Millis(2),
+            agent_busy: Millis(0),
             promotion_takes: Millis(0),
             mishaps: Vec::new(),
             warm_up: Millis(10_000),

@@ -19,6 +19,8 @@ pub(crate) enum Happening {
     Tick { proxy: usize, pace: u64 },
     /// A message reaches the agent.
     ToAgent(Conn, Box<ToAgent>),
+    /// The agent's loop takes what workers have said.
+    AgentTakes,
     /// A message reaches a worker.
     ToWorker(Conn, Box<ToWorker>),
     /// A stream breaks by itself.

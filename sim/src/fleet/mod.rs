@@ -3,8 +3,8 @@
 mod agent_side;
 
 use rollout::base::time::{Micros, Millis};
-use rollout::controller::Event;
 use rollout::controller::fleet::Conn;
+use rollout::controller::{Event, WorkerEvent};
 use rollout::release::phase::Phase;
 use rollout::worker::WorkerAction;
 use rollout::worker::in_flight::InFlight;
@@ -39,6 +39,8 @@ pub(crate) struct Fleet<'a> {
     open: Slab<Open>,
     worker_draws: Draws,
     timer: Option<Millis>,
+    /// What workers have said to an agent whose loop is busy.
+    waiting: Vec<(Conn, WorkerEvent)>,
     /// Whether users have stopped sending, and nothing breaks any more.
     is_calm: bool,
 }
@@ -70,6 +72,7 @@ impl<'a> Fleet<'a> {
             open: Slab::new(),
             worker_draws: Draws::new(seed, Purpose::Workers),
             timer: None,
+            waiting: Vec::new(),
             is_calm: false,
         };
         fleet.agent_hears(Event::Declared(Box::new(scenario.plan.clone())));
@@ -135,6 +138,7 @@ impl<'a> Fleet<'a> {
             Happening::RequestEnds(open) => self.request_ends(open),
             Happening::Tick { proxy, pace } => self.tick(proxy, pace),
             Happening::ToAgent(conn, message) => self.agent_gets(conn, *message),
+            Happening::AgentTakes => self.agent_takes(),
             Happening::ToWorker(conn, message) => self.worker_gets(conn, *message),
             Happening::StreamBreaks(conn) => self.stream_breaks(conn),
             Happening::WorkerLoses(proxy, conn) => self.worker_loses(proxy, conn),
@@ -292,6 +296,7 @@ impl<'a> Fleet<'a> {
             Mishap::WorkerCrash { proxy: place, away } => self.worker_dies(place, away),
             Mishap::AgentCrash { away } if self.agent.is_up() => {
                 self.agent.crash();
+                self.waiting.clear();
                 self.timer = None;
                 for (conn, stream) in self.streams.end_all() {
                     let at = self.streams.notice(stream.proxy, self.now);
