@@ -18,6 +18,8 @@ const CLIENT_LEFT: u64 = 1 << 28;
 const TIMED_OUT: u64 = 1 << 2;
 
 type Headers = &'static [(&'static str, &'static str)];
+/// A name, a request's headers, whether they are all of it, what happens to it, and what is counted.
+type Case<'a, T> = (&'a str, Headers, bool, &'a [Do], T);
 
 /// What happens to a request, one thing after the other.
 #[derive(Clone, Copy)]
@@ -135,7 +137,7 @@ const UNBODIED: Headers = &[(":method", "GET"), ("upgrade", "websocket"), ("cont
 #[test]
 fn what_clients_take_their_time_for_is_no_versions_time() {
     let web_status = Answer(&[(":status", "200"), ("grpc-status", "0")]);
-    let cases: &[(&str, Headers, bool, &[Do], [u64; 4])] = &[
+    let cases: &[Case<'_, [u64; 4]>] = &[
         ("a slow body", DELETE, false, &[Part(false), Wait(2_000), Part(true), OK, Over(0)], [1, 0, 0, 0]),
         ("slow trailers", PUT, false, &[Part(false), Wait(2_000), Trailers, Wait(100), OK, Over(0)], [1, 0, 0, 0]),
         (
@@ -168,7 +170,7 @@ fn what_clients_take_their_time_for_is_no_versions_time() {
 
 #[test]
 fn what_the_version_takes_its_time_for_is_slow() {
-    let cases: &[(&str, Headers, bool, &[Do], [u64; 4])] = &[
+    let cases: &[Case<'_, [u64; 4]>] = &[
         ("no body", HEAD, true, &[Wait(700), OK, Over(0)], [1, 1, 0, 0]),
         ("behind a slow body", PUT, false, &[Wait(2_000), Part(true), Wait(700), OK, Over(0)], [1, 1, 0, 0]),
         ("behind trailers", PUT, false, &[Part(false), Trailers, Wait(700), OK, Over(0)], [1, 1, 0, 0]),
@@ -195,7 +197,7 @@ fn what_the_version_takes_its_time_for_is_slow() {
 #[test]
 fn without_a_limit_no_time_is_a_verdict() {
     let left = Over(CLIENT_LEFT);
-    let cases: &[(&str, Headers, bool, &[Do], u64)] = &[
+    let cases: &[Case<'_, u64>] = &[
         ("a long poll", HEAD, true, &[Wait(25_000), Answer(&[(":status", "204")]), Over(0)], 0),
         ("a long upload", PUT, false, &[Part(false), Wait(20_000), Trailers, OK, Over(0)], 0),
         ("a silent stream, given up", CALL, false, &[Part(false), Wait(20_000), left], 1),
