@@ -256,6 +256,8 @@ fn in_a_warm_up_failures_trip_the_fuse_and_slow_answers_do_not() {
                 host(|host| host.now_us += waits * 1_000);
                 exchange.respond(&[(":status", status)]).end();
             }
+            // The first failure's report is on its way; what came after it follows the answer to that.
+            proxy.receive(token, &ToWorker::Ack(1));
             pass(&proxy, token, 300, &mut Counts::default());
             let said = sent(token).into_iter().filter_map(|message| match message {
                 ToAgent::Report(report) => report.trips.first().map(|trip| trip.test),
