@@ -297,6 +297,20 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_that_is_gone_or_newer_is_a_note() {
+        let mut canary = fixture::canary("prod", "web", "Failed");
+        canary.manifest_gone = true;
+        let [gone] = notes(std::slice::from_ref(&canary)).try_into().unwrap();
+        assert!(
+            gone.starts_with("! prod/web: its manifest is gone; put it back")
+                && gone.contains("`serin forget prod/web`"),
+            "{gone}"
+        );
+        (canary.manifest_gone, canary.next_manifest) = (false, Some("which is followed with the next release".into()));
+        assert_eq!(notes(&[canary]), ["! prod/web: a newer manifest waits, which is followed with the next release"]);
+    }
+
+    #[test]
     fn what_serves_without_an_agent_is_a_note_where_it_is_wrong() {
         let mut canary = fixture::canary("prod", "web", "Progressing");
         assert!(notes(std::slice::from_ref(&canary)).is_empty());

@@ -1,9 +1,16 @@
 //! Clients that take their time, as phones on a bad line do, or leave: over a socket of their own, byte by byte.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::{Body, Frame};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -37,6 +44,26 @@ pub enum SlowClient {
     Download(Duration),
     /// Asks for a large answer, reads nothing of it and leaves so much later.
     LeavesDownload(Duration),
+    /// Sends headers alone on many streams of one HTTP/2 connection, and resets all of them so much later.
+    ResetsStreams(Duration),
+}
+
+/// How many.
+const STREAMS: usize = 20;
+
+/// A body of which nothing ever comes.
+struct NeverSent;
+
+impl Body for NeverSent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Poll::Pending
+    }
 }
 
 impl SlowClient {
@@ -87,6 +114,26 @@ impl SlowClient {
                     }
                 }
                 Ok(Some(answer))
+            }
+            Self::ResetsStreams(after) => {
+                let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+                let connection = tokio::spawn(connection);
+                let mut answers = Vec::new();
+                for _ in 0..STREAMS {
+                    let request = Request::post("http://web/upload").body(NeverSent)?;
+                    answers.push(tokio::spawn(sender.send_request(request)));
+                }
+                sleep(after).await;
+                answers.iter().for_each(tokio::task::JoinHandle::abort);
+                for answer in answers {
+                    if let Ok(answer) = answer.await {
+                        bail!("an answer to half a request: {answer:?}");
+                    }
+                }
+                // With its last sender the connection ends, when the resets have been sent.
+                drop(sender);
+                connection.await??;
+                Ok(None)
             }
             Self::LeavesDownload(after) => {
                 ask_much(&mut stream, &head).await?;

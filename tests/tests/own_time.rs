@@ -81,7 +81,8 @@ async fn slow_uploads_age_nobody() -> Result<()> {
 
 #[tokio::test]
 async fn uploads_that_are_never_finished_age_nobody() -> Result<()> {
-    left_alone("left-upload", SlowClient::LeavesUpload(TOO_LONG), steady()?).await
+    left_alone("left-upload", SlowClient::LeavesUpload(TOO_LONG), steady()?).await?;
+    left_alone("reset-streams", SlowClient::ResetsStreams(TOO_LONG), steady()?).await
 }
 
 #[tokio::test]
