@@ -69,9 +69,9 @@ fn a_trip_stops_the_traffic_and_is_reported_by_the_request_that_caused_it() {
     fail(&mut proxy, 1);
     let [first] = &reports(token)[..] else { panic!("the first failure leaves at once: {:?}", sent(token)) };
     assert!(first.trips.is_empty());
-    proxy.receive(token, &ToWorker::Ack(1));
+    proxy.receive(token, &ToWorker::Stored(1));
     fail(&mut proxy, 2);
-    proxy.receive(token, &ToWorker::Ack(2));
+    proxy.receive(token, &ToWorker::Stored(2));
     let [.., report] = &reports(token)[..] else { panic!("no tick was needed: {:?}", sent(token)) };
     let trip = &report.trips[0];
     assert_eq!((trip.epoch, trip.test), (Epoch(3), FuseTest::Failed));

@@ -88,7 +88,7 @@ fn pass(proxy: &Proxy, token: u32, ms: u64, sum: &mut Counts) {
         proxy.tick_after(100);
         if let Some(report) = last_report(token).filter(|report| Some(report.number) != before) {
             report.strata.iter().for_each(|(_, counts)| sum.merge(counts));
-            proxy.receive(token, &ToWorker::Ack(report.number));
+            proxy.receive(token, &ToWorker::Stored(report.number));
         }
         proxy.receive(token, &ToWorker::Beat);
     }
@@ -257,7 +257,7 @@ fn in_a_warm_up_failures_trip_the_fuse_and_slow_answers_do_not() {
                 exchange.respond(&[(":status", status)]).end();
             }
             // The first failure's report is on its way; what came after it follows the answer to that.
-            proxy.receive(token, &ToWorker::Ack(1));
+            proxy.receive(token, &ToWorker::Stored(1));
             pass(&proxy, token, 300, &mut Counts::default());
             let said = sent(token).into_iter().filter_map(|message| match message {
                 ToAgent::Report(report) => report.trips.first().map(|trip| trip.test),

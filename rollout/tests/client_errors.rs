@@ -31,7 +31,7 @@ fn serve(scene: &mut Scene, placement: Placement, sides: [Counts; 2]) {
     let strata = Version::ALL.into_iter().map(at).zip(sides).collect();
     let watermarks = vec![Watermark { canary: id("web"), epoch, slot: Slot(slot.0 + 1) }];
     let (number, trips, destinations) = (scene.number, vec![], vec![]);
-    scene.happen(Event::Reported(Conn(1), Report { number, strata, watermarks, trips, destinations }));
+    scene.happen(Event::reported(Conn(1), Report { number, strata, watermarks, trips, destinations }));
     scene.happen(Event::Timer);
 }
 
