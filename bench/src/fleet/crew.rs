@@ -246,7 +246,9 @@ impl Crew {
                         self.seen.counts.reports_sent += 1;
                     }
                     // Without a stream nothing is sent: a report stays with the engine until it is acknowledged.
-                    let _ = member.outgoing.as_ref().map(|outgoing| outgoing.send(message));
+                    if let Some(outgoing) = &member.outgoing {
+                        let _ = outgoing.send(message);
+                    }
                 }
                 WorkerAction::CloseStream => {
                     member.outgoing = None;

@@ -53,6 +53,9 @@ pub async fn play(workers: u32, options: &FleetOptions) -> Result<FleetRow> {
         let dead = play.agent.process().ensure_alive().err().map(|end| format!(" ({end})")).unwrap_or_default();
         row.notes.push(format!("not measured any further: {error:#}{dead}"));
     }
+    row.set_pushes();
+    // Before its folder goes: a running agent would write into it again.
+    drop(play);
     case.remove();
     Ok(row)
 }
@@ -101,7 +104,6 @@ impl Play<'_> {
             }
             row.pushes.push(self.abort(release).await?);
         }
-        row.set_pushes();
         if self.workers == self.options.fault_workers {
             for fault in &self.options.faults {
                 row.faults.push(self.fault(*fault).await?);

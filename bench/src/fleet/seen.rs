@@ -83,10 +83,14 @@ impl Seen {
         (*epoch > above && adoption.workers == workers).then_some((*epoch, *adoption))
     }
 
-    /// The newest entry that any worker has.
+    /// In words: how far things have come.
     #[must_use]
-    pub fn newest(&self) -> Epoch {
-        self.adoptions.last_key_value().map_or(Epoch(0), |(epoch, _)| *epoch)
+    pub fn standing(&self) -> String {
+        let newest = self.adoptions.last_key_value();
+        let (epoch, workers) = newest.map_or((0, 0), |(epoch, adoption)| (epoch.0, adoption.workers));
+        let why = self.counts.last_loss.as_deref().map(|why| format!(", the last: {why}")).unwrap_or_default();
+        let (connected, lost) = (self.connected, self.counts.streams_lost);
+        format!("{connected} are connected, {workers} have entry {epoch}, {lost} streams were lost lately{why}")
     }
 
     fn merge(&mut self, epoch: Epoch, Adoption { first, last, workers }: Adoption) {
@@ -118,7 +122,7 @@ mod tests {
         assert_eq!(some.adopted_by_all(3, Epoch(2)), None, "that one is known");
         some.adopted(Epoch(3), at(10));
         assert_eq!(some.adopted_by_all(3, Epoch(1)), None, "a newer one is on its way");
-        assert_eq!(some.newest(), Epoch(3));
+        assert_eq!(some.standing(), "0 are connected, 1 have entry 3, 0 streams were lost lately");
     }
 
     #[test]

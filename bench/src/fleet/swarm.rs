@@ -62,27 +62,13 @@ impl Swarm {
         self.look(|seen| mem::take(&mut seen.counts))
     }
 
-    /// The newest entry that any worker has.
-    #[must_use]
-    pub fn newest(&self) -> Epoch {
-        self.look(|seen| seen.newest())
-    }
-
     /// Waits until the agent has welcomed every worker.
     ///
     /// # Errors
     /// When some are not welcomed in time: how many were.
     pub async fn connected(&self, within: Duration) -> Result<()> {
-        let deadline = Instant::now() + within;
-        loop {
-            let (connected, why) = self.look(|seen| (seen.connected, seen.counts.last_loss.clone()));
-            if usize::try_from(connected) == Ok(self.workers) {
-                return Ok(());
-            }
-            let why = why.map(|why| format!("; the last stream was lost: {why}")).unwrap_or_default();
-            ensure!(Instant::now() < deadline, "{connected} of {} streams within {within:?}{why}", self.workers);
-            sleep(LOOK_EVERY).await;
-        }
+        let all = i64::try_from(self.workers)?;
+        self.await_that("is connected", within, |seen| (seen.connected == all).then_some(())).await
     }
 
     /// Waits until every worker has the newest entry in force, one newer than `above`.
@@ -90,12 +76,22 @@ impl Swarm {
     /// # Errors
     /// When some have not in time.
     pub async fn adopted(&self, above: Epoch, within: Duration) -> Result<(Epoch, Adoption)> {
+        let what = format!("has an entry above {}", above.0);
+        self.await_that(&what, within, |seen| seen.adopted_by_all(self.workers, above)).await
+    }
+
+    async fn await_that<T>(&self, what: &str, within: Duration, is_so: impl Fn(&Seen) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + within;
         loop {
-            if let Some(found) = self.look(|seen| seen.adopted_by_all(self.workers, above)) {
+            if let Some(found) = self.look(|seen| is_so(seen)) {
                 return Ok(found);
             }
-            ensure!(Instant::now() < deadline, "not every worker has an entry above {} within {within:?}", above.0);
+            ensure!(
+                Instant::now() < deadline,
+                "not every one of {} workers {what} within {within:?}: {}",
+                self.workers,
+                self.look(|seen| seen.standing())
+            );
             sleep(LOOK_EVERY).await;
         }
     }
