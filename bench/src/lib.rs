@@ -4,13 +4,17 @@
 //!
 //! - `upstream`, `load`: two servers and a client that cost little, so that Envoy is what is busy
 //! - `listeners`: the shipped configuration, and what it is compared with, side by side in one Envoy
-//! - `cpu`: CPU time of a process
+//! - `cpu`, `process_usage`: what a process takes of the machine
 //! - `quartiles`, `report`: from samples to a table and JSON
 //! - `machine`, `output`: where it was measured, and where the figures are left
+//! - `agent_api`: what is asked of a running agent
 //! - `abort`: all that is special to what a bad release costs the users
 //! - `judge`: all that is special to how fast the judge decides; it needs no Envoy
+//! - `fleet`: all that is special to how many proxies one agent carries; their workers are simulated
 
 pub mod cpu;
+
+pub mod process_usage;
 
 pub mod listeners;
 
@@ -22,7 +26,11 @@ pub mod output;
 
 pub mod quartiles;
 
+pub mod agent_api;
+
 pub mod abort;
+
+pub mod fleet;
 
 pub mod judge;
 

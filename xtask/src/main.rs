@@ -63,9 +63,9 @@ enum Verb {
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Run one benchmark: `filter`, `abort` or `judge`.
+    /// Run one benchmark: `filter`, `abort`, `fleet` or `judge`.
     Bench {
-        /// The binary in bench/src/bin: `filter`, `abort` or `judge`.
+        /// The binary in bench/src/bin: `filter`, `abort`, `fleet` or `judge`.
         name: String,
         #[command(flatten)]
         passed: Passed,
@@ -110,6 +110,14 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Soak { times, seed } => test::soak(times, seed),
         // In memory: it needs neither Envoy nor the built parts.
         Verb::Bench { name, passed } if name == "judge" => run_release("bench", "judge", &passed.args, |_| ()),
+        // Its proxies are simulated.
+        Verb::Bench { name, passed } if name == "fleet" => {
+            toolchain::ensure_wasm_target()?;
+            let dist = parts::Dist::build()?;
+            run_release("bench", "fleet", &passed.args, |run| {
+                run.env("SERIN_BIN", &dist.binary);
+            })
+        }
         Verb::Bench { name, passed } => {
             toolchain::ensure_wasm_target()?;
             let noop = parts::build_noop_module()?;

@@ -85,7 +85,8 @@ impl Options {
     }
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+/// A share in percent, above 0.
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "must be a number of percent".to_owned())?;
     if value > 0.0 && value <= 100.0 { Ok(value) } else { Err("must be above 0 and at most 100 percent".into()) }
 }

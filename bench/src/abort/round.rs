@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::tests::case::Case;
-use ::tests::http;
 use ::tests::manifest::Manifest;
 use ::tests::samples::Samples;
 use ::tests::stage::{Stage, Versions};
 use ::tests::upstream::{Behaviour, Upstream};
 use anyhow::{Context, Result, ensure};
-use hyper::Method;
 use rollout::release::phase::{Cause, Note};
 use rollout::view::status::EventStatus;
 use serde::Serialize;
@@ -22,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use crate::abort::exposure::{Exposure, Received, exposure, received};
 use crate::abort::options::{Mode, Options};
 use crate::abort::watch::{AgentClock, Watch};
+use crate::agent_api::{ACTOR, CANARY, post};
 
 /// Connections of the load, so that both of Envoy's workers get their share.
 pub const CONNECTIONS: usize = 64;
@@ -30,13 +29,11 @@ pub const LEAD_IN: Duration = Duration::from_secs(1);
 /// How long after the abort the canary must get nothing more.
 pub const SETTLE: Duration = Duration::from_millis(500);
 
-const CANARY: &str = "/api/v1/canaries/default/web";
 /// The least share of the asked-for rate at which a round counts.
 const LEAST_RATE: f64 = 0.9;
 /// How far the agent's clock may seem to be from ours.
 const CLOCK_TOLERANCE: Duration = Duration::from_millis(3);
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(10);
-const ACTOR: &str = "bench";
 
 /// What is released.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -206,7 +203,8 @@ impl Rounds {
     async fn release(&self, kind: Kind, revision: &str) -> Result<End> {
         let mut watch = Watch::open(self.stage.agent.http(), CANARY).await?;
         let asked = Instant::now();
-        let started = self.post("releases", &json!({ "revision": revision, "actor": ACTOR })).await?;
+        let started =
+            post(self.stage.agent.http(), "releases", &json!({ "revision": revision, "actor": ACTOR })).await?;
         let answered = Instant::now();
         let release = started.get("release").and_then(Value::as_u64).context("the agent gave the release no number")?;
         let started =
@@ -236,7 +234,7 @@ impl Rounds {
             };
             return Ok(End { ended, event, in_force: self.in_force().await? });
         }
-        self.post("abort", &json!({ "actor": ACTOR, "reason": "the round is over" })).await?;
+        post(self.stage.agent.http(), "abort", &json!({ "actor": ACTOR, "reason": "the round is over" })).await?;
         let event = aborted(IN_FORCE_WITHIN).await?.context("the agent did not abort when asked")?;
         Ok(End { ended: Ended::NotAborted, event, in_force: self.in_force().await? })
     }
@@ -275,17 +273,11 @@ impl Rounds {
         ensure!(after == 0, "{revision} got {after} requests after every worker had confirmed the abort");
         Ok(())
     }
-
-    async fn post(&self, what: &str, body: &Value) -> Result<Value> {
-        let headers = [("content-type", "application/json")];
-        let path = format!("{CANARY}/{what}");
-        let answer = http::request(self.stage.agent.http(), Method::POST, &path, &headers, &body.to_string()).await?;
-        ensure!(answer.status == 200, "{path}: {} {}", answer.status, answer.body);
-        serde_json::from_str(&answer.body).with_context(|| format!("{path}: not JSON: {}", answer.body))
-    }
 }
 
-fn is_abort(event: &EventStatus, release: u64) -> bool {
+/// Whether this is the abort of a release.
+#[must_use]
+pub fn is_abort(event: &EventStatus, release: u64) -> bool {
     event.release == release && matches!(event.detail, Note::Aborted(_))
 }
 
