@@ -240,6 +240,10 @@ impl Canary {
         for effect in effects {
             match effect {
                 Effect::BeginEvidence => self.begin_evidence(),
+                Effect::BeginStepAnew => {
+                    self.anew.done(true);
+                    self.begin_step(before.map(|(release, ..)| release), workers, now);
+                }
                 Effect::Ask(callees) => asked.extend(callees),
                 Effect::SwapRoles => {
                     self.swapped = !self.swapped;

@@ -27,7 +27,6 @@ impl Controller {
             self.note_trips(conn, &report.trips, now, out);
             self.look(report, now, out);
             self.plan_steps_anew(report, now);
-            self.begin_steps_anew(now, out);
         }
         out.stored.push(Command::Send(conn, ToWorker::Ack(report.number)));
     }
@@ -71,17 +70,11 @@ impl Controller {
         }
     }
 
-    /// Steps whose requests went astray begin anew once they do so no more, by an entry that says the same.
+    /// Steps whose requests went astray begin anew once they have done so no more for a while.
     pub(super) fn begin_steps_anew(&mut self, now: Millis, out: &mut Output) {
-        let workers = self.fleet.expected(now);
-        let mut begun: Vec<CanaryId> = Vec::new();
-        for canary in self.canaries.values_mut() {
-            if canary.begin_step_anew(workers, now) {
-                out.stored.extend(notify::record(canary, Note::BegunAnew, now));
-                begun.push(canary.plan.id.clone());
-            }
-        }
-        begun.iter().for_each(|id| self.issue_entry(id, false, now, out));
+        let due = |canary: &mut Canary| canary.take_anew_due(now).then(|| canary.plan.id.clone());
+        let ids: Vec<CanaryId> = self.canaries.values_mut().filter_map(due).collect();
+        ids.iter().for_each(|id| self.apply(id, Fact::RoutesCorrected, now, out));
     }
 
     /// Looks at the guards of every canary that a report was about, and then at what its requests prove.
