@@ -13,7 +13,7 @@ use crate::controller::notify;
 use crate::judgement::primary_watch::PrimaryNews;
 use crate::release::inquiry::{CallId, Callee, Reply};
 use crate::release::machine::{FINALISE_WITHIN, Fact};
-use crate::release::phase::{Cause, Note, Phase};
+use crate::release::phase::{Cause, Phase};
 use crate::release::threshold_checks::check;
 use crate::routing::table::Epoch;
 use crate::worker::messages::{Report, ToWorker};
