@@ -20,9 +20,9 @@ use rollout::release::plan::{Advance, OnPrimaryFailure, Plan, Promotion, Spec, S
 use rollout::release::threshold_checks::CheckResult;
 use rollout::routing::table::{Epoch, WeightPpm};
 
-use any_phase::verdicts::{certificate, primary, replies, tripped, verdict};
+use any_phase::verdicts::{primary, replies, tripped, verdict};
 use any_phase::{NOW, callees, holds, phases, underway};
-use fixture::{call, hook, metric, on_certificate, percent, plan, unsupported, word};
+use fixture::{call, certificate, hook, metric, on_certificate, percent, plan, unsupported, word};
 
 fn plans() -> impl Strategy<Value = Plan> {
     let promotions = prop_oneof![Just(hook()), Just(Promotion::Copy { hook: None }), Just(Promotion::Swap)];
