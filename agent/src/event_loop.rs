@@ -20,13 +20,13 @@ use rollout::release::integrations::Severity;
 use rollout::release::phase::{HistoryEvent, Note};
 use rollout::release::text;
 use rollout::worker::messages::ToWorker;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::sleep_until;
 
 use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::dispatcher::Dispatcher;
-use crate::handle::{Answer, Handle, LoopInput, Outbox, StreamEnd};
+use crate::handle::{Answer, Handle, LoopInput, LoopInputs, Outbox, StreamEnd};
 use crate::journal::{Backlog, Journal, Recovered};
 
 /// What workers said in one moment.
@@ -57,7 +57,7 @@ pub(crate) struct EventLoop {
     clock: Clock,
     dispatcher: Dispatcher,
     handle: Handle,
-    inputs: mpsc::Receiver<LoopInput>,
+    inputs: LoopInputs,
     /// What came in while a request was being stored, in the order in which it is taken.
     held: VecDeque<LoopInput>,
     outboxes: HashMap<Conn, Outbox>,
@@ -278,10 +278,14 @@ const fn is_warning(note: &Note) -> bool {
     !matches!(severity(note), Severity::Info)
 }
 
-/// What was held first.
-async fn next(held: &mut VecDeque<LoopInput>, inputs: &mut mpsc::Receiver<LoopInput>) -> Option<LoopInput> {
-    match held.pop_front() {
-        Some(input) => Some(input),
-        None => inputs.recv().await,
+/// Aborts first, then what was held.
+async fn next(held: &mut VecDeque<LoopInput>, inputs: &mut LoopInputs) -> Option<LoopInput> {
+    if let Some(input) = inputs.aborts.try_recv().ok().or_else(|| held.pop_front()) {
+        return Some(input);
+    }
+    tokio::select! {
+        biased;
+        Some(abort) = inputs.aborts.recv() => Some(abort),
+        input = inputs.others.recv() => input,
     }
 }

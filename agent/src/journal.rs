@@ -1,10 +1,10 @@
 //! The journal: every event in order, on disk before anything but an abort's entry follows from it.
 //!
 //! An event that was not stored in time can be withdrawn: a request whose caller was told so must not come out of a later
-//! batch. One thread owns the database (redb: one file, atomic commits) and commits whatever has queued up in one go, so a burst
-//! of reports costs one sync. A snapshot of the controller is a shorter journal: with it the events before it go. While
-//! the disk refuses, the thread keeps trying and the agent only reduces. redb gives a database up at its first I/O error,
-//! so each try opens it anew; a lock file of our own keeps a second agent out meanwhile.
+//! batch. One thread owns the database (redb: one file, atomic commits) and commits whatever has queued up in one go,
+//! so a burst of reports costs one sync. A snapshot of the controller is a shorter journal: with it the events before
+//! it go. While the disk refuses, the thread keeps trying and the agent only reduces. redb gives a database up at its
+//! first I/O error, so each try opens it anew; a lock file of our own keeps a second agent out meanwhile.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};

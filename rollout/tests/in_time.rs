@@ -14,8 +14,8 @@ use rollout::release::inquiry::Reply;
 use rollout::release::integrations::HookKind;
 use rollout::release::plan::{Deadlines, Spec, Stop, Strategy};
 
-use fixture::walk::{BAD, GOOD, NONE, Walk, by, close, open};
-use fixture::{call, counts, gate, id, on_certificate, percent, report, trip, unsupported};
+use fixture::walk::{BAD, GOOD, NONE, Walk, close, open};
+use fixture::{by, call, counts, gate, id, on_certificate, percent, report, trip, unsupported};
 
 const YES: Reply = Reply::Hook(Ok(()));
 

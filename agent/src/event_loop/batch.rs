@@ -30,6 +30,6 @@ impl EventLoop {
     }
 
     fn waiting(&mut self) -> Option<LoopInput> {
-        self.held.pop_front().or_else(|| self.inputs.try_recv().ok())
+        self.held.pop_front().or_else(|| self.inputs.others.try_recv().ok())
     }
 }

@@ -9,6 +9,7 @@ use rollout::controller::Verb;
 use rollout::release::phase::{Cause, Note, Phase};
 use rollout::release::threshold_checks::{CheckResult, ChecksVerdict};
 use rollout::worker::messages::{Report, ToWorker};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::*;

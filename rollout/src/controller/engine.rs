@@ -95,10 +95,11 @@ impl Controller {
             Event::Reply { canary, call, reply } => self.replied(&canary, call, reply, now, &mut out),
             Event::Sibling(id, news) => self.sibling(&id, news, now, &mut out),
             Event::Timer => {
+                // Before the checks: what one asked would be asked of the step that is over.
+                self.begin_steps_anew(now, &mut out);
                 self.check_due(None, now, &mut out);
                 self.ask_rollback_hooks(now, &mut out);
                 self.rearm_due(now, &mut out);
-                self.begin_steps_anew(now, &mut out);
                 self.look_at_roles(now, &mut out);
             }
             Event::Restarted { away } => self.restart(away, now, &mut out),

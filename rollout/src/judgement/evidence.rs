@@ -1,7 +1,8 @@
 //! report -> fold: the merged, deduplicated sum of what the workers counted.
 //!
-//! `fold` adds one stratum; its sums do not depend on order, and whether a report is new is for [`Received`] to say. The sliding
-//! window, which threshold checks look at, slots and what is known of gone workers depend on when it arrived.
+//! `fold` adds one stratum; its sums do not depend on order, and whether a report is new is for [`Received`] to say.
+//! The sliding window, which threshold checks look at, slots and what is known of gone workers depend on when it
+//! arrived.
 //!
 //! [`Received`]: super::received::Received
 

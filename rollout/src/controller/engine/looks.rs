@@ -13,7 +13,7 @@ use crate::controller::notify;
 use crate::judgement::primary_watch::PrimaryNews;
 use crate::release::inquiry::{CallId, Callee, Reply};
 use crate::release::machine::{FINALISE_WITHIN, Fact};
-use crate::release::phase::{Cause, Note, Phase};
+use crate::release::phase::{Cause, Phase};
 use crate::release::threshold_checks::check;
 use crate::routing::table::Epoch;
 use crate::worker::messages::{Report, ToWorker};
@@ -59,7 +59,6 @@ impl Controller {
         for id in astray {
             self.canaries.get_mut(id).into_iter().for_each(|canary| canary.plan_step_anew(now));
         }
-        self.begin_steps_anew(now, out);
     }
 
     /// A worker reported. Whatever it brings, and however often, it is acknowledged when it is stored. Returns whether it
@@ -126,17 +125,11 @@ impl Controller {
         }
     }
 
-    /// Steps whose requests went astray begin anew once they do so no more, by an entry that says the same.
+    /// Steps whose requests went astray begin anew once they have done so no more for a while.
     pub(super) fn begin_steps_anew(&mut self, now: Millis, out: &mut Output) {
-        let workers = self.fleet.expected(now);
-        let mut begun: Vec<CanaryId> = Vec::new();
-        for canary in self.canaries.values_mut() {
-            if canary.begin_step_anew(workers, now) {
-                out.stored.extend(notify::record(canary, Note::BegunAnew, now));
-                begun.push(canary.plan.id.clone());
-            }
-        }
-        begun.iter().for_each(|id| self.issue_entry(id, false, now, out));
+        let due = |canary: &mut Canary| canary.take_anew_due(now).then(|| canary.plan.id.clone());
+        let ids: Vec<CanaryId> = self.canaries.values_mut().filter_map(due).collect();
+        ids.iter().for_each(|id| self.apply(id, Fact::RoutesCorrected, now, out));
     }
 
     /// Looks at the guards of every canary that was reported on, and then at what its requests prove.
