@@ -5,12 +5,16 @@
 //! - `upstream`, `load`: two servers and a client that cost little, so that Envoy is what is busy
 //! - `listeners`: the shipped configuration, and what it is compared with, side by side in one Envoy
 //! - `cpu`: CPU time of a process
+//! - `parallel`: many runs on all processors with the same result as on one
 //! - `quartiles`, `report`: from samples to a table and JSON
 //! - `machine`, `output`: where it was measured, and where the figures are left
 //! - `abort`: all that is special to what a bad release costs the users
 //! - `judge`: all that is special to how fast the judge decides; it needs no Envoy
+//! - `attacks`: all that is special to what clients may do to a release
 
 pub mod cpu;
+
+pub mod parallel;
 
 pub mod listeners;
 
@@ -25,6 +29,8 @@ pub mod quartiles;
 pub mod abort;
 
 pub mod judge;
+
+pub mod attacks;
 
 pub mod report;
 

@@ -49,6 +49,9 @@ mod fleet;
 
 mod run;
 
+// What a hostile or slow client may do to a release.
+pub mod attacks;
+
 // What other tools would have done with the same requests.
 pub mod rivals;
 
