@@ -13,7 +13,9 @@ const CLIENT_GONE: u64 = 1 << 14;
 /// The moments of one request that are still to come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exchange {
-    /// Where it is later than the request's headers.
+    /// Whether the headers are all there is of the request.
+    pub(crate) is_whole: bool,
+    /// When the rest of it has come in, if it ever does.
     whole_at: Option<Micros>,
     /// Where they are earlier than its end.
     answered_at: Option<Micros>,
@@ -49,14 +51,15 @@ impl Exchange {
             Fate::Never => (None, None, 0),
         };
         let read = answered.map(|answered| later(answered, client.reads_for));
-        let mut exchange = Self { whole_at: Some(whole), answered_at: answered, over_at: read, status, flags };
+        let is_whole = whole == now;
+        let whole_at = (!is_whole).then_some(whole);
+        let mut exchange = Self { is_whole, whole_at, answered_at: answered, over_at: read, status, flags };
         if client.reads_for > Millis(0) {
             exchange.ends_by(later(whole, ROUTE_TIMEOUT), TIMED_OUT);
         }
         if let Some(after) = client.leaves_after {
             exchange.ends_by(later(now, after), CLIENT_GONE);
         }
-        exchange.whole_at = exchange.whole_at.filter(|whole| *whole > now);
         exchange.answered_at = exchange.answered_at.filter(|answered| Some(*answered) != exchange.over_at);
         exchange
     }
@@ -71,11 +74,6 @@ impl Exchange {
         self.whole_at = self.whole_at.filter(is_before);
         self.answered_at = self.answered_at.filter(is_before);
         self.status = self.status.filter(|_| self.answered_at.is_some());
-    }
-
-    /// Whether the headers are all there is of the request.
-    pub(crate) const fn is_whole(&self) -> bool {
-        self.whole_at.is_none()
     }
 
     /// The next moment; each is given once.
@@ -104,7 +102,7 @@ mod tests {
     #[test]
     fn a_well_behaved_client_is_one_moment() {
         assert_eq!(seen(Client::default(), GOOD), (vec![(20, Moment::Over)], Some(&b"200"[..]), 0));
-        assert!(Exchange::new(NOW, Client::default(), GOOD).is_whole());
+        assert!(Exchange::new(NOW, Client::default(), GOOD).is_whole);
         assert_eq!(seen(Client::default(), Fate::Never), (vec![], None, 0));
         let timed_out = Fate::TimedOut(Micros(5_000_000));
         assert_eq!(seen(Client::default(), timed_out), (vec![(5_000, Moment::Over)], Some(&b"504"[..]), TIMED_OUT));
@@ -123,6 +121,7 @@ mod tests {
     #[test]
     fn what_comes_behind_a_client_that_left_never_comes() {
         let leaves = |after, sends_for| Client { sends_for, leaves_after: Some(Millis(after)), ..Client::default() };
+        assert!(!Exchange::new(NOW, leaves(700, Millis(3_600_000)), GOOD).is_whole);
         assert_eq!(seen(leaves(700, Millis(3_600_000)), GOOD), (vec![(700, Moment::Over)], None, CLIENT_GONE));
         assert_eq!(seen(leaves(10, Millis(0)), GOOD), (vec![(10, Moment::Over)], None, CLIENT_GONE));
         assert_eq!(seen(leaves(30, Millis(0)), GOOD).2, 0, "it was served before");

@@ -10,7 +10,8 @@ use std::thread;
 use fixture::{plan, scenario};
 use rollout::base::time::Millis;
 use rollout::judgement::certificate::Certificate;
-use rollout::release::plan::Advance;
+use rollout::judgement::guards::GuardRule;
+use rollout::release::plan::{Advance, Plan, Spec};
 use sim::attacks::{ATTACKS, Attack, Fault};
 use sim::scenario::Scenario;
 
@@ -53,10 +54,28 @@ fn each_attack(check: impl Fn(&Attack) + Sync) {
     });
 }
 
+/// With guards that forgive nothing, where the attack makes nothing fail: time that is not the version's needs no
+/// forgiveness, and would hide behind it here.
+fn strict(attack: &Attack) -> Scenario {
+    let mut scenario = short(attack);
+    if attack.attackers.iter().all(|attacker| attacker.failure_rate == 0.0) {
+        let mut spec: Spec = scenario.plan.into();
+        for guard in &mut spec.guards.guards {
+            if let GuardRule::Slo { unless_primary_also, .. } | GuardRule::Latency { unless_primary_also, .. } =
+                &mut guard.rule
+            {
+                *unless_primary_also = false;
+            }
+        }
+        scenario.plan = Plan::new(spec).unwrap();
+    }
+    scenario
+}
+
 #[test]
 fn no_attack_aborts_a_healthy_canary() {
     each_attack(|attack| {
-        let (count, first) = aborted(&short(attack), 0..ROUNDS);
+        let (count, first) = aborted(&strict(attack), 0..ROUNDS);
         assert!(count <= MOST, "{}: {count} of {ROUNDS} aborted, {first:?}", attack.name);
     });
 }

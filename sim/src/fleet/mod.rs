@@ -122,7 +122,7 @@ impl<'a> Fleet<'a> {
         }
         let fate = self.users.send(self.scenario, &arrival, place, &routed.upstream);
         let exchange = Exchange::new(now, self.scenario.client(arrival.attacker), fate);
-        let started = self.proxies.get_mut(place).and_then(|proxy| proxy.start(&routed, exchange.is_whole(), now));
+        let started = self.proxies.get_mut(place).and_then(|proxy| proxy.start(&routed, exchange.is_whole, now));
         if let Some(in_flight) = started {
             let is_bad = fate.is_bad();
             let open = self.open.insert(Open { in_flight, proxy: place, life, exchange, is_bad, arrival });
