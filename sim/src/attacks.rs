@@ -75,7 +75,7 @@ const LEAVERS: [Attacker; 4] = [
 ];
 /// A hundred of them at a time through one proxy, again and again.
 const STREAMS: Client = Client { sends_for: FOR_EVER, leaves_after: Some(TOO_LONG), ..QUICK };
-const ONE_CONNECTION: [Attacker; 4] = [one_connection(0), one_connection(3), one_connection(12), one_connection(25)];
+const ONE_CONNECTION: [Attacker; 4] = [one_connection(0), one_connection(3), one_connection(7), one_connection(12)];
 
 const fn one_connection(from_s: u64) -> Attacker {
     Attacker { proxy: Some(0), client: STREAMS, ..Attacker::burst(100, Millis::from_secs(from_s)) }
@@ -101,7 +101,7 @@ pub const ATTACKS: [Attack; 14] = [
     attack("slow downloads, responseHeaders", PlanHas::Nothing, &SLOW_DOWNLOAD),
     attack("slow downloads, lastByte", PlanHas::LastByte, &SLOW_DOWNLOAD),
     attack("clients that leave early", PlanHas::Nothing, &LEAVERS),
-    attack("poison, all at once", PlanHas::Nothing, &[poison_at_once(1), poison_at_once(14), poison_at_once(26)]),
+    attack("poison, all at once", PlanHas::Nothing, &[poison_at_once(1), poison_at_once(7), poison_at_once(12)]),
     attack("poison, steady", PlanHas::Nothing, &[POISON]),
     attack("poison, 200 sticky users", PlanHas::Sticky, &[Attacker { keys: Keys::Few(200), ..POISON }]),
     attack("header-only streams", PlanHas::Nothing, &[is(STREAMS)]),

@@ -91,7 +91,9 @@ mod tests {
     const NOW: Micros = Micros(1_000_000);
 
     /// The moments in milliseconds from the request's headers on, with the status and the flags.
-    fn seen(client: Client, fate: Fate) -> (Vec<(u64, Moment)>, Option<&'static [u8]>, u64) {
+    type Seen = (Vec<(u64, Moment)>, Option<&'static [u8]>, u64);
+
+    fn seen(client: Client, fate: Fate) -> Seen {
         let mut exchange = Exchange::new(NOW, client, fate);
         let moments = std::iter::from_fn(|| exchange.next()).map(|(at, moment)| ((at.0 - NOW.0) / 1000, moment));
         (moments.collect(), exchange.status, exchange.flags)

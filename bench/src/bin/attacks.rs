@@ -30,7 +30,7 @@ fn run(options: &Options) -> Result<()> {
     eprintln!("also as JSON in {}", file.display());
     let names =
         |is: &dyn Fn(&&AttackRow) -> bool| rows.iter().filter(is).map(|row| row.attack).collect::<Vec<_>>().join("; ");
-    let false_aborts = names(&|row| row.upper_percent > MOST_FALSE * 100.0);
+    let false_aborts = names(&|row| row.aborts_healthy());
     let hidden = names(&|row| !row.bad.iter().all(BadRow::is_found));
     ensure!(
         false_aborts.is_empty(),
