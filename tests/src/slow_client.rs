@@ -38,7 +38,7 @@ pub enum SlowClient {
     Download(Duration),
     /// Asks for a large answer, reads nothing of it and leaves so much later.
     LeavesDownload(Duration),
-    /// Has more to send than the buffers between it and the upstream hold, and leaves so much later.
+    /// Has more to send than the buffers between it and the upstream hold, and leaves so much later unless it is answered.
     LeavesLargeUpload(Duration),
 }
 
@@ -116,9 +116,11 @@ impl SlowClient {
             Self::LeavesLargeUpload(after) => {
                 let head = format!("{}content-length: {LARGE_BYTES}\r\n\r\n", head("POST /upload"));
                 stream.write_all(head.as_bytes()).await?;
-                // An upstream that reads it all answers, and nobody waits for that.
-                let _ = timeout(after, stream.write_all(&vec![b'x'; LARGE_BYTES])).await;
-                Ok(None)
+                let sent = async {
+                    stream.write_all(&vec![b'x'; LARGE_BYTES]).await?;
+                    answer(&mut stream).await
+                };
+                timeout(after, sent).await.ok().transpose()
             }
             Self::LeavesDownload(after) => {
                 ask_much(&mut stream, &head).await?;
