@@ -1,6 +1,7 @@
 //! The attack suite: what clients have done to healthy canaries, each as a scenario, and the same with a canary that is bad.
 //!
-//! None of these may abort a healthy release, and none may hide a bad one (`cargo xtask bench attacks`).
+//! None of [`ATTACKS`] may abort a healthy release, and none may hide a bad one; what [`OPEN`] does is known and not mended
+//! (`cargo xtask bench attacks`).
 
 use rollout::base::time::Millis;
 use rollout::judgement::guards::GuardRule;
@@ -103,7 +104,7 @@ pub const ATTACKS: [Attack; 14] = [
     attack("clients that leave early", PlanHas::Nothing, &LEAVERS),
     attack("poison, all at once", PlanHas::Nothing, &[poison_at_once(1), poison_at_once(7), poison_at_once(12)]),
     attack("poison, steady", PlanHas::Nothing, &[POISON]),
-    attack("poison, 200 sticky users", PlanHas::Sticky, &[Attacker { keys: Keys::Few(200), ..POISON }]),
+    attack("poison, 200 sticky users", PlanHas::Sticky, &[sticky_poison(200, 60.0)]),
     attack("header-only streams", PlanHas::Nothing, &[is(STREAMS)]),
     attack("header-only, one connection", PlanHas::Nothing, &ONE_CONNECTION),
     attack("unread uploads", PlanHas::Nothing, &UNREAD),
@@ -111,6 +112,17 @@ pub const ATTACKS: [Attack; 14] = [
     attack("invented cookies, failing", PlanHas::Sticky, &[Attacker { keys: Keys::Fresh, ..POISON }]),
     attack("invented cookies, slow uploads", PlanHas::Sticky, &[Attacker { keys: Keys::Fresh, ..is(SLOW_UPLOAD) }]),
     attack("chosen by header, failing", PlanHas::Rule, &[Attacker { chooses: true, ..POISON }]),
+];
+
+const fn sticky_poison(users: u32, per_second: f64) -> Attacker {
+    Attacker { per_second, keys: Keys::Few(users), ..POISON }
+}
+
+/// Those that do abort a healthy release more often: a few sticky users on a path that fails on both versions. If by chance
+/// more of them are on the canary than its share, they fail there, slot after slot, and the primary has nobody like them.
+pub const OPEN: [Attack; 2] = [
+    attack("poison, 1 sticky user", PlanHas::Sticky, &[sticky_poison(1, 5.0)]),
+    attack("poison, 20 sticky users", PlanHas::Sticky, &[sticky_poison(20, 60.0)]),
 ];
 
 impl Attack {

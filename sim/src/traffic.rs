@@ -126,7 +126,7 @@ impl Iterator for OfUsers {
     }
 }
 
-/// The first name that an attacker invents; users have smaller ones.
+/// Set in the names that attackers invent, and in no user's.
 const INVENTED: u32 = 1 << 31;
 
 /// What one attacker sends.
@@ -134,6 +134,7 @@ const INVENTED: u32 = 1 << 31;
 struct OfAttacker {
     attacker: Attacker,
     number: usize,
+    seed: u64,
     up_to: Vec<f64>,
     draws: Draws,
     sent: u32,
@@ -147,6 +148,7 @@ impl OfAttacker {
         let us = |since_begin: Millis| scenario.warm_up.plus(since_begin).0 as f64 * 1e3;
         Some(Self {
             number,
+            seed,
             up_to: shares(&scenario.proxies),
             draws: Draws::new(seed, Purpose::Attacker(number)),
             sent: 0,
@@ -154,6 +156,11 @@ impl OfAttacker {
             until_us: us(attacker.until),
             attacker,
         })
+    }
+
+    /// A name, another one with each seed: a release's salt never changes, so a name would be on the same version in every run.
+    fn invent(&self, number: u32) -> u32 {
+        INVENTED | mix(&[self.seed, self.number as u64, u64::from(number)]) as u32
     }
 }
 
@@ -168,13 +175,12 @@ impl Iterator for OfAttacker {
         let place = self.draws.unit();
         let proxy = self.attacker.proxy.unwrap_or_else(|| proxy_at(&self.up_to, place));
         let name = match self.attacker.keys {
-            Keys::Absent => 0,
+            Keys::Absent | Keys::Fresh => self.sent,
             Keys::Few(count) => self.sent % count.max(1),
-            Keys::Fresh => self.sent,
         };
         self.sent = self.sent.wrapping_add(1);
         let sender = Sender {
-            user: INVENTED | name,
+            user: self.invent(name),
             has_key: self.attacker.keys != Keys::Absent,
             chooses: self.attacker.chooses,
         };

@@ -13,3 +13,5 @@ pub mod options;
 pub mod limit;
 
 pub mod simulated;
+
+pub mod on_envoy;

@@ -7,7 +7,7 @@ use rollout::base::time::Millis;
 use rollout::release::plan::Plan;
 use serde::Serialize;
 use sim::Outcome;
-use sim::attacks::{ATTACKS, Attack, Fault};
+use sim::attacks::{ATTACKS, Attack, Fault, OPEN};
 use sim::scenario::{Proxy, Scenario};
 
 use crate::attacks::limit::upper_95;
@@ -33,6 +33,8 @@ const FAULTS: [(&str, Fault); 3] =
 pub struct AttackRow {
     /// The attack.
     pub attack: &'static str,
+    /// Whether it is known to abort healthy releases: it is measured and not judged.
+    pub is_open: bool,
     /// Healthy releases.
     pub rounds: u32,
     /// Those that were aborted.
@@ -70,7 +72,7 @@ pub struct BadRow {
 /// When the shipped manifest cannot have what an attack needs, or no attack is asked for.
 pub fn play(options: &Options, progress: impl Fn(&str)) -> Result<Vec<AttackRow>> {
     let base = base()?;
-    let wanted = ATTACKS.iter().filter(|attack| attack.name.contains(&options.only));
+    let wanted = ATTACKS.iter().chain(&OPEN).filter(|attack| attack.name.contains(&options.only));
     let rows: Vec<AttackRow> = wanted
         .map(|attack| {
             let row = of(attack, &base, options)?;
@@ -98,6 +100,7 @@ fn of(attack: &Attack, base: &Scenario, options: &Options) -> Result<AttackRow> 
     });
     Ok(AttackRow {
         attack: attack.name,
+        is_open: OPEN.iter().any(|open| open.name == attack.name),
         rounds: options.rounds(),
         aborted,
         upper_percent: upper_95(aborted, options.rounds()) * 100.0,
@@ -114,7 +117,7 @@ impl AttackRow {
     /// Whether more healthy releases may be aborted than is allowed. Without one that was, too few rounds alone say so.
     #[must_use]
     pub fn aborts_healthy(&self) -> bool {
-        self.aborted > 0 && self.upper_percent > MOST_FALSE * 100.0
+        !self.is_open && self.aborted > 0 && self.upper_percent > MOST_FALSE * 100.0
     }
 }
 
@@ -159,13 +162,14 @@ fn plan() -> Result<Plan> {
 /// All rows, and what a reader needs to judge them.
 #[must_use]
 pub fn text(rows: &[AttackRow], options: &Options) -> String {
+    let mark = |row: &AttackRow| if row.is_open { " *" } else { "" };
     let head = ["attack", "aborted", "at most", "paused", "fuse"].map(str::to_owned);
     let faults = FAULTS.iter().flat_map(|(canary, _)| [(*canary).to_owned(), "bad".to_owned(), "s".to_owned()]);
     let head: Vec<String> = head.into_iter().chain(faults).collect();
     let cells = |row: &AttackRow| {
         let of = |count: u32, rounds: u32| format!("{count}/{rounds}");
         let mut cells = vec![
-            row.attack.to_owned(),
+            format!("{}{}", row.attack, mark(row)),
             of(row.aborted, row.rounds),
             format!("{:.2} %", row.upper_percent),
             row.paused.to_string(),
@@ -185,7 +189,7 @@ pub fn text(rows: &[AttackRow], options: &Options) -> String {
         "{}{}\nHealthy releases: aborted; the upper 95 % limit of their true share (Clopper-Pearson), to be at most {} %; \
          paused by a guard;\nwith a fuse that tripped. Bad ones under the same attack: aborted, to be {} % of them; bad or \
          slow answers to users, and\nseconds, until then (medians). 200 requests a second of users, 2 workers; 10, 25, 50 %, \
-         at least 5 s each; healthy ones are\nwatched for {} s, bad ones for {} s. Seed {}.\n",
+         at least 5 s each; healthy ones are\nwatched for {} s, bad ones for {} s. Seed {}. *: known and not mended, not judged.\n",
         table(&head, rows.iter().map(cells)),
         causes.collect::<String>(),
         MOST_FALSE * 100.0,
