@@ -26,7 +26,7 @@ const STREAMS: usize = 100;
 
 /// One attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attack {
+pub enum LiveAttack {
     /// Bodies that come late.
     SlowUploads,
     /// Answers that are read late.
@@ -55,7 +55,7 @@ pub struct Attackers {
     _loads: Vec<Running>,
 }
 
-impl Attack {
+impl LiveAttack {
     /// All, in the order of the table.
     pub const ALL: [Self; 10] = [
         Self::SlowUploads,

@@ -8,7 +8,7 @@
 
 use anyhow::{Context, Result, ensure};
 use rollout::view::status::{CanaryStatus, VersionStatus};
-use tests::attack::Attack;
+use tests::attack::LiveAttack;
 use tests::case::Case;
 use tests::stage::{Stage, WITHIN};
 use tests::wait::until;
@@ -20,7 +20,7 @@ fn canary(status: &CanaryStatus) -> Result<&VersionStatus> {
 }
 
 /// Until the attack was felt nothing aborts; then the canary fails everything.
-async fn stands(name: &str, attack: Attack, was_felt: impl Fn(&VersionStatus, u64) -> bool) -> Result<()> {
+async fn stands(name: &str, attack: LiveAttack, was_felt: impl Fn(&VersionStatus, u64) -> bool) -> Result<()> {
     Case::run(name, async |case| {
         let stage = Stage::start(case, &attack.manifest("50")?).await?;
         let load = attack.users(&stage).start(RPS).await?;
@@ -57,10 +57,10 @@ async fn streams_of_headers_alone_age_nobody() -> Result<()> {
     // More of them than the users' requests: once 100 of one connection were enough.
     let felt =
         |canary: &VersionStatus, of_users: u64| canary.started - canary.pending >= of_users + 150 && canary.failed == 0;
-    stands("headers-alone", Attack::HeaderStreams, felt).await
+    stands("headers-alone", LiveAttack::HeaderStreams, felt).await
 }
 
 #[tokio::test]
 async fn who_invents_cookies_speaks_for_nobody() -> Result<()> {
-    stands("invented", Attack::InventedCookies, |canary, _| canary.failed >= 80).await
+    stands("invented", LiveAttack::InventedCookies, |canary, _| canary.failed >= 80).await
 }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use ::tests::attack::Attack;
+use ::tests::attack::LiveAttack;
 use ::tests::case::Case;
 use ::tests::load::Running;
 use ::tests::stage::Stage;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::attacks::limit::upper_95;
-use crate::attacks::options::Options;
+use crate::attacks::options::AttackOptions;
 use crate::output::table;
 
 /// Requests a second of users.
@@ -48,9 +48,9 @@ pub struct EnvoyRow {
 ///
 /// # Errors
 /// When something does not start or a release does not do what it is told.
-pub async fn play(options: &Options, progress: impl Fn(&str)) -> Result<Vec<EnvoyRow>> {
+pub async fn play(options: &AttackOptions, progress: impl Fn(&str)) -> Result<Vec<EnvoyRow>> {
     let mut rows = Vec::new();
-    for attack in Attack::ALL.into_iter().filter(|attack| attack.name().contains(&options.only)) {
+    for attack in LiveAttack::ALL.into_iter().filter(|attack| attack.name().contains(&options.only)) {
         let mut row = EnvoyRow { attack: attack.name(), ..EnvoyRow::default() };
         for (place, weight) in WEIGHTS.into_iter().enumerate() {
             let half = |all: u32| (all + 1 - place as u32) / 2;
@@ -72,7 +72,14 @@ pub async fn play(options: &Options, progress: impl Fn(&str)) -> Result<Vec<Envo
 }
 
 impl EnvoyRow {
-    async fn play(&mut self, stage: &Stage, attack: Attack, weight: &str, revision: &str, is_bad: bool) -> Result<()> {
+    async fn play(
+        &mut self,
+        stage: &Stage,
+        attack: LiveAttack,
+        weight: &str,
+        revision: &str,
+        is_bad: bool,
+    ) -> Result<()> {
         for (version, name) in [(&stage.versions.primary, "v1"), (&stage.versions.canary, revision)] {
             version.restart_as(Behaviour::healthy(name));
         }

@@ -5,7 +5,7 @@ use clap::Parser;
 /// Attacks healthy releases, which must not be aborted for it, and bad ones, which must be all the same.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "attacks", bin_name = "cargo xtask bench attacks --")]
-pub struct Options {
+pub struct AttackOptions {
     /// Play on a real Envoy instead of in virtual time.
     #[arg(long)]
     pub envoy: bool,
@@ -26,7 +26,7 @@ pub struct Options {
     pub json: bool,
 }
 
-impl Options {
+impl AttackOptions {
     /// Healthy releases for each attack.
     #[must_use]
     pub fn rounds(&self) -> u32 {
@@ -46,10 +46,10 @@ mod tests {
 
     #[test]
     fn an_envoy_plays_fewer_rounds() {
-        let read = |args: &[&str]| Options::parse_from([&["attacks"][..], args].concat());
-        let rounds = |options: Options| (options.rounds(), options.bad_rounds());
+        let read = |args: &[&str]| AttackOptions::parse_from([&["attacks"][..], args].concat());
+        let rounds = |options: AttackOptions| (options.rounds(), options.bad_rounds());
         assert_eq!((rounds(read(&[])), rounds(read(&["--envoy"]))), ((2_000, 200), (20, 2)));
         assert_eq!(rounds(read(&["--envoy", "--rounds", "3"])), (3, 2));
-        assert!(Options::try_parse_from(["attacks", "--rounds", "0"]).is_err());
+        assert!(AttackOptions::try_parse_from(["attacks", "--rounds", "0"]).is_err());
     }
 }

@@ -11,7 +11,7 @@ use sim::attacks::{ATTACKS, Attack, Fault, OPEN};
 use sim::scenario::{Proxy, Scenario};
 
 use crate::attacks::limit::upper_95;
-use crate::attacks::options::Options;
+use crate::attacks::options::AttackOptions;
 use crate::output::table;
 use crate::parallel;
 use crate::quartiles::quantile;
@@ -70,7 +70,7 @@ pub struct BadRow {
 ///
 /// # Errors
 /// When the shipped manifest cannot have what an attack needs, or no attack is asked for.
-pub fn play(options: &Options, progress: impl Fn(&str)) -> Result<Vec<AttackRow>> {
+pub fn play(options: &AttackOptions, progress: impl Fn(&str)) -> Result<Vec<AttackRow>> {
     let base = base()?;
     let wanted = ATTACKS.iter().chain(&OPEN).filter(|attack| attack.name.contains(&options.only));
     let rows: Vec<AttackRow> = wanted
@@ -84,7 +84,7 @@ pub fn play(options: &Options, progress: impl Fn(&str)) -> Result<Vec<AttackRow>
     Ok(rows)
 }
 
-fn of(attack: &Attack, base: &Scenario, options: &Options) -> Result<AttackRow> {
+fn of(attack: &Attack, base: &Scenario, options: &AttackOptions) -> Result<AttackRow> {
     let scenario = attack.on(base).map_err(|broken| anyhow!("{}: {broken:?}", attack.name))?;
     let run = |scenario: &Scenario, rounds: u32| {
         parallel::each(rounds as usize, |round| sim::run(scenario, options.seed.wrapping_add(round as u64)))
@@ -161,7 +161,7 @@ fn plan() -> Result<Plan> {
 
 /// All rows, and what a reader needs to judge them.
 #[must_use]
-pub fn text(rows: &[AttackRow], options: &Options) -> String {
+pub fn text(rows: &[AttackRow], options: &AttackOptions) -> String {
     let mark = |row: &AttackRow| if row.is_open { " *" } else { "" };
     let head = ["attack", "aborted", "at most", "paused", "fuse"].map(str::to_owned);
     let faults = FAULTS.iter().flat_map(|(canary, _)| [(*canary).to_owned(), "bad".to_owned(), "s".to_owned()]);
@@ -209,12 +209,12 @@ mod tests {
     #[test]
     fn an_attack_becomes_a_row() {
         let options =
-            Options::parse_from(["attacks", "--rounds", "2", "--bad-rounds", "2", "--only", "poison, steady"]);
+            AttackOptions::parse_from(["attacks", "--rounds", "2", "--bad-rounds", "2", "--only", "poison, steady"]);
         let rows = play(&options, |_| ()).unwrap();
         let text = text(&rows, &options);
         assert!(text.contains("poison, steady      0/2  77.64 %"), "{text}");
         assert!(rows[0].bad[1].is_found() && rows[0].bad[1].bad_responses > 1.0, "{text}");
-        let none = Options { only: "no such attack".into(), ..options };
+        let none = AttackOptions { only: "no such attack".into(), ..options };
         assert!(play(&none, |_| ()).is_err());
     }
 }

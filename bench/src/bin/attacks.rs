@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use bench::attacks::on_envoy::{self, EnvoyRow};
-use bench::attacks::options::Options;
+use bench::attacks::options::AttackOptions;
 use bench::attacks::simulated::{self, AttackRow, BadRow};
 use bench::output::write_json;
 use clap::Parser;
 use serde::Serialize;
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    match run(&AttackOptions::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench attacks: {error:#}");
@@ -23,12 +23,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Result<()> {
+fn run(options: &AttackOptions) -> Result<()> {
     eprintln!("seed {}, {} rounds, {} of each bad kind", options.seed, options.rounds(), options.bad_rounds());
     if options.envoy { play_on_envoy(options) } else { simulate(options) }
 }
 
-fn simulate(options: &Options) -> Result<()> {
+fn simulate(options: &AttackOptions) -> Result<()> {
     let rows = simulated::play(options, progress())?;
     show(options, "attacks", &rows, || simulated::text(&rows, options))?;
     let names =
@@ -37,7 +37,7 @@ fn simulate(options: &Options) -> Result<()> {
 }
 
 #[tokio::main]
-async fn play_on_envoy(options: &Options) -> Result<()> {
+async fn play_on_envoy(options: &AttackOptions) -> Result<()> {
     let rows = on_envoy::play(options, progress()).await?;
     show(options, "attacks-envoy", &rows, || on_envoy::text(&rows))?;
     let names =
@@ -51,7 +51,7 @@ fn progress() -> impl Fn(&str) {
     move |what| eprintln!("{:>5} s  {what}", started.elapsed().as_secs())
 }
 
-fn show(options: &Options, name: &str, rows: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+fn show(options: &AttackOptions, name: &str, rows: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
     let json = serde_json::to_string_pretty(rows)?;
     let file = write_json(name, &json)?;
     print!("{}", if options.json { json + "\n" } else { text() });
