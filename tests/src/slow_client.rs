@@ -13,11 +13,12 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// Longer than any of them takes.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// More than all buffers between the upstream and a client hold.
+/// More than all buffers between an upstream and a client hold.
 const LARGE_BYTES: usize = 20_000_000;
 
 /// What a client got.
@@ -46,6 +47,8 @@ pub enum SlowClient {
     LeavesDownload(Duration),
     /// Sends headers alone on many streams of one HTTP/2 connection, and resets all of them so much later.
     ResetsStreams(Duration),
+    /// Has more to send than the buffers between it and the upstream hold, and leaves so much later unless it is answered.
+    LeavesLargeUpload(Duration),
 }
 
 /// How many.
@@ -70,6 +73,28 @@ impl SlowClient {
     /// Runs once; `extra` are header lines. Its answer, if it waited for one.
     pub async fn run(self, envoy: SocketAddr, extra: &str) -> Result<Option<SlowAnswer>> {
         timeout(PATIENCE, self.run_whole(envoy, extra)).await.context("a slow client did not end")?
+    }
+
+    /// So many of them a second, whatever became of those before, until dropped. `extra` are header lines of the n-th.
+    pub fn steadily(
+        self,
+        envoy: SocketAddr,
+        per_second: u64,
+        extra: impl Fn(u64) -> String + Send + 'static,
+    ) -> JoinSet<()> {
+        let mut all = JoinSet::new();
+        all.spawn(async move {
+            let mut clients = JoinSet::new();
+            let mut ticks = interval(Duration::from_micros(1_000_000 / per_second.max(1)));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            for n in 0.. {
+                ticks.tick().await;
+                let extra = extra(n);
+                clients.spawn(async move { self.run(envoy, &extra).await.is_ok() });
+                while clients.try_join_next().is_some() {}
+            }
+        });
+        all
     }
 
     async fn run_whole(self, envoy: SocketAddr, extra: &str) -> Result<Option<SlowAnswer>> {
@@ -134,6 +159,15 @@ impl SlowClient {
                 drop(sender);
                 connection.await??;
                 Ok(None)
+            }
+            Self::LeavesLargeUpload(after) => {
+                let head = format!("{}content-length: {LARGE_BYTES}\r\n\r\n", head("POST /upload"));
+                stream.write_all(head.as_bytes()).await?;
+                let sent = async {
+                    stream.write_all(&vec![b'x'; LARGE_BYTES]).await?;
+                    answer(&mut stream).await
+                };
+                timeout(after, sent).await.ok().transpose()
             }
             Self::LeavesDownload(after) => {
                 ask_much(&mut stream, &head).await?;
