@@ -18,7 +18,7 @@ const KEEPS_UP: f64 = 0.95;
 
 /// What was seen and used while a release was on.
 #[derive(Clone, Debug, Default)]
-pub struct Load {
+pub struct LoadFigures {
     /// For how long.
     pub elapsed: Duration,
     /// What the workers saw.
@@ -156,8 +156,8 @@ impl FaultCost {
 
 impl FleetRow {
     /// Fills in what a load says, and whom it says to have fallen behind. `threads` play the workers.
-    pub fn set_load(&mut self, load: &Load, threads: u32) {
-        let Load { elapsed, counts, agent_cpu, client_cpu, written_bytes } = load;
+    pub fn set_load(&mut self, load: &LoadFigures, threads: u32) {
+        let LoadFigures { elapsed, counts, agent_cpu, client_cpu, written_bytes } = load;
         let per_s = |count: f64| count / elapsed.as_secs_f64();
         let acks = counts.ack_ms.len() as f64;
         let (agent_cores, client_cores) = (per_s(agent_cpu.as_secs_f64()), per_s(client_cpu.as_secs_f64()));
@@ -331,7 +331,7 @@ mod tests {
 
     use super::*;
 
-    fn load(wanted: u64, acks: usize) -> Load {
+    fn load(wanted: u64, acks: usize) -> LoadFigures {
         let counts = FleetCounts {
             reports_wanted: wanted,
             ack_ms: vec![2.0; acks],
@@ -340,7 +340,7 @@ mod tests {
             ..FleetCounts::default()
         };
         let second = Duration::from_secs(1);
-        Load { elapsed: 2 * second, counts, agent_cpu: second, client_cpu: second / 2, written_bytes: 3_000 }
+        LoadFigures { elapsed: 2 * second, counts, agent_cpu: second, client_cpu: second / 2, written_bytes: 3_000 }
     }
 
     #[test]
@@ -354,17 +354,17 @@ mod tests {
 
     #[test]
     fn who_falls_behind_is_said() {
-        let notes = |load: &Load| {
+        let notes = |load: &LoadFigures| {
             let mut row = FleetRow::default();
             row.set_load(load, 1);
             row.notes.join("\n")
         };
         assert!(notes(&load(100, 90)).contains("45 of 50 reports"));
-        let late = |load: &mut Load| load.counts.ticks_late = 20;
+        let late = |load: &mut LoadFigures| load.counts.ticks_late = 20;
         let mut behind = load(100, 100);
         late(&mut behind);
         assert!(notes(&behind).contains("2 % of its ticks"), "{}", notes(&behind));
-        let busy = Load { client_cpu: Duration::from_millis(1_900), ..load(100, 100) };
+        let busy = LoadFigures { client_cpu: Duration::from_millis(1_900), ..load(100, 100) };
         assert!(notes(&busy).contains("0.95 cores"));
         let mut lost = load(100, 100);
         (lost.counts.streams_lost, lost.counts.last_loss) = (3, Some("too slow".into()));

@@ -1,3 +1,5 @@
+//! The fleet's index answers as a walk over all workers would, whatever happens to them.
+
 use proptest::prelude::*;
 
 use super::*;
