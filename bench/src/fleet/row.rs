@@ -104,7 +104,7 @@ impl Play<'_> {
             }
             row.pushes.push(self.abort(release).await?);
         }
-        if self.workers == self.options.fault_workers {
+        if self.workers == self.options.fault_workers && self.options.fault_rounds > 0 {
             for fault in &self.options.faults {
                 row.faults.push(self.fault(*fault).await?);
             }
