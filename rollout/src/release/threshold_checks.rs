@@ -78,8 +78,10 @@ fn find(check: &Check, evidence: &Evidence, now: Millis) -> CheckFinding {
     let is_failed = is_bad(&all) || is_bad(&recent.own);
     let seen = if is_bad(&all) { &all } else { &recent.own };
     let value = measure(check.metric, &seen.canary);
-    // Requests of a warm-up, and those answered before they had come in whole, have no latency to hold against it.
-    let is_untimed = recent.own.canary.judged() > 0 && recent.own.canary.timed.begun == 0;
+    // Where requests are answered before they have come in whole, neither version has a latency to hold against it. A canary
+    // that is warming up beside a primary whose latencies are known has shown nothing yet.
+    let has_none = |counts: &Counts| counts.timed.begun == 0;
+    let is_untimed = recent.own.canary.judged() > 0 && has_none(&recent.own.canary) && has_none(&recent.own.primary);
     let answer = match value {
         _ if is_failed => CheckResult::Fail,
         None if is_untimed => CheckResult::Pass,
@@ -164,6 +166,12 @@ mod tests {
         evidence.fold(&stratum, &untimed, Millis(0));
         let verdict = check(&plan, &evidence, Millis(10));
         assert_eq!(verdict.answer, CheckResult::Pass, "{verdict:?}");
+        let of_primary = Stratum { version: Version::Primary, ..stratum };
+        let mut warming = evidence.clone();
+        let mut timed = Counts::begun(9);
+        (0..9).for_each(|_| timed.end_both(Outcome::Success, Micros(20_000), false));
+        warming.fold(&of_primary, &timed, Millis(20));
+        assert_eq!(check(&plan, &warming, Millis(30)).answer, CheckResult::Undecided, "a warm-up shows no latency");
         evidence.fold(&stratum, &Counts { started: 1, ..Counts::begun(1) }, Millis(20));
         assert_eq!(check(&plan, &evidence, Millis(30)).answer, CheckResult::Undecided, "one that is timed hangs");
     }
