@@ -13,6 +13,7 @@
 //! - `crew`: the workers of one thread, and what they do when time passes or the agent speaks
 //! - `streams`: that thread, and the gRPC streams of its workers
 //! - `swarm`: all threads together
+//! - `figures`: from what was measured to the figures of a row (pure)
 //! - `row`: one agent under so many workers, from its start to its last figure
 //! - `summary`: from rows to text and JSON (pure)
 
@@ -29,6 +30,8 @@ mod crew;
 mod streams;
 
 pub mod swarm;
+
+pub mod figures;
 
 pub mod row;
 
