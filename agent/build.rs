@@ -8,7 +8,7 @@ fn main() {
         .name("connect")
         .route_name("Connect")
         .input_type("crate::codec::Incoming")
-        .output_type("rollout::worker::messages::ToWorker")
+        .output_type("bytes::Bytes")
         .codec_path("crate::codec::FleetCodec")
         .client_streaming()
         .server_streaming()

@@ -1,9 +1,10 @@
-//! Frames to domain types inside tonic: what a worker sends arrives decoded and checked, or as a named error.
+//! Frames to domain types inside tonic: what a worker sends arrives decoded and checked, or as a named error; what it is sent
+//! is a frame already.
 
-use bytes::{Buf, BufMut};
+use bytes::{Buf, BufMut, Bytes};
 use proto::WireError;
-use proto::wire::{decode_from_worker, encode_to_worker};
-use rollout::worker::messages::{ToAgent, ToWorker};
+use proto::wire::decode_from_worker;
+use rollout::worker::messages::ToAgent;
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
@@ -16,7 +17,7 @@ pub(crate) struct Incoming(pub(crate) Result<ToAgent, WireError>);
 pub(crate) struct FleetCodec;
 
 impl Codec for FleetCodec {
-    type Encode = ToWorker;
+    type Encode = Bytes;
     type Decode = Incoming;
     type Encoder = Self;
     type Decoder = Self;
@@ -31,11 +32,11 @@ impl Codec for FleetCodec {
 }
 
 impl Encoder for FleetCodec {
-    type Item = ToWorker;
+    type Item = Bytes;
     type Error = Status;
 
-    fn encode(&mut self, message: ToWorker, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put_slice(&encode_to_worker(&message));
+    fn encode(&mut self, frame: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(frame);
         Ok(())
     }
 }

@@ -8,6 +8,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use bytes::Bytes;
+use proto::wire::encode_to_worker;
 use rollout::base::names::CanaryId;
 use rollout::base::time::Millis;
 use rollout::controller::fleet::Conn;
@@ -18,14 +20,17 @@ use rollout::release::integrations::Severity;
 use rollout::release::phase::{HistoryEvent, Note};
 use rollout::release::text;
 use rollout::worker::messages::ToWorker;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::sleep_until;
 
 use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::dispatcher::Dispatcher;
-use crate::handle::{Answer, Handle, LoopInput, Outbox, StreamEnd};
+use crate::handle::{Answer, Handle, LoopInput, LoopInputs, Outbox, StreamEnd};
 use crate::journal::{Backlog, Journal, Recovered};
+
+/// What workers said in one moment.
+mod batch;
 
 /// What waits until its event is on disk.
 mod deferred;
@@ -52,7 +57,7 @@ pub(crate) struct EventLoop {
     clock: Clock,
     dispatcher: Dispatcher,
     handle: Handle,
-    inputs: mpsc::Receiver<LoopInput>,
+    inputs: LoopInputs,
     /// What came in while a request was being stored, in the order in which it is taken.
     held: VecDeque<LoopInput>,
     outboxes: HashMap<Conn, Outbox>,
@@ -119,6 +124,7 @@ impl EventLoop {
                 }
                 self.handle_event(event, None);
             }
+            LoopInput::Worker(conn, event) => self.workers((conn, event)),
             LoopInput::Request { canary, verb, answer } => self.request(canary, verb, answer).await,
             LoopInput::Connected { conn, hello, outbox } => {
                 self.outboxes.insert(conn, outbox);
@@ -190,10 +196,11 @@ impl EventLoop {
 
     fn perform(&mut self, command: Command) {
         match command {
-            Command::Send(conn, message) => self.send(conn, message),
+            Command::Send(conn, message) => self.send(conn, encode_to_worker(&message).into()),
             Command::Push(entry) => {
+                let frame = Bytes::from(encode_to_worker(&ToWorker::Entry(entry)));
                 let conns: Vec<Conn> = self.outboxes.keys().copied().collect();
-                conns.into_iter().for_each(|conn| self.send(conn, ToWorker::Entry(entry.clone())));
+                conns.into_iter().for_each(|conn| self.send(conn, frame.clone()));
             }
             Command::Close(conn) => self.disconnect(conn, StreamEnd::Replaced),
             Command::EndCalls { canary, calls } => {
@@ -211,9 +218,9 @@ impl EventLoop {
         }
     }
 
-    fn send(&mut self, conn: Conn, message: ToWorker) {
+    fn send(&mut self, conn: Conn, frame: Bytes) {
         // A full outbox means a slow consumer: closing it costs nothing, it gets all entries when it reconnects.
-        if self.outboxes.get(&conn).is_some_and(|outbox| outbox.messages.try_send(message).is_err()) {
+        if self.outboxes.get(&conn).is_some_and(|outbox| outbox.messages.try_send(frame).is_err()) {
             self.disconnect(conn, StreamEnd::Slow);
         }
     }
@@ -271,10 +278,14 @@ const fn is_warning(note: &Note) -> bool {
     !matches!(severity(note), Severity::Info)
 }
 
-/// What was held first.
-async fn next(held: &mut VecDeque<LoopInput>, inputs: &mut mpsc::Receiver<LoopInput>) -> Option<LoopInput> {
-    match held.pop_front() {
-        Some(input) => Some(input),
-        None => inputs.recv().await,
+/// Aborts first, then what was held.
+async fn next(held: &mut VecDeque<LoopInput>, inputs: &mut LoopInputs) -> Option<LoopInput> {
+    if let Some(input) = inputs.aborts.try_recv().ok().or_else(|| held.pop_front()) {
+        return Some(input);
+    }
+    tokio::select! {
+        biased;
+        Some(abort) = inputs.aborts.recv() => Some(abort),
+        input = inputs.others.recv() => input,
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::Stream;
 use proto::limits::MAX_FROM_WORKER_BYTES;
-use rollout::controller::Event;
 use rollout::controller::fleet::Conn;
+use rollout::controller::{Event, WorkerEvent};
 use rollout::routing::table::Epoch;
-use rollout::worker::messages::{Hello, PROTOCOL, ToAgent, ToWorker};
+use rollout::worker::messages::{Hello, PROTOCOL, ToAgent};
 use serving::Token;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -65,7 +66,7 @@ impl FleetService {
 
 #[tonic::async_trait]
 impl generated::fleet_server::Fleet for FleetService {
-    type ConnectStream = Pin<Box<dyn Stream<Item = Result<ToWorker, Status>> + Send>>;
+    type ConnectStream = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
     async fn connect(&self, request: Request<Streaming<Incoming>>) -> Result<Response<Self::ConnectStream>, Status> {
         let authorization = request.metadata().get("authorization").map(tonic::metadata::MetadataValue::as_bytes);
@@ -119,9 +120,9 @@ fn stopping(_: Stopped) -> Status {
 
 /// The messages for the worker, up to the stream's end; then only the reason.
 fn until_end(
-    outgoing: mpsc::Receiver<ToWorker>,
+    outgoing: mpsc::Receiver<Bytes>,
     ended: oneshot::Receiver<Status>,
-) -> impl Stream<Item = Result<ToWorker, Status>> + Send {
+) -> impl Stream<Item = Result<Bytes, Status>> + Send {
     futures::stream::unfold(Some((outgoing, ended)), async |state| {
         let (mut outgoing, mut ended) = state?;
         tokio::select! {
@@ -203,9 +204,9 @@ impl LiveStream {
                 Ok(Some(Ok(Incoming(message)))) => message,
             };
             let handled = match message {
-                Ok(ToAgent::Report(report)) => self.handle.event(Event::Reported(self.conn, report)).await,
+                Ok(ToAgent::Report(report)) => self.handle.worker(self.conn, WorkerEvent::Reported(report)).await,
                 Ok(ToAgent::Adopted(canary, epoch)) => {
-                    self.handle.event(Event::Adopted(self.conn, canary, epoch)).await
+                    self.handle.worker(self.conn, WorkerEvent::Adopted(canary, epoch)).await
                 }
                 Ok(ToAgent::Beat) => self.handle.beat(self.conn).await,
                 Ok(ToAgent::Hello(_)) => return Some(Status::invalid_argument("Hello may come only once")),

@@ -3,18 +3,19 @@
 //! A holder of a handle knows the loop's inputs and nothing of the loop, so servers, metrics and the loop itself form no
 //! circle.
 
+use bytes::Bytes;
 use rollout::base::names::CanaryId;
 use rollout::base::time::Millis;
 use rollout::controller::fleet::Conn;
-use rollout::controller::{Controller, Done, Event, Refused, Verb};
+use rollout::controller::{Controller, Done, Event, Refused, Verb, WorkerEvent};
 use rollout::release::phase::HistoryEvent;
-use rollout::worker::messages::{Hello, ToWorker};
+use rollout::worker::messages::Hello;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::journal::Stored;
 
-/// Inputs that may wait for the loop; beyond it the streams wait, one report each.
+/// Inputs that may wait for the loop, and aborts beside them; beyond it the streams wait, one report each.
 const MAX_WAITING: usize = 1024;
 /// Announcements that a slow watcher may lag behind.
 const MAX_LAG: usize = 1024;
@@ -56,8 +57,8 @@ pub(crate) struct Stopped;
 /// The writing end of one stream.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// At most [`MAX_OUTBOX`] messages.
-    pub(crate) messages: mpsc::Sender<ToWorker>,
+    /// At most [`MAX_OUTBOX`] messages, each a frame: an entry is encoded once for all streams.
+    pub(crate) messages: mpsc::Sender<Bytes>,
     /// Ends the stream at once, whatever waits in it, and says why.
     pub(crate) end: oneshot::Sender<StreamEnd>,
 }
@@ -75,6 +76,8 @@ pub(crate) enum StreamEnd {
 pub(crate) enum LoopInput {
     /// Something happened.
     Event(Event),
+    /// A worker said something.
+    Worker(Conn, WorkerEvent),
     /// A person or pipeline asks for something.
     Request { canary: CanaryId, verb: Verb, answer: oneshot::Sender<Answer> },
     /// A worker said Hello.
@@ -85,20 +88,29 @@ pub(crate) enum LoopInput {
     Question(Question),
 }
 
+/// What the loop reads from.
+pub(crate) struct LoopInputs {
+    /// What people abort: it waits behind nothing else.
+    pub(crate) aborts: mpsc::Receiver<LoopInput>,
+    /// All else, in order.
+    pub(crate) others: mpsc::Receiver<LoopInput>,
+}
+
 /// Sends inputs to the loop. Clones lead to the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
-    inputs: mpsc::Sender<LoopInput>,
+    aborts: mpsc::Sender<LoopInput>,
+    others: mpsc::Sender<LoopInput>,
     announcements: broadcast::Sender<Announcement>,
     stored: watch::Receiver<Stored>,
 }
 
 impl Handle {
     /// A handle, and the end from which the loop reads; `stored` is the journal's state.
-    pub(crate) fn new(stored: watch::Receiver<Stored>) -> (Self, mpsc::Receiver<LoopInput>) {
-        let (inputs, taken) = mpsc::channel(MAX_WAITING);
+    pub(crate) fn new(stored: watch::Receiver<Stored>) -> (Self, LoopInputs) {
+        let ((aborts, taken_aborts), (others, taken)) = (mpsc::channel(MAX_WAITING), mpsc::channel(MAX_WAITING));
         let (announcements, _) = broadcast::channel(MAX_LAG);
-        (Self { inputs, announcements, stored }, taken)
+        (Self { aborts, others, announcements, stored }, LoopInputs { aborts: taken_aborts, others: taken })
     }
 
     /// Something happened.
@@ -117,6 +129,14 @@ impl Handle {
         self.send(LoopInput::Connected { conn, hello, outbox }).await
     }
 
+    /// A worker said something.
+    ///
+    /// # Errors
+    /// When the loop is gone.
+    pub(crate) async fn worker(&self, conn: Conn, event: WorkerEvent) -> Result<(), Stopped> {
+        self.send(LoopInput::Worker(conn, event)).await
+    }
+
     /// A worker says that it lives.
     ///
     /// # Errors
@@ -131,7 +151,8 @@ impl Handle {
     /// When the loop is gone.
     pub(crate) async fn ask(&self, canary: CanaryId, verb: Verb) -> Result<Answer, Stopped> {
         let (answer, answered) = oneshot::channel();
-        self.send(LoopInput::Request { canary, verb, answer }).await?;
+        let inputs = if matches!(verb, Verb::Abort { .. }) { &self.aborts } else { &self.others };
+        inputs.send(LoopInput::Request { canary, verb, answer }).await.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)
     }
 
@@ -180,6 +201,12 @@ impl Handle {
         let _ = self.announcements.send(announcement);
     }
 
+    /// How many inputs may be sent before one waits.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.others.capacity()
+    }
+
     /// Changes of what the journal has stored.
     #[cfg(test)]
     pub(crate) fn watch_stored(&self) -> watch::Receiver<Stored> {
@@ -187,6 +214,6 @@ impl Handle {
     }
 
     async fn send(&self, input: LoopInput) -> Result<(), Stopped> {
-        self.inputs.send(input).await.map_err(|_| Stopped)
+        self.others.send(input).await.map_err(|_| Stopped)
     }
 }

@@ -1,10 +1,10 @@
 //! The journal: every event in order, on disk before anything but an abort's entry follows from it.
 //!
 //! An event that was not stored in time can be withdrawn: a request whose caller was told so must not come out of a later
-//! batch. One thread owns the database (redb: one file, atomic commits) and commits whatever has queued up in one go, so a burst
-//! of reports costs one sync. A snapshot of the controller is a shorter journal: with it the events before it go. While
-//! the disk refuses, the thread keeps trying and the agent only reduces. redb gives a database up at its first I/O error,
-//! so each try opens it anew; a lock file of our own keeps a second agent out meanwhile.
+//! batch. One thread owns the database (redb: one file, atomic commits) and commits whatever has queued up in one go,
+//! so a burst of reports costs one sync. A snapshot of the controller is a shorter journal: with it the events before
+//! it go. While the disk refuses, the thread keeps trying and the agent only reduces. redb gives a database up at its
+//! first I/O error, so each try opens it anew; a lock file of our own keeps a second agent out meanwhile.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -25,23 +25,27 @@ use tokio::time::timeout;
 use crate::archive::{Archive, Limits};
 use crate::stored_format::{FormatError, UNNUMBERED};
 
+/// An event as a row.
+mod rows;
+
 /// What the loop hands over to the thread.
 mod tasks;
 
 /// The thread that owns the database.
 mod writer;
 
+pub use rows::RowError;
 pub(crate) use tasks::PendingSnapshot;
 use tasks::{Inbox, Task, Writing};
 use writer::Writer;
 
 /// The form of what the other tables hold; raise it whenever a serialised name or meaning changes.
-const FORMAT: u64 = 4;
+const FORMAT: u64 = 5;
 /// One row: [`FORMAT`].
 const FORMATS: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
 /// The key of that row.
 const FORMAT_KEY: &str = "journal";
-/// Events by number: JSON of [`StoredEvent`].
+/// Events by number: see [`rows`].
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 /// At most one row: the number of the last event that it contains, and JSON of [`Snapshot`].
 const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
@@ -91,18 +95,11 @@ pub enum JournalError {
         /// Which record.
         number: u64,
         /// Why.
-        source: serde_json::Error,
+        source: RowError,
     },
     /// The thread could not be started.
     #[error("journal thread: {0}")]
     Thread(std::io::Error),
-}
-
-/// An event with the time at which it was handled.
-#[derive(Debug, Serialize, Deserialize)]
-struct StoredEvent<E> {
-    at: Millis,
-    event: E,
 }
 
 /// The state after an event, with that event's time: a later life must not begin before it.
@@ -233,7 +230,7 @@ impl Journal {
     /// # Errors
     /// When the event cannot be written as JSON, which no event of ours can.
     pub(crate) fn append(&mut self, at: Millis, event: &Event) -> Result<u64, serde_json::Error> {
-        let bytes = serde_json::to_vec(&StoredEvent { at, event })?;
+        let bytes = rows::encode(at, event)?;
         self.last_number += 1;
         self.last_at = at;
         self.since_snapshot += 1;
@@ -361,7 +358,9 @@ fn read(database: &Database) -> Result<StoredRows, redb::Error> {
 fn replay(path: &Path, stored: StoredRows, archive: Archive) -> Result<(u64, Recovered), JournalError> {
     let unreadable = |number, source| JournalError::Record { path: path.into(), number, source };
     let (mut last_number, snapshot) = match stored.snapshot {
-        Some((number, bytes)) => (number, serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?),
+        Some((number, bytes)) => {
+            (number, serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source.into()))?)
+        }
         None => (0, Snapshot { at: Millis(0), controller: Controller::default() }),
     };
     let Snapshot { at: mut last_at, mut controller } = snapshot;
@@ -370,7 +369,7 @@ fn replay(path: &Path, stored: StoredRows, archive: Archive) -> Result<(u64, Rec
     let mut replayed = 0;
     // A snapshot removes the events that it contains in the same commit, so all that is left comes after it.
     for (number, bytes) in stored.events {
-        let StoredEvent { at, event } = serde_json::from_slice(&bytes).map_err(|source| unreadable(number, source))?;
+        let (at, event) = rows::decode(&bytes).map_err(|source| unreadable(number, source))?;
         let (_, additions) = recorder.handle(&mut controller, event, at);
         additions.into_iter().for_each(|addition| archive.add_again(number, addition));
         last_at = at;

@@ -84,7 +84,7 @@ use tokio_stream::StreamExt as _;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-pub use journal::JournalError;
+pub use journal::{JournalError, RowError};
 pub use options::{Options, OptionsError, TlsFiles};
 pub use stored_format::FormatError;
 pub use tls::TlsFileError;

@@ -15,9 +15,9 @@
 //!
 //! The same for all: more than one series is an error (whichever were picked, half of the canary would go unseen);
 //! nothing, null or NaN is no value, and neither is infinity or a number too large to be one: whatever divided by zero has
-//! measured nothing, and must not pass a bound. A bucket that still fills decides nothing ([`buckets`]). An answer has at most 1 MiB, all of it arrives within 10 s (in which the secret is
-//! read, too), redirects are not followed (they would carry the credentials to the host named there), and no reason shows
-//! a secret.
+//! measured nothing, and must not pass a bound. A bucket that still fills decides nothing ([`buckets`]). An answer has
+//! at most 1 MiB, all of it arrives within 10 s (in which the secret is read, too), redirects are not followed (they
+//! would carry the credentials to the host named there), and no reason shows a secret.
 
 mod call;
 // Uses `call`, and vendors that answer series use it.

@@ -1,7 +1,7 @@
 //! How fast the judge decides and how rarely it errs, on traffic drawn in memory. Read in this order:
 //!
 //! - `product`: the one place that knows what the guards are made of and how they are asked
-//! - `draws`, `parallel`: seeded traffic, and many runs of it on all processors with the same result as on one
+//! - `draws`: seeded traffic
 //! - `exact`: expected requests and error rates of a test that depends on counts alone, by dynamic programming
 //! - `restarts`: the same with paid restarts, whose state is the whole path, by simulation
 //! - `contest`: a release under the product's guards and under other tools' rules, on the same traffic
@@ -9,8 +9,6 @@
 //! - `findings`, `tables`: all of it together, for machines and for people
 
 pub mod draws;
-
-pub mod parallel;
 
 pub mod product;
 

@@ -5,16 +5,20 @@
 //! - `upstream`, `load`: two servers and a client that cost little, so that Envoy is what is busy
 //! - `listeners`: the shipped configuration, and what it is compared with, side by side in one Envoy
 //! - `cpu`, `process_usage`: what a process takes of the machine
+//! - `parallel`: many runs on all processors with the same result as on one
 //! - `quartiles`, `report`: from samples to a table and JSON
 //! - `machine`, `output`: where it was measured, and where the figures are left
 //! - `agent_api`: what is asked of a running agent
 //! - `abort`: all that is special to what a bad release costs the users
 //! - `judge`: all that is special to how fast the judge decides; it needs no Envoy
 //! - `fleet`: all that is special to how many proxies one agent carries; their workers are simulated
+//! - `attacks`: all that is special to what clients may do to a release
 
 pub mod cpu;
 
 pub mod process_usage;
+
+pub mod parallel;
 
 pub mod listeners;
 
@@ -33,6 +37,8 @@ pub mod abort;
 pub mod fleet;
 
 pub mod judge;
+
+pub mod attacks;
 
 pub mod report;
 

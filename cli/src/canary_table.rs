@@ -75,7 +75,7 @@ pub(crate) fn canaries(items: &[CanaryStatus], is_wide: bool, width: Option<usiz
         columns.extend(wide_columns());
     }
     // A time that grows would make every line of a pipe news.
-    let text = |canary: &CanaryStatus| if width.is_some() { details(canary) } else { news(canary).to_owned() };
+    let text = |canary: &CanaryStatus| if width.is_some() { details(canary) } else { news(canary) };
     Sheet::new(columns, rows).with_text("MESSAGE", TextPlace::Below, items.iter().map(text)).render(width)
 }
 
@@ -155,18 +155,17 @@ fn to_abort(canary: &CanaryStatus) -> String {
     }
 }
 
-/// The message without what a column says.
-fn news(canary: &CanaryStatus) -> &str {
-    let message = canary.message.as_str();
-    let rest = message.strip_prefix(&format!("step {} of {}", canary.step, canary.steps));
-    rest.and_then(|rest| if rest.is_empty() { Some("") } else { rest.strip_prefix("; ") }).unwrap_or(message)
+/// The message, unless all that it says of where the release stands is the step, which has a column.
+fn news(canary: &CanaryStatus) -> String {
+    let is_on_course = matches!(canary.phase.as_str(), "Waiting" | "Progressing") && canary.hold.is_none();
+    if is_on_course && !canary.manifest_gone { canary.remarks.join("; ") } else { canary.message.clone() }
 }
 
 /// What a terminal shows below a row: the clock's part, then the message.
 fn details(canary: &CanaryStatus) -> String {
     let on_step = canary.on_step_ms.map(|ms| format!("{} on this step", span_of(ms)));
     let remaining = canary.step_remaining_ms.map(remaining);
-    let news = Some(news(canary).to_owned()).filter(|news| !news.is_empty());
+    let news = Some(news(canary)).filter(|news| !news.is_empty());
     [on_step, remaining, news].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
@@ -289,11 +288,27 @@ mod tests {
         let mut canary = fixture::canary("prod", "web", "Progressing");
         assert_eq!(news(&canary), "");
         canary.message = "step 2 of 5; no worker is connected".into();
+        canary.remarks = vec!["no worker is connected".into()];
         assert_eq!(news(&canary), "no worker is connected");
-        canary.message = "step 2 of 55".into();
+        canary.message = "holds: no canary traffic on this step; no worker is connected".into();
+        canary.hold = Some("no canary traffic on this step".into());
         assert_eq!(news(&canary), canary.message);
-        canary.message = "holds: no canary traffic on this step, so there is nothing to judge".into();
-        assert_eq!(news(&canary), canary.message);
+        let promoting = fixture::canary("prod", "web", "Promoting");
+        assert_eq!(news(&promoting), promoting.message);
+    }
+
+    #[test]
+    fn a_manifest_that_is_gone_or_newer_is_a_note() {
+        let mut canary = fixture::canary("prod", "web", "Failed");
+        canary.manifest_gone = true;
+        let [gone] = notes(std::slice::from_ref(&canary)).try_into().unwrap();
+        assert!(
+            gone.starts_with("! prod/web: its manifest is gone; put it back")
+                && gone.contains("`serin forget prod/web`"),
+            "{gone}"
+        );
+        (canary.manifest_gone, canary.next_manifest) = (false, Some("which is followed with the next release".into()));
+        assert_eq!(notes(&[canary]), ["! prod/web: a newer manifest waits, which is followed with the next release"]);
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(crate) fn hooks(hooks: &[HookExplanation], now_ms: u64, width: Option<usize>
     Some(format!("Hooks:\n{}", sheet.render(width)))
 }
 
-/// Stored gates, each with its canary's name where they are of several.
+/// Gates, each with its canary's name where they are of several.
 pub(crate) fn gates(gates: &[(Option<String>, GateStatus)], width: Option<usize>) -> String {
     let has_canaries = gates.iter().any(|(canary, _)| canary.is_some());
     let rows = gates.iter().map(|(canary, gate)| {
@@ -106,7 +106,7 @@ fn gate_row(gate: &GateStatus) -> [Cell; 6] {
     let revision = gate.actor.as_ref().map(|_| gate.revision.clone().unwrap_or_else(|| "(the next)".into()));
     [
         Cell::new(&gate.gate),
-        Cell::new(&gate.kind),
+        Cell::new(gate.url.as_ref().map_or_else(|| gate.kind.clone(), |url| format!("{} at {url}", gate.kind))),
         state,
         Cell::new(text_or_dash(revision.as_ref())),
         Cell::new(text_or_dash(gate.actor.as_ref())),

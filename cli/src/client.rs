@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use reqwest::{Certificate, RequestBuilder, Response, StatusCode, Url};
 use rollout::base::names::CanaryId;
-use rollout::view::status::CanaryStatus;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::args::{AgentArgs, default_agent};
+use crate::args::AgentArgs;
 use crate::failure::Failure;
 use crate::sse::{Decoder, Frame};
 use crate::text;
+
+mod address;
+mod answers;
+
+use address::{is_loopback, parse_base};
+pub(crate) use answers::{Body, Done, Items, Listing, Recorded};
 
 /// Longest answer read, in bytes.
 const MAX_BODY_BYTES: usize = 64 << 20;
@@ -31,67 +34,6 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
     token: Option<String>,
-}
-
-/// An answer's JSON, not yet believed.
-#[derive(Debug)]
-pub(crate) struct Body {
-    url: String,
-    value: Value,
-}
-
-/// What a request about a release came to.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Done {
-    /// The release's number.
-    pub(crate) release: u64,
-    /// The phase after it.
-    pub(crate) phase: String,
-    /// The plan that a release follows which this began.
-    pub(crate) manifest: Option<String>,
-    /// Why the agent's journal does not have it yet, of an abort alone.
-    pub(crate) warning: Option<String>,
-}
-
-/// A list, as the API wraps it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Items<T> {
-    /// Its members.
-    pub(crate) items: Vec<T>,
-}
-
-/// The list of canaries, with what kept others out of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Listing {
-    /// The canaries.
-    pub(crate) items: Vec<CanaryStatus>,
-    /// What is wrong with the manifests that the agent reads, a line each.
-    #[serde(default)]
-    pub(crate) problems: Vec<String>,
-}
-
-/// A release of which the agent has a record.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Recorded {
-    /// Its number.
-    pub(crate) release: u64,
-    /// What it brings.
-    pub(crate) revision: String,
-    /// Unix time, milliseconds.
-    pub(crate) began_at_ms: u64,
-    /// The same; none while it runs.
-    pub(crate) ended_at_ms: Option<u64>,
-    /// In one word; none while it runs.
-    pub(crate) outcome: Option<String>,
-    /// Why.
-    pub(crate) message: Option<String>,
-    /// Lines of the record.
-    pub(crate) lines: u64,
-    /// Its size on the agent's disk.
-    pub(crate) bytes: u64,
-    /// Why the record ends before the release, if it does.
-    pub(crate) truncated: Option<String>,
 }
 
 /// A watch: server-sent events of one canary.
@@ -190,7 +132,7 @@ impl Client {
         let bytes = self.read(self.answer(request).await?).await?;
         let url = self.shown_url();
         match serde_json::from_slice(&bytes) {
-            Ok(value) => Ok(Body { url, value }),
+            Ok(value) => Ok(Body::new(url, value)),
             Err(error) => Err(Failure::Nonsense { url, why: format!("its answer is no JSON: {error}") }),
         }
     }
@@ -262,24 +204,6 @@ impl Client {
     }
 }
 
-impl Body {
-    /// The answer as it is: for programs.
-    ///
-    /// # Errors
-    /// When it is not what the API promises.
-    pub(crate) fn exact<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        decode(&self.url, self.value.clone())
-    }
-
-    /// The answer with every text made fit for a terminal: for people.
-    ///
-    /// # Errors
-    /// As [`Body::exact`].
-    pub(crate) fn shown<T: DeserializeOwned>(self) -> Result<T, Failure> {
-        decode(&self.url, text::clean_value(self.value))
-    }
-}
-
 impl Watch {
     /// The next event; `None` once the agent has ended the watch.
     pub(crate) async fn next(&mut self) -> Result<Option<Frame>, Failure> {
@@ -303,24 +227,9 @@ impl Watch {
     pub(crate) fn body(&self, frame: &Frame) -> Result<Body, Failure> {
         let url = self.url.clone();
         match serde_json::from_str(&frame.data) {
-            Ok(value) => Ok(Body { url, value }),
+            Ok(value) => Ok(Body::new(url, value)),
             Err(error) => Err(Failure::Nonsense { url, why: format!("an event of its watch is no JSON: {error}") }),
         }
-    }
-}
-
-fn decode<T: DeserializeOwned>(url: &str, value: Value) -> Result<T, Failure> {
-    serde_json::from_value(value)
-        .map_err(|error| Failure::Nonsense { url: url.to_owned(), why: text::quoted(&error.to_string()) })
-}
-
-fn parse_base(given: &str, source: &str) -> Result<Url, Failure> {
-    let wrong =
-        |why: &str| Failure::Usage(format!("{source}{}: {why}; write it as {}", text::quoted(given), default_agent()));
-    let url = Url::parse(given).map_err(|error| wrong(&error.to_string()))?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(url),
-        _ => Err(wrong("an http:// or https:// address is needed")),
     }
 }
 
@@ -342,12 +251,6 @@ fn build(base: &Url) -> reqwest::Result<reqwest::Client> {
         builder = builder.tls_certs_only(std::iter::empty::<Certificate>());
     }
     builder.build()
-}
-
-fn is_loopback(base: &Url) -> bool {
-    let host = base.host_str().unwrap_or_default();
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The deepest cause says what happened; the ones above it only that something did.
@@ -373,21 +276,6 @@ fn has_ended(error: &reqwest::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_checked_before_anything_is_sent() {
-        for wrong in ["127.0.0.1:7071", "localhost:7071", "ftp://h/", "", "http://"] {
-            assert!(matches!(parse_base(wrong, "--agent "), Err(Failure::Usage(_))), "{wrong}");
-        }
-        for (url, expected) in [
-            ("http://127.0.0.1:7071", true),
-            ("http://[::1]:7071", true),
-            ("http://localhost", true),
-            ("https://agent.example", false),
-        ] {
-            assert_eq!(is_loopback(&parse_base(url, "--agent ").unwrap()), expected, "{url}");
-        }
-    }
 
     #[test]
     fn names_and_a_path_in_front_stay_what_they_are() {

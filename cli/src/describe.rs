@@ -228,6 +228,7 @@ mod tests {
             reason: open.then(|| "looked at the dashboards".into()),
             opened_at_ms: None,
             expires_at_ms: None,
+            url: None,
         }
     }
 

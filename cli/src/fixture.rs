@@ -52,6 +52,8 @@ pub(crate) fn canary(namespace: &str, name: &str, phase: &str) -> CanaryStatus {
         service: None,
         phase: phase.into(),
         message: "step 2 of 5".into(),
+        hold: None,
+        remarks: Vec::new(),
         needs_person: None,
         primary_fails: None,
         manifest: "8f0c2d".into(),

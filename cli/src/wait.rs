@@ -70,11 +70,19 @@ impl FollowedRelease {
         match status.phase.as_str() {
             "Succeeded" => Some(WaitEnd::Promoted(status.message.clone())),
             "Failed" => Some(WaitEnd::Aborted(status.message.clone())),
-            _ => {
-                let why = status.message.trim_start_matches("holds: ");
-                status.needs_person.clone().map(|next| WaitEnd::Held { why: why.to_owned(), next })
-            }
+            _ => status.needs_person.clone().map(|next| WaitEnd::Held { why: why(status), next }),
         }
+    }
+}
+
+/// Why it stands still. Where a person paused it that is why, whatever else holds it.
+fn why(status: &CanaryStatus) -> String {
+    match &status.hold {
+        Some(hold) if status.phase != "Paused" => {
+            let parts: Vec<&str> = std::iter::once(hold).chain(&status.remarks).map(String::as_str).collect();
+            parts.join("; ")
+        }
+        _ => status.message.clone(),
     }
 }
 
@@ -105,9 +113,14 @@ mod tests {
         let release = FollowedRelease::new(3);
         let mut status = fixture::canary("prod", "web", "Paused");
         assert_eq!(release.end(&status), None);
-        status.message = "holds: nobody looked".into();
-        status.needs_person = Some("look".into());
-        assert_eq!(release.end(&status), Some(WaitEnd::Held { why: "nobody looked".into(), next: "look".into() }));
+        let held = |why: &str| Some(WaitEnd::Held { why: why.into(), next: "look".into() });
+        status.message = "paused: nobody looked".into();
+        (status.hold, status.needs_person) = (Some("nobody looked".into()), Some("look".into()));
+        assert_eq!(release.end(&status), held("paused: nobody looked"));
+        status.phase = "Progressing".into();
+        assert_eq!(release.end(&status), held("nobody looked"));
+        status.remarks = vec!["nobody is there".into()];
+        assert_eq!(release.end(&status), held("nobody looked; nobody is there"));
         status.release = 2;
         assert_eq!(release.end(&status), None, "another release's");
     }

@@ -5,12 +5,13 @@ use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::{Action, BufferType, MapType};
+use proxy_wasm::types::{Action, MapType};
 use rollout::base::names::Upstream;
 use rollout::routing::request::Request;
 use rollout::worker::CopyEnd;
 use rollout::worker::in_flight::InFlight;
 
+use crate::answer::{read_body, read_trailers};
 use crate::host;
 use crate::http::pairs;
 use crate::shell::Shell;
@@ -55,8 +56,7 @@ impl Copy {
         if let Some((router, in_flight)) = &mut self.open
             && let Ok(mut shell) = router.try_borrow_mut()
         {
-            let now = shell.now();
-            shell.worker.complete(in_flight, now);
+            shell.complete(in_flight);
         }
     }
 }
@@ -99,23 +99,16 @@ impl HttpContext for Copy {
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         self.is_answered |= end_of_stream;
-        if let Some((_, in_flight)) = self.open.as_mut().filter(|(_, in_flight)| in_flight.wants_body()) {
-            match host::buffer(BufferType::HttpResponseBody, size) {
-                Ok(bytes) => in_flight.response_body(&bytes),
-                Err(_) => self.is_answer_unreadable |= size > 0,
-            }
+        if let Some((_, in_flight)) = &mut self.open {
+            self.is_answer_unreadable |= read_body(in_flight, size).is_err();
         }
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
         self.is_answered = true;
-        if let Some((_, in_flight)) = self.open.as_mut().filter(|(_, in_flight)| in_flight.is_grpc()) {
-            let read = host::headers(MapType::HttpResponseTrailers);
-            match pairs(&read) {
-                Ok(trailers) => in_flight.response_trailers(&trailers),
-                Err(_) => self.is_answer_unreadable = true,
-            }
+        if let Some((_, in_flight)) = &mut self.open {
+            self.is_answer_unreadable |= read_trailers(in_flight).is_err();
         }
         Action::Continue
     }

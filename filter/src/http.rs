@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::{Action, BufferType, MapType};
+use proxy_wasm::types::{Action, MapType};
 use rollout::routing::request::Request;
 use rollout::routing::shared_cache::{SharedCaching, shared_caching};
 use rollout::worker::HeaderEdit;
 use rollout::worker::in_flight::InFlight;
 
+use crate::answer::{read_body, read_trailers};
 use crate::host::{self, Headers, HostError, Pair};
 use crate::shell::Shell;
 
@@ -34,10 +35,7 @@ impl Http {
     /// The whole request has come in.
     fn complete(&mut self) {
         if let Some(mut in_flight) = self.in_flight.take() {
-            self.with_shell(|shell| {
-                let now = shell.now();
-                shell.worker.complete(&mut in_flight, now);
-            });
+            self.with_shell(|shell| shell.complete(&mut in_flight));
             self.in_flight = Some(in_flight);
         }
     }
@@ -95,22 +93,15 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_body(&mut self, size: usize, _end_of_stream: bool) -> Action {
-        if let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.wants_body()) {
-            match host::buffer(BufferType::HttpResponseBody, size) {
-                Ok(bytes) => in_flight.response_body(&bytes),
-                Err(_) => self.is_answer_unreadable |= size > 0,
-            }
+        if let Some(in_flight) = &mut self.in_flight {
+            self.is_answer_unreadable |= read_body(in_flight, size).is_err();
         }
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        if let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.is_grpc()) {
-            let read = host::headers(MapType::HttpResponseTrailers);
-            match pairs(&read) {
-                Ok(trailers) => in_flight.response_trailers(&trailers),
-                Err(_) => self.is_answer_unreadable = true,
-            }
+        if let Some(in_flight) = &mut self.in_flight {
+            self.is_answer_unreadable |= read_trailers(in_flight).is_err();
         }
         Action::Continue
     }

@@ -27,6 +27,9 @@ mod stats;
 // The engine with its host: time, stream, statistics.
 mod shell;
 
+// What an answer says behind its headers.
+mod answer;
+
 // The proxy's events: a request, a copy of one, and the plugin itself.
 mod http;
 

@@ -4,6 +4,7 @@ use proto::limits::{MAX_TEXT_BYTES, MAX_TO_WORKER_BYTES};
 use proto::wire::{decode_to_worker, encode_from_worker};
 use proxy_wasm::types::{BufferType, LogLevel};
 use rollout::base::time::Micros;
+use rollout::worker::in_flight::InFlight;
 use rollout::worker::messages::{Incarnation, ToAgent, Trip};
 use rollout::worker::{Identity, Worker, WorkerAction};
 
@@ -151,6 +152,12 @@ impl Shell {
         }
         self.stats.connected(false);
         self.stats.tripped(std::iter::empty());
+    }
+
+    /// A whole request has come in.
+    pub(crate) fn complete(&mut self, in_flight: &mut InFlight) {
+        let now = self.now();
+        self.worker.complete(in_flight, now);
     }
 
     /// The host's monotonic time; without it, what it last was.

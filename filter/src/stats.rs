@@ -15,8 +15,9 @@
 //! | `serin.connected` | gauge | worker VMs of this proxy that an agent has welcomed |
 //! | `serin.bad_config` | gauge | 1 while the filter's configuration is refused |
 //!
-//! V is `primary`, `canary` or, for the copies that a canary got, `mirrored`. No name may hold a `;`, so `stats_tags` extract the labels, for instance
-//! `{ tag_name: canary, regex: "(;canary=([^;]+))" }`, and the same for `version`, `class` and `kind`.
+//! V is `primary`, `canary` or, for the copies that a canary got, `mirrored`. No name may hold a `;`, so `stats_tags`
+//! extract the labels, for instance `{ tag_name: canary, regex: "(;canary=([^;]+))" }`, and the same for `version`,
+//! `class` and `kind`.
 
 use std::collections::BTreeMap;
 

@@ -59,7 +59,7 @@ fn live(call: &'static str, status: u32, from_start: bool) -> Proxy {
         proxy.tick_after(1_000);
     }
     if let Some((token, _)) = open_stream() {
-        proxy.receive(token, &ToWorker::Ack(1));
+        proxy.receive(token, &ToWorker::Stored(1));
         proxy.close(token, 14);
     }
     proxy.configure("nonsense");

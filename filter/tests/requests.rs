@@ -220,6 +220,69 @@ fn a_grpc_web_call_is_judged_by_the_status_in_its_body() {
     assert_eq!(coded_web_call(binary, "gzip", &[b"\x1f\x8b\x08\0\0\0\0\0"]), void, "nor does a compressed body");
 }
 
+/// How a call to the canary is counted, by method, the type that it asks with, and its answer's headers, body and trailers;
+/// the primary has answered one with a status before, or has not.
+fn call(
+    speaks: bool,
+    [method, kind]: [&str; 2],
+    answer: &[(&str, &str)],
+    body: &[u8],
+    trailers: &[(&str, &str)],
+) -> String {
+    let mut proxy = Proxy::start(RULES);
+    set_end(0, Some(1));
+    let asks = [(":authority", "web"), (":path", "/"), (":method", method), ("content-type", kind)];
+    if speaks {
+        proxy.request(&asks).respond(&[(":status", "200"), ("grpc-status", "0")]).end();
+    }
+    proxy.request(&[&asks[..], &[("x-beta", "yes")]].concat()).respond(answer).bytes(body).trailers(trailers).end();
+    let of = |what: &str, class: &str| {
+        host(|host| host.metric(&format!("serin.{what};canary=prod/web;version=canary{class}")))
+    };
+    format!("{} {} {}", of("requests", ""), of("failures", ";class=grpc"), of("void", ""))
+}
+
+#[test]
+fn a_call_is_one_because_its_request_says_so() {
+    let (ok, failed) = ("1 0 0", "1 1 0");
+    let status = |status: &'static str| [(":status", status), ("content-type", "application/json")];
+    let native =
+        [["POST", "application/grpc+json"], ["GET", "application/grpc"], ["PUT", "application/grpc;charset=x"]];
+    for asks in native {
+        for (answer, trailers, expected) in [
+            (&status("200")[..], &[][..], failed),
+            (&status("204"), &[], failed),
+            (&status("302"), &[], failed),
+            (&status("429"), &[], failed),
+            (&status("200"), &[("grpc-status", "")], failed),
+            (&status("200"), &[("grpc-status", "12")], failed),
+            (&status("200"), &[("grpc-status", "0")], ok),
+            (&[(":status", "200"), ("grpc-status", "16")], &[], ok),
+            (&[(":status", "200"), ("grpc-status", "0")], &[("grpc-status", "14")], failed),
+        ] {
+            assert_eq!(call(true, asks, answer, b"", trailers), expected, "{asks:?} {answer:?} {trailers:?}");
+        }
+        assert_eq!(call(false, asks, &status("200"), b"", &[]), ok, "nobody is known to speak it");
+        assert_eq!(call(false, asks, &status("200"), b"", &[("grpc-status", "13")]), failed, "this one does");
+    }
+    let text = b"gAAAAA9ncnBjLXN0YXR1czowDQo=";
+    for asks in [["POST", "application/grpc-web-text+proto"], ["POST", "application/grpc-web-text"]] {
+        for (answer, body, expected) in [
+            (&status("200")[..], &text[..], ok),
+            (&status("200"), &text[..20], failed),
+            (&status("404"), b"not here", failed),
+            (&[(":status", "200"), ("grpc-status", "13")], b"", failed),
+            (&[(":status", "200"), ("grpc-status", "7")], b"", ok),
+        ] {
+            assert_eq!(call(true, asks, answer, body, &[]), expected, "{asks:?} {answer:?} {body:?}");
+        }
+    }
+    // Any other request is none, whatever its answer says.
+    for asks in [["POST", "application/json"], ["GET", "text/grpc"], ["HEAD", "application/x-grpc"]] {
+        assert_eq!(call(true, asks, &status("404"), b"", &[("grpc-status", "13")]), ok, "{asks:?}");
+    }
+}
+
 #[test]
 fn the_weight_in_force_is_shown() {
     let proxy = Proxy::start(&with(r#""weight":12.5"#));

@@ -140,7 +140,7 @@ fn counts_are_reported_until_they_are_acknowledged() {
     assert_ne!(first, second);
     proxy.receive(second, &ToWorker::Welcome(PROTOCOL));
     assert_eq!(reports(second), reports(first), "sent again unchanged");
-    proxy.receive(second, &ToWorker::Ack(1));
+    proxy.receive(second, &ToWorker::Stored(1));
     proxy.tick_after(100);
     let next = &reports(second)[1];
     assert_eq!((next.number, next.strata[0].1.started, next.strata[0].1.succeeded), (2, 0, 1));

@@ -27,10 +27,26 @@ mod hello;
 // Frames to messages and back.
 pub mod wire;
 
+// What the journal keeps of them.
+pub mod journal;
+
 pub use error::WireError;
 
 /// The types generated from `serin/fleet/v1/fleet.proto`.
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "prost writes this file")]
-pub mod v1 {
-    include!(concat!(env!("OUT_DIR"), "/serin.fleet.v1.rs"));
+pub use generated::fleet::v1;
+
+/// Nested as the packages are, so that one file's types find the other's.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "prost writes these files")]
+mod generated {
+    pub mod fleet {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/serin.fleet.v1.rs"));
+        }
+    }
+
+    pub(crate) mod journal {
+        pub(crate) mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/serin.journal.v1.rs"));
+        }
+    }
 }

@@ -85,7 +85,8 @@ impl From<&ToWorker> for v1::ToWorker {
         use v1::to_worker::Message;
         let message = match message {
             ToWorker::Welcome(protocol) => Message::Welcome(v1::Welcome { protocol: Some(encode_protocol(*protocol)) }),
-            ToWorker::Ack(number) => Message::Ack(v1::Ack { number: *number }),
+            ToWorker::Received(number) => Message::Received(v1::Received { number: *number }),
+            ToWorker::Stored(number) => Message::Stored(v1::Stored { number: *number }),
             ToWorker::Entry(entry) => Message::Entry(encode_entry(entry)),
             ToWorker::Beat => Message::Beat(v1::Beat {}),
         };
@@ -102,16 +103,21 @@ impl TryFrom<v1::ToWorker> for ToWorker {
             Message::Welcome(welcome) => {
                 decode_protocol(welcome.protocol).map(Self::Welcome).map_err(|error| error.within("welcome"))
             }
-            Message::Ack(ack) if ack.number == 0 => {
-                Err(WireError::number("ack.number", 0, "is not a valid report number; they count from 1"))
-            }
-            Message::Ack(ack) => Ok(Self::Ack(ack.number)),
+            Message::Received(received) => report_number("received.number", received.number).map(Self::Received),
+            Message::Stored(stored) => report_number("stored.number", stored.number).map(Self::Stored),
             Message::Entry(entry) => {
                 decode_entry(entry).map(|entry| Self::Entry(Box::new(entry))).map_err(|error| error.within("entry"))
             }
             Message::Beat(_) => Ok(Self::Beat),
         }
     }
+}
+
+fn report_number(field: &'static str, number: u64) -> Result<u64, WireError> {
+    let is_valid = number > 0;
+    is_valid
+        .then_some(number)
+        .ok_or_else(|| WireError::number(field, number, "is not a valid report number; they count from 1"))
 }
 
 fn decode<M: Message + Default>(frame: &[u8], limit: usize) -> Result<M, WireError> {

@@ -82,7 +82,8 @@ fn an_entry_keeps_its_ranges() {
     );
     says(&measured(|it| it.good_after_ms = 999), "entry.routing.split.measurement.good_after_ms", "outside 1000");
     says(&entry(|_, split| split.salt = "x".repeat(1025)), "entry.routing.split.salt", "1025 bytes");
-    says(&down(to_worker::Message::Ack(v1::Ack { number: 0 })), "ack.number", "from 1");
+    says(&down(to_worker::Message::Received(v1::Received { number: 0 })), "received.number", "from 1");
+    says(&down(to_worker::Message::Stored(v1::Stored { number: 0 })), "stored.number", "from 1");
     says(&down(to_worker::Message::Welcome(v1::Welcome { protocol: None })), "welcome.protocol", "required");
 }
 

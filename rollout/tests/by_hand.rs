@@ -16,8 +16,8 @@ use rollout::release::plan::{Deadlines, Plan, Promotion, Spec, Strategy};
 use rollout::routing::request::{MatchRule, StringMatch};
 use rollout::view::status;
 
-use fixture::walk::{BAD, GOOD, NONE, Walk, by, close, open};
-use fixture::{call, gate, id, on_certificate, percent, upstream, word};
+use fixture::walk::{BAD, GOOD, NONE, Walk, close, open};
+use fixture::{by, call, gate, id, on_certificate, percent, upstream, word};
 
 const YES: Reply = Reply::Hook(Ok(()));
 

@@ -4,9 +4,9 @@
 
 mod fixture;
 
-use fixture::primary::{DEAD, WELL, adopt, ask, by, fails, go_on, place, promoting, status, wait};
+use fixture::primary::{DEAD, WELL, adopt, ask, fails, go_on, place, promoting, status, wait};
 use fixture::scene::Scene;
-use fixture::{hello, hook, id, percent, released, unsupported, word};
+use fixture::{by, hello, hook, id, percent, released, unsupported, word};
 use rollout::controller::fleet::Conn;
 use rollout::controller::{Event, Verb};
 use rollout::release::inquiry::{CallId, Callee, Reply};

@@ -47,13 +47,13 @@ impl Scene {
     }
 
     fn adopt(&mut self) {
-        self.happen(Event::Adopted(Conn(1), id("web"), self.epoch()));
+        self.happen(Event::adopted(Conn(1), id("web"), self.epoch()));
     }
 
     fn serve(&mut self, epoch: Epoch, sides: [Counts; 2]) {
         self.number += 1;
         let report = report(self.number, &id("web"), epoch, sides);
-        self.happen(Event::Reported(Conn(1), report));
+        self.happen(Event::reported(Conn(1), report));
     }
 
     fn ask(&mut self, verb: Verb) {
@@ -128,7 +128,7 @@ fn an_agent_without_its_memory_counts_no_ends_without_beginnings_either() {
     scene.happen(Event::Connected(Conn(2), hello(8, vec![(id("web"), foreign)])));
     assert!(scene.epoch() > foreign);
     let strata = vec![(stratum(&id("web"), foreign, Version::Primary), only_ended(30))];
-    scene.happen(Event::Reported(
+    scene.happen(Event::reported(
         Conn(2),
         Report { number: 90, strata, watermarks: vec![], trips: vec![], destinations: vec![] },
     ));
@@ -140,7 +140,7 @@ fn an_agent_without_its_memory_counts_no_ends_without_beginnings_either() {
         let strata = vec![(stratum(&id("web"), foreign, Version::Primary), counts)];
         let number = 91 + scene.number;
         scene.number += 1;
-        scene.happen(Event::Reported(
+        scene.happen(Event::reported(
             Conn(2),
             Report { number, strata, watermarks: vec![], trips: vec![], destinations: vec![] },
         ));

@@ -12,25 +12,15 @@ use rollout::controller::{Event, Verb};
 use rollout::judgement::certificate::Otherwise;
 use rollout::release::inquiry::Reply;
 use rollout::release::integrations::{HookKind, MetricError, Severity};
-use rollout::release::phase::Actor;
 use rollout::release::plan::{Deadlines, Stop, Strategy};
 
-use fixture::walk::{BAD, GOOD, NONE, Walk, release};
-use fixture::{alert, call, gate, hook, metric, on_certificate, percent, word};
+use fixture::walk::{BAD, GOOD, NONE, Walk, close, open, release};
+use fixture::{alert, by, call, gate, hook, metric, on_certificate, percent, word};
 
 const YES: Reply = Reply::Hook(Ok(()));
 
 fn no(why: &str) -> Reply {
     Reply::Hook(Err(why.into()))
-}
-
-fn ana() -> (Actor, String) {
-    (word("ana"), "so".into())
-}
-
-fn open(gate: &str) -> Verb {
-    let (actor, reason) = ana();
-    Verb::OpenGate { gate: gate.into(), revision: None, expires_after: None, actor, reason }
 }
 
 #[test]
@@ -94,6 +84,10 @@ fn stored_gates_are_closed_until_somebody_opens_them() {
     walk.check(GOOD);
     walk.ask("press red-button", open("red-button"));
     walk.ask("retry", Verb::Retry { actor: word("ana"), reason: "fixed".into() });
+    walk.check(GOOD);
+    // An approval is for a revision and outlives an abort, but not another revision.
+    walk.ask("abort", Verb::Abort { actor: word("ana"), reason: String::new() });
+    walk.release("v2");
     walk.check(GOOD);
     walk.release("v3");
     walk.ask("abort", Verb::Abort { actor: word("ana"), reason: String::new() });
@@ -190,8 +184,7 @@ fn steps_with_dwell_and_stop() {
     for _ in 0..4 {
         walk.check(GOOD);
     }
-    let (actor, reason) = ana();
-    walk.ask("resume", Verb::Resume { actor, reason });
+    walk.ask("resume", by(|actor, reason| Verb::Resume { actor, reason }));
     walk.check(GOOD);
     walk.compare();
 }
@@ -201,20 +194,19 @@ fn driven_by_hand() {
     let mut walk = Walk::new("driven_by_hand", |spec| {
         spec.outside.hooks = vec![gate("board", HookKind::ConfirmRollout), gate("owner", HookKind::ConfirmPromotion)];
     });
-    let verb = |make: fn(Actor, String) -> Verb| make(word("ana"), "so".into());
     walk.ask("retry", Verb::Retry { actor: word("ana"), reason: String::new() });
     walk.release("v2");
-    walk.ask("promote", verb(|actor, reason| Verb::Promote { actor, reason }));
-    walk.ask("set weight 25", verb(|actor, reason| Verb::SetWeight { weight: percent(25), actor, reason }));
-    walk.ask("skip", verb(|actor, reason| Verb::Skip { actor, reason }));
-    walk.ask("set weight 25", verb(|actor, reason| Verb::SetWeight { weight: percent(25), actor, reason }));
+    walk.ask("promote", by(|actor, reason| Verb::Promote { actor, reason }));
+    walk.ask("set weight 25", by(|actor, reason| Verb::SetWeight { weight: percent(25), actor, reason }));
+    walk.ask("skip", by(|actor, reason| Verb::Skip { actor, reason }));
+    walk.ask("set weight 25", by(|actor, reason| Verb::SetWeight { weight: percent(25), actor, reason }));
     walk.check(GOOD);
-    walk.ask("resume", verb(|actor, reason| Verb::Resume { actor, reason }));
+    walk.ask("resume", by(|actor, reason| Verb::Resume { actor, reason }));
     walk.check(GOOD);
     walk.check(GOOD);
-    walk.ask("skip", verb(|actor, reason| Verb::Skip { actor, reason }));
-    walk.ask("skip", verb(|actor, reason| Verb::Skip { actor, reason }));
-    walk.ask("abort", verb(|actor, reason| Verb::Abort { actor, reason }));
+    walk.ask("skip", by(|actor, reason| Verb::Skip { actor, reason }));
+    walk.ask("skip", by(|actor, reason| Verb::Skip { actor, reason }));
+    walk.ask("abort", by(|actor, reason| Verb::Abort { actor, reason }));
     walk.ask("retry", Verb::Retry { actor: word("ana"), reason: String::new() });
     walk.ask("retry", Verb::Retry { actor: word("ana"), reason: String::new() });
     walk.compare();
@@ -309,8 +301,7 @@ fn on_certificate_with_hooks_metrics_and_gates() {
     }
     walk.answers("errors", Reply::Metric(Ok(1.0)));
     walk.report([300, 0, 0]);
-    let (actor, reason) = ana();
-    walk.ask("close more", Verb::CloseGate { gate: "more".into(), actor, reason });
+    walk.ask("close more", close("more"));
     for _ in 0..12 {
         walk.report([300, 0, 0]);
     }

@@ -6,13 +6,14 @@ mod fixture;
 
 use fixture::net::Net;
 use fixture::scene::Scene;
-use fixture::{cases, id, on_certificate, percent, plan, released};
+use fixture::{call, cases, id, on_certificate, percent, plan, released};
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use rollout::base::time::{Micros, Millis};
-use rollout::controller::Event;
 use rollout::controller::fleet::Conn;
+use rollout::controller::{Command, Event};
 use rollout::judgement::certificate::Otherwise;
 use rollout::judgement::destinations::Destinations;
+use rollout::release::integrations::HookKind;
 use rollout::release::phase::{Hold, Note};
 use rollout::release::plan::{Advance, Strategy};
 use rollout::routing::destination::Destination;
@@ -97,7 +98,11 @@ proptest! {
             all.fold(&sampled(version, &cluster, &address.to_string(), requests));
         }
         prop_assert!(all.clusters().count() <= 32);
-        prop_assert!(all.clusters().all(|cluster| cluster.hosts <= 64));
+        let kept = serde_json::to_value(&all).unwrap();
+        let clusters = ["primary", "canary"].map(|version| kept[version]["clusters"].as_object().unwrap());
+        let mut addresses = clusters.iter().flat_map(|of| of.values()).map(|cluster| &cluster["addresses"]);
+        let is_bounded = addresses.all(|of| of.as_object().unwrap().len() <= 64);
+        prop_assert!(is_bounded);
         prop_assert_eq!(all.misrouted(), None);
     }
 }
@@ -118,7 +123,7 @@ fn say(scene: &mut Scene, version: Version, cluster: &str, requests: u64) {
     let epoch = scene.canary().epoch;
     let destinations = vec![Sampled { epoch, ..sampled(version, cluster, "10.0.0.1:80", requests) }];
     let (strata, watermarks, trips) = (vec![], vec![], vec![]);
-    scene.happen(Event::Reported(Conn(1), Report { number: scene.number, strata, watermarks, trips, destinations }));
+    scene.happen(Event::reported(Conn(1), Report { number: scene.number, strata, watermarks, trips, destinations }));
 }
 
 #[test]
@@ -153,7 +158,11 @@ fn a_step_begins_anew_once_its_requests_arrive_and_none_before_counts() {
     let before = scene.canary().epoch;
     (0..20).for_each(|_| say(&mut scene, Version::Canary, "web-canary", 1));
     assert_eq!(scene.canary().epoch, before, "it must last");
+    let due = scene.controller.deadline().unwrap();
     scene.number += 50;
+    say(&mut scene, Version::Canary, "web-canary", 1);
+    assert_eq!(scene.canary().epoch, before, "the timer begins it, whatever is reported");
+    assert!(due <= Millis(1_000 + scene.number * 100), "which is set for it");
     scene.happen(Event::Timer);
     let canary = scene.canary();
     assert!(canary.epoch > before && canary.phase.hold().is_some_and(|hold| matches!(hold, Hold::Misrouted { .. })));
@@ -167,6 +176,34 @@ fn a_step_begins_anew_once_its_requests_arrive_and_none_before_counts() {
         scene.canary().phase.steps() == 2
     });
     assert_eq!(left, Some(372), "as many as ever, and none of those that went astray");
+}
+
+/// What is asked of the step that is over is asked of nobody: its calls end, and a check that is due at the same time asks
+/// none.
+#[test]
+fn a_step_that_begins_anew_ends_what_was_asked_of_it() {
+    for is_asked_before in [true, false] {
+        let mut scene = Scene::new(|spec| {
+            spec.guards.sample_ratio = None;
+            spec.outside.hooks.push(call("smoke", HookKind::Rollout));
+        });
+        say(&mut scene, Version::Primary, "web-primary", 40);
+        say(&mut scene, Version::Canary, "web-primary", 40);
+        if is_asked_before {
+            scene.number = 100;
+            scene.happen(Event::Timer);
+        }
+        assert_eq!(scene.canary().phase.inquiry().is_some(), is_asked_before);
+        (0..20).for_each(|_| say(&mut scene, Version::Canary, "web-canary", 1));
+        // Both are due by now, the check and the new beginning.
+        scene.number += 110;
+        let output = scene.happen(Event::Timer);
+        let asks = |command: &Command| matches!(command, Command::CallHook { .. });
+        let ends = |command: &Command| matches!(command, Command::EndCalls { .. });
+        assert!(!output.stored.iter().any(asks), "{:?}", output.stored);
+        assert_eq!(output.urgent.iter().filter(|command| ends(command)).count(), usize::from(is_asked_before));
+        assert_eq!(scene.canary().history.back().unwrap().note, Note::BegunAnew);
+    }
 }
 
 /// One proxy of many with wrong routes: every minute some requests go astray, and then none for a while.

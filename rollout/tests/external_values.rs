@@ -61,7 +61,7 @@ impl Scene {
         let epoch = self.controller.canary(&id("web")).unwrap().epoch;
         let report = report(self.number, &id("web"), epoch, [counts(good * 9, 0, 0), counts(good, 0, 0)]);
         self.now = Millis(self.controller.deadline().unwrap().max(self.now.plus(Millis(100))).0 - 100);
-        self.happen(Event::Reported(Conn(1), report));
+        self.happen(Event::reported(Conn(1), report));
         self.now = self.controller.deadline().unwrap().max(self.now);
         self.happen(Event::Timer);
         for call in std::mem::take(&mut self.queries) {

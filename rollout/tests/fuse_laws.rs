@@ -144,7 +144,7 @@ fn a_broken_canary_costs_three_answers_and_the_agent_hears_at_once() {
     let mut alone = Alone::welcomed(vec![]);
     alone.adopt(entry(4, None));
     assert_eq!(alone.break_it(), 3);
-    alone.receive(ToWorker::Ack(1));
+    alone.receive(ToWorker::Stored(1));
     let [first, last] = alone.reports()[..] else { panic!("no tick was needed: {:?}", alone.said) };
     let failed = |report: &Report| -> u64 {
         let canary = report.strata.iter().filter(|(stratum, _)| stratum.version == Version::Canary);
@@ -166,7 +166,7 @@ fn a_trip_behind_a_report_in_flight_leaves_with_its_ack_and_is_said_again_until_
     alone.tick();
     alone.break_it();
     assert_eq!(alone.reports().len(), 1, "one is in flight at a time");
-    alone.receive(ToWorker::Ack(1));
+    alone.receive(ToWorker::Stored(1));
     assert_eq!(alone.reports()[1].trips.len(), 1);
     alone.worker.stream_lost(alone.now.to_millis());
     alone.now.0 += 6_000_000;
@@ -175,7 +175,7 @@ fn a_trip_behind_a_report_in_flight_leaves_with_its_ack_and_is_said_again_until_
     assert_eq!(hello.trips.len(), 1, "an agent without memory learns of it as well");
     alone.receive(ToWorker::Welcome(PROTOCOL));
     assert_eq!(alone.reports()[2], alone.reports()[1], "until it is acknowledged");
-    alone.receive(ToWorker::Ack(2));
+    alone.receive(ToWorker::Stored(2));
     alone.now.0 += 1_000_000;
     alone.request(false, Some(b"200"));
     alone.tick();
@@ -189,7 +189,7 @@ fn hangs_and_slow_answers_trip_it_by_their_age() {
     (0..200).for_each(|_| assert!(alone.request(true, None)));
     alone.tick();
     assert_eq!(alone.trips(), [], "the oldest is 200 ms old");
-    alone.receive(ToWorker::Ack(1));
+    alone.receive(ToWorker::Stored(1));
     alone.now.0 += 310_000;
     alone.tick();
     assert_eq!(alone.trips(), [(Epoch(4), FuseTest::Slow)]);
@@ -320,7 +320,7 @@ proptest! {
                     alone.adopt(entry(epoch));
                     in_force = in_force.max(epoch);
                 }
-                Op::Ack(number) => alone.receive(ToWorker::Ack(number)),
+                Op::Ack(number) => alone.receive(ToWorker::Stored(number)),
             }
             prop_assert!(alone.trips().iter().all(|(epoch, _)| *epoch == Epoch(in_force)));
             if let Some(tripped_under) = tripped_under.filter(|epoch| *epoch == Epoch(in_force)) {

@@ -187,6 +187,6 @@ fn a_worker_that_comes_back_is_counted_whole() {
     (0..150).for_each(|tenth| scene.pass(|_| u64::from(tenth % 10 == 0)));
     assert!(scene.on_canary > started);
     assert!(scene.verdict().left_out.is_none(), "{:?}", scene.verdict().left_out);
-    let canary = scene.canary().evidence.release().canary;
+    let canary = scene.canary().evidence.release().canary.clone();
     assert_eq!(canary.started, scene.on_canary, "and nothing is missing");
 }

@@ -14,8 +14,8 @@ use rollout::release::inquiry::Reply;
 use rollout::release::integrations::HookKind;
 use rollout::release::plan::{Deadlines, Spec, Stop, Strategy};
 
-use fixture::walk::{BAD, GOOD, NONE, Walk, by, close, open};
-use fixture::{call, counts, gate, id, on_certificate, percent, report, trip, unsupported};
+use fixture::walk::{BAD, GOOD, NONE, Walk, close, open};
+use fixture::{by, call, counts, gate, id, on_certificate, percent, report, trip, unsupported};
 
 const YES: Reply = Reply::Hook(Ok(()));
 
@@ -35,7 +35,7 @@ fn say(walk: &mut Walk, what: &str, sides: [u64; 2], is_tripped: bool) {
     let mut said = report(walk.reports, &id("web"), epoch, sides.map(|good| counts(good, 0, 0)));
     said.trips.extend(is_tripped.then(|| trip(&id("web"), epoch)));
     wait(walk, 1);
-    walk.happen(what, Event::Reported(walk.conn, said));
+    walk.happen(what, Event::reported(walk.conn, said));
 }
 
 /// Two steps that say the same to the workers: the second has requests of its own all the same.

@@ -20,9 +20,9 @@ use rollout::release::plan::{Advance, OnPrimaryFailure, Plan, Promotion, Spec, S
 use rollout::release::threshold_checks::CheckResult;
 use rollout::routing::table::{Epoch, WeightPpm};
 
-use any_phase::verdicts::{certificate, primary, replies, tripped, verdict};
+use any_phase::verdicts::{primary, replies, tripped, verdict};
 use any_phase::{NOW, callees, holds, phases, underway};
-use fixture::{call, hook, metric, on_certificate, percent, plan, unsupported, word};
+use fixture::{call, certificate, hook, metric, on_certificate, percent, plan, unsupported, word};
 
 fn plans() -> impl Strategy<Value = Plan> {
     let promotions = prop_oneof![Just(hook()), Just(Promotion::Copy { hook: None }), Just(Promotion::Swap)];
@@ -104,12 +104,13 @@ fn inputs() -> impl Strategy<Value = Input> {
         1 => causes.prop_map(Fact::Aborted),
         1 => Just(Fact::AbortClaimed { node: "envoy-1".into(), epoch: Epoch(41) }),
         4 => (0u64..3, callees(), replies()).prop_map(|(round, callee, reply)| Fact::Replied { round, callee, reply }),
+        1 => Just(Fact::RoutesCorrected),
         1 => (0usize..3).prop_map(|missing| Fact::RoutingConfirmed { missing }),
         2 => actions.prop_map(|action| Fact::GuardTripped(tripped(action))),
         1 => Just(Fact::PrimaryFails(primary(true))),
         1 => Just(Fact::PrimaryRecovered(primary(false))),
     ];
-    prop_oneof![10 => requests.prop_map(Input::Request), 18 => facts.prop_map(Input::Fact)]
+    prop_oneof![10 => requests.prop_map(Input::Request), 19 => facts.prop_map(Input::Fact)]
 }
 
 fn start(release: u64, revision: &str, accept_unsupported: bool) -> ReleaseRequest {

@@ -114,7 +114,7 @@ fn counted(incarnation: u64, number: u64, epoch: u64, failed: u64) -> Event {
     };
     let report =
         Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![], destinations: vec![] };
-    Event::Reported(Conn(incarnation), report)
+    Event::reported(Conn(incarnation), report)
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn an_abort_that_a_known_worker_holds_was_this_releases() {
         let mut controller = begun();
         controller.handle(Event::Connected(Conn(1), hello(1, vec![])), Millis(2));
         let epoch = canary_epoch(&controller);
-        controller.handle(Event::Adopted(Conn(1), id("web"), Epoch(epoch)), Millis(3));
+        controller.handle(Event::adopted(Conn(1), id("web"), Epoch(epoch)), Millis(3));
         controller.handle(Event::Restarted { away: Millis(0) }, Millis(4));
         let held = if held == 0 { epoch + 1 } else { held };
         controller.handle(said(1, held), Millis(5));
@@ -268,7 +268,7 @@ fn finalising_waits_for_workers_that_the_agents_own_restart_cut_off() {
     let epoch = controller.canary(&id("web")).unwrap().epoch;
     controller.handle(Event::Connected(Conn(1), hello(1, vec![(id("web"), Epoch(0))])), Millis(5_100));
     assert_eq!(phase(&controller), "Finalising");
-    controller.handle(Event::Adopted(Conn(1), id("web"), epoch), Millis(5_200));
+    controller.handle(Event::adopted(Conn(1), id("web"), epoch), Millis(5_200));
     assert_eq!(phase(&controller), "Succeeded");
 }
 

@@ -12,7 +12,7 @@ use rollout::controller::fleet::Conn;
 use rollout::controller::{Command, Event, Verb};
 use rollout::judgement::certificate::Otherwise;
 use rollout::release::inquiry::{CallId, Callee, Reply};
-use rollout::release::integrations::HookKind;
+use rollout::release::integrations::{Hook, HookCall, HookKind, HookTarget};
 use rollout::release::plan::{Spec, Stop, Strategy};
 use rollout::view::status::{self, CanaryStatus};
 
@@ -54,6 +54,40 @@ fn a_closed_gate_needs_a_person_and_a_hook_that_refuses_does_not() {
     refused.happen(Event::Reply { canary: id("web"), call, reply });
     assert!(status(&refused).message.contains("not yet"), "{}", status(&refused).message);
     assert_eq!(needs(&refused), None, "it may agree yet");
+}
+
+/// They are opened and closed by name as well, so people must see them.
+#[test]
+fn gates_that_are_known_by_a_url_are_listed_with_it_and_without_its_secrets() {
+    let at = |name: &str, kind, url: &str| {
+        let hook = call(name, kind);
+        let HookTarget::Call(call) = hook.target else { panic!("{name} calls nobody") };
+        Hook { target: HookTarget::Call(HookCall { url: url.into(), ..call }), ..hook }
+    };
+    let mut scene = scene(|spec| {
+        spec.outside.hooks = vec![
+            at("go", HookKind::ConfirmRollout, "http://bot:s3cret@serin:7071/gate/check?key=s3cret"),
+            at("yes", HookKind::ConfirmRollout, "http://serin:7071/gate/approve"),
+            gate("owner", HookKind::ConfirmPromotion),
+            at("back", HookKind::Rollback, "https://serin.ops/rollback/check/"),
+        ];
+    });
+    let listed = |scene: &Scene| {
+        let gates = status::stored_gates(scene.canary(), Millis(1_000 + scene.number * 100));
+        gates.into_iter().map(|gate| format!("{} {} {:?}", gate.gate, gate.open, gate.url)).collect::<Vec<_>>()
+    };
+    let all = |is_open: bool| {
+        [
+            format!("go {is_open} Some(\"http://serin:7071/gate/check\")"),
+            "owner false None".into(),
+            "back false Some(\"https://serin.ops/rollback/check\")".into(),
+        ]
+    };
+    assert_eq!(listed(&scene), all(false));
+    let (actor, reason) = by();
+    let open = Verb::OpenGate { gate: "go".into(), revision: None, expires_after: None, actor, reason };
+    assert_eq!(ask(&mut scene, open), Some(true));
+    assert_eq!(listed(&scene), all(true));
 }
 
 #[test]

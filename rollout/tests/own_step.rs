@@ -66,7 +66,7 @@ impl Release {
     fn serve(&mut self, epoch: Epoch, [good, bad, slow]: [u64; 3]) {
         self.number += 1;
         let report = report(self.number, &id("web"), epoch, [counts(100, 0, 0), counts(good, bad, slow)]);
-        self.happen(Event::Reported(Conn(1), report));
+        self.happen(Event::reported(Conn(1), report));
     }
 
     fn serve_now(&mut self, answers: [u64; 3]) {
@@ -266,7 +266,7 @@ fn a_restart_in_mid_step_neither_adds_nor_loses_requests() {
     let number = release.number + 1;
     release.number = number;
     let own = report(number, &id("web"), release.epoch(), [counts(9, 0, 0), counts(5, 0, 0)]);
-    release.happen(Event::Reported(Conn(2), own));
+    release.happen(Event::reported(Conn(2), own));
     restart(&mut release, 3_000);
     release.check();
     assert_eq!(release.step(), 3, "the step's own are not forgotten");
@@ -280,7 +280,7 @@ fn an_entry_that_says_the_same_again_leaves_a_step_its_requests() {
     let mut tripped = report(release.number + 1, &id("web"), first, [counts(0, 0, 0), counts(0, 0, 0)]);
     tripped.trips = vec![trip(&id("web"), first)];
     release.number += 1;
-    release.happen(Event::Reported(Conn(1), tripped));
+    release.happen(Event::reported(Conn(1), tripped));
     for _ in 0..20 {
         release.check();
         if release.epoch() > first {
@@ -289,7 +289,7 @@ fn an_entry_that_says_the_same_again_leaves_a_step_its_requests() {
     }
     assert!(release.epoch() > first && release.step() == 1, "armed again");
     let epoch = release.epoch();
-    release.happen(Event::Adopted(Conn(1), id("web"), epoch));
+    release.happen(Event::adopted(Conn(1), id("web"), epoch));
     release.check();
     release.check();
     assert_eq!(release.step(), 2, "an earlier epoch of the same step: {:?}", release.canary().phase);

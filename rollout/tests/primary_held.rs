@@ -5,9 +5,9 @@
 mod fixture;
 
 use fixture::primary::{
-    DEAD, FAST, ILL, TIRED, WELL, adopt, ask, by, fails, go_on, notes, place, promoting, scene, status, wait,
+    DEAD, FAST, ILL, TIRED, WELL, adopt, ask, fails, go_on, notes, place, promoting, scene, status, wait,
 };
-use fixture::{hook, id, on_certificate, percent, released, word};
+use fixture::{by, hook, id, on_certificate, percent, released, word};
 use rollout::base::time::Millis;
 use rollout::controller::{Event, Verb};
 use rollout::judgement::certificate::Otherwise;

@@ -4,12 +4,11 @@
 
 mod fixture;
 
-use fixture::alert;
-use fixture::percent;
 use fixture::primary::{
-    DEAD, FAST, ILL, TIRED, WELL, adopt, ask, by, fails, go_on, notes, place, promoting, scene, status,
+    DEAD, FAST, ILL, TIRED, WELL, adopt, ask, fails, go_on, notes, place, promoting, scene, status,
 };
 use fixture::scene::Scene;
+use fixture::{alert, by, percent};
 use rollout::base::time::Millis;
 use rollout::controller::{Command, Verb};
 use rollout::judgement::guards::GuardAction;

@@ -10,8 +10,8 @@ use rollout::release::phase::Note;
 use rollout::release::plan::Promotion;
 use rollout::routing::table::Scope;
 
-use fixture::life::{Life, by, forget, swapping};
-use fixture::{hello, id, plan, released, upstream};
+use fixture::life::{Life, forget, swapping};
+use fixture::{by, hello, id, plan, released, upstream};
 
 /// After a restart the first proxy to come back speaks for itself alone: the others are expected, with the routes they had.
 #[test]

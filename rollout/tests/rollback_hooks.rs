@@ -83,7 +83,7 @@ impl Scene {
         self.number += 1;
         let epoch = self.canary().epoch;
         let report = report(self.number, &id("web"), epoch, [counts(good * 9, 0, 0), counts(good, bad, 0)]);
-        self.happen(Event::Reported(Conn(1), report));
+        self.happen(Event::reported(Conn(1), report));
     }
 
     fn reply(&mut self, call: CallId, agrees: bool) {

@@ -7,16 +7,15 @@ mod fixture;
 
 use rollout::base::time::Millis;
 use rollout::controller::{Command, Controller, Event};
-use rollout::judgement::certificate::{CertificateFinding, CertificateVerdict, Otherwise};
+use rollout::judgement::certificate::{CertificateVerdict, Otherwise};
 use rollout::judgement::gone_workers::LeftOut;
-use rollout::judgement::guards::{EventCount, GuardRule};
 use rollout::release::inquiry::{CallId, Objection, Purpose, Reason, Reply};
 use rollout::release::integrations::HookKind;
 use rollout::release::machine::{Fact, apply};
 use rollout::release::phase::{Hold, Note, Phase, Underway};
 
 use fixture::walk::release;
-use fixture::{call, id, on_certificate, plan};
+use fixture::{call, certificate, id, on_certificate, plan};
 
 /// A release that two hooks of this kind are asked about at every interval.
 struct Scene {
@@ -90,13 +89,6 @@ fn who_refuses_is_told_once_and_the_newest_words_are_kept() {
     }
 }
 
-fn certificate(ln_e: f64, left_out: LeftOut) -> CertificateVerdict {
-    let rule = GuardRule::Slo { limit: 0.01, unless_primary_also: false };
-    let canary = EventCount { events: 0, trials: 100 };
-    let findings = vec![CertificateFinding { rule, ln_e, canary, pending: 0 }];
-    CertificateVerdict { findings, ln_needed: 3.0, dwell: Millis(10_000), left_out, is_void: false }
-}
-
 #[test]
 fn workers_that_are_gone_are_said_once_and_hide_no_approval() {
     let refused = vec![Objection { name: "owner".into(), why: Reason::Closed }];
@@ -108,7 +100,7 @@ fn workers_that_are_gone_are_said_once_and_hide_no_approval() {
         on_step.pending.hold = standing;
         let mut look = |ln_e, requests| {
             let left_out = LeftOut { requests, of: 100, workers: 1 };
-            let fact = Fact::Certified(certificate(ln_e, left_out));
+            let fact = Fact::Certified(CertificateVerdict { left_out, ..certificate(ln_e, 100) });
             let step = apply(canary.context(None), &canary.phase, fact, Millis(5_000));
             canary.phase = step.phase;
             (step.notes.len(), canary.phase.hold().cloned())

@@ -224,7 +224,7 @@ fn of_two_that_are_looked_at_by_one_event_each_has_a_record_that_tells_its_own_s
     shop.now = shop.now.plus(Millis(9_000));
     shop.number += 1;
     let bad = report(shop.number, &id("web.green"), epoch, [counts(90, 0, 0), counts(0, 900, 0)]);
-    shop.happen(Event::Reported(Conn(1), bad));
+    shop.happen(Event::reported(Conn(1), bad));
     shop.now = Millis(shop.now.0 - 9_000);
     shop.serve(&["web.blue"]);
     assert_eq!([shop.phase("web.blue").name(), shop.phase("web.green").name()], ["Promoting", "Failed"]);
@@ -263,7 +263,7 @@ fn an_answer_for_one_looks_at_no_other_whose_record_would_not_know_of_it() {
     shop.number += 1;
     let epoch = shop.controller.canary(&id("cart")).unwrap().epoch;
     let good = report(shop.number, &id("cart"), epoch, [counts(90, 0, 0), counts(10, 0, 0)]);
-    shop.happen(Event::Reported(Conn(1), good));
+    shop.happen(Event::reported(Conn(1), good));
     shop.now = shop.now.plus(Millis(1_000));
     let step = |shop: &Shop, name: &str| shop.phase(name).steps();
     let run = shop.phase("web.blue").run().unwrap();

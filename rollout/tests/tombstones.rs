@@ -15,8 +15,8 @@ use rollout::release::phase::Note;
 use rollout::release::plan::{Flavour, Promotion, Spec};
 use rollout::routing::table::{Epoch, Scope, Table};
 
-use fixture::life::{Life, by, forget, swapping};
-use fixture::{id, in_lane, plan, released, upstream, word};
+use fixture::life::{Life, forget, swapping};
+use fixture::{by, id, in_lane, plan, released, upstream, word};
 
 #[test]
 fn a_manifest_that_is_gone_and_back_changes_nothing() {

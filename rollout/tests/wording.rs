@@ -143,8 +143,8 @@ fn after_release() -> Controller {
     happen(Event::Connected(conn, hello(1, vec![])), 0);
     happen(Event::Requested(web.clone(), verb), 1_000);
     let epoch = Epoch(4);
-    happen(Event::Adopted(conn, web.clone(), epoch), 1_000);
-    happen(Event::Reported(conn, report(1, &web, epoch, [counts(90, 0, 0), counts(8, 2, 0)])), 2_000);
+    happen(Event::adopted(conn, web.clone(), epoch), 1_000);
+    happen(Event::reported(conn, report(1, &web, epoch, [counts(90, 0, 0), counts(8, 2, 0)])), 2_000);
     controller
 }
 

@@ -64,7 +64,7 @@ impl Side {
     fn request(&mut self, scenario: &Scenario, arrival: &Arrival, [on_primary, on_canary]: [Fate; 2], now: Millis) {
         let at = arrival.at.to_millis().since(scenario.warm_up);
         for _ in 0..=arrival.retries {
-            let version = self.version(scenario, arrival.user);
+            let version = self.version(scenario, arrival.sender.user);
             let fate = match version {
                 Version::Primary => on_primary,
                 Version::Canary => on_canary,

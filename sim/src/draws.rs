@@ -14,6 +14,8 @@ pub(crate) enum Purpose {
     Network,
     /// Seeds and incarnations of workers.
     Workers,
+    /// When an attacker's requests come; one stream for each.
+    Attacker(usize),
     /// Which side a rival sends a request to; one stream for each.
     Rival(usize),
 }
@@ -24,6 +26,7 @@ impl Purpose {
             Self::Traffic => 1,
             Self::Network => 2,
             Self::Workers => 3,
+            Self::Attacker(n) => 100 + n as u64,
             Self::Rival(n) => 1000 + n as u64,
         }
     }

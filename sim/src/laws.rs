@@ -125,7 +125,7 @@ impl Laws {
         let seen = self.workers.entry(worker).or_default();
         seen.last_message_at = now;
         match message {
-            ToWorker::Ack(number) => {
+            ToWorker::Stored(number) => {
                 // Those before it were acknowledged, or their ack was lost on the way.
                 let rest = seen.sent.split_off(&(number + 1));
                 seen.acknowledged += seen.sent.values().sum::<u64>();
@@ -141,7 +141,7 @@ impl Laws {
                     self.breaks(RESUMED, detail);
                 }
             }
-            ToWorker::Entry(_) | ToWorker::Welcome(_) | ToWorker::Beat => {}
+            ToWorker::Entry(_) | ToWorker::Welcome(_) | ToWorker::Received(_) | ToWorker::Beat => {}
         }
     }
 

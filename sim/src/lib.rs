@@ -7,8 +7,11 @@
 // Chance: everything random comes from one seed.
 mod draws;
 
-// What is simulated: how a version answers, what breaks, how messages travel, and the scenario that joins them.
+// What is simulated: how a version answers, who attacks, what breaks, how messages travel, and the scenario that joins
+// them.
 pub mod behaviour;
+
+pub mod attacker;
 
 pub mod mishaps;
 
@@ -19,10 +22,12 @@ pub mod scenario;
 // What comes of it.
 pub mod outcome;
 
-// What comes in: arrivals, and the requests that they send.
+// What comes in: how a request looks, when which ones arrive, and what a proxy sees of each.
+mod request;
+
 mod traffic;
 
-mod request;
+mod exchange;
 
 // What happens at which moment of virtual time.
 mod schedule;
@@ -43,6 +48,9 @@ mod laws;
 mod fleet;
 
 mod run;
+
+// What a hostile or slow client may do to a release.
+pub mod attacks;
 
 // What other tools would have done with the same requests.
 pub mod rivals;

@@ -7,21 +7,19 @@ use rollout::release::plan::Plan;
 use rollout::routing::route::Placement;
 use rollout::routing::table::Version;
 use rollout::worker::messages::Incarnation;
-use rollout::worker::{HeaderEdit, Identity, Settings, Worker, WorkerAction};
+use rollout::worker::{Decision, HeaderEdit, Identity, Settings, Worker, WorkerAction};
 
 use rollout::worker::in_flight::InFlight;
 
-use crate::behaviour::Fate;
 use crate::draws::Draws;
-use crate::request::Form;
+use crate::exchange::{Exchange, Moment};
+use crate::request::{Form, Sender};
 use crate::scenario;
 
 /// How long entries hold when the agent is silent: the filter's default.
 pub(crate) const LEASE: Millis = Millis(60_000);
 /// Live strata between two reports: the filter's default.
 const MAX_STRATA: usize = 4096;
-/// Envoy's response flag for an upstream that did not answer in time (`UpstreamRequestTimeout`).
-const TIMED_OUT: u64 = 1 << 2;
 
 /// A proxy; between two lives it has no worker.
 #[derive(Debug)]
@@ -42,10 +40,9 @@ pub(crate) struct Proxy {
 pub(crate) struct Routed {
     /// Where it went.
     pub(crate) upstream: Upstream,
-    /// What the worker remembers of it, if it counts.
-    pub(crate) in_flight: Option<InFlight>,
     /// How the worker says it was placed, if it counts.
     pub(crate) placement: Option<Placement>,
+    decision: Decision,
 }
 
 impl Proxy {
@@ -104,29 +101,41 @@ impl Proxy {
         Micros(now.0 + wait * 1000)
     }
 
-    /// A user's request passes; `None` while there is no worker to ask.
-    pub(crate) fn route(&mut self, form: &mut Form, user: u32, plan: &Plan, now: Micros) -> Option<Routed> {
+    /// A request's headers pass; `None` while there is no worker to ask.
+    pub(crate) fn route(&mut self, form: &mut Form, sender: Sender, plan: &Plan, now: Micros) -> Option<Routed> {
         let worker = self.worker.as_mut()?;
-        let decision = form.with(user, |request| worker.route(request, now));
-        let in_flight = worker.start(&decision, true, true, now);
-        let placement = decision.placement().filter(|_| in_flight.is_some());
-        let upstream = match decision.header {
-            HeaderEdit::Set(upstream) => upstream,
+        let decision = form.with(sender, |request| worker.route(request, now));
+        let upstream = match &decision.header {
+            HeaderEdit::Set(upstream) => upstream.clone(),
             HeaderEdit::Leave | HeaderEdit::Remove => plan.primary.clone(),
         };
-        Some(Routed { upstream, in_flight, placement })
+        Some(Routed { upstream, placement: decision.placement(), decision })
     }
 
-    /// A request ends as it was fated; what the worker sends about that cannot wait for its tick.
-    pub(crate) fn finish(&mut self, mut in_flight: InFlight, fate: Fate, now: Micros) -> Vec<WorkerAction> {
+    /// It goes where it was sent: what the worker remembers of it, if it counts.
+    pub(crate) fn start(&mut self, routed: &Routed, is_whole: bool, now: Micros) -> Option<InFlight> {
+        self.worker.as_mut()?.start(&routed.decision, true, is_whole, now)
+    }
+
+    /// The next moment of a request has come; what the worker sends about it that cannot wait for its tick.
+    pub(crate) fn moves(
+        &mut self,
+        in_flight: &mut InFlight,
+        exchange: &Exchange,
+        moment: Moment,
+        now: Micros,
+    ) -> Vec<WorkerAction> {
         let Some(worker) = self.worker.as_mut() else { return Vec::new() };
-        let (status, flags): (&[u8], u64) = match fate {
-            Fate::Good(_) => (b"200", 0),
-            Fate::Error(_) => (b"500", 0),
-            Fate::TimedOut(_) | Fate::Never => (b"504", TIMED_OUT),
-        };
-        worker.answered(&mut in_flight, &[(b":status", status)], now);
-        worker.finish(&mut in_flight, flags, Some(1), now);
+        if let (Moment::Answered | Moment::Over, Some(status)) = (moment, exchange.status) {
+            worker.answered(in_flight, &[(b":status", status)], now);
+        }
+        match moment {
+            Moment::Whole => worker.complete(in_flight, now),
+            Moment::Answered => {}
+            Moment::Over => {
+                worker.finish(in_flight, exchange.flags, Some(1), now);
+            }
+        }
         worker.flush(now.to_millis())
     }
 }

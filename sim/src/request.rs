@@ -4,6 +4,19 @@ use rollout::release::plan::Plan;
 use rollout::routing::request::Request;
 use rollout::routing::table::StickyKey;
 
+use crate::attacker::CHOICE;
+
+/// Who sends a request, as far as its headers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sender {
+    /// Whose it is.
+    pub(crate) user: u32,
+    /// Whether it carries that user's key.
+    pub(crate) has_key: bool,
+    /// Whether it carries [`CHOICE`].
+    pub(crate) chooses: bool,
+}
+
 /// The form of all requests of one scenario. It keeps its buffer, since a request is made for every arrival.
 #[derive(Debug)]
 pub(crate) struct Form {
@@ -27,33 +40,41 @@ impl Form {
         }
     }
 
-    /// Makes a user's request and gives it to `look`.
-    pub(crate) fn with<T>(&mut self, user: u32, look: impl FnOnce(Request<'_>) -> T) -> T {
-        let [a, b, c, d] = user.to_be_bytes();
+    /// Makes a request and gives it to `look`.
+    pub(crate) fn with<T>(&mut self, sender: Sender, look: impl FnOnce(Request<'_>) -> T) -> T {
+        let [a, b, c, d] = sender.user.to_be_bytes();
         self.text.clear();
-        let mut headers: [(&[u8], &[u8]); 3] = [(b":authority", &self.authority), (b":path", &self.path), (b"", b"")];
-        let mut client_address = None;
-        match &self.key {
+        let mut key_header: Option<&str> = None;
+        match self.key.as_ref().filter(|_| sender.has_key) {
             None => {}
             Some(StickyKey::Header(name)) => {
-                self.text.extend(digits(user));
-                headers[2] = (name.as_bytes(), &self.text);
+                self.text.extend(digits(sender.user));
+                key_header = Some(name);
             }
             // A simulated user has had a cookie for a long time.
             Some(StickyKey::Cookie(_) | StickyKey::IssuedCookie(_)) => {
                 let name = self.key.as_ref().and_then(cookie_name).unwrap_or_default();
                 self.text.extend(name.bytes());
                 self.text.push(b'=');
-                self.text.extend(digits(user));
-                headers[2] = (b"cookie", &self.text);
+                self.text.extend(digits(sender.user));
+                key_header = Some("cookie");
             }
-            Some(StickyKey::ClientAddress) => {
-                self.text.extend(format!("10.{}.{c}.{d}", a ^ b).bytes());
-                client_address = Some(self.text.as_slice());
+            Some(StickyKey::ClientAddress) => self.text.extend(format!("10.{}.{c}.{d}", a ^ b).bytes()),
+        }
+        let mut headers: [(&[u8], &[u8]); 4] =
+            [(b":authority", &self.authority), (b":path", &self.path), (b"", b""), (b"", b"")];
+        let (choice, of_key) =
+            (sender.chooses.then_some((CHOICE.0, CHOICE.1.as_bytes())), key_header.map(|name| (name, &self.text[..])));
+        let mut used = 2;
+        for (name, value) in choice.into_iter().chain(of_key) {
+            if let Some(place) = headers.get_mut(used) {
+                *place = (name.as_bytes(), value);
+                used += 1;
             }
         }
-        let used = if headers[2].0.is_empty() { headers.get(..2) } else { headers.get(..) };
-        look(Request { headers: used.unwrap_or_default(), client_address })
+        let client_address =
+            (matches!(self.key, Some(StickyKey::ClientAddress)) && sender.has_key).then_some(&self.text[..]);
+        look(Request { headers: headers.get(..used).unwrap_or_default(), client_address })
     }
 }
 
@@ -82,9 +103,13 @@ mod tests {
     use super::*;
     use crate::fixture;
 
+    const fn sender(user: u32) -> Sender {
+        Sender { user, has_key: true, chooses: false }
+    }
+
     fn key_of(key: &StickyKey, user: u32) -> Vec<u8> {
         let mut form = Form { key: Some(key.clone()), ..Form::new(&fixture::plan()) };
-        form.with(user, |request| match key {
+        form.with(sender(user), |request| match key {
             StickyKey::Header(name) => request.first(name).map(<[u8]>::to_vec),
             StickyKey::Cookie(_) | StickyKey::IssuedCookie(_) => {
                 request.cookie(cookie_name(key).unwrap()).map(<[u8]>::to_vec)
@@ -104,13 +129,21 @@ mod tests {
     }
 
     #[test]
+    fn who_chooses_says_so_and_may_be_nobody() {
+        let mut form = Form { key: Some(StickyKey::Header("x-user".into())), ..Form::new(&fixture::plan()) };
+        form.with(Sender { has_key: false, chooses: true, ..sender(7) }, |request| {
+            assert_eq!((request.first(CHOICE.0), request.first("x-user")), (Some(CHOICE.1.as_bytes()), None));
+        });
+    }
+
+    #[test]
     fn a_request_is_in_scope_of_a_pattern() {
         for (host, authority) in [("*", "any"), ("*.example.com", "any.example.com"), ("web", "web")] {
             let plan = fixture::plan();
             let mut spec: rollout::release::plan::Spec = plan.into();
             spec.scope.hosts = vec![host.into()];
             let mut form = Form::new(&Plan::new(spec).unwrap());
-            form.with(0, |request| assert_eq!(request.first(":authority"), Some(authority.as_bytes())));
+            form.with(sender(0), |request| assert_eq!(request.first(":authority"), Some(authority.as_bytes())));
         }
     }
 }

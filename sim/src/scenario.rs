@@ -7,6 +7,7 @@ use rollout::base::time::{Micros, Millis};
 use rollout::release::plan::{Metric, Plan};
 use rollout::routing::table::Version;
 
+use crate::attacker::{Attacker, Client};
 use crate::behaviour::{Behaviour, either};
 use crate::mishaps::Mishap;
 use crate::network::Network;
@@ -18,8 +19,10 @@ pub struct Scenario {
     pub plan: Plan,
     /// The proxies, one worker each.
     pub proxies: Vec<Proxy>,
-    /// What comes in.
+    /// What users send.
     pub traffic: Traffic,
+    /// Who else sends something.
+    pub attackers: Vec<Attacker>,
     /// How the old version answers.
     pub primary: Behaviour,
     /// How the new version answers.
@@ -30,6 +33,8 @@ pub struct Scenario {
     pub network: Network,
     /// How long the agent's disk takes to store an event.
     pub storage_delay: Millis,
+    /// For how long the agent's loop is busy before it takes what workers say: all of it as one batch. Zero: each by itself.
+    pub agent_busy: Millis,
     /// How long the promotion hook, or the person who confirms, takes.
     pub promotion_takes: Millis,
     /// What breaks, and when.
@@ -48,11 +53,13 @@ impl Scenario {
             plan,
             proxies: vec![Proxy::default(); 4],
             traffic: Traffic { per_second: 1000.0, arrivals: Arrivals::Poisson, users, client_retries: 0 },
+            attackers: Vec::new(),
             primary: Behaviour::default(),
             canary: Behaviour::default(),
             incidents: Vec::new(),
             network: Network::default(),
             storage_delay: Millis(2),
+            agent_busy: Millis(0),
             promotion_takes: Millis(0),
             mishaps: Vec::new(),
             warm_up: Millis(10_000),
@@ -75,6 +82,11 @@ impl Scenario {
             Metric::SuccessRate => None,
         });
         of_checks.min().or_else(|| self.plan.guards.latency_limit())
+    }
+
+    /// How the client of a request sends and reads it; users do so at once.
+    pub(crate) fn client(&self, attacker: Option<usize>) -> Client {
+        attacker.and_then(|number| self.attackers.get(number)).map(|attacker| attacker.client).unwrap_or_default()
     }
 
     /// The share of failures that all incidents together cause at a moment.
@@ -101,7 +113,7 @@ impl Default for Proxy {
     }
 }
 
-/// What comes in.
+/// What users send.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Traffic {
     /// Requests a second over all proxies.

@@ -8,17 +8,20 @@ use rollout::controller::Event;
 use rollout::controller::fleet::Conn;
 use rollout::worker::messages::{ToAgent, ToWorker};
 
+use crate::exchange::Moment;
 use crate::mishaps::Mishap;
 
 /// Everything that happens, besides requests that come in.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    /// An open request, by its place among them, ends.
-    RequestEnds(usize),
+    /// The next moment of an open request, by its place among them.
+    RequestMoves(usize, Moment),
     /// A worker's tick; it is out of date if the worker has asked for another pace since.
     Tick { proxy: usize, pace: u64 },
     /// A message reaches the agent.
     ToAgent(Conn, Box<ToAgent>),
+    /// The agent's loop takes what workers have said.
+    AgentTakes,
     /// A message reaches a worker.
     ToWorker(Conn, Box<ToWorker>),
     /// A stream breaks by itself.
@@ -108,11 +111,11 @@ mod tests {
     fn the_earliest_comes_first_and_equals_keep_their_order() {
         let mut schedule = Schedule::default();
         for (at, request) in [(5, 0), (3, 1), (5, 2), (3, 3)] {
-            schedule.plan(Micros(at), Happening::RequestEnds(request));
+            schedule.plan(Micros(at), Happening::RequestMoves(request, Moment::Over));
         }
         assert_eq!(schedule.next_at(), Some(Micros(3)));
         let order = std::iter::from_fn(|| schedule.next()).map(|(at, what)| match what {
-            Happening::RequestEnds(request) => (at.0, request),
+            Happening::RequestMoves(request, _) => (at.0, request),
             other => panic!("{other:?}"),
         });
         assert_eq!(order.collect::<Vec<_>>(), [(3, 1), (3, 3), (5, 0), (5, 2)]);

@@ -1,12 +1,16 @@
-//! The requests that come in: when, by which proxy, from whom, and with what luck.
+//! The requests that come in, from users and attackers: when, by which proxy, from whom, and with what luck.
 //!
 //! They are the same for every judge: our fleet and the rivals see one stream. A request's luck says at which
 //! failure rate it fails, so what a version does to it depends on the version alone.
 
-use rollout::base::time::Micros;
+use std::iter::Peekable;
 
+use rollout::base::time::{Micros, Millis};
+
+use crate::attacker::{Attacker, Keys};
 use crate::draws::{Draws, Purpose, mix, unit};
-use crate::scenario::{self, Scenario, Traffic, Users};
+use crate::request::Sender;
+use crate::scenario::{self, Proxy, Scenario, Traffic, Users};
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,7 +20,9 @@ pub(crate) struct Arrival {
     /// By which proxy.
     pub(crate) proxy: usize,
     /// Whose it is.
-    pub(crate) user: u32,
+    pub(crate) sender: Sender,
+    /// Which attacker's, if it is no user's.
+    pub(crate) attacker: Option<usize>,
     /// It fails at failure rates above this; uniform from 0 to 1.
     pub(crate) luck: f64,
     /// How fast it is answered; standard normal.
@@ -28,24 +34,59 @@ pub(crate) struct Arrival {
 /// All requests in order, without end.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
+    users: Peekable<OfUsers>,
+    attackers: Vec<Peekable<OfAttacker>>,
+}
+
+impl Arrivals {
+    pub(crate) fn new(scenario: &Scenario, seed: u64) -> Self {
+        let attackers = (0..scenario.attackers.len()).filter_map(|number| OfAttacker::new(scenario, number, seed));
+        Self { users: OfUsers::new(scenario, seed).peekable(), attackers: attackers.map(Iterator::peekable).collect() }
+    }
+}
+
+impl Iterator for Arrivals {
+    type Item = Arrival;
+
+    fn next(&mut self) -> Option<Arrival> {
+        let of_user = self.users.peek().map_or(Micros(u64::MAX), |arrival| arrival.at);
+        let heads = self.attackers.iter_mut().filter_map(|attacker| Some((attacker.peek()?.at, attacker)));
+        match heads.min_by_key(|(at, _)| *at).filter(|(at, _)| *at < of_user) {
+            Some((_, attacker)) => attacker.next(),
+            None => self.users.next(),
+        }
+    }
+}
+
+/// For each proxy, the share of the traffic that comes by it or one before it.
+fn shares(proxies: &[Proxy]) -> Vec<f64> {
+    let total: f64 = proxies.iter().map(|proxy| proxy.part).sum();
+    let mut sum = 0.0;
+    let up_to = proxies.iter().map(|proxy| {
+        sum += proxy.part;
+        sum / total
+    });
+    up_to.collect()
+}
+
+fn proxy_at(up_to: &[f64], place: f64) -> usize {
+    up_to.iter().position(|up_to| place < *up_to).unwrap_or(0)
+}
+
+/// What users send.
+#[derive(Debug)]
+struct OfUsers {
     traffic: Traffic,
-    /// For each proxy, the share of the traffic that comes by it or one before it.
     up_to: Vec<f64>,
     seed: u64,
     draws: Draws,
     at_us: f64,
 }
 
-impl Arrivals {
-    pub(crate) fn new(scenario: &Scenario, seed: u64) -> Self {
-        let total: f64 = scenario.proxies.iter().map(|proxy| proxy.part).sum();
-        let mut sum = 0.0;
-        let up_to = scenario.proxies.iter().map(|proxy| {
-            sum += proxy.part;
-            sum / total
-        });
-        let up_to = up_to.collect();
-        Self { traffic: scenario.traffic, up_to, seed, draws: Draws::new(seed, Purpose::Traffic), at_us: 0.0 }
+impl OfUsers {
+    fn new(scenario: &Scenario, seed: u64) -> Self {
+        let draws = Draws::new(seed, Purpose::Traffic);
+        Self { traffic: scenario.traffic, up_to: shares(&scenario.proxies), seed, draws, at_us: 0.0 }
     }
 
     fn user(&mut self, users: Users) -> u32 {
@@ -66,7 +107,7 @@ impl Arrivals {
     }
 }
 
-impl Iterator for Arrivals {
+impl Iterator for OfUsers {
     type Item = Arrival;
 
     fn next(&mut self) -> Option<Arrival> {
@@ -77,17 +118,87 @@ impl Iterator for Arrivals {
         };
         let at = Micros(self.at_us as u64);
         let place = self.draws.unit();
-        let proxy = self.up_to.iter().position(|up_to| place < *up_to).unwrap_or(0);
+        let proxy = proxy_at(&self.up_to, place);
         let user = self.traffic.users.map_or(0, |users| self.user(users));
         let (luck, pace) = (self.luck(user, at), self.draws.normal());
-        Some(Arrival { at, proxy, user, luck, pace, retries: self.traffic.client_retries })
+        let sender = Sender { user, has_key: true, chooses: false };
+        Some(Arrival { at, proxy, sender, attacker: None, luck, pace, retries: self.traffic.client_retries })
+    }
+}
+
+/// Set in the names that attackers invent, and in no user's.
+const INVENTED: u32 = 1 << 31;
+
+/// What one attacker sends.
+#[derive(Debug)]
+struct OfAttacker {
+    attacker: Attacker,
+    number: usize,
+    seed: u64,
+    up_to: Vec<f64>,
+    draws: Draws,
+    sent: u32,
+    at_us: f64,
+    until_us: f64,
+}
+
+impl OfAttacker {
+    fn new(scenario: &Scenario, number: usize, seed: u64) -> Option<Self> {
+        let attacker = *scenario.attackers.get(number)?;
+        let us = |since_begin: Millis| scenario.warm_up.plus(since_begin).0 as f64 * 1e3;
+        Some(Self {
+            number,
+            seed,
+            up_to: shares(&scenario.proxies),
+            draws: Draws::new(seed, Purpose::Attacker(number)),
+            sent: 0,
+            at_us: us(attacker.from),
+            until_us: us(attacker.until),
+            attacker,
+        })
+    }
+
+    /// A name, another one with each seed: a release's salt never changes, so a name would be on the same version in every run.
+    fn invent(&self, number: u32) -> u32 {
+        INVENTED | mix(&[self.seed, self.number as u64, u64::from(number)]) as u32
+    }
+}
+
+impl Iterator for OfAttacker {
+    type Item = Arrival;
+
+    fn next(&mut self) -> Option<Arrival> {
+        self.at_us += self.draws.exponential(1e6 / self.attacker.per_second);
+        if self.at_us >= self.until_us {
+            return None;
+        }
+        let place = self.draws.unit();
+        let proxy = self.attacker.proxy.unwrap_or_else(|| proxy_at(&self.up_to, place));
+        let name = match self.attacker.keys {
+            Keys::Absent | Keys::Fresh => self.sent,
+            Keys::Few(count) => self.sent % count.max(1),
+        };
+        self.sent = self.sent.wrapping_add(1);
+        let sender = Sender {
+            user: self.invent(name),
+            has_key: self.attacker.keys != Keys::Absent,
+            chooses: self.attacker.chooses,
+        };
+        let (luck, pace) = (self.draws.unit(), self.draws.normal());
+        Some(Arrival {
+            at: Micros(self.at_us as u64),
+            proxy,
+            sender,
+            attacker: Some(self.number),
+            luck,
+            pace,
+            retries: 0,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rollout::base::time::Millis;
-
     use super::*;
     use crate::fixture;
 
@@ -111,8 +222,25 @@ mod tests {
     fn heavy_users_send_their_share_and_share_their_luck() {
         let users = Users { count: 1000, heavy: 3, heavy_share: 0.5, spell: Millis(1_000_000) };
         let arrivals = first(20, |scenario| scenario.traffic.users = Some(users));
-        let heavy: Vec<_> = arrivals.iter().filter(|arrival| arrival.user < 3).collect();
+        let heavy: Vec<_> = arrivals.iter().filter(|arrival| arrival.sender.user < 3).collect();
         assert!((0.48..0.52).contains(&(heavy.len() as f64 / arrivals.len() as f64)), "{}", heavy.len());
-        assert!(heavy.iter().all(|one| heavy.iter().find(|other| other.user == one.user).unwrap().luck == one.luck));
+        assert!(
+            heavy.iter().all(|one| heavy.iter().find(|other| other.sender == one.sender).unwrap().luck == one.luck)
+        );
+    }
+
+    #[test]
+    fn attackers_come_in_between_and_move_no_user() {
+        let alone = first(20, |_| ());
+        let burst = Attacker { keys: Keys::Fresh, proxy: Some(2), ..Attacker::burst(300, Millis(5_000)) };
+        let mixed = first(20, |scenario| scenario.attackers = vec![Attacker::steady(100.0), burst]);
+        assert!(mixed.is_sorted_by_key(|arrival| arrival.at));
+        let of = |attacker| mixed.iter().filter(move |arrival| arrival.attacker == attacker);
+        assert_eq!(of(None).copied().collect::<Vec<_>>(), alone);
+        // The release begins after 10 s of warm-up.
+        assert!((900..1_100).contains(&of(Some(0)).count()) && (250..350).contains(&of(Some(1)).count()));
+        assert!(of(Some(1)).all(|arrival| arrival.proxy == 2 && (15_000..15_100).contains(&arrival.at.to_millis().0)));
+        let names: std::collections::BTreeSet<u32> = of(Some(1)).map(|arrival| arrival.sender.user).collect();
+        assert_eq!(names.len(), of(Some(1)).count());
     }
 }

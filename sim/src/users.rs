@@ -29,7 +29,8 @@ impl Users {
     pub(crate) fn send(&mut self, scenario: &Scenario, arrival: &Arrival, proxy: usize, upstream: &Upstream) -> Fate {
         let (version, now) = (version_of(upstream, &scenario.plan), arrival.at.to_millis().since(scenario.warm_up));
         let fate = fate(scenario, arrival, proxy, version, now);
-        if arrival.at.to_millis() < scenario.warm_up || self.outcome.promoted().is_some() {
+        if arrival.attacker.is_some() || arrival.at.to_millis() < scenario.warm_up || self.outcome.promoted().is_some()
+        {
             return fate;
         }
         match version {
@@ -85,7 +86,9 @@ impl Users {
 /// How a request ends on a version.
 pub(crate) fn fate(scenario: &Scenario, arrival: &Arrival, proxy: usize, version: Version, now: Millis) -> Fate {
     let of_proxy = scenario.proxies.get(proxy).map_or(0.0, |proxy| proxy.failure_rate);
-    let others = either(scenario.incident_rate(now), of_proxy);
+    let of_attacker = arrival.attacker.and_then(|number| scenario.attackers.get(number));
+    let of_request = either(of_proxy, of_attacker.map_or(0.0, |attacker| attacker.failure_rate));
+    let others = either(scenario.incident_rate(now), of_request);
     scenario.behaviour(version).fate(now, others, arrival.luck, arrival.pace)
 }
 

@@ -86,6 +86,11 @@ fn proxies() -> impl Strategy<Value = Vec<Proxy>> {
     prop::collection::vec(proxy, 1..4)
 }
 
+/// Mostly a disk; now and then a store that takes seconds.
+fn storage_delay() -> impl Strategy<Value = Millis> {
+    prop_oneof![4 => span(300), 1 => span(6_000)]
+}
+
 fn scenarios() -> impl Strategy<Value = Scenario> {
     let incident = (span(SPAN_MS), span(3_000), 0.0..1.0f64).prop_map(|(from, lasts, failure_rate)| Incident {
         from,
@@ -94,11 +99,14 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
     });
     let world = (proxies(), traffic(), network(), behaviour(), behaviour());
     let troubles =
-        (prop::collection::vec(incident, 0..2), prop::collection::vec(mishap(), 0..6), span(300), span(2_000));
-    (world, troubles, any::<[bool; 3]>()).prop_map(|(world, troubles, [is_sticky, is_swap, certifies])| {
+        (prop::collection::vec(incident, 0..2), prop::collection::vec(mishap(), 0..6), storage_delay(), span(2_000));
+    // Batches of every size, cut at every place.
+    let busy = prop_oneof![1 => Just(Millis(0)), 2 => span(250)];
+    (world, troubles, busy, any::<[bool; 3]>()).prop_map(|(world, troubles, busy, [is_sticky, is_swap, certifies])| {
         scenario(|scenario| {
             (scenario.proxies, scenario.traffic, scenario.network, scenario.primary, scenario.canary) = world;
             (scenario.incidents, scenario.mishaps, scenario.storage_delay, scenario.promotion_takes) = troubles;
+            scenario.agent_busy = busy;
             scenario.watched_for = Millis(20_000);
             scenario.warm_up = Millis(3_000);
             scenario.plan = plan(|spec| {

@@ -12,6 +12,17 @@ pub fn replace_once(text: &str, from: &str, to: &str) -> Result<String> {
     Ok(text.replacen(from, to, 1))
 }
 
+/// The last key of the filter's own configuration in the shipped file.
+const LAST_KEY: &str = "\"defaultUpstreams\": { \"default/web\": \"web-primary\" }";
+
+/// Adds keys to the filter's own configuration.
+///
+/// # Errors
+/// As for [`replace_once`].
+pub fn with_keys(text: &str, keys: &str) -> Result<String> {
+    replace_once(text, LAST_KEY, &format!("{LAST_KEY}, {keys}"))
+}
+
 /// Removes the part from `start` up to, and without, `end`; `start` must occur exactly once.
 ///
 /// # Errors

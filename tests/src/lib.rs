@@ -30,6 +30,8 @@ pub mod samples;
 
 pub mod slow_client;
 
+pub mod streams;
+
 pub mod load;
 
 pub mod upstream;
@@ -45,3 +47,5 @@ pub mod loadtester;
 pub mod prometheus;
 
 pub mod stage;
+
+pub mod attack;

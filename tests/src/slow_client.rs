@@ -1,16 +1,24 @@
 //! Clients that take their time, as phones on a bad line do, or leave: over a socket of their own, byte by byte.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::{Body, Frame};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// Longer than any of them takes.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// More than all buffers between the upstream and a client hold.
+/// More than all buffers between an upstream and a client hold.
 const LARGE_BYTES: usize = 20_000_000;
 
 /// What a client got.
@@ -37,12 +45,56 @@ pub enum SlowClient {
     Download(Duration),
     /// Asks for a large answer, reads nothing of it and leaves so much later.
     LeavesDownload(Duration),
+    /// Sends headers alone on many streams of one HTTP/2 connection, and resets all of them so much later.
+    ResetsStreams(Duration),
+    /// Has more to send than the buffers between it and the upstream hold, and leaves so much later unless it is answered.
+    LeavesLargeUpload(Duration),
+}
+
+/// How many.
+const STREAMS: usize = 20;
+
+/// A body of which nothing ever comes.
+struct NeverSent;
+
+impl Body for NeverSent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _context: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Poll::Pending
+    }
 }
 
 impl SlowClient {
     /// Runs once; `extra` are header lines. Its answer, if it waited for one.
     pub async fn run(self, envoy: SocketAddr, extra: &str) -> Result<Option<SlowAnswer>> {
         timeout(PATIENCE, self.run_whole(envoy, extra)).await.context("a slow client did not end")?
+    }
+
+    /// So many of them a second, whatever became of those before, until dropped. `extra` are header lines of the n-th.
+    pub fn steadily(
+        self,
+        envoy: SocketAddr,
+        per_second: u64,
+        extra: impl Fn(u64) -> String + Send + 'static,
+    ) -> JoinSet<()> {
+        let mut all = JoinSet::new();
+        all.spawn(async move {
+            let mut clients = JoinSet::new();
+            let mut ticks = interval(Duration::from_micros(1_000_000 / per_second.max(1)));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            for n in 0.. {
+                ticks.tick().await;
+                let extra = extra(n);
+                clients.spawn(async move { self.run(envoy, &extra).await.is_ok() });
+                while clients.try_join_next().is_some() {}
+            }
+        });
+        all
     }
 
     async fn run_whole(self, envoy: SocketAddr, extra: &str) -> Result<Option<SlowAnswer>> {
@@ -87,6 +139,35 @@ impl SlowClient {
                     }
                 }
                 Ok(Some(answer))
+            }
+            Self::ResetsStreams(after) => {
+                let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+                let connection = tokio::spawn(connection);
+                let mut answers = Vec::new();
+                for _ in 0..STREAMS {
+                    let request = Request::post("http://web/upload").body(NeverSent)?;
+                    answers.push(tokio::spawn(sender.send_request(request)));
+                }
+                sleep(after).await;
+                answers.iter().for_each(tokio::task::JoinHandle::abort);
+                for answer in answers {
+                    if let Ok(answer) = answer.await {
+                        bail!("an answer to half a request: {answer:?}");
+                    }
+                }
+                // With its last sender the connection ends, when the resets have been sent.
+                drop(sender);
+                connection.await??;
+                Ok(None)
+            }
+            Self::LeavesLargeUpload(after) => {
+                let head = format!("{}content-length: {LARGE_BYTES}\r\n\r\n", head("POST /upload"));
+                stream.write_all(head.as_bytes()).await?;
+                let sent = async {
+                    stream.write_all(&vec![b'x'; LARGE_BYTES]).await?;
+                    answer(&mut stream).await
+                };
+                timeout(after, sent).await.ok().transpose()
             }
             Self::LeavesDownload(after) => {
                 ask_much(&mut stream, &head).await?;

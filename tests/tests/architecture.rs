@@ -160,7 +160,8 @@ fn blocks(text: &str, begins: impl Fn(&str) -> bool) -> Vec<String> {
     found
 }
 
-/// Where a body calls a row's function, at `reached` or behind it: `name(`, or `name` that is handed on as the only argument, or by its path.
+/// Where a body calls a row's function, at `reached` or behind it: `name(`, or `name` that is handed on as the only
+/// argument, or by its path.
 fn call_after(body: &str, row: &Row, reached: usize) -> Option<usize> {
     let start = body.find('{')?.max(reached);
     let name = row.name.as_str();

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use rollout::view::status::CanaryStatus;
 use tests::case::Case;
-use tests::edit::{remove_between, replace_once};
+use tests::edit::{remove_between, replace_once, with_keys};
 use tests::load::Load;
 use tests::manifest::Manifest;
 use tests::stage::{Stage, Versions, WITHIN, WORKERS};
@@ -113,11 +113,7 @@ async fn a_route_behind_the_default_one_holds_the_release() -> Result<()> {
 async fn a_cluster_that_is_shared_on_purpose_holds_nothing() -> Result<()> {
     Case::run("shared", async |case| {
         let versions = Versions::start().await?;
-        let declared = |text: &str| {
-            let defaults = "\"defaultUpstreams\": { \"default/web\": \"web-primary\" }";
-            let shared = format!("{defaults},\n                              \"sharedClusters\": [\"web-primary\"]");
-            replace_once(&without_canary_route(text)?, defaults, &shared)
-        };
+        let declared = |text: &str| with_keys(&without_canary_route(text)?, "\"sharedClusters\": [\"web-primary\"]");
         let manifest = Manifest::certified("50")?;
         let stage = Stage::start_with(case, versions, &manifest, |setup| setup.edit(declared)).await?;
         let load = stage.load().start(RPS).await?;

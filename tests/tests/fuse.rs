@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rollout::release::phase::Note;
 use tests::case::Case;
-use tests::edit::replace_once;
+use tests::edit::with_keys;
 use tests::envoy::Envoy;
 use tests::load::{Load, Running};
 use tests::manifest::Manifest;
@@ -152,6 +152,44 @@ async fn a_trip_is_told_at_once_and_leads_to_a_cut_everywhere() -> Result<()> {
     .await
 }
 
+/// Two proxies: at one only the canary fails, so its fuses trip; at the other, with far more requests, both versions do. Of
+/// all together the canary has hardly more failures than the primary, which no guard holds against it.
+#[tokio::test]
+async fn a_trip_that_the_guards_forgive_is_rearmed_and_the_release_goes_on() -> Result<()> {
+    Case::run("fuse-forgiven", async |case| {
+        let stage = Stage::start(case, &Manifest::steady("50")?.guarded()?).await?;
+        let ill = stage.versions.setup().node("ill").concurrency(1).agent(stage.agent.grpc());
+        let ill = Envoy::start(case.dir(), ill).await?;
+        let load = stage.load().start(RPS / 4.0).await?;
+        let poison = Load::new(ill.addr()).path("/?status=500").start(2.0 * RPS).await?;
+        stage.in_sync(WORKERS + 2).await?;
+        traffic_known(&stage).await?;
+        stage.release("v2").await?;
+        canary_answers(&load, 100).await?;
+        canary_answers(&poison, 600).await?;
+
+        stage.versions.canary.set(|it| *it = dead());
+        trip_reported(&stage).await?;
+        stage.versions.canary.set(|it| *it = Behaviour::healthy("v2"));
+        until("fuses that are armed again", WITHIN, async || {
+            let (status, events) = (stage.status().await?, stage.events().await?);
+            assert_eq!(status.phase, "Progressing", "{}", status.message);
+            let is_rearmed = events.iter().any(|event| event.detail == Note::Rearmed);
+            ensure!(is_rearmed && status.workers_tripped == 0, "{} tripped, {events:?}", status.workers_tripped);
+            Ok(())
+        })
+        .await?;
+        let tripped: Vec<String> = stage.workers().await?.into_iter().flat_map(|worker| worker.tripped).collect();
+        assert_eq!(tripped, Vec::<String>::new());
+        canary_answers(&load, load.samples().count_of("v2") + 100).await?;
+        let status = stage.status().await?;
+        assert_eq!((status.phase.as_str(), status.weight_percent), ("Progressing", 50.0), "{}", status.message);
+        drop((load, poison));
+        Ok(())
+    })
+    .await
+}
+
 /// An Envoy without an agent, half of its traffic to a healthy canary with a fuse, and the load on it.
 async fn static_stage(case: &Case) -> Result<(Versions, Envoy, Running)> {
     let versions = Versions::start().await?;
@@ -159,8 +197,7 @@ async fn static_stage(case: &Case) -> Result<(Versions, Envoy, Running)> {
     let canary = format!(
         r#""canaries": [{{ "namespace": "default", "name": "web", "hosts": ["*"], "weight": 50, "fuse": {fuse} }}]"#
     );
-    let defaults = "\"defaultUpstreams\": { \"default/web\": \"web-primary\" }";
-    let setup = versions.setup().edit(move |text| replace_once(text, defaults, &format!("{defaults}, {canary}")));
+    let setup = versions.setup().edit(move |text| with_keys(text, &canary));
     let envoy = Envoy::start(case.dir(), setup).await?;
     let load = Load::new(envoy.addr()).connections(64).start(RPS).await?;
     canary_answers(&load, 300).await?;

@@ -1,7 +1,6 @@
 //! Whose time a request takes, on a real Envoy: a client that sends, reads or leaves slowly takes its own, and no healthy
 //! version is aborted for it; and what is measured is what Envoy itself measures.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -13,7 +12,6 @@ use tests::stage::{Stage, WITHIN};
 use tests::upstream::Behaviour;
 use tests::wait::until;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 
 const RPS: f64 = 100.0;
 /// Beyond the latency limit of the shipped manifest, 500 ms.
@@ -23,29 +21,13 @@ const SLOW_RPS: u64 = 40;
 /// Slow requests on the canary with which the guard once aborted in a few seconds, many times over.
 const ENOUGH: u64 = 60;
 
-/// Slow clients of one kind, at a steady rate, until dropped.
-fn slow_clients(envoy: SocketAddr, client: SlowClient) -> JoinSet<()> {
-    let mut all = JoinSet::new();
-    all.spawn(async move {
-        let mut clients = JoinSet::new();
-        let mut ticks = interval(Duration::from_micros(1_000_000 / SLOW_RPS));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            clients.spawn(client.run(envoy, ""));
-            while clients.try_join_next().is_some() {}
-        }
-    });
-    all
-}
-
 /// A healthy canary at 50 % under slow clients of one kind: nothing aborts, pauses or looks slow.
 async fn left_alone(name: &str, client: SlowClient, manifest: Manifest) -> Result<()> {
     Case::run(name, async |case| {
         let stage = Stage::start(case, &manifest).await?;
         stage.released_at(50.0).await?;
         let load = stage.load().start(RPS).await?;
-        let slow = slow_clients(stage.envoy.addr(), client);
+        let slow = client.steadily(stage.envoy.addr(), SLOW_RPS, |_| String::new());
         let status = until("enough slow clients on the canary", WITHIN, async || {
             let status = stage.status().await?;
             assert_eq!(status.phase, "Progressing", "{client:?}: {}", status.message);
@@ -81,7 +63,8 @@ async fn slow_uploads_age_nobody() -> Result<()> {
 
 #[tokio::test]
 async fn uploads_that_are_never_finished_age_nobody() -> Result<()> {
-    left_alone("left-upload", SlowClient::LeavesUpload(TOO_LONG), steady()?).await
+    left_alone("left-upload", SlowClient::LeavesUpload(TOO_LONG), steady()?).await?;
+    left_alone("reset-streams", SlowClient::ResetsStreams(TOO_LONG), steady()?).await
 }
 
 #[tokio::test]

@@ -9,13 +9,11 @@ use rollout::view::status::{CanaryStatus, VersionStatus};
 use tests::case::Case;
 use tests::load::Load;
 use tests::manifest::Manifest;
+use tests::slow_client::SlowClient;
 use tests::stage::{Stage, WITHIN};
 use tests::upstream::Behaviour;
 use tests::wait::until;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
 
 const RPS: f64 = 150.0;
 /// Failures of the canary with which the guard once aborted, many times over.
@@ -79,8 +77,8 @@ async fn calls_that_fail_on_both_versions_are_not_the_canarys() -> Result<()> {
 #[tokio::test]
 async fn what_a_client_chose_beside_the_split_decides_nothing() -> Result<()> {
     Case::run("chosen", async |case| {
-        // The shipped manifest has a rule for this header.
-        let stage = Stage::start(case, &Manifest::steady("20")?.guarded()?).await?;
+        let rule = "[{ headers: { x-canary: { exact: always } } }]";
+        let stage = Stage::start(case, &Manifest::steady("20")?.guarded()?.matching(rule)?).await?;
         let load = stage.load().connections(32).start(RPS).await?;
         stage.released_at(20.0).await?;
         let chosen = |_| vec![("x-canary".to_owned(), "always".to_owned())];
@@ -128,34 +126,10 @@ async fn a_canary_that_answers_404_to_everything_is_no_success() -> Result<()> {
     pauses("not-found", "clientErrors", lost, |_| JoinSet::new()).await
 }
 
-/// A client with more to send than the buffers between it and the upstream hold, who gives up after a while.
-async fn upload(envoy: SocketAddr) -> Result<()> {
-    const BYTES: usize = 20_000_000;
-    let mut stream = TcpStream::connect(envoy).await?;
-    let head = format!("POST /upload HTTP/1.1\r\nhost: web\r\ncontent-length: {BYTES}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(&vec![b'x'; BYTES]).await?;
-    // Its answer, or nothing.
-    stream.readable().await?;
-    Ok(())
-}
-
-fn uploads(envoy: SocketAddr) -> JoinSet<()> {
-    let mut all = JoinSet::new();
-    all.spawn(async move {
-        let mut clients = JoinSet::new();
-        let mut ticks = interval(Duration::from_millis(250));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            clients.spawn(async move { timeout(Duration::from_secs(1), upload(envoy)).await.is_ok() });
-            while clients.try_join_next().is_some() {}
-        }
-    });
-    all
-}
-
 #[tokio::test]
 async fn a_canary_that_stops_reading_uploads_is_not_invisible() -> Result<()> {
-    pauses("unread", "abandonment", Behaviour { leaves_uploads: true, ..Behaviour::healthy("v2") }, uploads).await
+    pauses("unread", "abandonment", Behaviour { leaves_uploads: true, ..Behaviour::healthy("v2") }, |envoy| {
+        SlowClient::LeavesLargeUpload(Duration::from_secs(1)).steadily(envoy, 4, |_| String::new())
+    })
+    .await
 }

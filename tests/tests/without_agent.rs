@@ -5,20 +5,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tests::agent::Agent;
 use tests::case::Case;
-use tests::edit::replace_once;
+use tests::edit::with_keys;
 use tests::envoy::Envoy;
 use tests::load::Load;
 use tests::manifest::Manifest;
 use tests::stage::{Stage, Versions, WITHIN, WORKERS, ensure_all_from};
 use tests::wait::until;
-
-/// The literal in the shipped configuration behind which further keys go.
-const DEFAULTS: &str = "\"defaultUpstreams\": { \"default/web\": \"web-primary\" }";
-
-/// Adds keys to the filter's own configuration.
-fn also(text: &str, json: &str) -> Result<String> {
-    replace_once(text, DEFAULTS, &format!("{DEFAULTS}, {json}"))
-}
 
 #[tokio::test]
 async fn without_an_agent_all_goes_to_the_default_upstream_until_one_comes() -> Result<()> {
@@ -54,7 +46,7 @@ async fn static_canaries_route_by_header_without_an_agent() -> Result<()> {
         let versions = Versions::start().await?;
         let rule = r#"{ "headers": { "x-group": { "exact": "b" } } }"#;
         let canary = format!(r#"{{ "namespace": "default", "name": "web", "hosts": ["*"], "match": [{rule}] }}"#);
-        let setup = versions.setup().edit(move |text| also(text, &format!("\"canaries\": [{canary}]")));
+        let setup = versions.setup().edit(move |text| with_keys(text, &format!("\"canaries\": [{canary}]")));
         let envoy = Envoy::start(case.dir(), setup).await?;
         let group = |n| vec![("x-group".to_owned(), if n % 3 == 0 { "b" } else { "a" }.to_owned())];
         let samples = Load::new(envoy.addr()).headers(group).exactly(900).await?;
@@ -72,7 +64,7 @@ async fn a_frozen_agent_loses_the_canarys_share_after_the_lease_and_gets_it_back
         let versions = Versions::start().await?;
         let rules = "[{ headers: { x-canary: { present: true } } }]";
         let manifest = Manifest::steady("50")?.matching(rules)?;
-        let lease = |setup: tests::envoy::EnvoySetup| setup.edit(|text| also(text, "\"leaseSeconds\": 3"));
+        let lease = |setup: tests::envoy::EnvoySetup| setup.edit(|text| with_keys(text, "\"leaseSeconds\": 3"));
         let mut stage = Stage::start_with(case, versions, &manifest, lease).await?;
         stage.released_at(50.0).await?;
         // Half of the users are pinned: the lease ends for them as well.
@@ -124,7 +116,7 @@ async fn a_frozen_agent_loses_the_canarys_share_after_the_lease_and_gets_it_back
 async fn a_bad_configuration_is_said_once_shown_and_harmless() -> Result<()> {
     Case::run("bad-config", async |case| {
         let versions = Versions::start().await?;
-        let setup = versions.setup().edit(|text| also(text, "\"leaseSecond\": 3"));
+        let setup = versions.setup().edit(|text| with_keys(text, "\"leaseSecond\": 3"));
         let envoy = Envoy::start(case.dir(), setup).await?;
         let samples = Load::new(envoy.addr()).exactly(300).await?;
         ensure_all_from(&samples, "v1")?;

@@ -63,9 +63,9 @@ enum Verb {
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Run one benchmark: `filter`, `abort`, `fleet` or `judge`.
+    /// Run one benchmark: `filter`, `abort`, `attacks`, `fleet` or `judge`.
     Bench {
-        /// The binary in bench/src/bin: `filter`, `abort`, `fleet` or `judge`.
+        /// The binary in bench/src/bin: `filter`, `abort`, `attacks`, `fleet` or `judge`.
         name: String,
         #[command(flatten)]
         passed: Passed,
@@ -108,8 +108,9 @@ fn run(verb: Verb) -> Result<()> {
         Verb::Demo(passed) => run_with_parts("tests", "demo", &passed.args, None),
         Verb::Test(passed) => test::run_all(&passed.args),
         Verb::Soak { times, seed } => test::soak(times, seed),
-        // In memory: it needs neither Envoy nor the built parts.
-        Verb::Bench { name, passed } if name == "judge" => run_release("bench", "judge", &passed.args, |_| ()),
+        Verb::Bench { name, passed } if is_in_memory(&name, &passed.args) => {
+            run_release("bench", &name, &passed.args, |_| ())
+        }
         // Its proxies are simulated.
         Verb::Bench { name, passed } if name == "fleet" => {
             toolchain::ensure_wasm_target()?;
@@ -124,6 +125,11 @@ fn run(verb: Verb) -> Result<()> {
             run_with_parts("bench", &name, &passed.args, Some(("SERIN_WASM_NOOP", noop)))
         }
     }
+}
+
+/// Whether a benchmark needs neither Envoy nor the built parts.
+fn is_in_memory(bench: &str, args: &[OsString]) -> bool {
+    bench == "judge" || (bench == "attacks" && !args.iter().any(|arg| arg == "--envoy"))
 }
 
 /// Runs a binary of this workspace that needs Envoy and the built parts, and perhaps one more that a variable names.

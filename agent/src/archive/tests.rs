@@ -20,9 +20,9 @@ const PLENTY: Limits = Limits { bytes: 16 << 20, per_canary: 5 };
 fn life() -> Vec<(Millis, Event)> {
     let mut events =
         vec![Event::Restarted { away: Millis(0) }, declared(), Event::Connected(Conn(1), hello(1)), asked(release)];
-    events.extend((1..=3).map(|number| Event::Reported(Conn(1), report(number))));
+    events.extend((1..=3).map(|number| Event::reported(Conn(1), report(number))));
     events.push(asked(|actor| Verb::Abort { actor, reason: "so".into() }));
-    events.extend([Event::Timer, asked(release), Event::Reported(Conn(1), report(4))]);
+    events.extend([Event::Timer, asked(release), Event::reported(Conn(1), report(4))]);
     (0..).map(|n| Millis(1_000_000 + n * 700)).zip(events).collect()
 }
 
@@ -190,7 +190,7 @@ fn many(releases: u64, reports: u64) -> Vec<(u64, Addition)> {
                         .record(rollout::base::time::Micros((number * 7_919 + n * n * 104_729) % 600_000_000));
                 });
             }
-            events.push(Event::Reported(Conn(1), report));
+            events.push(Event::reported(Conn(1), report));
         }
         events.push(asked(|actor| Verb::Abort { actor, reason: "so".into() }));
     }

@@ -98,7 +98,7 @@ impl DeferredQueue {
             }
             Deferred::Snapshot(_) => false,
             Deferred::Command(command) => match &**command {
-                Command::Send(conn, ToWorker::Ack(_)) => acknowledged.insert(*conn),
+                Command::Send(conn, ToWorker::Stored(_)) => acknowledged.insert(*conn),
                 _ => true,
             },
             Deferred::Answer(asker, _) => !asker.is_closed(),

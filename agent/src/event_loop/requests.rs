@@ -11,11 +11,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::EventLoop;
-use crate::handle::{Answer, Carried, LoopInput, NotCarried};
+use crate::handle::{Answer, Carried, NotCarried};
 use crate::journal::{HANGS, HANGS_AFTER, Stored};
 
 /// Most inputs held; more wait in their channel.
 const MAX_HELD: usize = 1024;
+
 impl EventLoop {
     /// A person or pipeline asks.
     pub(super) async fn request(&mut self, canary: CanaryId, verb: Verb, answer: oneshot::Sender<Answer>) {
@@ -62,15 +63,13 @@ impl EventLoop {
                         Err(_) => unstored("its thread has ended; restart the agent"),
                     };
                 }
-                () = &mut hangs => return unstored(HANGS),
-                Some(input) = self.inputs.recv(), if self.held.len() < MAX_HELD => {
-                    if matches!(input, LoopInput::Request { verb: Verb::Abort { .. }, .. }) {
-                        // Before all that is held: requests among it would be stored first.
-                        self.held.push_front(input);
-                        return Err(NotCarried::Overtaken);
-                    }
-                    self.held.push_back(input);
+                Some(abort) = self.inputs.aborts.recv() => {
+                    // Before all that is held: requests among it would be stored first.
+                    self.held.push_front(abort);
+                    return Err(NotCarried::Overtaken);
                 }
+                () = &mut hangs => return unstored(HANGS),
+                Some(input) = self.inputs.others.recv(), if self.held.len() < MAX_HELD => self.held.push_back(input),
             }
         }
     }

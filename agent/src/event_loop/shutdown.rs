@@ -26,7 +26,8 @@ impl EventLoop {
                 Deferred::Snapshot(snapshot) if number <= through => {
                     self.archive.through(number, || snapshot.queue());
                 }
-                // The next start sends and calls again what follows from its state, but sends no notification of what happened before.
+                // The next start sends and calls again what follows from its state, but sends no notification of what
+                // happened before.
                 Deferred::Command(command) if number <= through && notifies(&command) => self.perform(*command),
                 Deferred::Command(_) | Deferred::Record(_) | Deferred::Snapshot(_) => {}
                 answer @ Deferred::Answer(..) => self.deferred.push(number, answer),

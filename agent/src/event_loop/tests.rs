@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use proto::wire::decode_to_worker;
 use rollout::base::names::Revision;
 use rollout::base::time::Millis;
 use rollout::controller::Verb;
 use rollout::release::phase::{Cause, Note, Phase};
 use rollout::release::threshold_checks::{CheckResult, ChecksVerdict};
 use rollout::worker::messages::{Report, ToWorker};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::*;
@@ -24,7 +26,7 @@ mod requests;
 struct Rig {
     disk: Disk,
     handle: Handle,
-    messages: mpsc::Receiver<ToWorker>,
+    messages: mpsc::Receiver<Bytes>,
     end: oneshot::Receiver<StreamEnd>,
     dispatcher: Dispatcher,
     stop: watch::Sender<bool>,
@@ -51,7 +53,8 @@ impl Rig {
     }
 
     async fn next(&mut self) -> ToWorker {
-        timeout(Duration::from_secs(20), self.messages.recv()).await.expect("deadline: a message").unwrap()
+        let frame = timeout(Duration::from_secs(20), self.messages.recv()).await.expect("deadline: a message").unwrap();
+        decode_to_worker(&frame).unwrap()
     }
 
     /// All that was sent before a beat.
@@ -109,15 +112,16 @@ async fn without_a_disk_an_abort_leaves_and_nothing_else_until_it_is_back() {
     while !splits(&rig.next().await) {}
     rig.refuse().await;
     let report = Report { number: 1, strata: vec![], watermarks: vec![], trips: vec![], destinations: vec![] };
-    rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
-    assert_eq!(rig.until_beat().await, vec![], "an ack or entry left before it was stored");
+    rig.handle.event(Event::reported(CONN, report)).await.unwrap();
+    let left = rig.until_beat().await;
+    assert_eq!(left, vec![ToWorker::Received(1)], "it was said to be stored, or an entry left, before it was");
     let done = rig.ask(asked(|actor| Verb::Abort { actor, reason: String::new() })).await.unwrap().unwrap();
     assert_eq!(done.done.phase, "Failed");
     let left = rig.until_beat().await;
     assert!(matches!(left.as_slice(), [entry @ ToWorker::Entry(_)] if !splits(entry)), "{left:?}");
     assert!(done.unstored.is_some_and(|why| why.contains("no space")), "it says that it is not stored");
     rig.disk.heal();
-    assert_eq!(rig.next().await, ToWorker::Ack(1));
+    assert_eq!(rig.next().await, ToWorker::Stored(1));
 }
 
 /// Until all that was appended is on disk, and handed on.
@@ -218,7 +222,7 @@ async fn refused_for_long(most_backlog: Backlog) {
     let mut most = 0;
     for number in 1..=30_000 {
         let report = Report { number, strata: vec![], watermarks: vec![], trips: vec![], destinations: vec![] };
-        event_loop.handle_event(Event::Reported(CONN, report), None);
+        event_loop.handle_event(Event::reported(CONN, report), None);
         // Nothing is confirmed, so workers give their streams up and come back.
         if number % 6 == 0 {
             let conn = Conn(CONN.0 + number);
@@ -252,7 +256,7 @@ async fn refused_for_long(most_backlog: Backlog) {
 }
 
 /// A worker other than [`CONN`]'s says Hello, always the same; its end of the stream.
-async fn connect(event_loop: &mut EventLoop, conn: Conn) -> (mpsc::Receiver<ToWorker>, oneshot::Receiver<StreamEnd>) {
+async fn connect(event_loop: &mut EventLoop, conn: Conn) -> (mpsc::Receiver<Bytes>, oneshot::Receiver<StreamEnd>) {
     let (messages, received) = mpsc::channel(MAX_OUTBOX);
     let (end, ended) = oneshot::channel();
     event_loop.take(LoopInput::Connected { conn, hello: hello(2), outbox: Outbox { messages, end } }).await;
@@ -289,8 +293,9 @@ async fn streams_that_come_and_go_while_the_disk_refuses_leave_nothing_that_wait
     all.await.expect("deadline: stored").unwrap();
     event_loop.perform_stored();
     let (mut received, _ended) = streams.pop().unwrap();
-    assert!(matches!(received.try_recv().unwrap(), ToWorker::Welcome(_)));
-    assert!(matches!(received.try_recv().unwrap(), ToWorker::Entry(_)));
+    let mut next = || decode_to_worker(&received.try_recv().unwrap()).unwrap();
+    assert!(matches!(next(), ToWorker::Welcome(_)));
+    assert!(matches!(next(), ToWorker::Entry(_)));
 }
 
 #[tokio::test]
@@ -311,8 +316,8 @@ async fn a_running_agent_shortens_its_journal_once_the_records_have_what_is_drop
     }
     // What waits for the disk is done in order: with this ack behind it, the snapshot is queued.
     let report = Report { number: 1, strata: vec![], watermarks: vec![], trips: vec![], destinations: vec![] };
-    rig.handle.event(Event::Reported(CONN, report)).await.unwrap();
-    while rig.next().await != ToWorker::Ack(1) {}
+    rig.handle.event(Event::reported(CONN, report)).await.unwrap();
+    while rig.next().await != ToWorker::Stored(1) {}
     rig.running.abort();
     let mut stored = rig.handle.watch_stored();
     let ended = async { while stored.changed().await.is_ok() {} };

@@ -176,7 +176,7 @@ fn life() -> Vec<(Millis, Event)> {
     let mut events =
         vec![Event::Restarted { away: Millis(0) }, declared(), Event::Connected(Conn(1), hello(1)), asked(release)];
     for number in 1..=12 {
-        events.push(Event::Reported(Conn(1), report(number)));
+        events.push(Event::reported(Conn(1), report(number)));
         events.push(Event::Timer);
     }
     events.push(Event::Disconnected(Conn(1)));

@@ -133,11 +133,11 @@ fn full(flagger: bool) -> String {
     life.release("v2");
     life.ask(|actor, reason| Verb::Promote { actor, reason });
     life.ask(|actor, reason| Verb::Confirm { actor, reason });
-    life.happen(Event::Adopted(Conn(1), web(), life.epoch));
+    life.happen(Event::adopted(Conn(1), web(), life.epoch));
     life.happen(Event::Timer);
     life.release("v3");
     for (number, version) in [(1, Version::Primary), (2, Version::Canary)] {
-        life.happen(Event::Reported(Conn(1), report(number, version, life.epoch)));
+        life.happen(Event::reported(Conn(1), report(number, version, life.epoch)));
     }
     let (calls, took) = (&life.sources.calls, Duration::from_millis(20));
     calls.hook(&web(), "owner", true, took);

@@ -23,7 +23,8 @@ const MAX_POINTS: u32 = 20;
 const HEADERS: [(&str, &str); 2] =
     [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", "GraniteServiceVersion20100801.GetMetricData")];
 
-/// The newest value of the last ten windows whose period is over. The query is a list of MetricDataQuery, of which one returns data.
+/// The newest value of the last ten windows whose period is over. The query is a list of MetricDataQuery, of which one
+/// returns data.
 pub(super) async fn ask(call: &mut Call<'_>) -> Result<f64, MetricError> {
     let region = call.provider.region.clone().unwrap_or_default();
     let region = region.trim();

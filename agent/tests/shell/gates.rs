@@ -284,7 +284,18 @@ spec:
     let begun = api.post(&format!("{PATH}/releases"), &json!({ "actor": "ann", "revision": "v2" })).await;
     assert_eq!(begun.0, 200, "{begun:?}");
     phase("Waiting").await;
+    let listed = async || {
+        let (status, list) = api.get(&format!("{PATH}/gates")).await;
+        assert_eq!(status, 200, "{list}");
+        fits("GateList", &list);
+        let items = list["items"].as_array().unwrap();
+        items.iter().map(|gate| json!([gate["gate"], gate["open"], gate["url"]])).collect::<Vec<Value>>()
+    };
+    let [check, back] = ["gate", "rollback"].map(|kind| format!("http://{free}/{kind}/check"));
+    let all = |open: bool| [json!(["go", open, check]), json!(["more", open, check]), json!(["back", false, back])];
+    assert_eq!(listed().await, all(false), "what always says yes is no gate");
     assert_eq!(form(&api, "/gate/open", of).await.0, 202);
+    assert_eq!(listed().await, all(true));
     assert_eq!(form(&api, "/gate/check", of).await, (200, json!("Approved")));
     phase("Progressing").await;
     assert_eq!(form(&api, "/gate/close", of).await.0, 202);

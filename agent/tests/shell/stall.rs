@@ -31,7 +31,7 @@ async fn an_agent_without_its_disk_only_reduces_and_catches_up() {
     let (status, answer) = api.post(&format!("{WEB_PATH}/pause"), &json!({ "actor": "ann" })).await;
     let error = answer["error"].as_str().unwrap();
     assert!(status == 503 && error.contains("cannot pause: the journal cannot be written"), "{error}");
-    assert!(error.contains("not carried out, now or later"), "{error}");
+    assert!(error.contains("it is not carried out"), "{error}");
     worker.send(&ToAgent::Report(report(1, Version::Canary, split.epoch, 50))).await;
     until("the agent to notice", async || match api.get("/readyz").await {
         (503, answer) => Ok(answer),
@@ -42,7 +42,8 @@ async fn an_agent_without_its_disk_only_reduces_and_catches_up() {
     let (status, answer) = api.post(&format!("{WEB_PATH}/promote"), &json!({ "actor": "ann" })).await;
     let error = answer["error"].as_str().unwrap();
     assert!(status == 503 && error.contains("journal cannot be written") && error.contains("only abort"), "{error}");
-    // A check has passed now; neither a greater weight nor an ack may leave.
+    assert_eq!(worker.next().await, ToWorker::Received(1), "it is counted, and not stored");
+    // A check has passed now; neither a greater weight nor word that the report is stored may leave.
     api.until_web("the next step to be decided", |canary| canary["step"] != 1 || canary["phase"] != "Progressing")
         .await;
     let early = timeout(Duration::from_millis(300), worker.next()).await;

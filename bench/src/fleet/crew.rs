@@ -193,14 +193,14 @@ impl Crew {
         let Some(member) = self.members.get_mut(index).filter(|member| member.life == life) else { return };
         let mut entry = None;
         match &message {
-            ToWorker::Ack(number) => {
+            ToWorker::Stored(number) => {
                 let at = Instant::now();
                 while let Some((_, sent)) = member.waiting.pop_front_if(|(waiting, _)| *waiting <= *number) {
                     self.seen.counts.ack_ms.push(at.duration_since(sent).as_secs_f64() * 1e3);
                 }
             }
             ToWorker::Entry(new) => entry = Some(new.epoch),
-            ToWorker::Welcome(_) | ToWorker::Beat => {}
+            ToWorker::Welcome(_) | ToWorker::Received(_) | ToWorker::Beat => {}
         }
         let actions = member.worker.message(message, now.to_millis());
         if let Some(epoch) = entry.filter(|epoch| *epoch > member.epoch) {

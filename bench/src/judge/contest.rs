@@ -10,8 +10,9 @@ use rollout::judgement::sequential::{ObservedSlot, Sequential};
 use rollout::routing::table::WeightPpm;
 use sim::rivals::{Answers, FailedChecks, Limits, Rival, RivalRule, Steps, TICK};
 
+use crate::parallel;
+
 use super::draws::{Chance, Split, Tick, stream};
-use super::parallel;
 use super::product::{LIMIT, Which, guards, is_tripped, key, slot};
 
 /// Requests that are expected of the smaller side in one slot: what the product fixes a slot's length by.

@@ -5,10 +5,10 @@ use serde::Serialize;
 use super::contest::{ENTRANTS, End, Load, Rates, from_the_start, later};
 use super::cost::{Cost, costs};
 use super::exact::{abort, certificate};
-use super::parallel;
 use super::product::{ALPHA, ALPHA_CERTIFY, FLOOR, LIMIT, MARGIN, wald_bound};
 use super::restarts::{Mean, requests_to_abort};
 use crate::machine::Machine;
+use crate::parallel;
 
 /// The multiple of Wald's bound that is to be kept, and up to which failure rate.
 pub const GOAL: f64 = 1.45;

@@ -4,8 +4,9 @@
 use rollout::statistics::mixture::{G8, Wealth};
 use serde::Serialize;
 
+use crate::parallel;
+
 use super::draws::{Chance, stream};
-use super::parallel;
 use super::product::{ALPHA, LIMIT, ln_ratios};
 
 /// A mean with its standard error.

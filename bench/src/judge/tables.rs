@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::contest::ENTRANTS;
 use super::findings::{CONTEST_FAULTS, Erring, FalseAborts, Findings, GOAL_UP_TO, HEALTHY, LOADS, Result};
 use super::product::{ALPHA, ALPHA_CERTIFY, LIMIT};
+use crate::output::table;
 
 impl Findings {
     /// All tables, and what a reader needs to judge them.
@@ -155,24 +156,6 @@ fn is_healthy(row: &FalseAborts) -> bool {
     row.canary <= row.primary && row.canary < LIMIT
 }
 
-/// The first column to the left, the others to the right, each as wide as it must be.
-fn table(head: &[String], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let rows: Vec<Vec<String>> = std::iter::once(head.to_vec()).chain(rows).collect();
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            // Writing to a String cannot fail.
-            let _ = if column == 0 { write!(text, "{cell:<width$}") } else { write!(text, "  {cell:>width$}") };
-        }
-        text.push('\n');
-    }
-    text
-}
-
 /// Without the digits that say nothing: 0.01 is "1".
 fn percent(share: f64) -> f64 {
     (share * 1e6).round() / 1e4
@@ -195,10 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up() {
-        let cells = |row: [&str; 2]| row.map(str::to_owned).to_vec();
-        let text = table(&cells(["", "x"]), [cells(["ä", "100"]), cells(["bcd", "2"])].into_iter());
-        assert_eq!(text, "       x\nä    100\nbcd    2\n");
+    fn numbers_have_the_digits_that_say_something() {
         assert_eq!([short(0.1), short(12.34), short(234.5)], ["0.10", "12.3", "234"]);
         assert_eq!((percent(0.0095), small(6.5e-6)), (0.95, "6.5e-6".to_owned()));
     }

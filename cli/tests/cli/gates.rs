@@ -15,6 +15,8 @@ async fn agent() -> Fake {
                "reason": null, "openedAtMs": null, "expiresAtMs": null}),
         json!({"gate": "undo", "kind": "rollback", "open": false, "revision": "v6", "actor": "bob",
                "reason": "", "openedAtMs": 1u64, "expiresAtMs": null}),
+        json!({"gate": "go", "kind": "confirm-rollout", "open": false, "revision": null, "actor": null, "reason": null,
+               "openedAtMs": null, "expiresAtMs": null, "url": "http://serin:7071/gate/check"}),
     ];
     Fake::start(Script { canaries: vec![fixture::canary("prod", "web", "Waiting")], gates, ..Script::default() }).await
 }
@@ -29,6 +31,7 @@ async fn gates_are_listed_with_who_and_why() {
     assert_eq!(lines[1][..5], ["board", "confirm-rollout", "open", "v7", "ann"]);
     assert_eq!(lines[2], ["owner", "confirm-promotion", "closed", "-", "-", "-", "-"]);
     assert_eq!(lines[3], ["undo", "rollback", "over", "v6", "bob", "-", "-"]);
+    assert_eq!(lines[4][..5], ["go", "confirm-rollout", "at", "http://serin:7071/gate/check", "closed"]);
     let json = run(&fake.url, &["gate", "list", "web", "-o", "json"]).await.out;
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["items"][0]["gate"], "board");
     fake.script().gates.clear();
@@ -74,12 +77,12 @@ async fn without_a_name_the_gates_of_all_are_listed() {
     let lines: Vec<Vec<&str>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0][..3], ["CANARY", "GATE", "APPROVES"]);
     assert_eq!(
-        (lines[1][..2].to_vec(), lines[4][..2].to_vec()),
+        (lines[1][..2].to_vec(), lines[5][..2].to_vec()),
         (vec!["prod/web", "board"], vec!["shop/api", "board"])
     );
     let one = run(&fake.url, &["gate", "list", "-n", "shop", "-o", "json"]).await.out;
     let one: serde_json::Value = serde_json::from_str(&one).unwrap();
-    assert_eq!((one["items"].as_array().unwrap().len(), &one["items"][0]["canary"]), (3, &json!("shop/api")));
+    assert_eq!((one["items"].as_array().unwrap().len(), &one["items"][0]["canary"]), (4, &json!("shop/api")));
     fake.script().gates.clear();
     let none = run(&fake.url, &["gate", "list"]).await;
     assert!(none.out.contains("no canary has stored gates"), "{}", none.out);

@@ -72,7 +72,7 @@ fn record() -> String {
         (failed..requests).for_each(|_| counts.end_both(Outcome::Success, Micros(900), false));
         let report =
             Report { number, strata: vec![(stratum, counts)], watermarks: vec![], trips: vec![], destinations: vec![] };
-        happen(&mut controller, number * 600, Event::Reported(Conn(1), report));
+        happen(&mut controller, number * 600, Event::reported(Conn(1), report));
     }
     text
 }

@@ -75,6 +75,7 @@ async fn a_release_that_gave_way_to_a_newer_one_exits_1() {
 #[tokio::test]
 async fn what_needs_a_person_exits_2_at_once_and_says_what_to_do() {
     let mut held = status(3, "Waiting", "holds: waiting for confirm-rollout: gate owner is closed");
+    held.hold = Some("waiting for confirm-rollout: gate owner is closed".into());
     held.needs_person = Some("`serin gate open prod/web owner` approves".into());
     let ran = wait(script([vec![frame(3, "Progressing", "step 0 of 5"), Frame::Status(Box::new(held))]])).await;
     assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);

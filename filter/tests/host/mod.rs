@@ -92,6 +92,7 @@ unsafe extern "C" {
     safe fn proxy_on_tick(id: u32);
     safe fn proxy_on_request_headers(id: u32, count: usize, end: bool) -> u32;
     safe fn proxy_on_request_body(id: u32, size: usize, end: bool) -> u32;
+    safe fn proxy_on_request_trailers(id: u32, count: usize) -> u32;
     safe fn proxy_on_response_body(id: u32, size: usize, end: bool) -> u32;
     safe fn proxy_on_response_headers(id: u32, count: usize, end: bool) -> u32;
     safe fn proxy_on_response_trailers(id: u32, count: usize) -> u32;
@@ -239,6 +240,12 @@ impl Exchange {
     /// A part of the request's body.
     pub fn sends(&self, is_last: bool) -> &Self {
         assert_eq!(proxy_on_request_body(self.0, 10, is_last), CONTINUE);
+        self
+    }
+
+    /// The request ends with trailers.
+    pub fn sends_trailers(&self) -> &Self {
+        assert_eq!(proxy_on_request_trailers(self.0, 1), CONTINUE);
         self
     }
 

@@ -33,7 +33,8 @@ impl fmt::Display for Report {
 }
 
 /// Judges each document, and whether two Canaries claim the same thing: a mistake within one file, between files worth
-/// a warning, since they may be meant for different agents. With `explain`, each warning and each problem gets a line of its own below its document's.
+/// a warning, since they may be meant for different agents. With `explain`, each warning and each problem gets a line
+/// of its own below its document's.
 pub fn report(files: &[Loaded], explain: bool) -> Report {
     let mut report = Report::default();
     let conflicts = conflict::between(files);

@@ -31,9 +31,7 @@ pub(crate) fn read(
     let Some(mut each) = item.map(log) else { return GuardSettings::all(default, comparison) };
     let word = each.take("action", log).and_then(|item| action(&item, log));
     let mut settings = GuardSettings::all(word.unwrap_or(default), comparison);
-    if let Some(alpha) = each.take("alpha", log).and_then(|item| item.number(log)) {
-        settings.alpha = alpha;
-    }
+    settings.alpha = number(&mut each, "alpha", log).unwrap_or(settings.alpha);
     settings.max_cluster = each
         .take("maxCluster", log)
         .and_then(|item| item.whole(log, 1, i64::from(u32::MAX)))
@@ -81,6 +79,15 @@ fn guard(
     fields.finish(log, &[]);
 }
 
+fn number(fields: &mut Map<'_>, name: &'static str, log: &mut Log) -> Option<f64> {
+    fields.take(name, log)?.number(log)
+}
+
+/// Percent in the manifest.
+fn rate(fields: &mut Map<'_>, name: &'static str, log: &mut Log) -> Option<f64> {
+    number(fields, name, log).map(|percent| percent / 100.0)
+}
+
 fn slo(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
     let unless = &mut settings.unless_primary_also;
     guard(each, "slo", &mut settings.slo, log, |fields, log| forgiven(fields, unless, log));
@@ -105,31 +112,23 @@ fn relative(
     log: &mut Log,
 ) {
     guard(each, name, does, log, |fields, log| {
-        if let Some(times) = fields.take("margin", log).and_then(|item| item.number(log)) {
-            beyond.margin = times;
-        }
-        if let Some(percent) = fields.take("floor", log).and_then(|item| item.number(log)) {
-            beyond.floor_rate = percent / 100.0;
-        }
+        beyond.margin = number(fields, "margin", log).unwrap_or(beyond.margin);
+        beyond.floor_rate = rate(fields, "floor", log).unwrap_or(beyond.floor_rate);
     });
 }
 
 fn regression(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
     let (margin, floor) = (&mut settings.margin, &mut settings.floor_rate);
     guard(each, "regression", &mut settings.regression, log, |fields, log| {
-        if let Some(times) = fields.take("margin", log).and_then(|item| item.number(log)) {
-            *margin = times;
-        }
-        *floor = fields.take("floor", log).and_then(|item| item.number(log)).map(|percent| percent / 100.0);
+        *margin = number(fields, "margin", log).unwrap_or(*margin);
+        *floor = rate(fields, "floor", log);
     });
 }
 
 fn latency_regression(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log) {
     let (margin, floor) = (&mut settings.latency_margin, &mut settings.floor_latency);
     guard(each, "latencyRegression", &mut settings.latency_regression, log, |fields, log| {
-        if let Some(times) = fields.take("margin", log).and_then(|item| item.number(log)) {
-            *margin = times;
-        }
+        *margin = number(fields, "margin", log).unwrap_or(*margin);
         let span = fields.take("floor", log).and_then(|item| item.span(log));
         *floor = span.map(|span| Micros(span.0.saturating_mul(1000)));
     });
@@ -140,12 +139,8 @@ fn sample_ratio(each: &mut Map<'_>, settings: &mut GuardSettings, log: &mut Log)
     let Some(mut ratio) = settings.sample_ratio.or(usual) else { return };
     let mut does = settings.sample_ratio.map(|ratio| ratio.action);
     guard(each, "sampleRatio", &mut does, log, |fields, log| {
-        if let Some(percent) = fields.take("tolerance", log).and_then(|item| item.number(log)) {
-            ratio.tolerance = percent / 100.0;
-        }
-        if let Some(alpha) = fields.take("alpha", log).and_then(|item| item.number(log)) {
-            ratio.alpha = alpha;
-        }
+        ratio.tolerance = rate(fields, "tolerance", log).unwrap_or(ratio.tolerance);
+        ratio.alpha = number(fields, "alpha", log).unwrap_or(ratio.alpha);
     });
     settings.sample_ratio = does.map(|action| SampleRatio { action, ..ratio });
 }

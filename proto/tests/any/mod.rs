@@ -32,7 +32,8 @@ pub fn to_agent() -> impl Strategy<Value = ToAgent> {
 pub fn to_worker() -> impl Strategy<Value = ToWorker> {
     prop_oneof![
         1 => protocol().prop_map(ToWorker::Welcome),
-        1 => (1u64..).prop_map(ToWorker::Ack),
+        1 => (1u64..).prop_map(ToWorker::Received),
+        1 => (1u64..).prop_map(ToWorker::Stored),
         6 => entry().prop_map(|entry| ToWorker::Entry(Box::new(entry))),
         1 => Just(ToWorker::Beat),
     ]

@@ -15,10 +15,21 @@ const SIGNIFICANT_DIGITS: u8 = 2;
 /// Half of the buckets of one octave, as HdrHistogram lays them out for two digits: 2^7.
 const SUB_BUCKET_HALF_BITS: u32 = 7;
 
+/// Filled buckets up to which they stand as a list: a report has a handful, and a histogram for each of its strata would
+/// take a hundred times the room and the time.
+const MOST_LISTED: usize = 64;
+
 /// How long requests took, by bucket.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "Packed", into = "Packed")]
-pub struct Latency(Option<Box<Histogram<u64>>>);
+pub struct Latency(Held);
+
+#[derive(Clone)]
+enum Held {
+    /// The filled buckets and their counts, indices strictly increasing; at most [`MOST_LISTED`].
+    Listed(Vec<(u32, u64)>),
+    Histogram(Box<Histogram<u64>>),
+}
 
 /// A histogram's filled buckets: what stands on the wire and in the journal.
 ///
@@ -59,41 +70,50 @@ impl Default for Latency {
 impl Latency {
     /// Nothing recorded yet; holds no memory until something is.
     pub const fn new() -> Self {
-        Self(None)
+        Self(Held::Listed(Vec::new()))
     }
 
     /// Counts one request's latency.
     pub fn record(&mut self, latency: Micros) {
-        self.record_n(latency, 1);
+        self.add(Bucket::of(latency).0, 1);
     }
 
-    fn record_n(&mut self, latency: Micros, count: u64) {
-        let value = latency.0.clamp(1, MAX_LATENCY.0);
-        // Cannot fail: the histogram resizes itself and the value is clamped to what memory allows for.
-        let _ = self.0.get_or_insert_with(|| Box::new(empty())).record_n(value, count);
+    fn add(&mut self, index: u32, count: u64) {
+        match &mut self.0 {
+            Held::Histogram(histogram) => record(histogram, index, count),
+            Held::Listed(listed) => match listed.binary_search_by_key(&index, |(listed, _)| *listed) {
+                Ok(at) => listed.iter_mut().skip(at).take(1).for_each(|(_, held)| *held = held.saturating_add(count)),
+                Err(at) if listed.len() < MOST_LISTED => listed.insert(at, (index, count)),
+                Err(_) => {
+                    let mut histogram = Box::new(of_listed(listed));
+                    record(&mut histogram, index, count);
+                    self.0 = Held::Histogram(histogram);
+                }
+            },
+        }
     }
 
     /// Adds all of `other`'s counts; commutative and associative.
     pub fn merge(&mut self, other: &Self) {
-        if let Some(other) = &other.0 {
-            for step in other.iter_recorded() {
-                self.record_n(Micros(step.value_iterated_to()), step.count_at_value());
-            }
-        }
+        other.filled().for_each(|(bucket, count)| self.add(bucket.0, count));
     }
 
     /// How many latencies were recorded.
     pub fn count(&self) -> u64 {
-        self.0.as_ref().map_or(0, |histogram| histogram.len())
+        match &self.0 {
+            Held::Listed(listed) => listed.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count)),
+            Held::Histogram(histogram) => histogram.len(),
+        }
     }
 
     /// The smallest bucket edge that at least `quantile` (0 to 1) of the requests did not exceed; `None` when empty.
     pub fn quantile(&self, quantile: f64) -> Option<Micros> {
-        let histogram = self.0.as_ref()?;
-        if histogram.is_empty() {
-            return None;
+        let at = |histogram: &Histogram<u64>| Micros(histogram.value_at_quantile(quantile));
+        match &self.0 {
+            Held::Listed(listed) if listed.is_empty() => None,
+            Held::Listed(listed) => Some(at(&of_listed(listed))),
+            Held::Histogram(histogram) => Some(at(histogram)),
         }
-        Some(Micros(histogram.value_at_quantile(quantile)))
     }
 
     /// How many latencies lie in later buckets than `bucket`: exactly those of its upper edge or longer.
@@ -103,9 +123,13 @@ impl Latency {
 
     /// The buckets that hold something, fastest first, with their counts.
     pub fn filled(&self) -> impl Iterator<Item = (Bucket, u64)> + '_ {
-        let histogram = self.0.as_ref();
+        let (listed, histogram) = match &self.0 {
+            Held::Listed(listed) => (listed.as_slice(), None),
+            Held::Histogram(histogram) => ([].as_slice(), Some(histogram)),
+        };
         let steps = histogram.into_iter().flat_map(|histogram| histogram.iter_recorded());
-        steps.map(|step| (Bucket(index_of(step.value_iterated_to())), step.count_at_value()))
+        let steps = steps.map(|step| (Bucket(index_of(step.value_iterated_to())), step.count_at_value()));
+        listed.iter().map(|(index, count)| (Bucket(*index), *count)).chain(steps)
     }
 
     /// The filled buckets.
@@ -113,12 +137,12 @@ impl Latency {
         Packed(self.filled().map(|(bucket, count)| (bucket.0, count)).collect())
     }
 
-    /// From filled buckets; an index past the range counts in the last bucket.
+    /// From filled buckets; an index past the range counts in the last bucket, one that comes twice counts twice.
     pub fn unpack(packed: &Packed) -> Self {
         let mut latency = Self::new();
-        for &(index, count) in &packed.0 {
-            latency.record_n(Micros(value_of(index)), count);
-        }
+        let filled = packed.0.iter().filter(|(_, count)| *count > 0);
+        // No latency is shorter than a microsecond.
+        filled.for_each(|(index, count)| latency.add((*index).clamp(1, max_index()), *count));
         latency
     }
 }
@@ -154,10 +178,17 @@ impl From<Latency> for Packed {
     }
 }
 
-fn empty() -> Histogram<u64> {
-    // Resizable: a histogram of fast requests stays small; the clamp in `record_n` bounds how far it can grow.
+fn of_listed(listed: &[(u32, u64)]) -> Histogram<u64> {
+    // Resizable: a histogram of fast requests stays small; the greatest index bounds how far it can grow.
     #[expect(clippy::expect_used, reason = "the only failure is a digit count above 5, and ours is a constant 2")]
-    Histogram::new(SIGNIFICANT_DIGITS).expect("2 significant digits are valid")
+    let mut histogram = Histogram::new(SIGNIFICANT_DIGITS).expect("2 significant digits are valid");
+    listed.iter().for_each(|(index, count)| record(&mut histogram, *index, *count));
+    histogram
+}
+
+fn record(histogram: &mut Histogram<u64>, index: u32, count: u64) {
+    // Cannot fail: the histogram resizes itself, and the index is within what memory allows for.
+    let _ = histogram.record_n(value_of(index).clamp(1, MAX_LATENCY.0), count);
 }
 
 /// HdrHistogram's bucket of a value: linear up to 256, then 128 buckets an octave.

@@ -10,17 +10,15 @@ use crate::controller::rearm::Rearming;
 use crate::controller::rollback_watch::RollbackWatch;
 use crate::judgement::certificate::CertificateVerdict;
 use crate::judgement::evidence::Evidence;
-use crate::judgement::gone_workers::LeftOut;
 use crate::judgement::guards::GuardsVerdict;
-use crate::judgement::primary_watch::{PrimaryNews, PrimaryVerdict};
+use crate::judgement::primary_watch::PrimaryVerdict;
 use crate::release::approvals::Approvals;
 use crate::release::inquiry::{Callee, LastReply, Objection, Reason};
 use crate::release::integrations::{Hook, HookKind};
 use crate::release::machine::{self, Context, Effect, Transition};
 use crate::release::phase::{Cause, HistoryEvent, Hold, Note, Phase, ReleaseId, Run};
-use crate::release::plan::{Advance, Plan, Promotion};
+use crate::release::plan::{Plan, Promotion};
 use crate::routing::table::{Entry, Epoch, Routing, WeightPpm};
-use crate::worker::tally::Counts;
 
 /// Most events of history kept per canary; the oldest go first.
 const MAX_HISTORY: usize = 1000;
@@ -29,6 +27,9 @@ const MAX_HISTORY: usize = 1000;
 mod entry;
 
 pub use entry::Lost;
+
+/// What its evidence says.
+mod looks;
 
 /// When things are due.
 mod clocks;
@@ -240,6 +241,10 @@ impl Canary {
         for effect in effects {
             match effect {
                 Effect::BeginEvidence => self.begin_evidence(),
+                Effect::BeginStepAnew => {
+                    self.anew.done(true);
+                    self.begin_step(before.map(|(release, ..)| release), workers, now);
+                }
                 Effect::Ask(callees) => asked.extend(callees),
                 Effect::SwapRoles => {
                     self.swapped = !self.swapped;
@@ -341,53 +346,5 @@ impl Canary {
     pub fn keeps_users(&self) -> bool {
         let is_accepted = |run: &Run| run.primary_accepted_by.is_some();
         self.evidence.primary_fails().is_some() && self.phase.run().is_some_and(|run| !is_accepted(run))
-    }
-
-    /// Looks at the primary; returns what is news of it.
-    pub fn look_at_primary(&mut self, now: Millis) -> Option<(PrimaryNews, &PrimaryVerdict)> {
-        let (verdict, news) = self.evidence.look_at_primary(self.step_since, now)?;
-        self.primary_verdict = Some(verdict);
-        news.zip(self.primary_verdict.as_ref())
-    }
-
-    /// Looks at the guards; returns the verdict when one has tripped.
-    pub fn look(&mut self, now: Millis) -> Option<&GuardsVerdict> {
-        if self.plan.guards.is_empty() {
-            return None;
-        }
-        self.verdict = self.evidence.look(&self.plan.guards, now);
-        self.verdict.as_ref().filter(|verdict| verdict.tripped.is_some())
-    }
-
-    /// Looks at what this step's requests prove; `None` where checks advance the release, or none is on.
-    pub fn certify(&mut self, now: Millis) -> Option<&CertificateVerdict> {
-        let Advance::Certificate(certificate) = &self.plan.advance else { return None };
-        // Copied requests prove nothing about users' own. A share of nothing, set by a person, proves nothing either.
-        let stage = self.plan.stage(self.phase.step()?.number.get());
-        let is_shared = stage.weight.max(self.weight()) > WeightPpm::ZERO;
-        if !is_shared && self.plan.rules.is_empty() {
-            return None;
-        }
-        let counts = self.step_counts();
-        let (gone, workers) = self.evidence.gone_workers.left_out(self.step_since, now);
-        let mut verdict = certificate.certify(&self.plan.guards, &counts.without(&gone));
-        if workers > 0 {
-            verdict.left_out = LeftOut { requests: gone.started, of: counts.started, workers };
-        }
-        verdict.is_void = self.evidence.destinations().misrouted().is_some();
-        self.certificate = Some(verdict);
-        self.certificate.as_ref()
-    }
-
-    /// Why nothing is proven: its requests go where the primary's go.
-    pub fn misrouted(&self) -> Option<Hold> {
-        self.phase.step()?;
-        let misrouted = self.evidence.destinations().misrouted()?;
-        Some(Hold::Misrouted { cluster: misrouted.cluster.clone() })
-    }
-
-    /// Users' requests to the canary on the step that was taken last.
-    pub fn step_counts(&self) -> Counts {
-        self.evidence.canary_since(self.step_since)
     }
 }

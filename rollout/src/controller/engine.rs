@@ -17,7 +17,7 @@ use crate::release::phase::Phase;
 use crate::release::plan::Plan;
 use crate::routing::table::Epoch;
 
-pub use crate::controller::events::{Command, Done, Event, Notification, Output, Payload, Refused, Verb};
+pub use crate::controller::events::{Command, Done, Event, Notification, Output, Payload, Refused, Verb, WorkerEvent};
 
 /// Most canaries that are not managed (any more) whose epochs are remembered.
 const MAX_REMEMBERED: usize = 4096;
@@ -84,28 +84,28 @@ impl Controller {
     /// The one way in. Total and deterministic.
     pub fn handle(&mut self, event: Event, now: Millis) -> Output {
         let mut out = Output::default();
-        let about = event.canary().cloned();
+        let moved = event.moves();
         match event {
             Event::Declared(plan) => self.declare(*plan, now, &mut out),
             Event::Withdrawn(id) => self.withdraw(&id, now, &mut out),
             Event::Connected(conn, hello) => self.connect(conn, hello, now, &mut out),
             Event::Disconnected(conn) => self.disconnect(conn, now),
-            Event::Reported(conn, report) => self.reported(conn, &report, now, &mut out),
-            Event::Adopted(conn, canary, epoch) => self.adopted(conn, canary, epoch, now),
+            Event::Workers(events) => self.heard(&events, now, &mut out),
             Event::Requested(id, verb) => self.requested(&id, verb, now, &mut out),
             Event::Reply { canary, call, reply } => self.replied(&canary, call, reply, now, &mut out),
             Event::Sibling(id, news) => self.sibling(&id, news, now, &mut out),
             Event::Timer => {
+                // Before the checks: what one asked would be asked of the step that is over.
+                self.begin_steps_anew(now, &mut out);
                 self.check_due(None, now, &mut out);
                 self.ask_rollback_hooks(now, &mut out);
                 self.rearm_due(now, &mut out);
-                self.begin_steps_anew(now, &mut out);
                 self.look_at_roles(now, &mut out);
             }
             Event::Restarted { away } => self.restart(away, now, &mut out),
         }
         // In this order: a release that completes here is news for its siblings, and their ends may free its lane.
-        self.complete_finalising(about.as_ref(), now, &mut out);
+        self.complete_finalising(moved.as_ref(), now, &mut out);
         self.notify_siblings(now, &mut out);
         self.apply_next_plans(now, &mut out);
         if !matches!(out.reply, Some(Err(_))) {

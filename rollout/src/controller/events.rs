@@ -1,6 +1,6 @@
 //! The words between the agent's shell and its engine: what happens, and what must be done about it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,10 +31,9 @@ pub enum Event {
     Connected(Conn, Hello),
     /// A stream ended.
     Disconnected(Conn),
-    /// A worker reported.
-    Reported(Conn, Report),
-    /// A worker has an entry in force.
-    Adopted(Conn, CanaryId, Epoch),
+    /// Workers spoke, in this order. All of it is counted first, and then looked at once: at rest a batch is one message,
+    /// under load as many as came in meanwhile, and a replay looks where the agent looked.
+    Workers(Vec<(Conn, WorkerEvent)>),
     /// A person or pipeline asks.
     Requested(CanaryId, Verb),
     /// Somebody outside, who was asked, answered.
@@ -58,19 +57,56 @@ pub enum Event {
     },
 }
 
+/// What one worker says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WorkerEvent {
+    /// It reports.
+    Reported(Report),
+    /// It has an entry in force.
+    Adopted(CanaryId, Epoch),
+}
+
+impl WorkerEvent {
+    /// The canaries that it names.
+    pub fn canaries(&self) -> impl Iterator<Item = &CanaryId> {
+        let (report, adopted) = match self {
+            Self::Reported(report) => (Some(report), None),
+            Self::Adopted(canary, _) => (None, Some(canary)),
+        };
+        report.into_iter().flat_map(Report::canaries).chain(adopted)
+    }
+}
+
 impl Event {
+    /// One worker's report, alone.
+    pub fn reported(conn: Conn, report: Report) -> Self {
+        Self::Workers(vec![(conn, WorkerEvent::Reported(report))])
+    }
+
+    /// One worker's entry in force, alone.
+    pub fn adopted(conn: Conn, canary: CanaryId, epoch: Epoch) -> Self {
+        Self::Workers(vec![(conn, WorkerEvent::Adopted(canary, epoch))])
+    }
+
     /// The one canary that it is about; none: all, or as many as it names.
     pub fn canary(&self) -> Option<&CanaryId> {
         match self {
             Self::Declared(plan) => Some(&plan.id),
-            Self::Withdrawn(id)
-            | Self::Adopted(_, id, _)
-            | Self::Requested(id, _)
-            | Self::Sibling(id, _)
-            | Self::Reply { canary: id, .. } => Some(id),
-            Self::Connected(..) | Self::Disconnected(_) | Self::Reported(..) | Self::Timer | Self::Restarted { .. } => {
+            Self::Withdrawn(id) | Self::Requested(id, _) | Self::Sibling(id, _) | Self::Reply { canary: id, .. } => {
+                Some(id)
+            }
+            Self::Connected(..) | Self::Disconnected(_) | Self::Workers(_) | Self::Timer | Self::Restarted { .. } => {
                 None
             }
+        }
+    }
+
+    /// The canaries that it may move, by name; `None` for all.
+    pub(crate) fn moves(&self) -> Option<BTreeSet<CanaryId>> {
+        match self {
+            Self::Workers(events) => Some(events.iter().flat_map(|(_, event)| event.canaries()).cloned().collect()),
+            _ => self.canary().map(|id| BTreeSet::from([id.clone()])),
         }
     }
 }

@@ -75,8 +75,6 @@ pub struct ReachedCluster<'a> {
     pub cluster: &'a str,
     /// Requests that were asked.
     pub requests: u64,
-    /// Hosts among them, as far as they are told apart.
-    pub hosts: usize,
     /// Whether the proxies' configuration declares that both versions share it.
     pub is_shared: bool,
 }
@@ -145,7 +143,6 @@ impl Destinations {
             version,
             cluster: name,
             requests: cluster.requests,
-            hosts: cluster.addresses.len(),
             is_shared: cluster.is_shared,
         })
     }

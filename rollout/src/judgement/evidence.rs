@@ -1,7 +1,8 @@
 //! report -> fold: the merged, deduplicated sum of what the workers counted.
 //!
-//! `fold` adds one stratum; its sums do not depend on order, and whether a report is new is for [`Received`] to say. The sliding
-//! window, which threshold checks look at, slots and what is known of gone workers depend on when it arrived.
+//! `fold` adds one stratum; its sums do not depend on order, and whether a report is new is for [`Received`] to say.
+//! The sliding window, which threshold checks look at, slots and what is known of gone workers depend on when it
+//! arrived.
 //!
 //! [`Received`]: super::received::Received
 
@@ -39,6 +40,8 @@ pub struct Evidence {
     /// This release, by stratum.
     #[serde(with = "crate::base::serde_pairs")]
     strata: BTreeMap<(Epoch, Version, Placement), Counts>,
+    /// Their sum: every look asks for it.
+    release: PerVersion,
     /// Requests that started under an earlier epoch began before anybody counted them here…
     counted_from: Epoch,
     /// …and these are theirs, as far as they are in the totals.
@@ -135,6 +138,7 @@ impl Evidence {
     fn fold_release<C>(&mut self, stratum: &Stratum<C>, counts: &Counts, now: Millis) {
         let key = (stratum.epoch, stratum.version, stratum.placement);
         self.strata.entry(key).or_default().merge(counts);
+        self.release.add(stratum.version, counts);
         self.slots.fold(stratum, counts, now, || self.past.thresholds(self.tracking?));
         if stratum.placement == Placement::Drawn {
             self.ratio.place(stratum.epoch, stratum.version == Version::Canary, counts.started);
@@ -173,6 +177,7 @@ impl Evidence {
         (self.since, self.until) = (first, None);
         self.foreign.clear();
         self.strata.clear();
+        self.release = PerVersion::default();
         self.window = Window::new(longest_window, first);
     }
 
@@ -273,10 +278,9 @@ impl Evidence {
 
     /// What the guards say of all that is known now; `None` before the first release.
     pub fn look(&mut self, guards: &Guards, now: Millis) -> Option<GuardsVerdict> {
-        let seen = self.release();
         let tests = self.tests.as_mut()?;
         self.slots.feed(tests, |epoch| self.ratio.split(epoch), now);
-        Some(guards.look(tests, &seen, &self.ratio))
+        Some(guards.look(tests, &self.release, &self.ratio))
     }
 
     /// Where its requests went.
@@ -320,10 +324,8 @@ impl Evidence {
     }
 
     /// This release so far.
-    pub fn release(&self) -> PerVersion {
-        let mut sum = PerVersion::default();
-        self.strata.iter().for_each(|((_, version, _), counts)| sum.add(*version, counts));
-        sum
+    pub const fn release(&self) -> &PerVersion {
+        &self.release
     }
 
     /// This release, each stratum apart: what started under one epoch on one version, by one kind of placement.
@@ -339,12 +341,12 @@ impl Evidence {
         sum
     }
 
-    /// Requests that the split placed and that started under `first` or a later epoch.
+    /// Requests that the split placed and that started under `first` or a later epoch, without latencies.
     fn split_since(&self, first: Epoch) -> PerVersion {
         let mut sum = PerVersion::default();
         let since = self.strata.range((first, Version::Primary, Placement::Drawn)..);
         let placed = since.filter(|((.., placement), _)| placement.is_split());
-        placed.for_each(|((_, version, _), counts)| sum.add(*version, counts));
+        placed.for_each(|((_, version, _), counts)| sum.add_without_latency(*version, counts));
         sum
     }
 

@@ -30,12 +30,12 @@ pub struct GoneWorkers {
     /// What started this long before a worker's last report, or later, is left out if it is gone.
     horizon: Millis,
     workers: BTreeMap<Incarnation, Newest>,
+    /// Those of them that have no stream, since when: of most nothing is left out, and they must not be walked through.
+    away: BTreeMap<Incarnation, Millis>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Newest {
-    /// Since when it has no stream.
-    away_since: Option<Millis>,
     /// Oldest first; none overlaps another.
     stretches: Vec<Stretch>,
     /// What started up to here was forgotten: it counts whatever becomes of the worker.
@@ -72,7 +72,7 @@ pub struct LeftOut {
 
 impl Default for GoneWorkers {
     fn default() -> Self {
-        Self { horizon: LONGEST_WAIT, workers: BTreeMap::new() }
+        Self { horizon: LONGEST_WAIT, workers: BTreeMap::new(), away: BTreeMap::new() }
     }
 }
 
@@ -80,7 +80,7 @@ impl GoneWorkers {
     /// For a release whose requests may take so long.
     pub fn new(latency_limit: Option<Micros>) -> Self {
         let horizon = latency_limit.map_or(LONGEST_WAIT, |limit| Millis(limit.0.div_ceil(1_000)));
-        Self { horizon, workers: BTreeMap::new() }
+        Self { horizon, ..Self::default() }
     }
 
     /// Adds what a worker's report says of the canary's requests that started in one slot.
@@ -100,37 +100,37 @@ impl GoneWorkers {
 
     /// A worker's stream has ended.
     pub fn left(&mut self, worker: Incarnation, now: Millis) {
-        if let Some(newest) = self.workers.get_mut(&worker) {
-            newest.away_since.get_or_insert(now);
+        if self.workers.contains_key(&worker) {
+            self.away.entry(worker).or_insert(now);
         }
     }
 
     /// All workers' streams have ended: the agent was away.
     pub fn all_left(&mut self, now: Millis) {
-        self.workers.values_mut().for_each(|newest| {
-            newest.away_since.get_or_insert(now);
+        self.workers.keys().for_each(|worker| {
+            self.away.entry(*worker).or_insert(now);
         });
     }
 
     /// A worker is back, with all that it had not reported.
     pub fn returned(&mut self, worker: Incarnation) {
-        if let Some(newest) = self.workers.get_mut(&worker) {
-            newest.away_since = None;
-        }
+        self.away.remove(&worker);
     }
 
     /// Only what starts under `first` or a later epoch belongs to the step from now on.
     pub fn begin_step(&mut self, first: Epoch) {
         self.workers.values_mut().for_each(|newest| newest.stretches.retain(|stretch| stretch.to.0 >= first));
         self.workers.retain(|_, newest| !newest.stretches.is_empty());
+        self.away.retain(|worker, _| self.workers.contains_key(worker));
     }
 
     /// What of the requests that started under `first` or a later epoch to leave out by now, and in how many workers.
     pub fn left_out(&self, first: Epoch, now: Millis) -> (Counts, u64) {
-        let is_gone = |newest: &&Newest| newest.away_since.is_some_and(|since| now.since(since) >= BACK_WITHIN);
+        let gone = self.away.iter().filter(|(_, since)| now.since(**since) >= BACK_WITHIN);
+        let gone = gone.filter_map(|(worker, _)| self.workers.get(worker));
         let mut sum = Counts::default();
         let mut workers = 0;
-        for newest in self.workers.values().filter(is_gone) {
+        for newest in gone {
             let before = sum.started;
             let of_step = newest.stretches.iter().filter(|stretch| stretch.to.0 >= first);
             of_step.for_each(|stretch| sum.merge(&stretch.counts));
@@ -143,9 +143,10 @@ impl GoneWorkers {
         if self.workers.len() <= MAX_WORKERS {
             return;
         }
-        let away = self.workers.iter().filter_map(|(worker, newest)| Some((newest.away_since?, *worker)));
-        if let Some((_, first)) = away.min() {
+        if let Some((first, _)) = self.away.iter().min_by_key(|(worker, since)| (**since, **worker)) {
+            let first = *first;
             self.workers.remove(&first);
+            self.away.remove(&first);
         }
     }
 }

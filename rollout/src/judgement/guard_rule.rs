@@ -10,7 +10,7 @@ use crate::base::time::Micros;
 use crate::judgement::latency_baseline::TRACKED;
 use crate::judgement::sequential::{Signal, Test};
 use crate::routing::measurement::LatencyEnd;
-use crate::statistics::boundary::{Allocation, Alone, Boundary, MOST_FORGIVEN, Trials, all_of, any_of, certify};
+use crate::statistics::boundary::{Allocation, Alone, Boundary, Trials, all_of, any_of, certify, may_forgive};
 use crate::worker::tally::Counts;
 
 /// What a guard does when it trips.
@@ -193,7 +193,7 @@ impl GuardRule {
     pub fn forgiveness(&self, split: Option<Allocation>) -> Option<Forgiveness> {
         let now = match split {
             None => Forgiveness::NoDraw,
-            Some(split) if split.weight > MOST_FORGIVEN => Forgiveness::AboveHalf,
+            Some(split) if !may_forgive(split.weight) => Forgiveness::AboveHalf,
             Some(_) => Forgiveness::InForce,
         };
         self.forgives().then_some(now)

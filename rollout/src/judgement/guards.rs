@@ -1,8 +1,8 @@
 //! The guards of a release: what the operator set, and what they say together.
 //!
 //! Those that abort share one alpha for the whole release by a weighted mean of their e-values (docs/statistics.md, section
-//! 7); those that find fault with a canary within its limits have an alpha each. Whether the canary gets the share it should is judged apart: if not, the evidence is suspect, not the canary (section
-//! 5).
+//! 7); those that find fault with a canary within its limits have an alpha each. Whether the canary gets the share it
+//! should is judged apart: if not, the evidence is suspect, not the canary (section 5).
 
 use serde::{Deserialize, Serialize};
 

@@ -27,6 +27,9 @@ pub mod gone_workers;
 /// When a step is proven.
 pub mod certificate;
 
+/// How far each worker has come, and so which slots are closed.
+mod watermarks;
+
 /// Slots that are not complete yet, gathered from all workers.
 pub mod slots;
 

@@ -10,14 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Millis;
 use crate::judgement::latency_baseline::{Above, Tracked};
 use crate::judgement::sequential::{Observed, ObservedSlot, Sequential, SlotKey};
+use crate::judgement::watermarks::Watermarks;
 use crate::routing::measurement::LONGEST_WAIT;
 use crate::routing::table::{Epoch, Version};
 use crate::statistics::boundary::Allocation;
 use crate::worker::messages::{Incarnation, Watermark};
 use crate::worker::tally::{Counts, Slot, Stratum, Timed};
 
-/// A worker that has not said for this long where it is keeps no slot open.
-const WATERMARK_HOLDS: Millis = Millis(1_000);
 /// Slots kept at most; a worker cannot make more than it has time for.
 const MAX_SLOTS: usize = 600;
 
@@ -26,7 +25,7 @@ const MAX_SLOTS: usize = 600;
 pub struct Slots {
     #[serde(with = "crate::base::serde_pairs")]
     open: BTreeMap<SlotKey, Gathered>,
-    watermarks: BTreeMap<Incarnation, (Epoch, Slot, Millis)>,
+    watermarks: Watermarks,
     /// The last slot handed to the tests; what arrives for an earlier one that is not open any more comes too late.
     newest: Option<(Epoch, Slot)>,
     /// Requests that started in slots that were complete already.
@@ -99,36 +98,25 @@ impl Slots {
 
     /// A worker says where it is.
     pub fn watermark(&mut self, worker: Incarnation, watermark: &Watermark, now: Millis) {
-        self.watermarks.insert(worker, (watermark.epoch, watermark.slot, now));
-        self.watermarks.retain(|_, (_, _, at)| now.since(*at) <= WATERMARK_HOLDS);
+        self.watermarks.note(worker, (watermark.epoch, watermark.slot), now);
     }
 
     /// What is known of each slot that is not complete, and whether it is closed; `split` as in [`Slots::feed`].
     pub fn known(
-        &self,
+        &mut self,
         split: impl Fn(Epoch) -> Option<Allocation>,
         now: Millis,
     ) -> impl Iterator<Item = (SlotKey, ObservedSlot, bool)> {
-        let through = self.through(now);
+        self.watermarks.pass(now);
         let observed = move |key: &SlotKey, gathered: &Gathered| gathered.observed(split(key.epoch), now);
         let known = self.open.iter();
-        known.map(move |(key, gathered)| (*key, observed(key, gathered), self.is_closed(*key, through)))
-    }
-
-    /// The first slot that some worker has not passed.
-    fn through(&self, now: Millis) -> Option<(Epoch, Slot)> {
-        let fresh = self.watermarks.values().filter(|(_, _, at)| now.since(*at) <= WATERMARK_HOLDS);
-        fresh.map(|(epoch, slot, _)| (*epoch, *slot)).min()
-    }
-
-    fn is_closed(&self, key: SlotKey, through: Option<(Epoch, Slot)>) -> bool {
-        // With no worker left to wait for, nothing more will come.
-        through.map_or(!self.watermarks.is_empty(), |through| (key.epoch, key.slot) < through)
+        let watermarks = &self.watermarks;
+        known.map(move |(key, gathered)| (*key, observed(key, gathered), watermarks.is_closed((key.epoch, key.slot))))
     }
 
     /// Hands what is known to the tests, in the order of the slots; `split` says how an epoch divided its requests.
     pub fn feed(&mut self, tests: &mut Sequential, split: impl Fn(Epoch) -> Option<Allocation>, now: Millis) {
-        let through = self.through(now);
+        self.watermarks.pass(now);
         let mut complete = Vec::new();
         for (key, gathered) in &self.open {
             let place = (key.epoch, key.slot);
@@ -139,7 +127,7 @@ impl Slots {
                 self.newest = Some(place);
             }
             let observed = gathered.observed(split(key.epoch), now);
-            let is_closed = self.is_closed(*key, through);
+            let is_closed = self.watermarks.is_closed(place);
             tests.observe(*key, observed, is_closed);
             if is_closed && observed.is_complete() {
                 complete.push(*key);

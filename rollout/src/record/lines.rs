@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::names::{CanaryId, Revision};
 use crate::base::time::Millis;
 use crate::controller::Controller;
-use crate::controller::events::{Event, Output, Verb};
+use crate::controller::events::{Event, Output, Verb, WorkerEvent};
+use crate::controller::fleet::Conn;
 use crate::release::phase::{Cause, Phase, ReleaseId};
 use crate::release::text;
 use crate::worker::messages::{Hello, Report};
@@ -136,8 +137,7 @@ impl Recorder {
             }
             _ => None,
         };
-        let mut additions: Vec<Addition> =
-            self.running.iter().filter_map(|(id, release)| Some(line(id, *release, now, about(&event, id)?))).collect();
+        let mut additions = self.lines(controller, &event, now);
         let output = controller.handle(event, now);
         for event in &output.sibling_events {
             let concerned = self.running.iter().filter_map(|(id, release)| Some((id, *release, about(event, id)?)));
@@ -157,6 +157,20 @@ impl Recorder {
             self.close_ended(controller, now, &mut additions);
         }
         (output, additions)
+    }
+
+    /// What an event is in the records of the releases that it concerns. A report that has come before is in none: what it
+    /// said then may have been about others.
+    fn lines(&self, controller: &Controller, event: &Event, now: Millis) -> Vec<Addition> {
+        let counting = match event {
+            Event::Workers(events) => controller.counting(events),
+            _ => Vec::new(),
+        };
+        let about = |id: &CanaryId| match event {
+            Event::Workers(_) => about_workers(&counting, id),
+            _ => about(event, id),
+        };
+        self.running.iter().filter_map(|(id, release)| Some(line(id, *release, now, about(id)?))).collect()
     }
 
     fn close_ended(&mut self, controller: &Controller, now: Millis, additions: &mut Vec<Addition>) {
@@ -179,8 +193,9 @@ fn line(id: &CanaryId, release: ReleaseId, at: Millis, event: Event) -> Addition
     Addition::new(id, release, Added::Line(Box::new(Line { at, event: Some(event), ended: None })))
 }
 
-/// The part of an event that concerns one canary, fit to be handed out; `None` when there is none.
-pub fn about(event: &Event, id: &CanaryId) -> Option<Event> {
+/// The part of an event that concerns one canary, fit to be handed out; `None` when there is none. For what workers say see
+/// [`Recorder::lines`].
+fn about(event: &Event, id: &CanaryId) -> Option<Event> {
     let is_own = |other: &CanaryId| other == id;
     match event {
         // As in the opening: a plan that waits must be known again when it is declared once more.
@@ -192,16 +207,31 @@ pub fn about(event: &Event, id: &CanaryId) -> Option<Event> {
             let trips = hello.trips.iter().filter(|trip| is_own(&trip.canary)).cloned().collect();
             Some(Event::Connected(*conn, Hello { adopted, default_upstreams, trips, ..hello.clone() }))
         }
-        // Also a report about others says that its worker lives, and its number belongs to the row.
-        Event::Reported(conn, report) => {
+        _ => event.canary().is_none_or(is_own).then(|| event.clone()),
+    }
+}
+
+/// The part of what workers say that concerns one canary; `None` when there is none.
+fn about_workers(events: &[&(Conn, WorkerEvent)], id: &CanaryId) -> Option<Event> {
+    let own = events.iter().filter_map(|(conn, event)| Some((*conn, about_canary(event, id)?)));
+    let own: Vec<_> = own.collect();
+    (!own.is_empty()).then_some(Event::Workers(own))
+}
+
+/// The part of what a worker says that concerns one canary. What it says of others does not move this one, and a number that
+/// is missing in the row is none that was lost.
+fn about_canary(event: &WorkerEvent, id: &CanaryId) -> Option<WorkerEvent> {
+    let is_own = |other: &CanaryId| other == id;
+    event.canaries().any(is_own).then(|| match event {
+        WorkerEvent::Adopted(..) => event.clone(),
+        WorkerEvent::Reported(report) => {
             let strata = report.strata.iter().filter(|(stratum, _)| is_own(&stratum.canary)).cloned().collect();
             let watermarks = report.watermarks.iter().filter(|watermark| is_own(&watermark.canary)).cloned().collect();
             let trips = report.trips.iter().filter(|trip| is_own(&trip.canary)).cloned().collect();
             let destinations = report.destinations.iter().filter(|sampled| is_own(&sampled.canary)).cloned().collect();
-            Some(Event::Reported(*conn, Report { number: report.number, strata, watermarks, trips, destinations }))
+            WorkerEvent::Reported(Report { number: report.number, strata, watermarks, trips, destinations })
         }
-        _ => event.canary().is_none_or(is_own).then(|| event.clone()),
-    }
+    })
 }
 
 /// How a release ended; `None` while it runs.

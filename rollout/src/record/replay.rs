@@ -12,7 +12,7 @@ use crate::base::names::{CanaryId, Revision};
 use crate::base::time::Millis;
 use crate::controller::Controller;
 use crate::controller::canary::Canary;
-use crate::controller::events::Event;
+use crate::controller::events::{Event, WorkerEvent};
 use crate::record::rejudge::{Judged, Rejudge};
 use crate::record::{Closing, FORMAT, KIND, Line, Opening, closing};
 use crate::release::phase::{Cause, Note, Phase, ReleaseId};
@@ -220,8 +220,9 @@ impl Replay {
         let before = self.canary().map(|canary| canary.phase.clone());
         if let Some(phase) = &before {
             begun.check(phase, matches!(event, Event::Timer), at);
-            if let Some((worker, report)) = self.fresh(&event) {
-                begun.fold(&id, worker, report, phase, at);
+            let fresh = self.fresh(&event);
+            if !fresh.is_empty() {
+                begun.fold(&id, &fresh, phase, at);
             }
         }
         let is_resumed = matches!(before, Some(Phase::Paused(_)));
@@ -247,12 +248,14 @@ impl Replay {
         self.begun = Some(begun);
     }
 
-    /// The report in an event and its worker, if it was not folded before.
-    fn fresh<'a>(&self, event: &'a Event) -> Option<(Incarnation, &'a Report)> {
-        let Event::Reported(conn, report) = event else { return None };
-        let worker = self.controller.fleet().incarnation(*conn)?;
-        let peer = self.controller.fleet().worker(worker)?;
-        peer.received.clone().note(report.number).then_some((worker, report))
+    /// The reports in an event that were not folded before, with their workers.
+    fn fresh<'a>(&self, event: &'a Event) -> Vec<(Incarnation, &'a Report)> {
+        let Event::Workers(events) = event else { return Vec::new() };
+        let fresh = self.controller.counting(events).into_iter().filter_map(|(conn, event)| match event {
+            WorkerEvent::Reported(report) => Some((self.controller.fleet().incarnation(*conn)?, report)),
+            WorkerEvent::Adopted(..) => None,
+        });
+        fresh.collect()
     }
 }
 
@@ -278,13 +281,14 @@ impl Begun {
         }
     }
 
-    fn fold(&mut self, id: &CanaryId, worker: Incarnation, report: &Report, phase: &Phase, at: Millis) {
+    fn fold(&mut self, id: &CanaryId, reports: &[(Incarnation, &Report)], phase: &Phase, at: Millis) {
         let step = phase.step();
-        let is_about = report.strata.iter().any(|(stratum, _)| stratum.canary == *id);
+        let mut strata = reports.iter().flat_map(|(_, report)| &report.strata);
+        let is_about = strata.any(|(stratum, _)| stratum.canary == *id);
         let step_of = |epoch| self.step_of.get(&epoch).copied();
         for rejudge in std::iter::once(&mut self.recorded).chain(&mut self.other) {
-            rejudge.fold(id, worker, report, step_of, at);
-            // As the controller does: after a report about this canary, while a release runs.
+            reports.iter().for_each(|(worker, report)| rejudge.fold(id, *worker, report, step_of, at));
+            // As the controller does: after a batch with something about this canary, while a release runs.
             if is_about && phase.run().is_some() {
                 rejudge.look(step.is_some(), at);
             }

@@ -100,10 +100,15 @@ impl Hook {
 
     /// Whether it asks at a gate URL: `/rollback/check` of one that rolls back, `/gate/check` of an approval.
     pub fn has_gate_url(&self) -> bool {
-        let HookTarget::Call(call) = &self.target else { return false };
-        let rest = call.url.split_once("://").map_or("", |(_, rest)| rest);
-        let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default();
-        path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/') == self.gate_path()
+        self.gate_url().is_some()
+    }
+
+    /// The gate URL that it asks at.
+    pub(crate) fn gate_url(&self) -> Option<&str> {
+        let HookTarget::Call(call) = &self.target else { return None };
+        let (_, rest) = call.url.split_once("://")?;
+        let path = rest.get(rest.find('/')?..)?.split(['?', '#']).next()?;
+        (path.trim_end_matches('/') == self.gate_path()).then_some(call.url.as_str())
     }
 
     /// The path of the gate URL that its kind asks at.
@@ -267,6 +272,41 @@ impl Alert {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hook_that_asks_at_the_gate_url_of_its_kind_is_a_gate() {
+        use HookKind::{ConfirmPromotion, ConfirmRollout, ConfirmTrafficIncrease, Event, PreRollout, Rollback};
+        let is_gate = |kind, url: &str| {
+            let call = HookCall {
+                url: url.into(),
+                timeout: Millis(1),
+                retries: 0,
+                insecure_skip_verify: false,
+                metadata: BTreeMap::new(),
+                headers: None,
+                signature: None,
+            };
+            Hook { name: "go".into(), kind, target: HookTarget::Call(call), mute_alert: false }.is_gate()
+        };
+        for (kind, url, expected) in [
+            (ConfirmRollout, "http://127.0.0.1:34267/gate/check", true),
+            (ConfirmTrafficIncrease, "https://serin.ops.svc/gate/check/", true),
+            (ConfirmPromotion, "http://[::1]:7071/gate/check?team=shop#x", true),
+            (Rollback, "http://ann:pass@serin:7071/rollback/check", true),
+            (Rollback, "http://serin/gate/check", false),
+            (ConfirmRollout, "http://serin/rollback/check", false),
+            (ConfirmRollout, "http://serin/gate/approve", false),
+            (ConfirmRollout, "http://serin/proxied/gate/check", false),
+            (ConfirmRollout, "http://serin/?to=/gate/check", false),
+            (ConfirmRollout, "http://gate/check", false),
+            (ConfirmRollout, "gate/check", false),
+            (ConfirmRollout, "", false),
+            (PreRollout, "http://serin/hooks/check", false),
+            (Event, "http://serin/event", false),
+        ] {
+            assert_eq!(is_gate(kind, url), expected, "{kind:?} {url}");
+        }
+    }
 
     #[test]
     fn an_alert_takes_its_severity_and_graver_ones() {

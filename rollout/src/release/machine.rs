@@ -86,6 +86,7 @@ pub fn apply(context: Context<'_>, phase: &Phase, fact: Fact, now: Millis) -> Tr
         }
         (Fact::Aborted(cause), _) => aborted(context.plan, phase, cause, now),
         (Fact::AbortClaimed { node, epoch }, _) => abort_claimed(phase, Note::AbortClaimed { node, epoch }),
+        (Fact::RoutesCorrected, _) => begun_anew(context.plan, phase, now),
         (Fact::RoutingConfirmed { missing }, _) => advance::complete_finalising(context, phase, missing, now),
     };
     timed(phase, step, now)
@@ -191,6 +192,17 @@ fn abort_claimed(phase: &Phase, note: Note) -> Transition {
     with_note(next, note)
 }
 
+/// What hooks and metrics agreed to, or are asked now, is of answers that went astray.
+fn begun_anew(plan: &Plan, phase: &Phase, now: Millis) -> Transition {
+    let mut next = phase.clone();
+    let Some(on_step) = next.on_step_mut() else { return quiet(next) };
+    begin_step(plan, on_step, now);
+    on_step.step.is_proven = false;
+    on_step.pending.agreed.clear();
+    on_step.pending.inquiry = None;
+    Transition { phase: next, notes: vec![Note::BegunAnew], effects: vec![Effect::BeginStepAnew] }
+}
+
 fn aborted(plan: &Plan, phase: &Phase, cause: Cause, now: Millis) -> Transition {
     let Some(run) = phase.run().filter(|_| can_abort(plan, phase)) else { return quiet(phase.clone()) };
     let mut step = abort(run, cause, now);
@@ -211,7 +223,7 @@ pub(crate) fn weight(plan: &Plan, step: Option<&StepState>) -> WeightPpm {
 }
 
 /// The clocks of a step that begins now.
-pub(crate) fn begin_step(plan: &Plan, on_step: &mut OnStep, now: Millis) {
+fn begin_step(plan: &Plan, on_step: &mut OnStep, now: Millis) {
     on_step.step.at = now;
     on_step.pending.check_at = first_look(plan, now);
     (on_step.round_at, on_step.gate_at) = (now.plus(plan.interval), now);

@@ -14,10 +14,14 @@ mod hold;
 /// What each phase has.
 mod states;
 
+/// Why it advanced or was aborted.
+mod cause;
+
 /// What its history says.
 mod history;
 
-pub use history::{Cause, HistoryEvent, Note, Proof};
+pub use cause::{Cause, Proof};
+pub use history::{HistoryEvent, Note};
 pub use hold::{Awaiting, Hold, RoleConflict};
 pub use states::{Finalising, OnStep, Pending, Preparing, Promoting, Run, StepState, Underway};
 

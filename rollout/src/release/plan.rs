@@ -22,6 +22,7 @@ mod rules;
 mod stripped;
 
 pub use course::{Course, Deadlines, OnPrimaryFailure, Stage, Stop};
+pub(crate) use stripped::scheme_and_host;
 
 /// Shortest interval and window. Flagger's floor is 10 s because it scrapes; we do not.
 pub const MIN_INTERVAL: Millis = Millis(1_000);

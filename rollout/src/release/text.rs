@@ -1,6 +1,6 @@
 //! The only prose: what happened, why, and by how much, in one line each; shared by log, API, CLI and UI.
 
-use crate::base::names::Actor;
+use crate::base::names::{Actor, Upstream};
 use crate::base::time::Millis;
 use crate::judgement::certificate::{CertificateFinding, CertificateVerdict};
 use crate::judgement::guards::{EventCount, GuardFinding, GuardName, GuardsVerdict};
@@ -11,12 +11,18 @@ use crate::release::phase::{Awaiting, Cause, Note, Proof};
 use crate::release::plan::Metric;
 use crate::release::threshold_checks::{CheckFinding, CheckResult, ChecksVerdict};
 use crate::routing::table::WeightPpm;
-use crate::worker::fuse::FuseTest;
 
 /// Tables that this agent's journal does not know.
 mod epochs;
+
 /// Holds in words.
 mod holds;
+
+/// What people did.
+mod by_hand;
+
+/// What speaks against a canary.
+mod against;
 
 /// Manifests that go and return.
 mod manifests;
@@ -35,61 +41,42 @@ pub use rules::{certified, rule, rule_now};
 /// One event of a canary's history.
 pub fn note(note: &Note) -> String {
     match note {
-        Note::Declared => "manifest read".into(),
-        Note::Changed { at_once } => changed(*at_once).into(),
         Note::ManifestRemoved { .. }
         | Note::ManifestReturned { .. }
         | Note::TookOver { .. }
         | Note::RolesWait(_)
         | Note::Forgotten { .. } => manifests::kept(note),
-        Note::Started { revision, actor, reason } => {
-            format!("release of {revision} started by {actor}{}", because(reason))
-        }
-        Note::Superseded { revision } => format!("release of {revision} superseded by a newer revision"),
-        Note::Accepted { actor, items } => {
-            let items = counted(*items as u64, "check, hook or setting", "checks, hooks or settings");
-            format!("{actor} accepted {items} that this build cannot honour")
-        }
-        Note::Waiting { refused } => format!("waits for approval to start: {}", objections(refused)),
-        Note::Approved { purpose } => format!("{} approved", purpose.kind().name()),
-        Note::AnalysisSkipped => "the manifest says to promote without analysis".into(),
-        Note::Skipped { actor, reason } => format!("{actor} skipped the wait{}", because(reason)),
-        Note::Stepped { from, to, proof } => stepped(*from, *to, proof.as_ref()),
-        Note::WeightSet { from, to, actor, reason } => {
-            format!("weight {} -> {} % by {actor}, paused there{}", from.percent(), to.percent(), because(reason))
-        }
-        Note::Objected { failed, threshold, refused } => {
-            format!("failed check {failed}/{threshold}: {}", objections(refused))
-        }
-        Note::MetricError { checks, limit, refused } => {
-            format!("check {checks} without a metric value (limit {limit}): {}", objections(refused))
-        }
-        Note::CheckFailed { failed, threshold, verdict } => {
-            format!("failed check {failed}/{threshold}: {}", self::verdict(verdict))
-        }
-        Note::Tripped(verdict) => format!("tripped: {}", guards(verdict)),
-        Note::FuseTripped { node, test, events, trials } => {
-            let what = of_fuse(*test);
-            format!("fuse of proxy {node} tripped and sends every request to the primary: {events} of {trials} {what}")
-        }
+        Note::Started { .. }
+        | Note::Accepted { .. }
+        | Note::Skipped { .. }
+        | Note::WeightSet { .. }
+        | Note::Paused { .. }
+        | Note::Resumed { .. }
+        | Note::GateOpened { .. }
+        | Note::GateClosed { .. }
+        | Note::Confirmed { .. } => by_hand::done(note),
+        Note::Objected { .. }
+        | Note::MetricError { .. }
+        | Note::CheckFailed { .. }
+        | Note::Tripped(_)
+        | Note::FuseTripped { .. } => against::found(note),
         Note::AbortClaimed { .. } | Note::JournalBehind { .. } => epochs::later(note),
         Note::PrimaryFails(_) | Note::PrimaryRecovered(_) | Note::PrimaryAccepted { .. } | Note::Shifted { .. } => {
             primary::watched(note)
         }
+        Note::Declared => "manifest read".into(),
+        Note::Changed { at_once } => changed(*at_once).into(),
+        Note::Superseded { revision } => format!("release of {revision} superseded by a newer revision"),
+        Note::Waiting { refused } => format!("waits for approval to start: {}", objections(refused)),
+        Note::Approved { purpose } => format!("{} approved", purpose.kind().name()),
+        Note::AnalysisSkipped => "the manifest says to promote without analysis".into(),
+        Note::Stepped { from, to, proof } => stepped(*from, *to, proof.as_ref()),
         Note::BegunAnew => {
             "the canary's requests arrive elsewhere than the primary's again: the step begins anew".into()
         }
         Note::Rearmed => "tripped fuses rearmed: the guards did not abort the canary".into(),
         Note::Held(hold) => format!("holds: {}", self::hold(hold)),
-        Note::Paused { actor, reason } => format!("paused by {actor}{}", because(reason)),
-        Note::Resumed { actor, reason } => format!("resumed by {actor}{}", because(reason)),
         Note::WaitingPromotion { refused } => format!("proven; waits for approval to promote: {}", objections(refused)),
-        Note::GateOpened { gate, revision, expires_after, actor, reason } => {
-            let whose = revision.as_ref().map_or_else(|| "the next revision".into(), ToString::to_string);
-            let until = expires_after.map_or_else(String::new, |after| format!(" for {}", span(after)));
-            format!("gate {gate} opened for {whose} by {actor}{until}{}", because(reason))
-        }
-        Note::GateClosed { gate, actor, reason } => format!("gate {gate} closed by {actor}{}", because(reason)),
         Note::Returned { from, to } => {
             format!("weight {} -> {} %: traffic returns to the primary", from.percent(), to.percent())
         }
@@ -97,20 +84,24 @@ pub fn note(note: &Note) -> String {
             promoting(actor.as_ref(), reason, proof.as_ref(), awaiting.as_ref())
         }
         Note::HookFailed { error } => format!("promotion hook failed: {error}; `serin confirm` or `serin abort`"),
-        Note::Confirmed { actor: Some(actor), reason } => {
-            format!("{actor} confirmed that the primary runs the new version{}", because(reason))
-        }
-        Note::Confirmed { actor: None, .. } => "promotion hook confirmed that the primary runs the new version".into(),
-        Note::Swapped { primary } => format!(
-            "roles swapped: {primary} is the primary now; before the next release, point every proxy's default route and \
-             `defaultUpstreams` at {primary}"
-        ),
-        Note::Succeeded { unconfirmed: 0 } => "promoted; every live worker routes all traffic to the primary".into(),
-        Note::Succeeded { unconfirmed } => {
-            format!("promoted; {} had not confirmed by the deadline", counted(*unconfirmed as u64, "worker", "workers"))
-        }
+        Note::Swapped { primary } => swapped(primary),
+        Note::Succeeded { unconfirmed } => succeeded(*unconfirmed),
         Note::Aborted(cause) => format!("aborted, all traffic to primary: {}", self::cause(cause)),
     }
+}
+
+fn swapped(primary: &Upstream) -> String {
+    format!(
+        "roles swapped: {primary} is the primary now; before the next release, point every proxy's default route and \
+         `defaultUpstreams` at {primary}"
+    )
+}
+
+fn succeeded(unconfirmed: usize) -> String {
+    if unconfirmed == 0 {
+        return "promoted; every live worker routes all traffic to the primary".into();
+    }
+    format!("promoted; {} had not confirmed by the deadline", counted(unconfirmed as u64, "worker", "workers"))
 }
 
 const fn changed(at_once: bool) -> &'static str {
@@ -139,13 +130,6 @@ fn promoting(actor: Option<&Actor>, reason: &str, proof: Option<&Proof>, awaitin
     match awaiting {
         Some(awaiting) => format!("{why}; waits for {}", self::awaiting(awaiting)),
         None => why,
-    }
-}
-
-const fn of_fuse(test: FuseTest) -> &'static str {
-    match test {
-        FuseTest::Failed => "failed",
-        FuseTest::Slow => "failed, took or are taking too long",
     }
 }
 

@@ -58,9 +58,14 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// Whether it asks to become something else (a WebSocket, a tunnel): its headers are all there is of the request.
+    /// Whether it asks to become something else (a WebSocket, a tunnel): its headers are all there is of the request, unless
+    /// they announce a body, which its client may take its time for.
     pub fn is_upgrade(self) -> bool {
-        self.first("upgrade").is_some() || self.first(":method") == Some(b"CONNECT")
+        let has_body = || {
+            self.first("transfer-encoding").is_some()
+                || self.first("content-length").is_some_and(|length| length != b"0")
+        };
+        self.first(":method") == Some(b"CONNECT") || (self.first("upgrade").is_some() && !has_body())
     }
 
     /// The path without its query.

@@ -24,8 +24,8 @@ pub enum Placement {
     Sticky,
     /// By a match rule.
     Matched,
-    /// By no draw, to the primary: the lease is over, the fuse tripped, or the request is in a lane whose entry this worker does
-    /// not have.
+    /// By no draw, to the primary: the lease is over, the fuse tripped, or the request is in a lane whose entry this
+    /// worker does not have.
     FailSafe,
     /// Not at all: a copy of a request that the primary serves. Its answer is thrown away.
     Mirrored,

@@ -6,9 +6,9 @@
 //! failed, or a shared incident in which the canary fails fast and the primary times out would abort a healthy canary.
 //!
 //! A guard that forgives what both suffer has one of two innocent explanations: the canary keeps its limit, or it is no worse
-//! than the primary. Which one may change from one block of slots to the next, so the smaller likelihood ratio counts in each: the
-//! smaller of two e-values over a whole release would let a canary that is lawfully worse than its primary save up evidence
-//! for the first incident that both share.
+//! than the primary. Which one may change from one block of slots to the next, so the smaller likelihood ratio counts
+//! in each: the smaller of two e-values over a whole release would let a canary that is lawfully worse than its primary
+//! save up evidence for the first incident that both share.
 
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +78,7 @@ pub enum Alone {
 
 /// Above this share of the canary a comparison needs so many failures that the limit decides alone: 8 of a total failure at
 /// a half, 87 at nine tenths.
-pub const MOST_FORGIVEN: f64 = 0.5;
+const MOST_FORGIVEN: f64 = 0.5;
 /// How much more than its weight the canary's share of the drawn requests may be, as the sample ratio tolerates it.
 const SHARE_TOLERANCE: f64 = 1.05;
 /// A block's slots at most: with slots of 100 ms, 10 s.
@@ -136,7 +136,7 @@ impl Boundary {
             (Self::Relative(_), _) => false,
             (Self::Both { alone: Alone::Nothing, .. }, _) => false,
             (Self::Both { .. }, None) => true,
-            (Self::Both { .. }, Some(split)) => split.is_drawn || split.weight > MOST_FORGIVEN,
+            (Self::Both { .. }, Some(split)) => split.is_drawn || !may_forgive(split.weight),
         }
     }
 
@@ -144,7 +144,7 @@ impl Boundary {
     /// comparison.
     fn share(self, pair: &Pair) -> Option<f64> {
         let Self::Both { margin, alone, .. } = self else { return None };
-        let split = pair.split.filter(|split| alone == Alone::Nothing || split.weight <= MOST_FORGIVEN)?;
+        let split = pair.split.filter(|split| alone == Alone::Nothing || may_forgive(split.weight))?;
         // What only a comparison decides goes by the share that was counted, which no router can bend.
         if alone == Alone::Nothing || !split.is_drawn {
             pair.counted_share(margin)
@@ -154,10 +154,15 @@ impl Boundary {
     }
 }
 
+/// Whether what both versions suffer may be forgiven a canary with this weight (0 to 1).
+pub const fn may_forgive(weight: f64) -> bool {
+    weight <= MOST_FORGIVEN
+}
+
 /// The greatest share of the events that is the canary's if it is no worse than the primary, where requests are drawn with
 /// this weight (0 to 1) and what both suffer is forgiven; `None` where the limit decides alone.
 pub fn forgiven_share(weight: f64) -> Option<f64> {
-    (weight > 0.0 && weight <= MOST_FORGIVEN).then_some(weight * SHARE_TOLERANCE)
+    (weight > 0.0 && may_forgive(weight)).then_some(weight * SHARE_TOLERANCE)
 }
 
 impl Pair {

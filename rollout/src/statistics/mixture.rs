@@ -3,7 +3,8 @@
 //! A stream of trials, each with (given the past) event probability at most `theta0` under the null hypothesis. Component
 //! j multiplies its wealth by (1 + (R_j - 1) x) / (1 + (R_j - 1) theta0) for a trial x in {0, 1}, whose mean is at most 1
 //! under the null; so each component, and their mixture, is a supermartingale from 1, and it exceeds 1/alpha ever with
-//! probability alpha at most (Ville). It depends on counts only: one may look after every batch, any number of times, in any order.
+//! probability alpha at most (Ville). It depends on counts only: one may look after every batch, any number of times,
+//! in any order.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,29 +1,27 @@
 //! What the agent shows of itself: the API's and the CLI's words, computed from the controller and nothing else.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Millis;
 use crate::controller::Controller;
 use crate::controller::canary::Canary;
-use crate::controller::fleet::Peer;
 use crate::judgement::guards::{GuardFinding, GuardsVerdict};
 use crate::release::phase::{HistoryEvent, Note, Phase};
 use crate::release::plan::Advance;
 use crate::release::text;
-use crate::routing::table::{Epoch, WeightPpm};
-use crate::view::destinations::{self, DestinationStatus};
 
 mod gates;
 mod message;
 mod timing;
 mod versions;
+mod workers;
 
 pub use gates::{GateStatus, stored_gates};
 pub(crate) use message::newer_manifest;
 pub(crate) use timing::toward_step;
+pub use versions::VersionStatus;
 pub(crate) use versions::versions;
+pub use workers::{WorkerCanary, WorkerStatus, workers};
 
 /// One canary at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +38,12 @@ pub struct CanaryStatus {
     pub phase: String,
     /// What is happening and why, in one line.
     pub message: String,
+    /// Why the release does not advance, in words; null while it may.
+    #[serde(default)]
+    pub hold: Option<String>,
+    /// What the message says besides where the release stands, each by itself.
+    #[serde(default)]
+    pub remarks: Vec<String>,
     /// What a person must do before the release can go on; null while it may go on by itself.
     #[serde(default)]
     pub needs_person: Option<String>,
@@ -154,42 +158,6 @@ pub struct GuardStatus {
     pub ln_needed: f64,
 }
 
-/// One version's counts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VersionStatus {
-    /// `primary` or `canary`.
-    pub version: String,
-    /// The upstream that plays it now.
-    pub upstream: String,
-    /// Requests begun.
-    pub started: u64,
-    /// Good answers.
-    pub succeeded: u64,
-    /// Bad answers of all classes.
-    pub failed: u64,
-    /// Bad answers by class, classes without any left out.
-    pub failed_by_class: BTreeMap<String, u64>,
-    /// Good answers with a status of 400 to 499.
-    pub client_errors: u64,
-    /// Requests whose client left, or that the proxy cut because it had waited for the client: neither good nor bad.
-    pub abandoned: u64,
-    /// The abandoned, and those that had not come in whole after 15 s.
-    pub unserved: u64,
-    /// Requests that say nothing about the version.
-    pub void: u64,
-    /// Begun and not yet ended.
-    pub pending: u64,
-    /// Good answers in percent of good and bad.
-    pub success_rate_percent: Option<f64>,
-    /// Latency quantiles in milliseconds.
-    pub p50_ms: Option<f64>,
-    /// See `p50_ms`.
-    pub p95_ms: Option<f64>,
-    /// See `p50_ms`.
-    pub p99_ms: Option<f64>,
-}
-
 /// One event of a canary's history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -206,52 +174,6 @@ pub struct EventStatus {
     pub detail: Note,
 }
 
-/// One worker.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkerStatus {
-    /// Envoy's `node.id`.
-    pub node: String,
-    /// Envoy's `node.cluster`.
-    pub cluster: String,
-    /// Which life of the worker, hexadecimal.
-    pub incarnation: String,
-    /// The filter's build version.
-    pub filter_version: String,
-    /// The protocol spoken.
-    pub protocol: String,
-    /// Whether it has a stream now.
-    pub connected: bool,
-    /// Since it last reported, milliseconds.
-    pub silent_ms: u64,
-    /// Reports known to be missing.
-    pub missing_reports: u64,
-    /// What it has in force.
-    pub canaries: Vec<WorkerCanary>,
-    /// Canaries to which it sends nothing because their fuse has tripped, as `namespace/name`.
-    #[serde(default)]
-    pub tripped: Vec<String>,
-}
-
-/// One canary on one worker.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkerCanary {
-    /// `namespace/name`.
-    pub canary: String,
-    /// Epoch in force there.
-    pub epoch: u64,
-    /// Whether that is the agent's newest.
-    pub in_sync: bool,
-    /// Requests that the split placed under that epoch.
-    pub requests: u64,
-    /// The canary's share of them, percent.
-    pub observed_percent: Option<f64>,
-    /// Where its requests went.
-    #[serde(default)]
-    pub destinations: Vec<DestinationStatus>,
-}
-
 /// One canary.
 pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanaryStatus {
     let fleet = controller.fleet();
@@ -259,15 +181,18 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
     let run = canary.phase.run();
     let under_epoch = canary.evidence.split_under(canary.epoch);
     let behind = fleet.behind(id, canary.epoch);
-    let live = fleet.live().count();
+    let live = fleet.live_count();
     let timing = timing::timing(canary, now);
     let (without_agent, default_route_wrong) = message::without_agent(canary, fleet);
+    let remarks = message::remarks(controller, canary, now);
     CanaryStatus {
         name: id.name().into(),
         namespace: id.namespace().into(),
         service: canary.plan.scope.lane.as_ref().map(|lane| lane.of().name().into()),
         phase: canary.phase.name().into(),
-        message: message::message(controller, canary, now),
+        message: message::message(canary, &remarks, now),
+        hold: message::hold(canary, now),
+        remarks,
         needs_person: message::needs_person(canary, now),
         primary_fails: message::primary_fails(canary),
         manifest: canary.plan.hash(),
@@ -277,7 +202,7 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         revision: revision(&canary.phase),
         promoted_revision: canary.promoted.as_ref().map(ToString::to_string),
         weight_percent: canary.weight().percent(),
-        observed_percent: share(canary, under_epoch.primary.started, under_epoch.canary.started),
+        observed_percent: workers::share(canary, under_epoch.primary.started, under_epoch.canary.started),
         step: canary.phase.steps(),
         steps: canary.plan.last_step(),
         failed_checks: run.map_or(0, |run| run.failed_checks),
@@ -294,10 +219,10 @@ pub fn canary(controller: &Controller, canary: &Canary, now: Millis) -> CanarySt
         workers_live: live,
         workers_in_sync: live.saturating_sub(behind),
         workers_lost: run.map_or(0, |run| fleet.lost_since(run.started_at)),
-        workers_tripped: fleet.live().filter(|peer| peer.tripped.contains_key(id)).count(),
+        workers_tripped: fleet.live().filter(|peer| peer.tripped().contains_key(id)).count(),
         without_agent,
         default_route_wrong,
-        versions: versions(canary, &canary.evidence.release()),
+        versions: versions(canary, canary.evidence.release()),
         totals: versions(canary, canary.evidence.totals()),
         advance: canary.plan.advance.name().into(),
         toward_abort: run.and(canary.verdict.as_ref()).map_or(0.0, |verdict| verdict.toward_abort),
@@ -323,44 +248,6 @@ pub fn event(event: &HistoryEvent) -> EventStatus {
     }
 }
 
-/// Every worker that is live, or was within the time it is expected back.
-pub fn workers(controller: &Controller, now: Millis) -> Vec<WorkerStatus> {
-    let fleet = controller.fleet();
-    let known = fleet.workers().filter(|(_, peer)| {
-        peer.conn.is_some() || now.since(peer.last_seen_at) <= crate::controller::fleet::EXPECTED_FOR
-    });
-    let shown = known.map(|(incarnation, peer)| WorkerStatus {
-        node: peer.node.clone(),
-        cluster: peer.cluster.clone(),
-        incarnation: incarnation.to_string(),
-        filter_version: peer.filter_version.clone(),
-        protocol: peer.protocol.to_string(),
-        connected: peer.conn.is_some(),
-        silent_ms: now.since(peer.last_seen_at).0,
-        missing_reports: peer.received.missing(),
-        canaries: worker_canaries(controller, peer),
-        tripped: peer.tripped.keys().map(ToString::to_string).collect(),
-    });
-    shown.collect()
-}
-
-fn worker_canaries(controller: &Controller, peer: &Peer) -> Vec<WorkerCanary> {
-    let managed = controller.canaries().map(|canary| {
-        let id = &canary.plan.id;
-        let epoch = peer.adopted.get(id).copied().unwrap_or(Epoch(0));
-        let placed = peer.placed_now(id);
-        WorkerCanary {
-            canary: id.to_string(),
-            epoch: epoch.0,
-            in_sync: epoch >= canary.epoch,
-            requests: placed.primary.saturating_add(placed.canary),
-            observed_percent: share(canary, placed.primary, placed.canary),
-            destinations: destinations::of_worker(peer, canary),
-        }
-    });
-    managed.collect()
-}
-
 fn guards(verdict: &GuardsVerdict) -> Vec<GuardStatus> {
     let status = |finding: &GuardFinding| GuardStatus {
         guard: finding.guard.rule.name().name().into(),
@@ -379,11 +266,4 @@ fn guards(verdict: &GuardsVerdict) -> Vec<GuardStatus> {
 pub(crate) fn revision(phase: &Phase) -> Option<String> {
     let ended = phase.ended().map(|ended| &ended.revision);
     phase.run().map(|run| &run.revision).or(ended).map(ToString::to_string)
-}
-
-/// Of all the service's traffic; what one lane of it showed stands for that lane's part.
-fn share(canary: &Canary, primary: u64, on_canary: u64) -> Option<f64> {
-    let all = primary.saturating_add(on_canary);
-    let whole = canary.plan.scope.of_all(WeightPpm::WHOLE).percent();
-    (all > 0).then(|| on_canary as f64 * whole / all as f64)
 }

@@ -191,7 +191,7 @@ impl Worker {
         self.fuses.has_unreported() && self.can_report()
     }
 
-    const fn can_report(&self) -> bool {
+    fn can_report(&self) -> bool {
         self.connection.is_up() && self.sender.is_free()
     }
 
@@ -207,10 +207,15 @@ impl Worker {
         match message {
             ToWorker::Welcome(_) => {
                 self.connection.welcomed(now);
-                actions.extend(self.sender.again(now).map(|report| WorkerAction::Send(ToAgent::Report(report))));
+                let again = self.sender.again(now).into_iter();
+                actions.extend(again.map(|report| WorkerAction::Send(ToAgent::Report(report))));
             }
-            ToWorker::Ack(number) => {
-                self.sender.acked(number);
+            ToWorker::Received(number) => {
+                self.sender.received(number);
+                actions.extend(self.flush(now));
+            }
+            ToWorker::Stored(number) => {
+                self.sender.stored(number);
                 actions.extend(self.flush(now));
             }
             ToWorker::Entry(entry) => actions.extend(self.adopt(*entry, now)),

@@ -116,12 +116,21 @@ impl Fuse {
         }
     }
 
+    const fn primary_begun_of(&self, which: FuseTest) -> u64 {
+        let [failed, slow] = self.begun.primary;
+        match which {
+            FuseTest::Failed => failed,
+            FuseTest::Slow => slow,
+        }
+    }
+
     /// A trial begins; returns its ordinal. `known` is a number below which it is known of every ordinal whether it is an
     /// event. A run that has gone stale by then ends before the trial.
     pub fn start(&mut self, which: FuseTest, known: u64) -> u64 {
         let ordinal = self.begun_of(which);
+        let primary = self.primary_begun_of(which);
         if let Some(test) = self.tests.get_mut(which as usize).and_then(Option::as_mut) {
-            test.refresh(known, ordinal, self.begun.primary.get(which as usize).copied().unwrap_or(0));
+            test.refresh(known, ordinal, primary);
         }
         bump(&mut self.begun.canary, which)
     }
@@ -163,7 +172,7 @@ impl Fuse {
 
     /// A request turned out to be an event. Each one counts once for each test: the caller sees to that.
     pub fn event(&mut self, which: FuseTest, ordinal: u64) -> Option<FuseTrip> {
-        let (begun, primary) = (self.begun_of(which), self.begun.primary.get(which as usize).copied().unwrap_or(0));
+        let (begun, primary) = (self.begun_of(which), self.primary_begun_of(which));
         let test = self.tests.get_mut(which as usize)?.as_mut().filter(|test| ordinal >= test.first)?;
         let trials = test.event(ordinal, begun)?;
         let trip = FuseTrip { test: which, events: test.events, trials };

@@ -10,7 +10,7 @@ use crate::worker::fuse::FuseTest;
 use crate::worker::tally::{Counts, Slot, Stratum};
 
 /// The newest protocol this build speaks.
-pub const PROTOCOL: Protocol = Protocol { major: 3, minor: 1 };
+pub const PROTOCOL: Protocol = Protocol { major: 3, minor: 2 };
 
 /// Most strata in one report, so that every report fits one message; the rest follows in the next.
 pub const MAX_STRATA: usize = 128;
@@ -48,6 +48,11 @@ impl std::fmt::Display for Protocol {
 }
 
 impl Protocol {
+    /// Whether a peer that speaks this is told that a report is received, before it is stored.
+    pub const fn tells_received(self) -> bool {
+        self.minor >= 2
+    }
+
     /// What both ends speak: the older of two that are at most one minor apart.
     ///
     /// # Errors
@@ -118,6 +123,16 @@ pub struct Report {
     pub destinations: Vec<Sampled>,
 }
 
+impl Report {
+    /// The canaries that it names, some of them more than once.
+    pub fn canaries(&self) -> impl Iterator<Item = &CanaryId> {
+        let strata = self.strata.iter().map(|(stratum, _)| &stratum.canary);
+        let watermarks = self.watermarks.iter().map(|watermark| &watermark.canary);
+        let trips = self.trips.iter().map(|trip| &trip.canary);
+        strata.chain(watermarks).chain(trips).chain(self.destinations.iter().map(|sampled| &sampled.canary))
+    }
+}
+
 /// Requests of one version that went to one place, of those that were asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sampled {
@@ -179,8 +194,10 @@ pub enum ToAgent {
 pub enum ToWorker {
     /// The answer to Hello: the protocol both speak.
     Welcome(Protocol),
-    /// The report of this number is stored.
-    Ack(u64),
+    /// The report of this number is counted, and all before it: the next one may leave. Not told before protocol 3.2.
+    Received(u64),
+    /// The report of this number is stored, and all before it: no crash of the agent forgets them.
+    Stored(u64),
     /// Route a canary so from now on.
     Entry(Box<Entry>),
     /// The agent lives.

@@ -32,6 +32,14 @@ pub struct Stratum<C> {
     pub slot: Slot,
 }
 
+impl<C> Stratum<C> {
+    /// The same, of a canary that is owned elsewhere.
+    pub const fn by_ref(&self) -> Stratum<&C> {
+        let Self { ref canary, epoch, version, placement, slot } = *self;
+        Stratum { canary, epoch, version, placement, slot }
+    }
+}
+
 /// A stretch of time under one epoch, of a length that the entry fixed beforehand; comparisons look at whole slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -224,6 +232,13 @@ impl PerVersion {
         match version {
             Version::Primary => self.primary.merge(counts),
             Version::Canary => self.canary.merge(counts),
+        }
+    }
+
+    pub(crate) fn add_without_latency(&mut self, version: Version, counts: &Counts) {
+        match version {
+            Version::Primary => self.primary.merge_without_latency(counts),
+            Version::Canary => self.canary.merge_without_latency(counts),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use rollout::base::time::{Micros, Millis};
 use rollout::controller::fleet::Conn;
-use rollout::controller::{Command, Event};
+use rollout::controller::{Command, Event, WorkerEvent};
 use rollout::release::inquiry::Reply;
 use rollout::release::integrations::HookKind;
 use rollout::release::phase::{Awaiting, HistoryEvent, Hold, Note};
@@ -30,14 +30,34 @@ impl Fleet<'_> {
                     laws.greeted(proxy.incarnation, self.agent.canary());
                 }
             }
-            ToAgent::Report(report) => self.agent_hears(Event::Reported(conn, report)),
-            ToAgent::Adopted(canary, epoch) => self.agent_hears(Event::Adopted(conn, canary, epoch)),
+            ToAgent::Report(report) => self.worker_says(conn, WorkerEvent::Reported(report)),
+            ToAgent::Adopted(canary, epoch) => self.worker_says(conn, WorkerEvent::Adopted(canary, epoch)),
             ToAgent::Beat => self.perform(vec![Command::Send(conn, ToWorker::Beat)]),
         }
     }
 
-    /// One event for the agent; an agent that is down gets none.
+    fn worker_says(&mut self, conn: Conn, event: WorkerEvent) {
+        let busy = self.scenario.agent_busy;
+        if self.waiting.is_empty() && busy > Millis(0) {
+            self.schedule.plan(Micros(self.now.0 + busy.0 * 1000), Happening::AgentTakes);
+        }
+        self.waiting.push((conn, event));
+        if busy == Millis(0) {
+            self.agent_takes();
+        }
+    }
+
+    /// The agent's loop takes what workers have said, as one batch.
+    pub(super) fn agent_takes(&mut self) {
+        let batch = std::mem::take(&mut self.waiting);
+        if !batch.is_empty() {
+            self.agent_hears(Event::Workers(batch));
+        }
+    }
+
+    /// One event for the agent, after what workers said before it; an agent that is down gets none.
     pub(super) fn agent_hears(&mut self, event: Event) {
+        self.agent_takes();
         if !self.agent.is_up() {
             return;
         }

@@ -3,8 +3,8 @@
 mod agent_side;
 
 use rollout::base::time::{Micros, Millis};
-use rollout::controller::Event;
 use rollout::controller::fleet::Conn;
+use rollout::controller::{Event, WorkerEvent};
 use rollout::release::phase::Phase;
 use rollout::worker::WorkerAction;
 use rollout::worker::in_flight::InFlight;
@@ -12,8 +12,8 @@ use rollout::worker::messages::{ToAgent, ToWorker};
 use slab::Slab;
 
 use crate::agent::Agent;
-use crate::behaviour::Fate;
 use crate::draws::{Draws, Purpose};
+use crate::exchange::{Exchange, Moment};
 use crate::laws::Laws;
 use crate::mishaps::Mishap;
 use crate::network::{Direction, Streams};
@@ -39,6 +39,8 @@ pub(crate) struct Fleet<'a> {
     open: Slab<Open>,
     worker_draws: Draws,
     timer: Option<Millis>,
+    /// What workers have said to an agent whose loop is busy.
+    waiting: Vec<(Conn, WorkerEvent)>,
     /// Whether users have stopped sending, and nothing breaks any more.
     is_calm: bool,
 }
@@ -49,7 +51,8 @@ struct Open {
     in_flight: InFlight,
     proxy: usize,
     life: u64,
-    fate: Fate,
+    exchange: Exchange,
+    is_bad: bool,
     arrival: Arrival,
 }
 
@@ -70,6 +73,7 @@ impl<'a> Fleet<'a> {
             open: Slab::new(),
             worker_draws: Draws::new(seed, Purpose::Workers),
             timer: None,
+            waiting: Vec::new(),
             is_calm: false,
         };
         fleet.agent_hears(Event::Declared(Box::new(scenario.plan.clone())));
@@ -111,7 +115,7 @@ impl<'a> Fleet<'a> {
         let routed = (0..count).find_map(|step| {
             let place = (arrival.proxy + step) % count;
             let proxy = self.proxies.get_mut(place)?;
-            let routed = proxy.route(&mut self.form, arrival.user, plan, now)?;
+            let routed = proxy.route(&mut self.form, arrival.sender, plan, now)?;
             Some((place, proxy.life, proxy.incarnation, routed))
         });
         // Without any worker the default route serves, and nothing counts.
@@ -120,10 +124,12 @@ impl<'a> Fleet<'a> {
             laws.routed(worker, &routed.upstream, routed.placement, now.to_millis());
         }
         let fate = self.users.send(self.scenario, &arrival, place, &routed.upstream);
-        if let (Some(in_flight), true) = (routed.in_flight, fate != Fate::Never) {
-            let at = Micros(now.0 + fate.known_after().0);
-            let open = self.open.insert(Open { in_flight, proxy: place, life, fate, arrival });
-            self.schedule.plan(at, Happening::RequestEnds(open));
+        let exchange = Exchange::new(now, self.scenario.client(arrival.attacker), fate);
+        let started = self.proxies.get_mut(place).and_then(|proxy| proxy.start(&routed, exchange.is_whole, now));
+        if let Some(in_flight) = started {
+            let is_bad = fate.is_bad();
+            let open = self.open.insert(Open { in_flight, proxy: place, life, exchange, is_bad, arrival });
+            self.plan_moment(open);
         }
     }
 
@@ -132,9 +138,10 @@ impl<'a> Fleet<'a> {
         let Some((at, what)) = self.schedule.next() else { return false };
         self.now = at;
         match what {
-            Happening::RequestEnds(open) => self.request_ends(open),
+            Happening::RequestMoves(open, moment) => self.request_moves(open, moment),
             Happening::Tick { proxy, pace } => self.tick(proxy, pace),
             Happening::ToAgent(conn, message) => self.agent_gets(conn, *message),
+            Happening::AgentTakes => self.agent_takes(),
             Happening::ToWorker(conn, message) => self.worker_gets(conn, *message),
             Happening::StreamBreaks(conn) => self.stream_breaks(conn),
             Happening::WorkerLoses(proxy, conn) => self.worker_loses(proxy, conn),
@@ -165,13 +172,24 @@ impl<'a> Fleet<'a> {
         Micros(self.scenario.warm_up.plus(since_begin).0.saturating_mul(1000))
     }
 
-    fn request_ends(&mut self, open: usize) {
-        let Some(Open { in_flight, proxy, life, fate, arrival }) = self.open.try_remove(open) else { return };
-        if let Some(held) = self.proxies.get_mut(proxy).filter(|held| held.life == life) {
-            let actions = held.finish(in_flight, fate, self.now);
-            self.worker_acts(proxy, actions);
+    fn plan_moment(&mut self, open: usize) {
+        if let Some((at, moment)) = self.open.get_mut(open).and_then(|open| open.exchange.next()) {
+            self.schedule.plan(at, Happening::RequestMoves(open, moment));
         }
-        if fate.is_bad() && arrival.retries > 0 && !self.is_calm {
+    }
+
+    fn request_moves(&mut self, open: usize, moment: Moment) {
+        let Some(held) = self.open.get_mut(open) else { return };
+        let (place, life) = (held.proxy, held.life);
+        if let Some(proxy) = self.proxies.get_mut(place).filter(|proxy| proxy.life == life) {
+            let actions = proxy.moves(&mut held.in_flight, &held.exchange, moment, self.now);
+            self.worker_acts(place, actions);
+        }
+        if moment != Moment::Over {
+            return self.plan_moment(open);
+        }
+        let Some(Open { is_bad, arrival, .. }) = self.open.try_remove(open) else { return };
+        if is_bad && arrival.retries > 0 && !self.is_calm {
             self.request(Arrival { at: self.now, retries: arrival.retries - 1, ..arrival });
         }
     }
@@ -292,6 +310,7 @@ impl<'a> Fleet<'a> {
             Mishap::WorkerCrash { proxy: place, away } => self.worker_dies(place, away),
             Mishap::AgentCrash { away } if self.agent.is_up() => {
                 self.agent.crash();
+                self.waiting.clear();
                 self.timer = None;
                 for (conn, stream) in self.streams.end_all() {
                     let at = self.streams.notice(stream.proxy, self.now);

@@ -1,6 +1,7 @@
 //! What people ask for while the disk refuses or hangs: an abort is carried out, everything else is not, now or later.
 
 use rollout::routing::table::{Epoch, WeightPpm};
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::handle::NotCarried;
@@ -28,6 +29,12 @@ async fn state(rig: &Rig) -> (Phase, usize, Epoch) {
         (canary.phase.clone(), canary.history.len(), canary.epoch)
     };
     rig.handle.read(look).await.unwrap()
+}
+
+/// Asks beside whatever else happens.
+fn asking(rig: &Rig, verb: fn(Revision) -> Verb) -> JoinHandle<Result<Answer, Stopped>> {
+    let (handle, Event::Requested(canary, verb)) = (rig.handle.clone(), asked(verb)) else { unreachable!() };
+    tokio::spawn(async move { handle.ask(canary, verb).await })
 }
 
 #[tokio::test]
@@ -71,12 +78,10 @@ async fn a_disk_that_hangs_holds_a_verb_for_a_second_and_an_abort_for_none() {
     assert!(matches!(answer.unwrap(), Err(NotCarried::Unstored(_))));
     while !splits(&rig.next().await) {}
     let abort: fn(Revision) -> Verb = |actor| Verb::Abort { actor, reason: String::new() };
-    let handle = rig.handle.clone();
-    let Event::Requested(canary, verb) = asked(abort) else { unreachable!() };
-    let asking = tokio::spawn(async move { handle.ask(canary, verb).await });
+    let aborted = asking(&rig, abort);
     let entry = timeout(Duration::from_millis(500), rig.next()).await.expect("deadline: the abort's entry");
     assert!(matches!(&entry, ToWorker::Entry(_)) && !splits(&entry), "{entry:?}");
-    let done = asking.await.unwrap().unwrap().unwrap();
+    let done = aborted.await.unwrap().unwrap().unwrap();
     assert!(done.done.phase == "Failed" && done.unstored.is_some_and(|why| why.contains("not finished")));
     rig.disk.hang(false);
     healed(&mut rig).await;
@@ -90,14 +95,10 @@ async fn an_abort_does_not_wait_behind_a_verb_that_is_being_stored() {
     rig.ask(asked(release)).await.unwrap().unwrap();
     while !splits(&rig.next().await) {}
     rig.disk.hang(true);
-    let asking = |verb: fn(Revision) -> Verb| {
-        let (handle, Event::Requested(canary, verb)) = (rig.handle.clone(), asked(verb)) else { unreachable!() };
-        tokio::spawn(async move { handle.ask(canary, verb).await })
-    };
-    let verbs: Vec<_> = VERBS.into_iter().map(asking).collect();
+    let verbs: Vec<_> = VERBS.into_iter().map(|verb| asking(&rig, verb)).collect();
     // The first of them is on its way to the disk, which nothing else has touched since.
     timeout(Duration::from_millis(900), rig.disk.is_writing()).await.expect("deadline: a write that hangs");
-    let abort = asking(|actor| Verb::Abort { actor, reason: String::new() });
+    let abort = asking(&rig, |actor| Verb::Abort { actor, reason: String::new() });
     let entry = timeout(Duration::from_millis(900), rig.next()).await.expect("deadline: the abort's entry");
     assert!(matches!(&entry, ToWorker::Entry(_)) && !splits(&entry), "{entry:?}");
     assert_eq!(abort.await.unwrap().unwrap().unwrap().done.phase, "Failed");
@@ -112,4 +113,29 @@ async fn an_abort_does_not_wait_behind_a_verb_that_is_being_stored() {
         }
     }
     assert_eq!(overtaken, 1, "one was being stored");
+}
+
+/// Of what is sent more than the loop holds and its channel takes together: streams and people wait then, an abort does not.
+#[tokio::test]
+async fn an_abort_waits_behind_nothing_however_much_is_held() {
+    let mut rig = Rig::start(64).await;
+    rig.ask(asked(release)).await.unwrap().unwrap();
+    while !splits(&rig.next().await) {}
+    rig.disk.hang(true);
+    let pause = asking(&rig, |actor| Verb::Pause { actor, reason: String::new() });
+    timeout(Duration::from_millis(900), rig.disk.is_writing()).await.expect("deadline: a write that hangs");
+    let handle = rig.handle.clone();
+    let flood = tokio::spawn(async move { while handle.beat(Conn(9)).await.is_ok() {} });
+    let is_full = async {
+        while rig.handle.room() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_millis(900), is_full).await.expect("deadline: a full channel");
+    let abort = asking(&rig, |actor| Verb::Abort { actor, reason: String::new() });
+    assert_eq!(pause.await.unwrap().unwrap(), Err(NotCarried::Overtaken), "not a disk that hangs ended its wait");
+    let entry = timeout(Duration::from_millis(900), rig.next()).await.expect("deadline: the abort's entry");
+    assert!(matches!(&entry, ToWorker::Entry(_)) && !splits(&entry), "{entry:?}");
+    assert_eq!(abort.await.unwrap().unwrap().unwrap().done.phase, "Failed");
+    flood.abort();
 }

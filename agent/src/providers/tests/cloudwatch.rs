@@ -1,5 +1,5 @@
-//! CloudWatch's request, as its JSON protocol has it, and its answers. The signature is tried beside the code, keys that are not in
-//! a secret in `aws`.
+//! CloudWatch's request, as its JSON protocol has it, and its answers. The signature is tried beside the code, keys
+//! that are not in a secret in `aws`.
 
 use rollout::release::integrations::{MetricError, ProviderKind};
 use serde_json::{Value, json};

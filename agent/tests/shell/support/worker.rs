@@ -160,7 +160,7 @@ impl Worker {
     /// The number of the next ack, whatever comes before it.
     pub(crate) async fn ack(&mut self) -> u64 {
         loop {
-            if let ToWorker::Ack(number) = self.next().await {
+            if let ToWorker::Stored(number) = self.next().await {
                 return number;
             }
         }

@@ -4,7 +4,6 @@ use super::Canary;
 use crate::base::time::Millis;
 use crate::controller::rearm::{Rearming, fuse_plan, shares};
 use crate::judgement::sequential::EXPECTED_IN_SLOT;
-use crate::release::machine;
 use crate::release::phase::{Phase, ReleaseId};
 use crate::routing::table::{Entry, Epoch, Routing, Split, WeightPpm};
 use crate::worker::api::REPORT_EVERY;
@@ -118,8 +117,8 @@ impl Canary {
         self.epoch.next()
     }
 
-    /// A release has begun, moved, got another share or ended; `before` is the one that was in progress. Only the entries that are issued from
-    /// here on are this step's.
+    /// A release has begun, moved, got another share or ended; `before` is the one that was in progress. Only the entries
+    /// that are issued from here on are this step's.
     pub(super) fn begin_step(&mut self, before: Option<ReleaseId>, workers: usize, now: Millis) {
         self.slot = slot_length(self.evidence.per_second(now), self.plan.scope.within(self.weight()));
         self.share_fuse(before, workers);
@@ -141,25 +140,14 @@ impl Canary {
         }
     }
 
-    /// Its requests have gone where they should for long enough: what they prove from now on is the step's evidence. Returns
-    /// whether that is so.
-    pub fn begin_step_anew(&mut self, workers: usize, now: Millis) -> bool {
-        if self.anew.due().is_none_or(|due| now < due) {
-            return false;
+    /// Whether the step is to begin anew by now: its requests have gone where they should for long enough, and there are
+    /// some. True once.
+    pub fn take_anew_due(&mut self, now: Millis) -> bool {
+        let is_due = self.anew.due().is_some_and(|due| due <= now);
+        if is_due {
+            self.anew.done(false);
         }
-        let is_split = self.is_splitting();
-        let release = self.phase.run().map(|run| run.release);
-        self.anew.done(is_split && self.phase.on_step().is_some());
-        if let Some(on_step) = self.phase.on_step_mut().filter(|_| is_split) {
-            machine::begin_step(&self.plan, on_step, now);
-            on_step.step.is_proven = false;
-            // What hooks and metrics agreed to, or are asked now, is of answers that went astray.
-            on_step.pending.agreed.clear();
-            on_step.pending.inquiry = None;
-            self.begin_step(release, workers, now);
-            return true;
-        }
-        false
+        is_due && self.is_splitting()
     }
 
     /// Among how many workers the fuses of the next entry share alpha.

@@ -1,42 +1,94 @@
 //! What shows how a canary does: workers' reports, ticks, and answers from outside. Each look becomes a fact for the state
 //! machine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Controller;
 use crate::base::names::CanaryId;
 use crate::base::time::Millis;
 use crate::controller::canary::Canary;
-use crate::controller::events::{Command, Output};
+use crate::controller::events::{Command, Output, WorkerEvent};
 use crate::controller::fleet::Conn;
 use crate::controller::notify;
 use crate::judgement::primary_watch::PrimaryNews;
 use crate::release::inquiry::{CallId, Callee, Reply};
 use crate::release::machine::{FINALISE_WITHIN, Fact};
-use crate::release::phase::{Cause, Note, Phase};
+use crate::release::phase::{Cause, Phase};
 use crate::release::threshold_checks::check;
 use crate::routing::table::Epoch;
 use crate::worker::messages::{Report, ToWorker};
+use crate::worker::tally::{Counts, Stratum};
+
+/// What the reports of a batch counted, all workers together.
+type Sums<'a> = BTreeMap<Stratum<&'a CanaryId>, Counts>;
 
 impl Controller {
-    /// A worker reported. Whatever it brings, and however often, it is acknowledged when it is stored.
-    pub(super) fn reported(&mut self, conn: Conn, report: &Report, now: Millis, out: &mut Output) {
-        let Some(is_new) = self.fold(conn, report, now) else { return };
+    /// What of this counts, in order: all but reports that came before, and those on streams of no known worker.
+    pub fn counting<'a>(&self, events: &'a [(Conn, WorkerEvent)]) -> Vec<&'a (Conn, WorkerEvent)> {
+        let mut received = BTreeMap::new();
+        let counts = |(conn, event): &&(Conn, WorkerEvent)| {
+            let Some(worker) = self.fleet.incarnation(*conn) else { return false };
+            let mut is_new = |report: &Report| {
+                let of_worker = || self.fleet.worker(worker).map(|peer| peer.received.clone()).unwrap_or_default();
+                received.entry(worker).or_insert_with(of_worker).note(report.number)
+            };
+            match event {
+                WorkerEvent::Reported(report) => is_new(report),
+                WorkerEvent::Adopted(..) => true,
+            }
+        };
+        events.iter().filter(counts).collect()
+    }
+
+    /// Workers spoke. Their counts are summed before they are folded, so a batch costs about what one report costs.
+    pub(super) fn heard(&mut self, events: &[(Conn, WorkerEvent)], now: Millis, out: &mut Output) {
+        let mut sums = BTreeMap::new();
+        let mut astray = BTreeSet::new();
+        for (conn, event) in events {
+            match event {
+                WorkerEvent::Reported(report) => {
+                    if self.reported(*conn, report, &mut sums, now, out) {
+                        astray.extend(report.destinations.iter().map(|sampled| &sampled.canary));
+                    }
+                }
+                WorkerEvent::Adopted(canary, epoch) => self.adopted(*conn, canary, *epoch, now),
+            }
+        }
+        self.fold(&sums, now);
+        self.look(&sums, now, out);
+        for id in astray {
+            self.canaries.get_mut(id).into_iter().for_each(|canary| canary.plan_step_anew(now));
+        }
+    }
+
+    /// A worker reported. Whatever it brings, and however often, it is acknowledged when it is stored. Returns whether it
+    /// was not counted before.
+    fn reported<'a>(
+        &mut self,
+        conn: Conn,
+        report: &'a Report,
+        sums: &mut Sums<'a>,
+        now: Millis,
+        out: &mut Output,
+    ) -> bool {
+        let Some(is_new) = self.count(conn, report, sums, now) else { return false };
         if is_new {
             // Trips before looks: a guard that aborts on this report ends what the trip is to be noted for.
             self.note_trips(conn, &report.trips, now, out);
-            self.look(report, now, out);
-            self.plan_steps_anew(report, now);
-            self.begin_steps_anew(now, out);
         }
-        out.stored.push(Command::Send(conn, ToWorker::Ack(report.number)));
+        if self.fleet.on(conn).is_some_and(|peer| peer.protocol.tells_received()) {
+            out.urgent.push(Command::Send(conn, ToWorker::Received(report.number)));
+        }
+        out.stored.push(Command::Send(conn, ToWorker::Stored(report.number)));
+        is_new
     }
 
-    /// Counts a report once; `None` where no worker is known on this stream, `false` where it was counted before.
-    fn fold(&mut self, conn: Conn, report: &Report, now: Millis) -> Option<bool> {
+    /// Counts a report once: in the batch's sums, and for its worker. `None` where no worker is known on this stream, `false`
+    /// where it was counted before.
+    fn count<'a>(&mut self, conn: Conn, report: &'a Report, sums: &mut Sums<'a>, now: Millis) -> Option<bool> {
         let worker = self.fleet.incarnation(conn)?;
         let peer = self.fleet.on(conn)?;
-        peer.last_seen_at = now;
+        peer.seen(now);
         if !peer.received.note(report.number) {
             return Some(false);
         }
@@ -45,7 +97,7 @@ impl Controller {
                 self.unknown_strata = self.unknown_strata.saturating_add(1);
                 continue;
             };
-            canary.evidence.fold(stratum, counts, now);
+            sums.entry(stratum.by_ref()).or_default().merge(counts);
             canary.evidence.of_worker(worker, stratum, counts, now);
             if stratum.placement.is_split() {
                 peer.place(stratum, counts.started);
@@ -65,31 +117,24 @@ impl Controller {
         Some(true)
     }
 
-    fn plan_steps_anew(&mut self, report: &Report, now: Millis) {
-        for sampled in &report.destinations {
-            self.canaries.get_mut(&sampled.canary).into_iter().for_each(|canary| canary.plan_step_anew(now));
-        }
-    }
-
-    /// Steps whose requests went astray begin anew once they do so no more, by an entry that says the same.
-    pub(super) fn begin_steps_anew(&mut self, now: Millis, out: &mut Output) {
-        let workers = self.fleet.expected(now);
-        let mut begun: Vec<CanaryId> = Vec::new();
-        for canary in self.canaries.values_mut() {
-            if canary.begin_step_anew(workers, now) {
-                out.stored.extend(notify::record(canary, Note::BegunAnew, now));
-                begun.push(canary.plan.id.clone());
+    fn fold(&mut self, sums: &Sums<'_>, now: Millis) {
+        for (stratum, counts) in sums {
+            if let Some(canary) = self.canaries.get_mut(stratum.canary) {
+                canary.evidence.fold(stratum, counts, now);
             }
         }
-        begun.iter().for_each(|id| self.issue_entry(id, false, now, out));
     }
 
-    /// Looks at the guards of every canary that a report was about, and then at what its requests prove.
-    fn look(&mut self, report: &Report, now: Millis, out: &mut Output) {
-        // The tally hands over in turns, so a report may name a canary at both ends.
-        let mut seen = BTreeSet::new();
-        let mut ids: Vec<&CanaryId> = report.strata.iter().map(|(stratum, _)| &stratum.canary).collect();
-        ids.retain(|id| seen.insert(*id));
+    /// Steps whose requests went astray begin anew once they have done so no more for a while.
+    pub(super) fn begin_steps_anew(&mut self, now: Millis, out: &mut Output) {
+        let due = |canary: &mut Canary| canary.take_anew_due(now).then(|| canary.plan.id.clone());
+        let ids: Vec<CanaryId> = self.canaries.values_mut().filter_map(due).collect();
+        ids.iter().for_each(|id| self.apply(id, Fact::RoutesCorrected, now, out));
+    }
+
+    /// Looks at the guards of every canary that was reported on, and then at what its requests prove.
+    fn look(&mut self, sums: &Sums<'_>, now: Millis, out: &mut Output) {
+        let ids: BTreeSet<&CanaryId> = sums.keys().map(|stratum| stratum.canary).collect();
         for id in ids {
             self.look_at_primary(id, now, out);
             let running = self.canaries.get_mut(id).filter(|canary| canary.phase.run().is_some());
@@ -169,12 +214,12 @@ impl Controller {
     }
 
     /// Ends Finalising where every worker that may still route has confirmed the entry, or the deadline is over; after an
-    /// event about one canary only of that.
-    pub(super) fn complete_finalising(&mut self, only: Option<&CanaryId>, now: Millis, out: &mut Output) {
+    /// event about some canaries only of those.
+    pub(super) fn complete_finalising(&mut self, only: Option<&BTreeSet<CanaryId>>, now: Millis, out: &mut Output) {
         let finalising: Vec<(CanaryId, Epoch, Millis)> = self
             .canaries
             .values()
-            .filter(|canary| only.is_none_or(|id| *id == canary.plan.id))
+            .filter(|canary| only.is_none_or(|ids| ids.contains(&canary.plan.id)))
             .filter_map(|canary| match &canary.phase {
                 Phase::Finalising(finalising) => Some((canary.plan.id.clone(), canary.epoch, finalising.deadline)),
                 _ => None,

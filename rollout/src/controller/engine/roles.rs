@@ -29,7 +29,7 @@ impl Controller {
         let contradicts = |upstream| Some((self.fleet.serving_by_default(service, upstream, now)?, upstream));
         match contradicts(serving).or_else(|| contradicts(other)) {
             Some((peer, upstream)) => Some(conflict(Some((peer.node.clone(), upstream.clone())))),
-            None => self.fleet.live().next().is_none().then(|| conflict(None)),
+            None => (self.fleet.live_count() == 0).then(|| conflict(None)),
         }
     }
 

@@ -73,7 +73,7 @@ impl Controller {
             .or_else(|| canary.misrouted())
             .or_else(|| self.fleet.tripped(id, now).map(|peer| Hold::Fuse { node: peer.node.clone() }))
             // The workers' reports are old, and no worker would take the next entry.
-            .or_else(|| (is_begun && self.fleet.live().next().is_none()).then_some(Hold::NoTraffic))
+            .or_else(|| (is_begun && self.fleet.live_count() == 0).then_some(Hold::NoTraffic))
     }
 
     /// Carries out a step. The order is the promise: traffic moves before anything is called or notified.

@@ -113,22 +113,17 @@ impl Controller {
     }
 
     /// A worker has an entry in force.
-    pub(super) fn adopted(&mut self, conn: Conn, canary: CanaryId, epoch: Epoch, now: Millis) {
-        if let Some(peer) = self.fleet.on(conn)
-            && (self.canaries.contains_key(&canary) || self.remembered.contains_key(&canary))
-        {
-            peer.last_seen_at = now;
-            peer.adopt(canary, epoch);
+    pub(super) fn adopted(&mut self, conn: Conn, canary: &CanaryId, epoch: Epoch, now: Millis) {
+        if self.canaries.contains_key(canary) || self.remembered.contains_key(canary) {
+            self.fleet.adopt(conn, canary, epoch, now);
         }
     }
 
     /// A worker says that fuses of its have tripped. Saying it twice changes nothing.
     pub(super) fn note_trips(&mut self, conn: Conn, trips: &[Trip], now: Millis, out: &mut Output) {
         for trip in trips {
-            let (Some(peer), Some(canary)) = (self.fleet.on(conn), self.canaries.get_mut(&trip.canary)) else {
-                continue;
-            };
-            let is_news = peer.trip(trip);
+            let Some(canary) = self.canaries.get_mut(&trip.canary) else { continue };
+            let Some((peer, is_news)) = self.fleet.trip(conn, trip) else { return };
             // Guards may abort on what the workers said just before: why one of them had stopped already is noted then, too.
             let is_noted = canary.phase.run().is_some() || matches!(canary.phase, Phase::Failed(..));
             let is_of_release = trip.epoch >= canary.evidence.since() && is_noted;

@@ -88,6 +88,8 @@ pub enum Fact {
         /// The table's epoch.
         epoch: Epoch,
     },
+    /// The step's requests, some of which went where the primary's go, have gone elsewhere for long enough.
+    RoutesCorrected,
     /// All live workers have adopted the epoch in force, or the deadline is over and this many have not.
     RoutingConfirmed {
         /// Workers that have not.
@@ -124,6 +126,8 @@ impl Context<'_> {
 pub enum Effect {
     /// A new release begins: count afresh.
     BeginEvidence,
+    /// The step begins anew in its place: what started before counts no more.
+    BeginStepAnew,
     /// Ask these, in the run's round.
     Ask(Vec<Callee>),
     /// Exchange primary and canary.

@@ -32,7 +32,7 @@ fn strip(hook: &mut Hook) {
 }
 
 /// `https://user:password@host:8443/path?query` becomes `https://host:8443`; what has another form is left out.
-fn scheme_and_host(address: &str) -> String {
+pub(crate) fn scheme_and_host(address: &str) -> String {
     let Some((scheme, rest)) = address.trim().split_once("://") else { return String::new() };
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::routing::measurement::WarmUp;
+use crate::base::time::Millis;
+use crate::routing::measurement::{Measurement, WarmUp};
 
 fn entry(name: &str, epoch: u64, hosts: &[&str], path_prefix: &str) -> Entry {
     let scope = Scope {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{INTERVAL_ALPHA, Share, e_value, share};
+use super::guards::{INTERVAL_ALPHA, Share, e_value, share};
 use crate::controller::canary::Canary;
 use crate::judgement::primary_watch::{PRIMARY_ALPHA, PrimaryFinding};
 use crate::release::text;

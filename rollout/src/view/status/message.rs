@@ -13,22 +13,33 @@ use crate::release::plan::Promotion;
 use crate::release::text;
 use crate::routing::table::WeightPpm;
 
-/// What is happening and why.
-pub(super) fn message(controller: &Controller, canary: &Canary, now: Millis) -> String {
-    let (line, fleet) = (line(canary, now) + &primary(canary) + newer_manifest(canary), controller.fleet());
-    if canary.withdrawn_at.is_some() {
-        let (id, primary) = (&canary.plan.id, canary.primary());
-        return format!("its manifest is gone: {primary} goes on serving; put it back, or `serin forget {id}`; {line}");
-    }
-    match canary.phase.run() {
-        None => match controller.why_no_release(canary, now) {
-            Some(why) => format!("{line}; {why}"),
-            None => line,
-        },
-        Some(_) if fleet.live().next().is_none() => format!("{line}; no worker is connected"),
-        Some(_) if lacks_requests(canary) => format!("{line}; no canary request on this step yet"),
-        _ => line,
-    }
+/// What is happening and why: where the release stands, then these remarks.
+pub(super) fn message(canary: &Canary, remarks: &[String], now: Millis) -> String {
+    let (id, primary) = (&canary.plan.id, canary.primary());
+    let gone = canary
+        .withdrawn_at
+        .is_some()
+        .then(|| format!("its manifest is gone: {primary} goes on serving; put it back, or `serin forget {id}`"));
+    let parts: Vec<String> = gone.into_iter().chain([line(canary, now)]).chain(remarks.iter().cloned()).collect();
+    parts.join("; ")
+}
+
+/// What is worth saying besides where the release stands.
+pub(super) fn remarks(controller: &Controller, canary: &Canary, now: Millis) -> Vec<String> {
+    let further = match canary.phase.run() {
+        _ if canary.withdrawn_at.is_some() => None,
+        None => controller.why_no_release(canary, now),
+        Some(_) if controller.fleet().live_count() == 0 => Some("no worker is connected".into()),
+        Some(_) if lacks_requests(canary) => Some("no canary request on this step yet".into()),
+        Some(_) => None,
+    };
+    let newer = newer_manifest(canary).map(str::to_owned);
+    [primary(canary), newer, further].into_iter().flatten().collect()
+}
+
+/// Why the release does not advance.
+pub(super) fn hold(canary: &Canary, now: Millis) -> Option<String> {
+    canary.standing_hold(now).as_ref().map(text::hold)
 }
 
 /// Of a manifest that is newer than the plan in force: its plan, and what it waits for.
@@ -48,10 +59,10 @@ pub(super) fn primary_fails(canary: &Canary) -> Option<String> {
     is_failing.then(|| text::primary(verdict))
 }
 
-fn primary(canary: &Canary) -> String {
+fn primary(canary: &Canary) -> Option<String> {
     let accepted = canary.phase.run().and_then(|run| run.primary_accepted_by.as_ref());
     let then = accepted.map_or_else(|| "its users can be moved".into(), |actor| format!("accepted by {actor}"));
-    primary_fails(canary).map_or_else(String::new, |how| format!("; the primary fails, {then}: {how}"))
+    primary_fails(canary).map(|how| format!("the primary fails, {then}: {how}"))
 }
 
 /// What a person must do before the release can go on; `None` while it may go on by itself: traffic may come, evidence
@@ -106,13 +117,12 @@ fn mend_primary(canary: &Canary) -> String {
     format!("mend {primary}, which fails; {way}, `serin confirm {id} --force --reason TEXT` leaves them to it")
 }
 
-/// That the manifest has changed and acts later; nothing where it has not.
-pub(crate) fn newer_manifest(canary: &Canary) -> &'static str {
-    match (&canary.next_plan, canary.phase.run()) {
-        (None, _) => "",
-        (Some(_), Some(_)) => "; a newer manifest waits for the next release",
-        (Some(_), None) => "; a newer manifest waits until no version of the service is being released",
-    }
+/// That the manifest has changed and acts later, if it has.
+pub(crate) fn newer_manifest(canary: &Canary) -> Option<&'static str> {
+    canary.next_plan.as_ref().map(|_| match canary.phase.run() {
+        Some(_) => "a newer manifest waits for the next release",
+        None => "a newer manifest waits until no version of the service is being released",
+    })
 }
 
 fn closed(canary: &str, refused: &[Objection]) -> Option<String> {

@@ -1,11 +1,49 @@
 //! Primary and canary side by side, as numbers that people compare.
 
-use super::VersionStatus;
-use crate::controller::canary::Canary;
+use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
+use crate::controller::canary::Canary;
 use crate::routing::outcome::FailureClass;
 use crate::routing::table::Version;
 use crate::worker::tally::{Counts, PerVersion};
+
+/// One version's counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionStatus {
+    /// `primary` or `canary`.
+    pub version: String,
+    /// The upstream that plays it now.
+    pub upstream: String,
+    /// Requests begun.
+    pub started: u64,
+    /// Good answers.
+    pub succeeded: u64,
+    /// Bad answers of all classes.
+    pub failed: u64,
+    /// Bad answers by class, classes without any left out.
+    pub failed_by_class: BTreeMap<String, u64>,
+    /// Good answers with a status of 400 to 499.
+    pub client_errors: u64,
+    /// Requests whose client left, or that the proxy cut because it had waited for the client: neither good nor bad.
+    pub abandoned: u64,
+    /// The abandoned, and those that had not come in whole after 15 s.
+    pub unserved: u64,
+    /// Requests that say nothing about the version.
+    pub void: u64,
+    /// Begun and not yet ended.
+    pub pending: u64,
+    /// Good answers in percent of good and bad.
+    pub success_rate_percent: Option<f64>,
+    /// Latency quantiles in milliseconds.
+    pub p50_ms: Option<f64>,
+    /// See `p50_ms`.
+    pub p95_ms: Option<f64>,
+    /// See `p50_ms`.
+    pub p99_ms: Option<f64>,
+}
 
 pub(crate) fn versions(canary: &Canary, counts: &PerVersion) -> Vec<VersionStatus> {
     let of = |version: Version| {

@@ -169,7 +169,18 @@ fn a_warm_up_has_failures_but_no_latency() {
 
 #[test]
 fn a_request_counts_as_client_error_by_its_status() {
-    for (status, expected) in [(&b"404"[..], 1), (b"400", 1), (b"499", 1), (b"200", 0), (b"302", 0), (b"500", 0)] {
+    for (status, expected) in [
+        (&b"404"[..], 1),
+        (b"400", 1),
+        (b"401", 1),
+        (b"429", 1),
+        (b"499", 1),
+        (b"200", 0),
+        (b"302", 0),
+        (b"399", 0),
+        (b"500", 0),
+        (b"4o4", 0),
+    ] {
         let counts = counted(&[Complete(0), Answered(100, status), Over(150, 0)], |_| ());
         assert_eq!(counts.client_errors, expected, "{status:?}");
     }
@@ -203,6 +214,14 @@ fn an_upgrade_is_whole_at_its_headers() {
         let decision = worker.route(Request { headers: &headers, client_address: None }, Micros(0));
         let request = worker.start(&decision, true, false, Micros(0)).unwrap();
         assert!(!request.is_partial() && request.timed().is_some());
+    }
+    // A client may take its time for a body that it announces.
+    for body in [(&b"content-length"[..], &b"10"[..]), (b"transfer-encoding", b"chunked")] {
+        let mut worker = worker(|_| ());
+        let headers = [HEADERS, &[(b"upgrade", b"websocket"), body]].concat();
+        let decision = worker.route(Request { headers: &headers, client_address: None }, Micros(0));
+        let request = worker.start(&decision, true, false, Micros(0)).unwrap();
+        assert!(request.is_partial() && request.timed().is_none());
     }
 }
 
