@@ -13,8 +13,9 @@
 //! - `crew`: the workers of one thread, and what they do when time passes or the agent speaks
 //! - `streams`: that thread, and the gRPC streams of its workers
 //! - `swarm`: all threads together
-//! - `summary`: what a row says, and from rows to text and JSON (pure)
+//! - `figures`: from what was measured to the figures of a row (pure)
 //! - `row`: one agent under so many workers, from its start to its last figure
+//! - `summary`: from rows to text and JSON (pure)
 
 pub mod options;
 
@@ -30,6 +31,8 @@ mod streams;
 
 pub mod swarm;
 
-pub mod summary;
+pub mod figures;
 
 pub mod row;
+
+pub mod summary;

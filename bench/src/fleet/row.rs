@@ -18,9 +18,9 @@ use tokio::time::{sleep, timeout};
 use crate::abort::round::is_abort;
 use crate::abort::watch::{AgentClock, Watch};
 use crate::agent_api::{ACTOR, CANARY, post};
+use crate::fleet::figures::{FaultCost, FaultRound, FleetLoad, FleetRow, Push};
 use crate::fleet::options::FleetOptions;
 use crate::fleet::seen::Adoption;
-use crate::fleet::summary::{FaultCost, FaultRound, FleetRow, LoadFigures, Push};
 use crate::fleet::swarm::Swarm;
 use crate::process_usage::Usage;
 
@@ -113,7 +113,7 @@ impl Play<'_> {
     }
 
     /// What the agent does with reports while one release is on.
-    async fn load(&self) -> Result<LoadFigures> {
+    async fn load(&self) -> Result<FleetLoad> {
         let span = Duration::from_secs(self.options.seconds);
         sleep(span.min(Duration::from_secs(3))).await;
         self.say(&format!("measuring for {} s", span.as_secs()));
@@ -124,7 +124,7 @@ impl Play<'_> {
         let counts = self.swarm.take_counts();
         let elapsed = started.elapsed();
         let [agent_after, client_after] = self.usages()?;
-        Ok(LoadFigures {
+        Ok(FleetLoad {
             elapsed,
             counts,
             agent_cpu: agent_after.cpu - agent.cpu,
