@@ -89,7 +89,7 @@ fn a_failed_release_is_an_error_and_what_waits_for_a_person_a_warning() {
 
 const NOTES: usize = 42;
 const CAUSES: usize = 12;
-const HOLDS: usize = 10;
+const HOLDS: usize = 11;
 
 fn of_note(note: &Note) -> usize {
     match note {
@@ -167,5 +167,6 @@ fn of_hold(hold: &Hold) -> usize {
         Hold::Fuse { .. } => 7,
         Hold::WorkersGone => 8,
         Hold::Misrouted { .. } => 9,
+        Hold::NoLatency => 10,
     }
 }

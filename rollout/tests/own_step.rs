@@ -5,6 +5,7 @@
 
 mod fixture;
 
+use rollout::base::histogram::Latency;
 use rollout::base::time::Millis;
 use rollout::controller::canary::Canary;
 use rollout::controller::fleet::Conn;
@@ -15,6 +16,7 @@ use rollout::release::text;
 use rollout::routing::request::{MatchRule, StringMatch};
 use rollout::routing::table::Epoch;
 use rollout::view::explanation::explain;
+use rollout::worker::tally::Timed;
 
 use fixture::world::round_trip;
 use fixture::{counts, hello, id, percent, plan, released, report, trip, word};
@@ -176,6 +178,26 @@ fn what_arrives_late_of_the_step_before_may_fail_a_check_and_never_passes_one() 
         panic!("{:?}", release.notes())
     };
     assert_eq!(verdict.findings[0].requests, 21);
+}
+
+#[test]
+fn a_warm_up_shows_no_latency_so_no_duration_check_passes_in_it() {
+    let mut release = Release::new(|spec| spec.guards.guards.clear());
+    let warming = |release: &mut Release| {
+        release.number += 1;
+        let mut canary = counts(9, 0, 0);
+        (canary.timed, canary.latency) = (Timed::default(), Latency::new());
+        let report = report(release.number, &id("web"), release.epoch(), [counts(100, 0, 0), canary]);
+        release.happen(Event::reported(Conn(1), report));
+        release.check();
+    };
+    for _ in 0..3 {
+        warming(&mut release);
+        assert_eq!((release.step(), release.canary().phase.hold()), (1, Some(&Hold::NoLatency)));
+    }
+    release.serve_now([9, 0, 0]);
+    release.check();
+    assert_eq!((release.step(), release.canary().phase.hold()), (2, None));
 }
 
 #[test]

@@ -22,12 +22,13 @@ const PHASES: [&str; 9] = [
     "Failed",
 ];
 /// Every reason why a release does not advance; as `PHASES`.
-const REASONS: [&str; 12] = [
+const REASONS: [&str; 13] = [
     "approval",
     "confirmation",
     "default-upstream",
     "fuse",
     "misrouted",
+    "no-latency",
     "no-traffic",
     "primary-fails",
     "stop",
@@ -170,6 +171,7 @@ fn reason(canary: &Canary) -> Option<&'static str> {
         Hold::Suspended => "suspended",
         Hold::DefaultUpstream { .. } => "default-upstream",
         Hold::Misrouted { .. } => "misrouted",
+        Hold::NoLatency => "no-latency",
         Hold::WorkersGone => "workers-gone",
         Hold::Fuse { .. } => "fuse",
     })

@@ -26,6 +26,7 @@ async fn lasting(api: &Api) -> Value {
         "withoutAgent",
         "defaultRouteWrong",
         "message",
+        "remarks",
     ] {
         canary[momentary] = Value::Null;
     }

@@ -53,6 +53,14 @@ pub struct ChecksVerdict {
     pub findings: Vec<CheckFinding>,
 }
 
+impl ChecksVerdict {
+    /// Whether all that is missing is latencies, although requests have ended.
+    pub fn lacks_latencies(&self) -> bool {
+        let mut undecided = self.findings.iter().filter(|finding| finding.answer == CheckResult::Undecided).peekable();
+        undecided.peek().is_some() && undecided.all(|finding| finding.requests > 0)
+    }
+}
+
 /// Judges a canary by its plan's checks.
 pub fn check(plan: &Plan, evidence: &Evidence, now: Millis) -> ChecksVerdict {
     let findings: Vec<CheckFinding> = plan.checks.iter().map(|check| find(check, evidence, now)).collect();

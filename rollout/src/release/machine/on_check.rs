@@ -92,7 +92,7 @@ fn failed(plan: &Plan, mut phase: Phase, verdict: ChecksVerdict, now: Millis) ->
         // An open question is moot. If no traffic kept it from advancing: there is some, and it is bad.
         pending.inquiry = None;
         pending.agreed.clear();
-        pending.hold.take_if(|hold| *hold == Hold::NoTraffic);
+        pending.hold.take_if(|hold| matches!(hold, Hold::NoTraffic | Hold::NoLatency));
     }
     let Some(run) = phase.run_mut() else { return quiet(phase) };
     run.failed_checks += 1;
@@ -122,7 +122,8 @@ fn passed(context: Context<'_>, phase: Phase, verdict: ChecksVerdict, now: Milli
     }
     // An approval is awaited as before: a quiet moment is no news then.
     let approval = afresh.hold().filter(|hold| matches!(hold, Hold::Approval { .. })).cloned();
-    held(afresh, approval.or(Some(Hold::NoTraffic)))
+    let why = if verdict.lacks_latencies() { Hold::NoLatency } else { Hold::NoTraffic };
+    held(afresh, approval.or(Some(why)))
 }
 
 const fn is_moving(phase: &Phase) -> bool {

@@ -40,6 +40,8 @@ pub enum Hold {
         /// The cluster that most of them reached.
         cluster: String,
     },
+    /// Requests of this step have ended, but none of them has a latency, and the primary's have: it is warming up.
+    NoLatency,
     /// Workers that are gone had so many of this step's requests that the rest prove nothing.
     WorkersGone,
     /// A live worker's fuse is tripped.

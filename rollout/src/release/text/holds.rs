@@ -33,6 +33,11 @@ pub fn hold(hold: &Hold) -> String {
                  header (x-serin-upstream); a cluster that both share on purpose belongs in the filter's `sharedClusters`"
             )
         }
+        Hold::NoLatency => {
+            "no request of this step has a latency that counts: none has during the warm-up (`analysis.warmUp`), nor while \
+             it is open"
+                .into()
+        }
         Hold::WorkersGone => {
             "more than 5 % of this step's requests were with proxy workers that are gone, so how they ended is missing; \
              it goes on once enough others have come (`serin explain`)"

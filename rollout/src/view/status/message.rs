@@ -96,7 +96,10 @@ pub(super) fn needs_person(canary: &Canary, now: Millis) -> Option<String> {
         )),
         (_, Some(Hold::Suspended)) => Some("take `suspend: true` out of the manifest".into()),
         (_, Some(Hold::Approval { refused, .. })) => closed(id.as_str(), refused),
-        (_, Some(Hold::NoTraffic | Hold::Undecided | Hold::WorkersGone | Hold::Fuse { .. }) | None) => None,
+        (
+            _,
+            Some(Hold::NoTraffic | Hold::Undecided | Hold::NoLatency | Hold::WorkersGone | Hold::Fuse { .. }) | None,
+        ) => None,
     }
 }
 
