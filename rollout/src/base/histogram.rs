@@ -76,9 +76,9 @@ impl Latency {
     /// Adds all of `other`'s counts; commutative and associative.
     pub fn merge(&mut self, other: &Self) {
         if let Some(other) = &other.0 {
-            for step in other.iter_recorded() {
-                self.record_n(Micros(step.value_iterated_to()), step.count_at_value());
-            }
+            // Cannot fail, as in `record_n`. Adding the counts is much faster than recording what an iterator finds: a
+            // simulated release spent half its time there.
+            let _ = self.0.get_or_insert_with(|| Box::new(empty())).add(other.as_ref());
         }
     }
 
