@@ -56,6 +56,10 @@ pub(crate) const HANGS_AFTER: Duration = Duration::from_secs(1);
 /// What is said of it.
 pub(crate) const HANGS: &str = "the disk has not finished its write within 1 s";
 
+/// What is said of a damaged journal.
+const DAMAGED: &str = "; the file is damaged: restore a copy of it, or move it away to start without it; then releases in \
+    progress, opened gates, the history and, where promotion swaps, which upstream is the primary are lost";
+
 /// How the database is opened, the first time and after each error.
 type OpenDatabase = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
@@ -77,7 +81,7 @@ pub enum JournalError {
         path: PathBuf,
     },
     /// The database cannot be opened or read.
-    #[error("journal {path}: {source}")]
+    #[error("journal {path}: {source}{}", next_step(source))]
     Database {
         /// Which.
         path: PathBuf,
@@ -100,6 +104,16 @@ pub enum JournalError {
     /// The thread could not be started.
     #[error("journal thread: {0}")]
     Thread(std::io::Error),
+}
+
+/// What to do about a file that is no journal any more.
+fn next_step(error: &redb::Error) -> &'static str {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    match error {
+        redb::Error::Corrupted(_) => DAMAGED,
+        redb::Error::Io(error) if matches!(error.kind(), InvalidData | UnexpectedEof) => DAMAGED,
+        _ => "",
+    }
 }
 
 /// The state after an event, with that event's time: a later life must not begin before it.

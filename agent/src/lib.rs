@@ -153,6 +153,7 @@ pub async fn start(options: Options) -> Result<Agent, AgentError> {
     // Another part of the process may have chosen a provider already; either is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = config.grpc_tls.as_ref().map(tls::server).transpose()?;
+    tracing::info!(data = %config.data.display(), canaries = %config.canaries.display(), "starting: reading the journal");
     let (journal, recovered) = journal::Journal::open(&config.data, config.records)?;
     tracing::info!(replayed = recovered.replayed, data = %config.data.display(), "journal read");
     let clock = clock::Clock::start(recovered.last_at);

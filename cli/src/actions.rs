@@ -52,7 +52,7 @@ pub(crate) struct WeightArgs {
     #[command(flatten)]
     pub(crate) reason: ReasonArgs,
     /// The canary's share in percent, 0 to 100; four decimals count
-    #[arg(long, value_name = "PERCENT", value_parser = share)]
+    #[arg(long, value_name = "PERCENT", value_parser = share, allow_negative_numbers = true)]
     pub(crate) weight: f64,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn actor(given: Option<&str>) -> Result<String, Failure> {
     };
     match Revision::parse(&given) {
         Ok(actor) => Ok(actor.to_string()),
-        Err(error) => Err(Failure::Usage(format!("{source}{given:?}: the name {}", error_without_set(&error)))),
+        Err(error) => Err(Failure::Usage(format!("{source}{given:?}: the name {error}"))),
     }
 }
 
@@ -121,11 +121,14 @@ pub(crate) async fn ask(args: &ReasonArgs, what: &[&str], more: &[(&str, Value)]
     Ok(Said { id, done, is_json: args.output.is_json() })
 }
 
-/// A share of the traffic.
+/// A share of the traffic; with `%` or without, as elsewhere.
 fn share(given: &str) -> Result<f64, String> {
-    const RULE: &str = "write a share in percent from 0 to 100, such as 2.5";
-    let percent: f64 = given.parse().map_err(|_| RULE.to_owned())?;
-    if (0.0..=100.0).contains(&percent) { Ok(percent) } else { Err(RULE.into()) }
+    const RULE: &str = "write a share in percent from 0 to 100 with at most four decimals, such as 2.5";
+    let number = given.strip_suffix('%').unwrap_or(given).trim();
+    let percent: f64 = number.parse().map_err(|_| RULE.to_owned())?;
+    let parts = percent * 10_000.0;
+    let is_share = (0.0..=100.0).contains(&percent) && (parts - parts.round()).abs() < 1e-6;
+    if is_share { Ok(percent) } else { Err(RULE.into()) }
 }
 
 fn from_environment() -> String {
@@ -140,15 +143,6 @@ fn sanitised(name: &str) -> String {
     name.chars().map(allowed).take(MAX_NAME_BYTES).collect()
 }
 
-/// The rule for names speaks of upstreams; an actor may be any printable word.
-fn error_without_set(error: &rollout::base::names::NameError) -> String {
-    use rollout::base::names::NameError;
-    match error {
-        NameError::Character(c) => format!("contains {c:?}; printable ASCII without spaces is allowed"),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,8 +153,11 @@ mod tests {
         for wrong in ["", "two words", "a\nb", "ü"] {
             assert!(matches!(actor(Some(wrong)), Err(Failure::Usage(_))), "{wrong:?}");
         }
-        assert_eq!([share("0"), share("2.5"), share("100")], [Ok(0.0), Ok(2.5), Ok(100.0)]);
-        assert!(["-1", "101", "NaN", "half"].iter().all(|wrong| share(wrong).is_err()));
+        assert_eq!(
+            [share("0"), share("2.5%"), share("33.3333"), share("100")],
+            [Ok(0.0), Ok(2.5), Ok(33.3333), Ok(100.0)]
+        );
+        assert!(["-1", "101", "NaN", "half", "2.55555"].iter().all(|wrong| share(wrong).is_err()));
         assert_eq!(sanitised("jörg k\u{1b}@höst"), "j_rg_k_@h_st");
         assert_eq!(sanitised(&"x".repeat(999)).len(), MAX_NAME_BYTES);
         assert!(Revision::parse(&from_environment()).is_ok());

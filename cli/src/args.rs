@@ -47,6 +47,11 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// A time as it is typed everywhere.
+pub(crate) fn time(given: &str) -> Result<Duration, String> {
+    humantime::parse_duration(given).map_err(|_| "write a time such as 90s, 30m or 1h30m".into())
+}
+
 /// Which canary.
 #[derive(Args, Debug)]
 pub(crate) struct CanaryArgs {
@@ -93,7 +98,7 @@ pub(crate) struct ReleaseArgs {
     #[arg(long)]
     pub(crate) wait: bool,
     /// How long to wait at most: 90s, 30m, 1h30m
-    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = time)]
     pub(crate) timeout: Duration,
     /// Go on without the checks, hooks and settings that this build cannot honour; recorded with your name
     #[arg(long)]

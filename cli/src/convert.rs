@@ -82,6 +82,13 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<u8, Failure> {
             report.lines.iter().filter(|line| line.contains("refused: ")).map(|line| text::clean(line)).collect();
         return Err(Failure::Refused(format!("nothing was converted:\n  {}", why.join("\n  "))));
     }
+    if report.accepted + report.warned == 0 {
+        let found: Vec<_> = report.lines.iter().map(|line| text::clean(line)).collect();
+        return Err(Failure::Refused(format!(
+            "nothing to convert: no Canary, MetricTemplate or AlertProvider was found:\n  {}",
+            found.join("\n  ")
+        )));
+    }
     let files = || sets.iter().flat_map(|set| set.files.iter().map(|file| (set.folder.as_deref(), file)));
     let converted: Vec<_> = files().map(|(folder, file)| one(folder, file)).collect::<Result<_, _>>()?;
     match &args.output_dir {

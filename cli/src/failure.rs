@@ -77,9 +77,9 @@ impl Failure {
         }
     }
 
-    /// What to do next, where the message does not say so itself.
-    pub(crate) const fn next(&self) -> Option<&'static str> {
-        match self {
+    /// What to do next, where the message does not say so itself; `command` is the one that failed.
+    pub(crate) fn next(&self, command: &str) -> Option<String> {
+        let next = match self {
             Self::Unreachable { .. } => Some(
                 "start one with `serin agent --canaries DIR --data DIR`, or name another with --agent URL or SERIN_AGENT",
             ),
@@ -89,9 +89,10 @@ impl Failure {
                 "check --agent and SERIN_AGENT: the agent's HTTP address is meant, not its gRPC address; `serin version` \
                  on both sides tells whether they fit",
             ),
-            Self::Usage(_) => Some("`serin COMMAND --help` shows examples"),
+            Self::Usage(_) => return Some(format!("`serin {command} --help` shows examples")),
             Self::NotFound(_) | Self::Refused(_) | Self::OutputClosed | Self::Other(_) => None,
-        }
+        };
+        next.map(str::to_owned)
     }
 
     /// Whether waiting may help.

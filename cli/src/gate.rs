@@ -154,7 +154,7 @@ async fn list_all(client: &Client, args: &ListArgs) -> Result<(), Failure> {
 /// How long a gate may stay open.
 fn open_for(given: &str) -> Result<Duration, String> {
     let rule = format!("write a time from 1s to {MAX_OPEN_DAYS}d, such as 2h or 3d");
-    let after = humantime::parse_duration(given).map_err(|error| format!("{error}; {rule}"))?;
+    let Ok(after) = humantime::parse_duration(given) else { return Err(rule) };
     // The agent takes whole seconds.
     request_limits::open_for(after.as_secs()).map(|_| after).ok_or(rule)
 }

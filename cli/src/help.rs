@@ -20,13 +20,32 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Servers", &["agent", "loadtester"]),
 ];
 
-/// Parses the command line.
-pub(crate) fn parse() -> Result<Cli, clap::Error> {
+/// Parses the command line; with it comes the name of the command.
+pub(crate) fn parse() -> Result<(Cli, String), clap::Error> {
     let matches = grouped(Cli::command()).try_get_matches().map_err(|error| {
         let first = std::env::args().skip(1).find(|word| !word.starts_with('-'));
-        with_nearest(error, first.as_deref())
+        with_option(with_nearest(error, first.as_deref()), first.as_deref())
     })?;
-    Cli::from_arg_matches(&matches)
+    let command = matches.subcommand_name().unwrap_or_default().to_owned();
+    Ok((Cli::from_arg_matches(&matches)?, command))
+}
+
+/// Names the option that takes a weight or a revision, where one is typed as a word of its own.
+fn with_option(mut error: clap::Error, command: Option<&str>) -> clap::Error {
+    let option = match command {
+        Some("set-weight") => "--weight",
+        Some("release") => "--revision",
+        _ => return error,
+    };
+    let surplus = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) if error.kind() == ErrorKind::UnknownArgument => word.clone(),
+        _ => return error,
+    };
+    if !surplus.starts_with("--") {
+        let tip = format!("write '{option} {surplus}'");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// Suggests the command with the fewest slips: clap's own measure finds a missing letter nearer than two exchanged ones.
@@ -98,6 +117,18 @@ mod tests {
         assert!(shown.contains("'get'") && !shown.contains("'gate'"), "{shown}");
         let nested = with_nearest(error(&["serin", "gate", "opne"]), Some("gate")).to_string();
         assert!(nested.contains("'open'"), "{nested}");
+    }
+
+    #[test]
+    fn a_word_without_its_option_gets_it() {
+        for (words, tip) in [
+            (["serin", "set-weight", "shop", "30"], "write '--weight 30'"),
+            (["serin", "release", "shop", "v2"], "write '--revision v2'"),
+        ] {
+            let error = grouped(Cli::command()).try_get_matches_from(words).unwrap_err();
+            let shown = with_option(error, Some(words[1])).to_string();
+            assert!(shown.contains(tip) && !shown.contains("-- "), "{shown}");
+        }
     }
 
     #[test]

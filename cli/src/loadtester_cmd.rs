@@ -67,7 +67,7 @@ pub(crate) struct LoadArgs {
     #[arg(long)]
     pub(crate) allow_shell: bool,
     /// How long a task may run: 90s, 30m, 1h30m
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = crate::args::time)]
     pub(crate) timeout: Duration,
     /// How many tasks may run at once; beyond that webhooks are answered 429
     #[arg(long, value_name = "N", default_value_t = 16)]

@@ -81,8 +81,8 @@ use failure::Failure;
 use tokio::runtime::{self, Runtime};
 
 fn main() -> ExitCode {
-    let cli = match help::parse() {
-        Ok(cli) => cli,
+    let (cli, command) = match help::parse() {
+        Ok(parsed) => parsed,
         Err(error) => {
             let is_help = !error.use_stderr();
             let _ = error.print();
@@ -93,7 +93,7 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(code) => code.into(),
         Err(failure) => {
-            print_failure(&failure);
+            print_failure(&failure, &command);
             failure.exit_code().into()
         }
     }
@@ -152,7 +152,7 @@ fn version(format: args::OutputArgs) -> Result<u8, Failure> {
 }
 
 /// The message, then what to do next; the chain of causes where there is one.
-fn print_failure(failure: &Failure) {
+fn print_failure(failure: &Failure, command: &str) {
     let message = match failure {
         Failure::OutputClosed => return,
         Failure::Other(error) => text::clean(&failure::with_causes(error.as_ref())),
@@ -160,7 +160,7 @@ fn print_failure(failure: &Failure) {
     };
     let red = AnsiColor::Red.on_default().bold();
     output::remark(&format!("{red}error:{red:#} {message}"));
-    if let Some(next) = failure.next() {
+    if let Some(next) = failure.next(command) {
         output::remark(&format!("  next: {next}"));
     }
 }

@@ -68,7 +68,7 @@ fn rows(replayed: &Replayed, columns: &[&Judged]) -> Vec<Row> {
         && end.outcome == ReleaseOutcome::Aborted
         && replayed.recorded.abort.is_none()
     {
-        *first = format!("{}, not by guards or checks", since(replayed.until_ms));
+        *first = format!("{}, for another reason than a guard or check (see above)", since(replayed.until_ms));
     }
     let mut rows = vec![
         ("aborted".into(), aborted),
@@ -125,7 +125,11 @@ fn came_to(guard: &Reached, judged: &Judged) -> String {
 
 fn checks(judged: &Judged) -> String {
     let checks = &judged.checks;
-    format!("{} of {} failed, {} roll back", checks.failed, checks.looks, checks.threshold)
+    if checks.looks == 0 {
+        return "none was made".into();
+    }
+    let limit = format!("failed check number {} rolls back", checks.threshold);
+    format!("{} of {} failed; {limit}", checks.failed, checks.looks)
 }
 
 fn first_failed(judged: &Judged) -> String {

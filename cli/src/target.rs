@@ -75,6 +75,9 @@ fn typed(canary: &str, namespace: Option<&str>) -> Result<Option<CanaryId>, Fail
             text::quoted(own),
             text::quoted(other)
         ))),
+        (Some((_, name)), _) if name.contains('/') => {
+            Err(Failure::Usage(format!("canary {}: write NAME or NAMESPACE/NAME", text::quoted(canary))))
+        }
         (Some((own, name)), _) => id(own, name).map(Some),
         (None, Some(namespace)) => id(namespace, canary).map(Some),
         // A bare name must be one all the same.

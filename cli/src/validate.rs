@@ -31,20 +31,25 @@ pub(crate) fn run(args: &ValidateArgs) -> Result<u8, Failure> {
         page = output::json(&counts, true)?;
     }
     output::print(&page)?;
-    if accepted + warned + refused + skipped == 0 {
-        return Err(Failure::Refused(nothing(args)));
+    if accepted + warned + refused == 0 {
+        return Err(Failure::Refused(nothing(args, skipped)));
     }
     Ok(if refused == 0 { failure::OK } else { failure::REFUSED })
 }
 
 /// Why nothing was found, and where it may be.
-fn nothing(args: &ValidateArgs) -> String {
-    let is_deeper = |path: &&PathBuf| path.is_dir() && files(path, true).is_ok_and(|found| !found.is_empty());
+fn nothing(args: &ValidateArgs, skipped: usize) -> String {
+    let count = |path: &Path, recursive| files(path, recursive).map_or(0, |found| found.len());
+    let is_deeper = |path: &&PathBuf| path.is_dir() && count(path, true) > count(path, false);
     let deeper = args.paths.iter().filter(|_| !args.recursive).find(is_deeper);
     let hint = deeper.map_or_else(String::new, |path| {
         format!("; its folders hold manifests: `serin validate -r {}` reads them too", path.display())
     });
-    format!("nothing to validate: no document was found there{hint}")
+    let found = match skipped {
+        0 => "no document was found there",
+        _ => "no Canary, MetricTemplate or AlertProvider was found there",
+    };
+    format!("nothing to validate: {found}{hint}")
 }
 
 /// Files whose documents can name each other.
@@ -60,7 +65,16 @@ impl Set {
     pub(crate) fn read(&self) -> Vec<Loaded> {
         match self.files.as_slice() {
             [(name, text)] if self.folder.is_none() && name != STDIN => vec![manifest::read(name, text)],
-            files => manifest::read_together(files),
+            files => {
+                let mut loaded = manifest::read_together(files);
+                let parent = |file: &str| Path::new(file).parent().map(Path::to_owned);
+                // Of the folders in a directory each may be another agent's.
+                loaded
+                    .iter_mut()
+                    .filter(|_| self.folder.is_some())
+                    .for_each(|file| file.directory = parent(&file.file));
+                loaded
+            }
         }
     }
 }

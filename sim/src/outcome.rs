@@ -9,6 +9,8 @@ pub struct Outcome {
     pub phase: String,
     /// How the release ended, if it did while it was watched.
     pub end: Option<End>,
+    /// Why it stood still when the time was over, in words, if it did.
+    pub held: Option<String>,
     /// Steps taken.
     pub step: usize,
     /// Checks that failed, and guards that tripped without aborting.

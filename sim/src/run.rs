@@ -17,7 +17,7 @@ const CALM: Millis = Millis(30_000);
 pub fn run(scenario: &Scenario, seed: u64) -> Outcome {
     let mut fleet = Fleet::new(scenario, seed, None);
     let Ok(()) = play(&mut fleet, seed, |_| Ok::<(), Infallible>(()));
-    fleet.users.outcome(fleet.agent.canary(), scenario.warm_up)
+    fleet.users.outcome(fleet.agent.canary(), scenario.warm_up, fleet.now.to_millis())
 }
 
 /// The same with every law checked after every event, and a calm end after which all counts must agree.
@@ -27,7 +27,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Outcome {
 pub fn run_checked(scenario: &Scenario, seed: u64) -> Result<Outcome, Broken> {
     let mut fleet = Fleet::new(scenario, seed, Some(Laws::default()));
     play(&mut fleet, seed, broken)?;
-    let outcome = fleet.users.outcome(fleet.agent.canary(), scenario.warm_up);
+    let outcome = fleet.users.outcome(fleet.agent.canary(), scenario.warm_up, fleet.now.to_millis());
     fleet.calm_down();
     let end = Micros(fleet.now.0 + CALM.0 * 1000);
     while fleet.schedule.next_at().is_some_and(|at| at <= end) && fleet.next() {

@@ -3,7 +3,7 @@
 use rollout::base::names::Upstream;
 use rollout::base::time::{Micros, Millis};
 use rollout::controller::canary::Canary;
-use rollout::release::phase::{Note, Phase};
+use rollout::release::phase::{Hold, Note, Phase};
 use rollout::release::text;
 use rollout::routing::table::Version;
 
@@ -67,10 +67,14 @@ impl Users {
     }
 
     /// The outcome.
-    pub(crate) fn outcome(&self, canary: Option<&Canary>, warm_up: Millis) -> Outcome {
+    pub(crate) fn outcome(&self, canary: Option<&Canary>, warm_up: Millis, now: Millis) -> Outcome {
         let mut outcome = self.outcome.clone();
         let Some(canary) = canary else { return outcome };
         outcome.phase = canary.phase.name().into();
+        // Of a suspended canary no release begins, so nothing holds one.
+        let suspended = canary.latest_plan().is_suspended().then_some(Hold::Suspended);
+        let held = canary.standing_hold(now).or(suspended).filter(|_| outcome.end.is_none());
+        outcome.held = held.map(|hold| text::hold(&hold));
         for event in &canary.history {
             match &event.note {
                 Note::Stepped { .. } => outcome.step += 1,

@@ -253,6 +253,9 @@ fn one_directory_is_for_one_agent() {
     std::fs::write(foreign.join("journal.redb"), "x".repeat(8192)).unwrap();
     let error = Journal::open(&foreign, NOTHING).unwrap_err().to_string();
     assert!(error.contains("foreign/journal.redb"), "{error}");
+    for part in ["damaged", "restore a copy", "move it away", "are lost"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
 }
 
 /// A journal as agents wrote it before it had a number, with one event.

@@ -46,6 +46,8 @@ mod tests {
         ] {
             assert_eq!(script.lines().filter(|it| *it == line).count(), 1, "{line} in {script}");
         }
+        let (said, begun) = (script.find("say \"starting: "), script.find("\n\"$serin\" agent "));
+        assert!(said.is_some() && said < begun, "a slow start is announced: {script}");
         assert!(!script.contains("7070") && !script.contains("web"), "{script}");
     }
 

@@ -99,6 +99,7 @@ for log in agent.log envoy.log; do
     [ ! -e "$log" ] || mv -f "$log" "$log.1"
 done
 
+say "starting: the agent on http://$http, then Envoy on $listen; this may take half a minute"
 "$serin" agent --canaries canaries --data state --grpc "$grpc" --http "$http" >agent.log 2>&1 &
 agent_pid=$!
 await "$agent_pid" grep -qs '^listening ' agent.log || give_up 'the agent' agent.log

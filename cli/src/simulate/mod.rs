@@ -4,6 +4,8 @@ mod options;
 
 mod situation;
 
+mod progress;
+
 mod parallel;
 
 mod summary;
@@ -11,7 +13,7 @@ mod summary;
 mod page;
 
 use manifest::{self, Document};
-use rollout::release::plan::Plan;
+use rollout::release::plan::{Plan, Spec};
 
 use crate::failure::{self, Failure};
 use crate::{output, text, validate};
@@ -25,12 +27,27 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<u8, Failure> {
         let line = format!("note: {}: {}; taken as accepted here", unsupported.field, unsupported.what);
         output::remark(&text::clean(&line));
     }
-    let situation = situation::Situation::new(args, plan)?;
+    let situation = situation::Situation::new(args, without_copies(plan))?;
     let results = parallel::play(&situation, args.runs, args.seed);
     let summary = summary::Summary::new(args, &situation, &results);
+    if args.runs.is_none() && summary.runs < parallel::USUAL_RUNS {
+        let (runs, usual) = (summary.runs, parallel::USUAL_RUNS);
+        output::remark(&format!("note: {runs} runs instead of {usual}, since each is long; --runs {usual} plays all"));
+    }
     let page = if args.output.is_json() { output::json(&summary, true)? } else { page::page(&summary) };
     output::print(&page)?;
     Ok(failure::OK)
+}
+
+/// The simulator sends no copies, and a step of copies alone would never end.
+fn without_copies(plan: Plan) -> Plan {
+    if plan.course.mirror.is_none() {
+        return plan;
+    }
+    output::remark("note: spec.analysis.mirror: copies of requests are not simulated; played without that step");
+    let mut spec = Spec::from(plan.clone());
+    spec.course.mirror = None;
+    Plan::new(spec).unwrap_or(plan)
 }
 
 /// The one Canary of the file, or the one of that name.

@@ -24,8 +24,9 @@ fault it also plays the release without it: that gives the false aborts and the 
 
 A request through the filter takes half a microsecond, a report to the agent (10 a second from
 each worker) some 100. So 50 runs of a release of 80 seconds, with and without a fault, at 1000
-requests a second and 4 workers take twelve seconds on two cores. The same --seed gives the same
-result on every machine.
+requests a second and 4 workers take twelve seconds on two cores. Of longer releases fewer are
+played, about as many as one core plays in a minute, and a note says so; --runs overrides it.
+The same --seed gives the same result on every machine.
 
 Next: `serin validate` checks the file for the agent; `serin release` begins the real one.";
 
@@ -61,9 +62,9 @@ pub(crate) struct SimulateArgs {
     /// The share of all requests that fail on a good day
     #[arg(long, value_name = "PERCENT", default_value = "0.1%", value_parser = percent)]
     pub(crate) base_failures: f64,
-    /// How many releases to play
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) runs: u32,
+    /// How many releases to play [default: 50; fewer, but at least 5, where one takes long to play]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) runs: Option<u32>,
     /// The first run's seed; the others count on from it
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,

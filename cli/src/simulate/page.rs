@@ -7,7 +7,7 @@ use comfy_table::Cell;
 use super::summary::{Runs, Spread, Summary};
 use crate::columns::{Sheet, left, right};
 use crate::output;
-use crate::text::{count, or_dash, percent, span};
+use crate::text::{clean, count, or_dash, percent, span};
 
 /// The whole page.
 pub(super) fn page(summary: &Summary) -> String {
@@ -73,7 +73,7 @@ fn table(numbers: &[&str], rows: impl Iterator<Item = Vec<Cell>>) -> String {
 }
 
 fn notes(summary: &Summary) -> String {
-    let mut notes = String::new();
+    let mut notes = stood_still(summary);
     if let Some(fault) = &summary.fault {
         notes += "ABORTED, AFTER and the answers (median and p95): what users get from the canary until its last request, the \
                   fault's beginning being 0.\n";
@@ -97,6 +97,31 @@ fn notes(summary: &Summary) -> String {
         None => ".\n".into(),
     };
     notes + "The other tools are idealised: perfect metrics at once, routes that change at once.\n"
+}
+
+/// Why Serin's releases did not end; without a word a release that never moves looks like one that is never aborted.
+fn stood_still(summary: &Summary) -> String {
+    let Some(serin) = summary.rules.first() else { return String::new() };
+    let kinds = [("", Some(&serin.healthy)), (" with the fault", serin.faulty.as_ref())];
+    let lines = kinds.into_iter().filter_map(|(kind, runs)| Some((kind, runs?))).flat_map(|(kind, runs)| {
+        runs.held.iter().map(move |held| {
+            let share = match held.runs {
+                n if n == summary.runs as usize => format!("all {n} runs"),
+                n => format!("{n} of {} runs", summary.runs),
+            };
+            let why = held.why.as_deref().map_or_else(
+                || {
+                    format!(
+                        "still under way after {}; --for LONGER watches on",
+                        span(Duration::from_millis(summary.watched_ms))
+                    )
+                },
+                |why| format!("held, because: {}", clean(why)),
+            );
+            format!("serin in {share}{kind}: {why}\n")
+        })
+    });
+    lines.collect()
 }
 
 fn share(runs: &Runs) -> String {

@@ -1,5 +1,8 @@
 //! Outcomes of many runs become what a person or program wants to know. This is also the form of `-o json`.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use rollout::base::time::Millis;
 use serde::Serialize;
 use sim::Outcome;
@@ -17,6 +20,8 @@ pub(super) struct Summary {
     pub(super) requests_per_second: f64,
     pub(super) workers: u16,
     pub(super) runs: u32,
+    /// How long each was watched at most.
+    pub(super) watched_ms: u64,
     /// Of the first run; the others count on.
     pub(super) seed: u64,
     /// The share of requests that fail on a good day, 0 to 1.
@@ -65,6 +70,8 @@ pub(super) struct Runs {
     pub(super) promoted: usize,
     /// Neither, while they were watched.
     pub(super) unfinished: usize,
+    /// Why those stood still at the end that are neither, the most frequent reason first.
+    pub(super) held: Vec<Held>,
     /// Share of runs, 0 to 1.
     pub(super) abort_probability: f64,
     /// Of those aborted, from the fault's beginning.
@@ -79,6 +86,29 @@ pub(super) struct Runs {
     pub(super) canary_requests: Option<Spread>,
     /// The two unwelcome kinds together.
     pub(super) bad_or_slow: Option<Spread>,
+}
+
+/// Why some runs never ended.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Held {
+    /// How many.
+    pub(super) runs: usize,
+    /// In words; null where the time was over before they had climbed all steps.
+    pub(super) why: Option<String>,
+}
+
+impl Held {
+    /// The reasons of all that are unfinished.
+    fn of(outcomes: &[&Outcome]) -> Vec<Self> {
+        let mut counts: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+        let unfinished = outcomes.iter().filter(|outcome| outcome.end.is_none());
+        unfinished.for_each(|outcome| *counts.entry(outcome.held.as_deref()).or_default() += 1);
+        let mut held: Vec<Self> =
+            counts.into_iter().map(|(why, runs)| Self { runs, why: why.map(str::to_owned) }).collect();
+        held.sort_by_key(|held| Reverse(held.runs));
+        held
+    }
 }
 
 /// The middle and the bad end of some numbers.
@@ -118,7 +148,8 @@ impl Summary {
             canary: plan.id.to_string(),
             requests_per_second: args.rps,
             workers: args.workers,
-            runs: args.runs,
+            runs: u32::try_from(played.len()).unwrap_or(u32::MAX),
+            watched_ms: millis(args.watched_for),
             seed: args.seed,
             base_failures: args.base_failures,
             fault,
@@ -137,6 +168,7 @@ impl Runs {
             aborted,
             promoted,
             unfinished: outcomes.len() - aborted - promoted,
+            held: Held::of(outcomes),
             abort_probability: aborted as f64 / outcomes.len().max(1) as f64,
             aborted_after_ms: spread(&|outcome| outcome.aborted().map(|(at, _)| at.since(fault_at).0)),
             promoted_after_ms: spread(&|outcome| outcome.promoted().map(|at| at.0)),
@@ -165,6 +197,16 @@ fn millis(span: std::time::Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_are_counted_and_those_that_ended_have_none() {
+        let held = |why: &str| Outcome { held: Some(why.into()), ..Outcome::default() };
+        let ended = Outcome { end: Some(sim::outcome::End::Promoted { at: Millis(1) }), ..Outcome::default() };
+        let outcomes = [held("a"), held("b"), Outcome::default(), held("b"), ended];
+        let held = Held::of(&outcomes.iter().collect::<Vec<_>>());
+        let shown: Vec<_> = held.iter().map(|held| (held.runs, held.why.as_deref())).collect();
+        assert_eq!(shown, [(2, Some("b")), (1, None), (1, Some("a"))]);
+    }
 
     #[test]
     fn the_p95_is_no_better_than_95_of_100() {

@@ -64,6 +64,37 @@ async fn validate_exits_0_only_if_nothing_was_refused() {
     assert!(!refused.out.contains('\u{1b}'));
 }
 
+#[tokio::test]
+async fn one_canary_in_two_files_is_refused_in_a_directory() {
+    let folder = directory(&[("a.yaml", GOOD), ("b.yaml", GOOD)]);
+    let path = folder.path().to_str().unwrap();
+    let refused = ran(serin(&["validate", path])).await;
+    assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
+    assert!(refused.out.contains("neither is used until one is removed"), "{}", refused.out);
+    let files = ["a.yaml", "b.yaml"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let apart = ran(serin(&["validate", &files[0], &files[1]])).await;
+    assert_eq!(apart.code, 0, "files that are named may be for different agents: {}{}", apart.out, apart.err);
+}
+
+#[tokio::test]
+async fn what_holds_nothing_of_ours_fails() {
+    const ARGO: &str = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: a}\nspec: {}\n";
+    let folder = directory(&[("argo.yaml", ARGO), ("broken.yaml", "{\"a\": [1,2"), ("empty.yaml", "")]);
+    for (name, said) in [("argo", "an Argo Rollout"), ("broken", "none of our kinds"), ("empty", "the file is empty")] {
+        let path = folder.path().join(format!("{name}.yaml"));
+        let path = path.to_str().unwrap();
+        let validated = ran(serin(&["validate", path])).await;
+        assert_eq!(validated.code, 1, "{}{}", validated.out, validated.err);
+        assert!(validated.out.contains(said), "{said} in {}", validated.out);
+        assert!(validated.err.contains("no Canary, MetricTemplate or AlertProvider was found"), "{}", validated.err);
+        let converted = ran(serin(&["convert", path])).await;
+        assert_eq!((converted.code, converted.out.as_str()), (1, ""), "{}", converted.err);
+        assert!(converted.err.contains("nothing to convert") && converted.err.contains(said), "{}", converted.err);
+    }
+    fs::write(folder.path().join("good.yaml"), GOOD).unwrap();
+    assert_eq!(ran(serin(&["validate", folder.path().to_str().unwrap()])).await.code, 0, "beside one of ours");
+}
+
 /// As of `envoy-config`, whose manifests are one folder down.
 #[tokio::test]
 async fn validate_names_the_option_that_finds_more() {
@@ -71,6 +102,9 @@ async fn validate_names_the_option_that_finds_more() {
     let path = folder.path().to_str().unwrap();
     let nothing = ran(serin(&["validate", path])).await;
     assert!(nothing.code == 1 && !nothing.err.contains("-r"), "nothing deeper either: {}", nothing.err);
+    fs::write(folder.path().join("empty.yaml"), "").unwrap();
+    let empty = ran(serin(&["validate", path])).await;
+    assert!(empty.code == 1 && !empty.err.contains("-r"), "its own files are not deeper: {}", empty.err);
     let deep = folder.path().join("a/b");
     fs::create_dir_all(&deep).unwrap();
     fs::write(deep.join("web.yml"), GOOD).unwrap();
@@ -133,7 +167,7 @@ async fn folders_are_read_when_asked_for() {
     fs::write(folder.path().join("web/canary.yaml"), GOOD).unwrap();
     let path = folder.path().to_str().unwrap();
     let flat = ran(serin(&["validate", path])).await;
-    assert!(flat.code == 0 && flat.out.ends_with(" 0 refused, 1 skipped\n"), "{}{}", flat.out, flat.err);
+    assert!(flat.code == 1 && flat.out.ends_with(" 0 refused, 1 skipped\n"), "{}{}", flat.out, flat.err);
     assert!(flat.out.contains("chart.yaml:1: document: skipped, a Helm template"), "{}", flat.out);
     let deep = ran(serin(&["validate", "--recursive", path])).await;
     assert!(deep.code == 0 && deep.out.contains("web/canary.yaml:1: Canary prod/web: accepted"), "{}", deep.out);

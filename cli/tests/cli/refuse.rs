@@ -153,6 +153,27 @@ async fn a_wrong_command_line_exits_64_never_2() {
 }
 
 #[tokio::test]
+async fn a_wrong_argument_gets_the_right_tip() {
+    for (args, parts, not) in [
+        (&["set-weight", "shop", "30"][..], &["write '--weight 30'"][..], "-- "),
+        (&["release", "shop", "v2"], &["write '--revision v2'"], "-- "),
+        (&["set-weight", "shop", "--weight", "-3"], &["'-3'", "from 0 to 100"], "tip:"),
+        (&["set-weight", "shop", "--weight", "2.55555"], &["at most four decimals"], "weightPercent"),
+        (&["release", "shop", "--revision=v2", "--timeout=soon"], &["such as 90s, 30m or 1h30m"], "5sec"),
+        (&["gate", "open", "shop", "owner", "--for", "2"], &["such as 2h or 3d"], "5sec"),
+        (&["abort", "default/shop/x"], &["write NAME or NAMESPACE/NAME", "`serin abort --help`"], "COMMAND"),
+        (&["abort", "shöp"], &["allowed are letters, digits and . _ -\n"], "upstream"),
+        (&["abort", "shop", "--as", "two words"], &["printable ASCII characters without spaces"], "upstream"),
+        (&["release", "shop", "--revision", "v 2"], &["printable ASCII characters without spaces"], "upstream"),
+    ] {
+        let ran = ran(serin(args)).await;
+        assert_eq!(ran.code, 64, "{args:?}: {}", ran.err);
+        parts.iter().for_each(|part| assert!(ran.err.contains(part), "{part:?} in {}", ran.err));
+        assert!(!ran.err.contains(not), "{not:?} in {}", ran.err);
+    }
+}
+
+#[tokio::test]
 async fn an_agent_that_cannot_start_says_why_once_and_what_to_do() {
     let folder = tempfile::TempDir::new().unwrap();
     let [canaries, data] = ["canaries", "data"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());

@@ -84,6 +84,33 @@ async fn the_same_seed_gives_the_same_page() {
     assert_ne!(first.out, other.out);
 }
 
+/// The objective is one that 20 seconds of 200 requests a second cannot prove.
+#[tokio::test]
+async fn a_release_that_never_ends_says_why() {
+    let own = "apiVersion: serin.dev/v1alpha1\nkind: Canary\nmetadata: { name: web }\nspec:\n  service: { hosts: [web] }\n  \
+               analysis: { stepWeights: [10], metrics: [{ name: request-success-rate, thresholdRange: { min: 99.99 } }] }\n";
+    let suspended = own.replace("spec:\n", "spec:\n  suspend: true\n").replace("99.99", "99").replace("[10]", "[50]");
+    for (manifest, said) in [
+        (own.to_owned(), "serin in all 3 runs: still under way after 20s"),
+        (suspended.clone(), "serin in all 3 runs: held, because: the manifest says suspend: true"),
+    ] {
+        let ran = simulate(&manifest, &["--for=20s"]).await;
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(ran.out.contains(said), "{said} in {}", ran.out);
+    }
+    let json = simulate(&suspended, &["--for=20s", "-o", "json"]).await;
+    let summary: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(summary["rules"][0]["healthy"]["held"][0]["runs"], 3, "{summary:#}");
+}
+
+#[tokio::test]
+async fn a_step_of_copies_is_left_out_with_a_note() {
+    let ran = simulate(&MANIFEST.replace("    threshold: 2\n", "    threshold: 2\n    mirror: true\n"), &[]).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("spec.analysis.mirror: copies of requests are not simulated"), "{}", ran.err);
+    assert!(!ran.out.contains("held"), "{}", ran.out);
+}
+
 #[tokio::test]
 async fn wrong_values_are_refused_by_name_and_rule() {
     for (args, parts) in [

@@ -2,6 +2,7 @@
 //! reported.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use rollout::base::names::CanaryId;
 use rollout::release::plan::Plan;
@@ -15,13 +16,14 @@ pub(crate) struct Conflict {
     /// File and document, as indices.
     pub(crate) whose: (usize, usize),
     pub(crate) problem: Problem,
-    /// Whether the other document is in another file.
-    pub(crate) elsewhere: bool,
+    /// Whether one agent reads both documents: they are in one file or directory.
+    pub(crate) is_certain: bool,
 }
 
 /// A document with its indices.
 struct Claim<'a> {
     whose: (usize, usize),
+    directory: Option<&'a Path>,
     place: Place,
     id: &'a CanaryId,
     plan: Option<&'a Plan>,
@@ -63,13 +65,15 @@ pub(crate) fn between(files: &[Loaded]) -> Vec<Conflict> {
 
 impl Claim<'_> {
     fn against(&self, other: &Self, problem: Problem) -> Conflict {
-        Conflict { whose: self.whose, problem, elsewhere: self.whose.0 != other.whose.0 }
+        let is_one_directory = self.directory.is_some() && self.directory == other.directory;
+        Conflict { whose: self.whose, problem, is_certain: self.whose.0 == other.whose.0 || is_one_directory }
     }
 }
 
-/// Another document than this, in the same file if there is one.
+/// Another document than this, in the same file if there is one, or in the same directory.
 fn nearest<'a>(claim: &Claim<'_>, all: impl Iterator<Item = &'a Claim<'a>>) -> Option<&'a Claim<'a>> {
-    all.filter(|other| other.whose != claim.whose).min_by_key(|other| other.whose.0 != claim.whose.0)
+    let distance = |other: &&Claim<'_>| (other.whose.0 != claim.whose.0, other.directory != claim.directory);
+    all.filter(|other| other.whose != claim.whose).min_by_key(distance)
 }
 
 fn claims(files: &[Loaded]) -> Vec<Claim<'_>> {
@@ -79,9 +83,10 @@ fn claims(files: &[Loaded]) -> Vec<Claim<'_>> {
             let (whose, place, plans) = ((file_at, document_at), file.place_of(document), document.plans());
             let Some(own) = document.canary() else { continue };
             let named = plans.iter().map(|plan| &plan.id).filter(|id| *id != own);
-            claims.extend(named.map(|id| Claim { whose, place: place.clone(), id, plan: None }));
+            let directory = file.directory.as_deref();
+            claims.extend(named.map(|id| Claim { whose, directory, place: place.clone(), id, plan: None }));
             // All versions have one scope.
-            claims.push(Claim { whose, place, id: own, plan: plans.first() });
+            claims.push(Claim { whose, directory, place, id: own, plan: plans.first() });
         }
     }
     claims

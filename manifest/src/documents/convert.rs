@@ -5,6 +5,7 @@
 
 use thiserror::Error;
 
+use crate::fields::analysis::metrics::QUANTILE;
 use crate::fields::named::templates::FLAGGERS_USERNAME;
 use crate::fields::serin_fields::PREFIX;
 use crate::kinds::{ALERT_PROVIDER, CANARY, FLAGGER, LISTS, METRIC_TEMPLATE, SERIN};
@@ -186,6 +187,11 @@ fn analysis(fields: &mut Vec<Entry>, guards: &str, quantile: Option<&str>) -> Re
     }
     if asks {
         put(fields, "metricsBlindLimit", whole(threshold as i64 - 1));
+        note(
+            fields,
+            "metricsBlindLimit",
+            "tolerated checks without a value: threshold - 1, since to Flagger each has failed",
+        );
     }
     let guards = match guards {
         "notify" | "off" => word_of(guards),
@@ -206,8 +212,13 @@ fn metric(n: usize, metric: &mut Vec<Entry>, quantile: Option<&str>) -> Result<b
     let name = get(metric, "name").and_then(text).unwrap_or_default().to_owned();
     let (is_rate, is_duration) = (name == "request-success-rate", name == "request-duration");
     let asks = get(metric, "templateRef").is_some() || get(metric, "query").is_some();
-    if let (true, Some(quantile)) = (is_duration, quantile.and_then(|text| text.parse().ok())) {
-        put(metric, "quantile", Value::Number(quantile, quantile.to_string()));
+    if is_duration {
+        let chosen: Option<f64> = quantile.and_then(|text| text.parse().ok());
+        let value = chosen.unwrap_or(QUANTILE);
+        put(metric, "quantile", Value::Number(value, value.to_string()));
+        if chosen.is_none() {
+            note(metric, "quantile", "Serin's usual one; Flagger takes 0.99");
+        }
     }
     let range = fields(metric, "thresholdRange").map(|ends| ends.len());
     let threshold = get(metric, "threshold").map(|node| node.value.clone());
@@ -238,7 +249,12 @@ fn unbounded(n: usize, name: &str) -> ConvertError {
 }
 
 fn entry(key: &str, value: Value) -> Entry {
-    Entry { at: crate::yaml::problem::Position::default(), key: key.to_owned(), value: Node::made(value) }
+    Entry { at: crate::yaml::problem::Position::default(), key: key.to_owned(), value: Node::made(value), note: None }
+}
+
+/// Writes a comment after a field.
+fn note(entries: &mut [Entry], key: &str, text: &'static str) {
+    entries.iter_mut().filter(|entry| entry.key == key).for_each(|entry| entry.note = Some(text));
 }
 
 fn word_of(text: &str) -> Value {

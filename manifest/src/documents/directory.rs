@@ -310,6 +310,7 @@ fn report(file: &Loaded, candidates: &BTreeMap<CanaryId, Candidate>, scan: &mut 
         None => scan.problems.extend(problems.cloned()),
     }
     scan.warnings.extend(file.documents.iter().flat_map(|document| document.warnings.clone()));
+    scan.warnings.extend(file.without_documents());
 }
 
 /// The first problem of a document, or of its file, or of any.

@@ -1,5 +1,7 @@
 //! One document: its kind and name, and what it means or everything that is wrong with it.
 
+use std::path::PathBuf;
+
 use rollout::base::names::CanaryId;
 use rollout::release::integrations::Receiver;
 use rollout::release::plan::{Flavour, Plan};
@@ -7,10 +9,10 @@ use rollout::release::plan::{Flavour, Plan};
 use crate::fields::canary::{self, Head};
 use crate::fields::named::catalogue::{Catalogue, Template};
 use crate::fields::named::templates;
-use crate::kinds::{ALERT_PROVIDER, CANARY, FLAGGER, METRIC_TEMPLATE, SERIN};
+use crate::kinds::{ALERT_PROVIDER, ARGO, CANARY, FLAGGER, KINDS, METRIC_TEMPLATE, SERIN, is_of_our_group};
 use crate::reader::{Item, Log, Map, did_you_mean};
 use crate::yaml::place::Place;
-use crate::yaml::problem::{Problem, Warning};
+use crate::yaml::problem::{Position, Problem, Warning};
 use crate::yaml::tree::{Node, Value};
 
 /// What a file held.
@@ -22,8 +24,11 @@ pub struct Loaded {
     pub documents: Vec<Document>,
     /// Whether it was read to its end; a syntax error hides whatever follows.
     pub complete: bool,
-    /// Why the file is probably not a manifest, where something in it cannot be read: a Helm template, or none of our kinds.
+    /// Why the file is probably not a manifest, where something in it cannot be read: a Helm template, or none of our
+    /// kinds; or why it has no documents.
     pub aside: Option<&'static str>,
+    /// The directory from which one agent would read it together with its other files; `None` where files stand alone.
+    pub directory: Option<PathBuf>,
 }
 
 /// One document of a file.
@@ -60,6 +65,13 @@ impl Loaded {
     /// Where one of its documents begins.
     pub(crate) fn place_of(&self, document: &Document) -> Place {
         Place { file: self.file.clone(), line: document.line }
+    }
+
+    /// What is said of a file in which there is nothing.
+    pub(crate) fn without_documents(&self) -> Option<Warning> {
+        let reason = self.aside.filter(|_| self.documents.is_empty())?;
+        let reason = format!("{reason}; it is skipped, and canaries that came from it stay");
+        Some(Warning { file: self.file.clone(), at: Position::default(), field: String::new(), reason, holds: false })
     }
 }
 
@@ -143,7 +155,7 @@ fn content(mut root: Map<'_>, document: &mut Document, catalogue: &Catalogue, lo
             named(root, &kind, flavour, document, log)
         }
         (FLAGGER | SERIN, _) => {
-            let near = did_you_mean(&kind, &[CANARY, METRIC_TEMPLATE, ALERT_PROVIDER]);
+            let near = did_you_mean(&kind, &KINDS);
             kind_item.refuse(log, format!("is not a supported kind of {version}{near}"));
             None
         }
@@ -151,13 +163,29 @@ fn content(mut root: Map<'_>, document: &mut Document, catalogue: &Catalogue, lo
             version_item.refuse(log, format!("has no {kind} that is supported; use {FLAGGER} or {SERIN}"));
             None
         }
+        _ if is_of_our_group(&version) => {
+            let near = did_you_mean(&kind, &KINDS);
+            version_item.refuse(log, format!("is not a version that is supported; use {FLAGGER} or {SERIN}"));
+            kind_item.refuse(log, format!("is not a supported kind{near}"));
+            None
+        }
         _ => {
             document.name = plain(&foreign_name(&mut root));
-            let at = kind_item.at;
-            log.warning(at, "", format!("{} is not one of our kinds; the document is skipped", document.kind));
+            log.warning(kind_item.at, "", format!("{}; the document is skipped", foreign(&version, &document.kind)));
             Some(Content::Skipped)
         }
     }
+}
+
+/// Why a document of another kind is skipped.
+fn foreign(version: &str, kind: &str) -> String {
+    if version.starts_with(ARGO) {
+        return format!(
+            "{kind} of {ARGO} is Argo's, an Argo Rollout or part of one; Serin reads {CANARY} of {SERIN} and of {FLAGGER}, \
+             and `serin init` writes one"
+        );
+    }
+    format!("{kind} is not one of our kinds{}", did_you_mean(kind, &KINDS))
 }
 
 fn canary(

@@ -20,7 +20,7 @@ pub struct Report {
     pub warned: usize,
     /// Documents refused.
     pub refused: usize,
-    /// Documents of other kinds.
+    /// Documents of other kinds, and files without documents.
     pub skipped: usize,
 }
 
@@ -32,13 +32,17 @@ impl fmt::Display for Report {
     }
 }
 
-/// Judges each document, and whether two Canaries claim the same thing: a mistake within one file, between files worth
-/// a warning, since they may be meant for different agents. With `explain`, each warning and each problem gets a line
+/// Judges each document, and whether two Canaries claim the same thing: a mistake where one agent reads both, worth a
+/// warning between files that may be meant for different agents. With `explain`, each warning and each problem gets a line
 /// of its own below its document's.
 pub fn report(files: &[Loaded], explain: bool) -> Report {
     let mut report = Report::default();
     let conflicts = conflict::between(files);
     for (file_at, file) in files.iter().enumerate() {
+        if let ([], Some(reason)) = (file.documents.as_slice(), file.aside) {
+            report.skipped += 1;
+            report.lines.push(format!("{}: skipped, {reason}", file.file));
+        }
         for (document_at, document) in file.documents.iter().enumerate() {
             let conflicts = conflicts.iter().filter(|found| found.whose == (file_at, document_at));
             let conflicts: Vec<_> = conflicts.collect();
@@ -57,8 +61,8 @@ impl Report {
         let subject = if subject.is_empty() { "document" } else { &subject };
         let mut problems: Vec<&Problem> = result.as_ref().err().map(|all| all.iter().collect()).unwrap_or_default();
         let mut warnings = document.warnings.clone();
-        for Conflict { problem, elsewhere, .. } in conflicts {
-            if *elsewhere {
+        for Conflict { problem, is_certain, .. } in conflicts {
+            if !is_certain {
                 warnings.push(only_together(problem));
             } else {
                 problems.push(problem);

@@ -19,7 +19,7 @@ pub(crate) type Source<'a> = (String, Result<&'a str, String>);
 /// Reads all documents of one file; `file` is only what messages call it. Never fails: what is wrong is in the documents.
 /// What a Canary names and is not there may be in another file: its releases hold.
 pub fn read(file: &str, text: &str) -> Loaded {
-    let nothing = Loaded { file: file.to_owned(), documents: Vec::new(), complete: true, aside: None };
+    let nothing = Loaded { file: file.to_owned(), documents: Vec::new(), complete: true, aside: None, directory: None };
     read_set(&[(file.to_owned(), Ok(text))], false).pop().unwrap_or(nothing)
 }
 
@@ -40,10 +40,13 @@ pub(crate) fn read_set(files: &[Source<'_>], is_whole: bool) -> Vec<Loaded> {
             Ok(node) => document(file, node, &nothing),
             Err(error) => unreadable_document(file, error),
         };
-        let documents = nodes.iter().map(read).collect();
+        let documents: Vec<Document> = nodes.iter().map(read).collect();
         let complete = nodes.iter().all(Result::is_ok);
-        let aside = text.as_ref().ok().and_then(|text| aside(text, complete));
-        loaded.push(Loaded { file: file.clone(), documents, complete, aside });
+        let aside = text.as_ref().ok().and_then(|text| match documents.as_slice() {
+            [] => Some(if text.trim().is_empty() { "the file is empty" } else { "the file holds no document" }),
+            _ => aside(text, complete),
+        });
+        loaded.push(Loaded { file: file.clone(), documents, complete, aside, directory: None });
     }
     let catalogue = catalogue(&mut loaded, is_whole);
     for (file, nodes) in loaded.iter_mut().zip(&nodes) {
@@ -90,7 +93,9 @@ fn aside(text: &str, complete: bool) -> Option<&'static str> {
 fn is_ours(line: &str) -> bool {
     let is_any =
         |value: &str, words: &[&str]| words.iter().any(|word| value.trim().trim_matches(['"', '\'']).starts_with(word));
-    let version = line.trim_start_matches([' ', '-']).strip_prefix("apiVersion:");
+    // In JSON the key is in quotes, and a map may begin on its line.
+    let key = line.trim_start_matches([' ', '\t', '-', '{', '"']).strip_prefix("apiVersion");
+    let version = key.and_then(|rest| rest.trim_start_matches('"').trim_start().strip_prefix(':'));
     let kind = line.strip_prefix("kind:");
     version.is_some_and(|value| is_any(value, &[crate::kinds::FLAGGER, crate::kinds::SERIN]))
         || kind.is_some_and(|value| {
@@ -162,7 +167,7 @@ fn refuse(document: &mut Document, problem: Problem) {
 /// A file of which nothing can be said but why.
 pub(crate) fn unreadable(file: &str, error: &SyntaxError) -> Loaded {
     let documents = vec![unreadable_document(file, error)];
-    Loaded { file: file.to_owned(), documents, complete: false, aside: None }
+    Loaded { file: file.to_owned(), documents, complete: false, aside: None, directory: None }
 }
 
 fn unreadable_document(file: &str, error: &SyntaxError) -> Document {

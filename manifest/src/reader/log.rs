@@ -36,6 +36,11 @@ impl Log {
         self.warnings.push(Warning { file: self.file.clone(), at, field, reason, holds: false });
     }
 
+    /// A warning about a field by its path alone.
+    pub(crate) fn warning_in(&mut self, field: &str, reason: impl Into<String>) {
+        self.warning(self.place_of(field), field, reason);
+    }
+
     /// Remembers where a field is, for the plan's own rules.
     pub(crate) fn place(&mut self, field: &str, at: Position) {
         self.places.insert(field.to_owned(), at);

@@ -88,7 +88,7 @@ fn what_flagger_takes_for_granted_is_written() {
         ("    stepWeight: 10\n    metrics: [{name: request-success-rate, threshold: 99}]", "          min: 99\n"),
         (
             "    stepWeight: 10\n    metrics: [{name: m, query: q, threshold: 9, thresholdRange: {min: 1}}]",
-            "    metricsBlindLimit: 2\n",
+            "    metricsBlindLimit: 2  # tolerated checks without a value: threshold - 1, since to Flagger each has failed\n",
         ),
         ("    stepWeight: 10\n    metrics: [{name: m, query: q}]", "          max: 0\n"),
         (
@@ -98,6 +98,10 @@ fn what_flagger_takes_for_granted_is_written() {
         (
             ", serin.dev/request-duration-quantile: \"0.99\"@    stepWeight: 10\n    metrics: [{name: request-duration, threshold: 9}]",
             "        quantile: 0.99\n",
+        ),
+        (
+            "    stepWeight: 10\n    metrics: [{name: request-duration, threshold: 9}]",
+            "        quantile: 0.95  # Serin's usual one; Flagger takes 0.99\n",
         ),
         ("    stepWeight: 10\n    metrics: [{name: unheard-of}]", "unheard-of"),
     ] {

@@ -3,6 +3,7 @@
 mod affinity;
 mod convert;
 mod directory;
+mod doubts;
 mod judging;
 mod meaning;
 mod providers;

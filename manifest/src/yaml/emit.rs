@@ -17,7 +17,7 @@ pub(crate) fn emit(node: &Node) -> String {
 }
 
 fn map(entries: &[Entry], indent: usize, text: &mut String) {
-    for (n, Entry { key, value, .. }) in entries.iter().enumerate() {
+    for (n, Entry { key, value, note, .. }) in entries.iter().enumerate() {
         // The first line of a list's item follows its dash.
         if n > 0 || !text.ends_with("- ") {
             text.push_str(&" ".repeat(indent));
@@ -36,6 +36,10 @@ fn map(entries: &[Entry], indent: usize, text: &mut String) {
             value => {
                 text.push(' ');
                 text.push_str(&scalar(value, indent + 2));
+                if let Some(note) = note {
+                    text.push_str("  # ");
+                    text.push_str(note);
+                }
                 text.push('\n');
             }
         }
@@ -175,7 +179,7 @@ mod tests {
             prop_oneof![
                 prop::collection::vec(inner, 0..4).prop_map(|items| node(Value::List(items))),
                 prop::collection::vec(entry, 0..4).prop_map(|entries| {
-                    let entry = |(key, value)| Entry { at: Default::default(), key, value };
+                    let entry = |(key, value)| Entry { at: Default::default(), key, value, note: None };
                     node(Value::Map(entries.into_iter().map(entry).collect()))
                 }),
             ]

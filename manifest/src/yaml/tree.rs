@@ -45,6 +45,8 @@ pub(crate) struct Entry {
     pub(crate) at: Position,
     pub(crate) key: String,
     pub(crate) value: Node,
+    /// A comment to write after a plain value; none is read.
+    pub(crate) note: Option<&'static str>,
 }
 
 /// Why a text is no YAML that is read here.
@@ -226,7 +228,7 @@ impl Open {
         match &mut self.kind {
             Kind::List(items) => items.push(node),
             Kind::Map(entries, key) => match key.take() {
-                Some((name, at)) => entries.push(Entry { at, key: name, value: node }),
+                Some((name, at)) => entries.push(Entry { at, key: name, value: node, note: None }),
                 None => *key = Some(key_of(node)?),
             },
         }

@@ -95,7 +95,14 @@ impl Latency {
 
     /// Adds all of `other`'s counts; commutative and associative.
     pub fn merge(&mut self, other: &Self) {
-        other.filled().for_each(|(bucket, count)| self.add(bucket.0, count));
+        match (&mut self.0, &other.0) {
+            (Held::Histogram(histogram), Held::Histogram(other)) => {
+                // Cannot fail, as in `record`. Adding the counts is much faster than recording what an iterator finds: a
+                // simulated release spent half its time there.
+                let _ = histogram.add(other.as_ref());
+            }
+            _ => other.filled().for_each(|(bucket, count)| self.add(bucket.0, count)),
+        }
     }
 
     /// How many latencies were recorded.

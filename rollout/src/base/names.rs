@@ -18,11 +18,16 @@ pub enum NameError {
     /// The name is longer than [`MAX_NAME_BYTES`].
     #[error("is {0} bytes long; at most 253 are allowed")]
     TooLong(usize),
-    /// A character outside the allowed set.
-    #[error("contains {0:?}; allowed are letters, digits and . _ - (an upstream's name may also hold | : / ~)")]
-    Character(char),
+    /// A character that names of this kind do not have.
+    #[error("contains {found:?}; allowed are {allowed}")]
+    Character {
+        /// Which one.
+        found: char,
+        /// What names of this kind have.
+        allowed: &'static str,
+    },
     /// A canary's id is not `namespace/name`.
-    #[error("is not of the form namespace/name")]
+    #[error("is not of the form NAMESPACE/NAME")]
     NotQualified,
 }
 
@@ -37,17 +42,18 @@ impl CanaryId {
     /// # Errors
     /// When a part is empty, too long, or has a character that a Kubernetes name could not have.
     pub fn new(namespace: &str, name: &str) -> Result<Self, NameError> {
-        check(namespace, is_name_char)?;
-        check(name, is_name_char)?;
+        check(namespace, NAME_CHARS, is_name_char)?;
+        check(name, NAME_CHARS, is_name_char)?;
         Ok(Self(format!("{namespace}/{name}").into()))
     }
 
     /// From `namespace/name`, as it stands on the wire and in URLs.
     ///
     /// # Errors
-    /// As [`CanaryId::new`], and when there is no slash.
+    /// As [`CanaryId::new`], and when there is not exactly one slash.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let (namespace, name) = text.split_once('/').ok_or(NameError::NotQualified)?;
+        let parts = text.split_once('/').filter(|(_, name)| !name.contains('/'));
+        let (namespace, name) = parts.ok_or(NameError::NotQualified)?;
         Self::new(namespace, name)
     }
 
@@ -91,7 +97,8 @@ impl Upstream {
     /// # Errors
     /// When it is empty, too long, or could not stand in a header's value.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        check(text, |c| is_name_char(c) || matches!(c, '|' | ':' | '/' | '~'))?;
+        let allowed = "letters, digits and . _ - | : / ~";
+        check(text, allowed, |c| is_name_char(c) || matches!(c, '|' | ':' | '/' | '~'))?;
         Ok(Self(text.into()))
     }
 
@@ -112,7 +119,7 @@ impl Revision {
     /// # Errors
     /// When it is empty, too long, or has a space or control character.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        check(text, |c| c.is_ascii_graphic())?;
+        check(text, "printable ASCII characters without spaces", |c| c.is_ascii_graphic())?;
         Ok(Self(text.into()))
     }
 
@@ -122,19 +129,22 @@ impl Revision {
     }
 }
 
+/// What [`is_name_char`] allows, in words.
+const NAME_CHARS: &str = "letters, digits and . _ -";
+
 fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-fn check(text: &str, allowed: impl Fn(char) -> bool) -> Result<(), NameError> {
+fn check(text: &str, allowed: &'static str, is_allowed: impl Fn(char) -> bool) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
     if text.len() > MAX_NAME_BYTES {
         return Err(NameError::TooLong(text.len()));
     }
-    match text.chars().find(|c| !allowed(*c)) {
-        Some(c) => Err(NameError::Character(c)),
+    match text.chars().find(|c| !is_allowed(*c)) {
+        Some(found) => Err(NameError::Character { found, allowed }),
         None => Ok(()),
     }
 }
@@ -185,11 +195,26 @@ mod tests {
         assert_eq!(CanaryId::new("prod", "web").unwrap().as_str(), "prod/web");
         assert_eq!(CanaryId::parse("prod/web").unwrap().name(), "web");
         assert_eq!(CanaryId::parse("web"), Err(NameError::NotQualified));
-        assert_eq!(CanaryId::new("prod", "a/b"), Err(NameError::Character('/')));
+        assert_eq!(CanaryId::parse("prod/web/x"), Err(NameError::NotQualified));
         assert_eq!(CanaryId::new("", "web"), Err(NameError::Empty));
         assert_eq!(Upstream::parse("outbound|80|canary|web.prod").unwrap().as_str(), "outbound|80|canary|web.prod");
-        assert_eq!(Upstream::parse("a\r\nb"), Err(NameError::Character('\r')));
         assert_eq!(Revision::parse(&"x".repeat(254)), Err(NameError::TooLong(254)));
-        assert_eq!(Revision::parse("v 2"), Err(NameError::Character(' ')));
+    }
+
+    #[test]
+    fn each_kind_of_name_says_what_it_allows() {
+        let words = |error: Result<(), NameError>| error.unwrap_err().to_string();
+        assert_eq!(
+            words(CanaryId::new("prod", "a/b").map(drop)),
+            "contains '/'; allowed are letters, digits and . _ -"
+        );
+        assert_eq!(
+            words(Upstream::parse("a\r\nb").map(drop)),
+            "contains '\\r'; allowed are letters, digits and . _ - | : / ~"
+        );
+        assert_eq!(
+            words(Revision::parse("v 2").map(drop)),
+            "contains ' '; allowed are printable ASCII characters without spaces"
+        );
     }
 }

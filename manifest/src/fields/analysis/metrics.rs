@@ -4,6 +4,7 @@ use rollout::base::time::Millis;
 use rollout::release::plan::{Check, ExternalMetric, Flavour, Metric, ThresholdRange};
 
 use crate::fields::analysis::queries::{self, Asked, Wanted};
+use crate::fields::analysis::units;
 use crate::fields::context::Around;
 use crate::fields::webhooks::named;
 use crate::reader::{Item, Log, Map, did_you_mean};
@@ -11,7 +12,7 @@ use crate::reader::{Item, Log, Map, did_you_mean};
 /// Flagger's window where none is given.
 const WINDOW: Millis = Millis::from_secs(60);
 /// The quantile of `request-duration` unless another is chosen.
-const QUANTILE: f64 = 0.95;
+pub(crate) const QUANTILE: f64 = 0.95;
 const SUCCESS_RATE: &str = "request-success-rate";
 const DURATION: &str = "request-duration";
 const ADVICE: &[(&str, &str)] =
@@ -131,10 +132,13 @@ fn ranges(
     let mut range = ThresholdRange::default();
     if let Some(item) = fields.take("thresholdRange", log) {
         if let Some(mut ends) = item.map(log) {
-            let min = ends.take("min", log);
+            let (min, max) = (ends.take("min", log), ends.take("max", log));
             range.min = min.as_ref().and_then(|item| item.number(log));
-            range.max = ends.take("max", log).and_then(|item| item.number(log));
+            range.max = max.as_ref().and_then(|item| item.number(log));
             ends.finish(log, &[]);
+            if let Some(metric) = metric {
+                units::warn(metric, range, [min.as_ref(), max.as_ref()], log);
+            }
             if let (true, Some(item), Some(low), Some(high)) = (metric.is_none(), min, range.min, range.max)
                 && low > high
             {
@@ -152,9 +156,14 @@ fn ranges(
     if metric == Some(Metric::SuccessRate) {
         let also = if asked.is_any() { "; for the metric server's value it is the max, as in Flagger" } else { "" };
         old.warn(log, format!("is deprecated and read as thresholdRange.min{also}"));
-        return (ThresholdRange { min: value, max: None }, Some(most));
+        let range = ThresholdRange { min: value, max: None };
+        units::warn(Metric::SuccessRate, range, [Some(&old), None], log);
+        return (range, Some(most));
     }
     old.warn(log, "is deprecated and read as thresholdRange.max");
+    if let Some(metric) = metric {
+        units::warn(metric, most, [None, Some(&old)], log);
+    }
     (most, Some(most))
 }
 

@@ -9,6 +9,9 @@ pub mod query_template;
 // Metrics that a metric server answers.
 pub(crate) mod queries;
 
+// Thresholds in a unit that is hardly meant.
+pub(crate) mod units;
+
 // `metrics`: thresholds on what the proxies measure, or on a metric server's answer.
 pub(crate) mod metrics;
 

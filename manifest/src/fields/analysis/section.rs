@@ -17,6 +17,7 @@ use crate::fields::analysis::measurement;
 use crate::fields::analysis::metrics;
 use crate::fields::analysis::metrics::Read;
 use crate::fields::analysis::schedule;
+use crate::fields::analysis::units;
 use crate::fields::context::Around;
 use crate::fields::guards;
 use crate::fields::traffic::affinity;
@@ -67,6 +68,7 @@ pub(crate) fn read(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Optio
         versions::refuse_shared(item, log);
     }
     let Ways { strategy, stops, has_steps } = strategy(&mut fields, matched.as_ref(), flavour, log);
+    let has_metrics = fields.has("metrics");
     let metrics = fields.take("metrics", log).map(|item| metrics::read(&item, around, log)).unwrap_or_default();
     let checks: Vec<Check> = metrics.checks.iter().map(|read| read.check.clone()).collect();
     let measurement = measurement::read(&mut fields, flavour, log);
@@ -80,6 +82,9 @@ pub(crate) fn read(item: &Item<'_>, around: &Around<'_>, log: &mut Log) -> Optio
     let check_at = metrics.checks.iter().map(|read| read.at).collect();
     let course = schedule::read(&mut fields, &strategy, !rules.is_empty(), stops, around, log);
     let (hooks, alerts) = hooks_and_alerts(&mut fields, around, log);
+    if !has_metrics {
+        warn_no_metrics(&hooks, &fields, log);
+    }
     let counts = |kind| matches!(kind, HookKind::PreRollout | HookKind::Rollout);
     let is_counted = is_checked || !metrics.external.is_empty() || hooks.iter().any(|hook| counts(hook.kind));
     let is_timed = is_counted || course.promotion_step.is_some() || !hooks.is_empty();
@@ -167,6 +172,19 @@ fn warn_unchecked(read: &Read<'_>, log: &mut Log) {
     if let Some(end) = unused {
         read.item.warn(log, format!("has a {end}, which no certificate covers; advance: interval checks it"));
     }
+    if read.check.metric == Metric::SuccessRate && read.check.range.min.is_some_and(|min| min >= 100.0) {
+        log.warning_in(&format!("{}.thresholdRange.min", read.item.path), units::UNPROVABLE);
+    }
+}
+
+/// A manifest that was cut off while it was written may still be valid.
+fn warn_no_metrics(hooks: &[Hook], fields: &Map<'_>, log: &mut Log) {
+    let judges = if hooks.is_empty() { "nothing" } else { "nothing but its webhooks" };
+    let reason = format!(
+        "is missing: {judges} judges the canary, whatever share of its requests fails; give request-success-rate and \
+         request-duration, or complete the file if it was cut off"
+    );
+    log.warning(fields.at, &format!("{}.metrics", fields.path), reason);
 }
 
 fn span_of(item: Option<Item<'_>>, is_used: bool, fields: &Map<'_>, flavour: Flavour, log: &mut Log) -> Millis {
