@@ -115,6 +115,8 @@ async fn a_release_is_told_as_it_was() {
     assert!(lines[2].trim().starts_with("AS RECORDED"), "{}", ran.out);
     assert!(lines[3].starts_with("aborted") && lines[3].ends_with("1.2s by guard slo"), "{}", ran.out);
     assert!(ran.out.contains("step 1 (10 %), 0s - 1.2s, 20 canary requests (5 failed)   not certified"), "{}", ran.out);
+    let checks = ran.out.lines().find(|line| line.starts_with("checks ")).unwrap();
+    assert!(checks.ends_with("  none was made"), "the interval is longer than the release: {}", ran.out);
     assert!(!ran.out.contains("history sent them"), "there is nothing to be misled by: {}", ran.out);
 }
 

@@ -233,8 +233,8 @@ mod tests {
 
         #[test]
         fn merge_is_a_commutative_monoid(
-            a in prop::collection::vec(0u64..700_000_000, 0..50),
-            b in prop::collection::vec(0u64..700_000_000, 0..50),
+            a in prop::collection::vec(0u64..700_000_000, 0..200),
+            b in prop::collection::vec(0u64..700_000_000, 0..200),
         ) {
             let mut ab = of(&a);
             ab.merge(&of(&b));
