@@ -204,14 +204,29 @@ fn lines(table: &Table, rows: usize) -> Vec<String> {
 fn without_padding(line: &str) -> String {
     let line = line.trim_end();
     match line.rfind('\u{1b}').and_then(|at| line.split_at_checked(at)) {
-        Some((text, colour)) if colour.ends_with('m') => format!("{}{colour}", text.trim_end()),
+        Some((text, end)) if is_colour(end) => format!("{}{end}", text.trim_end()),
         _ => line.to_owned(),
     }
+}
+
+/// Whether this is one colour sequence and nothing more: a message may end in the letter that ends one.
+fn is_colour(text: &str) -> bool {
+    let codes = text.strip_prefix("\u{1b}[").and_then(|rest| rest.strip_suffix('m'));
+    codes.is_some_and(|codes| codes.chars().all(|c| c.is_ascii_digit() || c == ';'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_that_ends_like_a_colour_takes_no_gap_from_a_coloured_cell() {
+        let row = vec![Cell::new("Failed").fg(comfy_table::Color::Red), Cell::new("v8")];
+        let sheet = Sheet::new(vec![left("PHASE"), left("REVISION")], [row]);
+        let page = sheet.with_text("WHY", TextPlace::Below, ["aborted by ann@vm".into()]).render(None);
+        let plain = anstream::adapter::strip_str(&page).to_string();
+        assert_eq!(plain, "PHASE    REVISION   WHY\nFailed   v8         aborted by ann@vm\n");
+    }
 
     fn sheet(place: TextPlace) -> Sheet {
         let columns = vec![left("SPACE").goes(0), left("NAME"), right("REQUESTS"), right("P95").goes(1)];

@@ -60,7 +60,7 @@ fn bad_ones_are_refused_by_field_and_rule() {
     refused(r#"{"sharedClusters":["a",""]}"#, "sharedClusters[1]", "1 to 256 bytes");
     refused(r#"{"sharedClusters":"a"}"#, "configuration", "expected a sequence");
     refused(&format!(r#"{{"sharedClusters":[{}"a"]}}"#, r#""a","#.repeat(256)), "sharedClusters", "at most 256");
-    refused(r#"{"defaultUpstreams":{"web":"a"}}"#, r#"defaultUpstreams["web"]"#, "namespace/name");
+    refused(r#"{"defaultUpstreams":{"web":"a"}}"#, r#"defaultUpstreams["web"]"#, "NAMESPACE/NAME");
     refused(r#"{"defaultUpstreams":{"p/web":"a b"}}"#, r#"defaultUpstreams["p/web"]"#, "' '");
     refused(&" ".repeat((1 << 20) + 1), "configuration", "at most 1048576");
 }

@@ -59,7 +59,7 @@ fn an_entry_keeps_its_ranges() {
         down(to_worker::Message::Entry(v1::Entry { canary: canary.into(), epoch, routing: None }))
     };
     says(&bare(0, "prod/web"), "entry.epoch", "from 1");
-    says(&bare(1, "web"), "entry.canary", "namespace/name");
+    says(&bare(1, "web"), "entry.canary", "NAMESPACE/NAME");
     says(&entry(|_, split| split.weight_ppm = 1_000_001), "entry.routing.split.weight_ppm", "1000000");
     says(&entry(|_, split| split.canary = "a b".into()), "entry.routing.split.canary", "' '");
     says(&entry(|routing, _| routing.primary = String::new()), "entry.routing.primary", "empty");
@@ -95,7 +95,7 @@ fn a_lane_keeps_its_ends() {
     };
     assert!(lane("prod/web", 0, 1_000_000).starts_with("accepted"));
     let at = |field: &str| format!("entry.routing.scope.lane.{field}");
-    says(&lane("web", 0, 1), &at("of"), "namespace/name");
+    says(&lane("web", 0, 1), &at("of"), "NAMESPACE/NAME");
     says(&lane("prod/web", 1_000_001, 1), &at("from_ppm"), "1000000");
     says(&lane("prod/web", 0, u32::MAX), &at("to_ppm"), "1000000");
     says(&lane("prod/web", 500_000, 500_000), &at("to_ppm"), "behind from_ppm");

@@ -104,7 +104,7 @@ fn a_destination_keeps_its_ranges() {
         report(vec![sampled])
     };
     assert!(sampled(|_| ()).starts_with("accepted"));
-    says(&sampled(|s| s.canary = "web".into()), "report.destinations[0].canary", "namespace/name");
+    says(&sampled(|s| s.canary = "web".into()), "report.destinations[0].canary", "NAMESPACE/NAME");
     says(&sampled(|s| s.epoch = 0), "report.destinations[0].epoch", "from 1");
     says(&sampled(|s| s.version = 0), "report.destinations[0].version", "knows");
     says(&sampled(|s| s.cluster.clear()), "report.destinations[0].cluster", "1 to 256");
@@ -123,7 +123,7 @@ fn a_trip_keeps_its_ranges() {
         up(from_worker::Message::Report(v1::Report { number: 1, trips: vec![trip], ..v1::Report::default() }))
     };
     assert!(trip(|_| ()).starts_with("accepted"));
-    says(&trip(|t| t.canary = "web".into()), "report.trips[0].canary", "namespace/name");
+    says(&trip(|t| t.canary = "web".into()), "report.trips[0].canary", "NAMESPACE/NAME");
     says(&trip(|t| t.epoch = 0), "report.trips[0].epoch", "from 1");
     says(&trip(|t| t.test = 0), "report.trips[0].test", "knows");
     says(&trip(|t| t.test = 3), "report.trips[0].test", "knows");
@@ -148,7 +148,7 @@ fn hello_is_bounded() {
     says(
         &hello(|h| h.adopted = vec![adopted("p/w", 1), adopted("web", 1)]),
         "hello.adopted[1].canary",
-        "namespace/name",
+        "NAMESPACE/NAME",
     );
     says(&hello(|h| h.adopted = vec![adopted("p/w", 0)]), "hello.adopted[0].epoch", "from 1");
     let default = v1::DefaultUpstream { canary: "p/w".into(), upstream: "a b".into() };
@@ -162,7 +162,7 @@ fn counts_are_bounded() {
     says(&report(|s| s.started = too_many), "report.strata[0].started", "2^48");
     says(&report(|s| s.succeeded = too_many), "report.strata[0].succeeded", "2^48");
     says(&report(|s| s.void = too_many), "report.strata[0].void", "2^48");
-    says(&report(|s| s.canary = "x".repeat(600)), "report.strata[0].canary", "namespace/name");
+    says(&report(|s| s.canary = "x".repeat(600)), "report.strata[0].canary", "NAMESPACE/NAME");
     says(&report(|s| s.canary = format!("a/{}", "x".repeat(254))), "report.strata[0].canary", "at most 253");
     says(&up(from_worker::Message::Report(v1::Report::default())), "report.number", "from 1");
     let strata = vec![v1::Stratum::default(); MAX_STRATA + 1];
