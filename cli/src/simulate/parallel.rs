@@ -68,7 +68,7 @@ fn batch(situation: &Situation, runs: Range<u32>, first: u64) -> Vec<Played> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicU32::new(runs.start);
     let (sender, receiver) = mpsc::channel();
-    let mut progress = Progress::begin(runs.end);
+    let mut progress = Progress::begin(runs.clone());
     let mut played = thread::scope(|scope| {
         for _ in 0..threads {
             let (next, sender) = (&next, sender.clone());

@@ -1,6 +1,7 @@
 //! What a person sees while runs are played: a line that is written over at a terminal, elsewhere one now and then.
 
 use std::io::{IsTerminal, Write};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::{output, text};
@@ -16,12 +17,13 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) struct Progress {
     begun: Instant,
     next: Instant,
-    runs: u32,
+    runs: Range<u32>,
     is_terminal: bool,
 }
 
 impl Progress {
-    pub(super) fn begin(runs: u32) -> Self {
+    /// Of runs `runs.start` and on; those before it were played earlier.
+    pub(super) fn begin(runs: Range<u32>) -> Self {
         let (now, is_terminal) = (Instant::now(), std::io::stderr().is_terminal());
         Self { begun: now, next: if is_terminal { now } else { now + SLOW }, runs, is_terminal }
     }
@@ -31,13 +33,13 @@ impl Progress {
         self.next.saturating_duration_since(Instant::now())
     }
 
-    /// Says how far it is, if it is time to.
+    /// Says how far it is, if it is time to; `done` is how many of the batch are played.
     pub(super) fn show(&mut self, done: u32) {
         let now = Instant::now();
         if now < self.next {
             return;
         }
-        let line = line(done, self.runs, now - self.begun);
+        let line = line(done, &self.runs, now - self.begun);
         if self.is_terminal {
             self.write_over(&line);
             self.next = now + TICK;
@@ -61,12 +63,12 @@ impl Progress {
     }
 }
 
-fn line(done: u32, runs: u32, passed: Duration) -> String {
-    let all = format!("played {done} of {runs} runs");
+fn line(done: u32, runs: &Range<u32>, passed: Duration) -> String {
+    let all = format!("played {} of {} runs", runs.start + done, runs.end);
     if done == 0 {
         return all;
     }
-    let left = passed.mul_f64(f64::from(runs - done.min(runs)) / f64::from(done));
+    let left = passed.mul_f64(f64::from(runs.end.saturating_sub(runs.start + done)) / f64::from(done));
     format!("{all}, about {} to go", text::span(Duration::from_secs(left.as_secs().max(1))))
 }
 
@@ -76,8 +78,9 @@ mod tests {
 
     #[test]
     fn what_is_left_follows_from_what_was_done() {
-        assert_eq!(line(0, 50, Duration::from_secs(9)), "played 0 of 50 runs");
-        assert_eq!(line(10, 50, Duration::from_secs(20)), "played 10 of 50 runs, about 1m20s to go");
-        assert_eq!(line(50, 50, Duration::from_secs(20)), "played 50 of 50 runs, about 1s to go");
+        assert_eq!(line(0, &(0..50), Duration::from_secs(9)), "played 0 of 50 runs");
+        assert_eq!(line(10, &(0..50), Duration::from_secs(20)), "played 10 of 50 runs, about 1m20s to go");
+        assert_eq!(line(4, &(5..17), Duration::from_secs(20)), "played 9 of 17 runs, about 40s to go");
+        assert_eq!(line(50, &(0..50), Duration::from_secs(20)), "played 50 of 50 runs, about 1s to go");
     }
 }
