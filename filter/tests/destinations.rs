@@ -3,43 +3,19 @@
 
 mod host;
 
-use host::{Proxy, host, open_stream, sent, set_end};
-use rollout::base::names::{CanaryId, Upstream};
-use rollout::base::time::Millis;
-use rollout::routing::measurement::Measurement;
-use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, Version, WeightPpm};
-use rollout::worker::messages::{PROTOCOL, Report, Sampled, ToAgent, ToWorker};
+use host::agent::{self, connected, entry, reports};
+use host::{Proxy, host, open_stream, set_end};
+use rollout::routing::table::Version;
+use rollout::worker::messages::Sampled;
 
 const CONFIG: &str = r#"{"agent":"127.0.0.1:7070","sharedClusters":["any"]}"#;
 const CLUSTER: &str = "xds\0cluster_name";
 const ADDRESS: &str = "upstream\0address";
 
-fn entry(epoch: u64, weight_ppm: u32) -> ToWorker {
-    let canary = CanaryId::new("prod", "web").unwrap();
-    let split = Split {
-        canary: Upstream::parse("web-canary").unwrap(),
-        weight: WeightPpm::new(weight_ppm).unwrap(),
-        mirror: WeightPpm::ZERO,
-        rules: vec![],
-        sticky: None,
-        salt: "prod/web#1".into(),
-        slot: Millis(100),
-        latency_limit: None,
-        measurement: Measurement::USUAL,
-        fuse: None,
-    };
-    let primary = Upstream::parse("web-primary").unwrap();
-    let routing = Routing { scope: Scope::of_service(&canary), primary, split: Some(split) };
-    ToWorker::Entry(Box::new(Entry { canary, epoch: Epoch(epoch), routing: Some(routing) }))
-}
-
 /// Every request goes to the canary, and arrives there.
 fn released() -> (Proxy, u32) {
-    let proxy = Proxy::start(CONFIG);
-    proxy.tick();
-    let (token, _) = open_stream().expect("the first tick opens a stream");
-    proxy.receive(token, &ToWorker::Welcome(PROTOCOL));
-    proxy.receive(token, &entry(1, 1_000_000));
+    let (proxy, token) = connected(CONFIG);
+    proxy.receive(token, &entry(1, |_| ()));
     arrives_at(b"web-canary", b"10.0.0.1:80");
     (proxy, token)
 }
@@ -59,14 +35,6 @@ fn asked() -> [usize; 2] {
     host(|host| [host.called("cluster"), host.called("destination")])
 }
 
-fn reports(token: u32) -> Vec<Report> {
-    let reports = sent(token).into_iter().filter_map(|message| match message {
-        ToAgent::Report(report) => Some(report),
-        _ => None,
-    });
-    reports.collect()
-}
-
 fn reported(proxy: &Proxy, token: u32) -> Vec<Sampled> {
     proxy.tick_after(200);
     reports(token).pop().expect("a report").destinations
@@ -83,7 +51,7 @@ fn the_first_of_an_entry_are_asked_and_then_few() {
     let said = reported(&proxy, token);
     assert_eq!((said.len(), said[0].requests, said[0].version), (1, cluster as u64, Version::Canary));
     assert_eq!((said[0].destination.cluster(), said[0].destination.address()), ("web-canary", "10.0.0.1:80"));
-    proxy.receive(token, &entry(2, 1_000_000));
+    proxy.receive(token, &entry(2, |_| ()));
     (0..32).for_each(|_| request(&mut proxy));
     assert_eq!(asked()[0], cluster + 32, "each entry asks anew");
 }
@@ -124,7 +92,7 @@ fn whatever_a_proxy_says_the_report_stays_small_and_is_understood() {
         request(&mut proxy);
     }
     for entry in 2..20 {
-        proxy.receive(token, &self::entry(entry, 1_000_000));
+        proxy.receive(token, &agent::entry(entry, |_| ()));
         for host in 0..32 {
             arrives_at(b"web-canary", format!("10.0.{entry}.{host}:80").as_bytes());
             request(&mut proxy);

@@ -3,48 +3,22 @@
 
 mod host;
 
-use host::{Proxy, host, open_stream, sent};
-use rollout::base::names::{CanaryId, Upstream};
-use rollout::base::time::{Micros, Millis};
-use rollout::routing::measurement::{Measurement, WarmUp};
-use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
-use rollout::worker::fuse::{FusePlan, FuseTest, Ppb};
-use rollout::worker::messages::{PROTOCOL, Report, ToAgent, ToWorker};
+use host::agent::{self, LIMIT, WITH_AGENT, reports};
+use host::{Proxy, host, sent};
+use rollout::routing::table::Epoch;
+use rollout::worker::fuse::FuseTest;
+use rollout::worker::messages::ToWorker;
 
 const TRIPPED: &str = "serin.tripped;canary=prod/web";
 const TRIPS: &str = "serin.trips;canary=prod/web";
 const STATIC: &str = r#"{"canaries":[{"namespace":"prod","name":"web","weight":100,"fuse":{"minSuccessRate":99}}]}"#;
 
 fn entry(epoch: u64) -> ToWorker {
-    let canary = CanaryId::new("prod", "web").unwrap();
-    let split = Split {
-        canary: Upstream::parse("web-canary").unwrap(),
-        weight: WeightPpm::WHOLE,
-        mirror: WeightPpm::ZERO,
-        rules: vec![],
-        sticky: None,
-        salt: "prod/web#1".into(),
-        slot: Millis(100),
-        latency_limit: Some(Micros(500_000)),
-        measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
-        fuse: Some(FusePlan {
-            failed: Some(Ppb::nearest(0.01)),
-            slow: Some(Ppb::nearest(0.05)),
-            alpha: Ppb::nearest(0.01 / 16.0),
-            max_cluster: 1,
-            unless_primary_also: [false; 2],
-        }),
-    };
-    let (scope, primary) = (Scope::of_service(&canary), Upstream::parse("web-primary").unwrap());
-    let routing = Some(Routing { scope, primary, split: Some(split) });
-    ToWorker::Entry(Box::new(Entry { canary, epoch: Epoch(epoch), routing }))
+    agent::entry(epoch, |split| (split.latency_limit, split.fuse) = (Some(LIMIT), Some(agent::fuse())))
 }
 
 fn connected() -> (Proxy, u32) {
-    let proxy = Proxy::start(r#"{"agent":"127.0.0.1:7070"}"#);
-    proxy.tick();
-    let (token, _) = open_stream().unwrap();
-    proxy.receive(token, &ToWorker::Welcome(PROTOCOL));
+    let (proxy, token) = agent::connected(WITH_AGENT);
     proxy.receive(token, &entry(3));
     (proxy, token)
 }
@@ -53,14 +27,6 @@ fn fail(proxy: &mut Proxy, times: usize) {
     for _ in 0..times {
         proxy.request(&[(":authority", "web"), (":path", "/")]).respond(&[(":status", "500")]).end();
     }
-}
-
-fn reports(token: u32) -> Vec<Report> {
-    let reports = sent(token).into_iter().filter_map(|message| match message {
-        ToAgent::Report(report) => Some(report),
-        _ => None,
-    });
-    reports.collect()
 }
 
 #[test]

@@ -4,16 +4,14 @@
 
 mod host;
 
-use host::{Proxy, host, open_stream, sent, set_end};
-use rollout::base::names::{CanaryId, Upstream};
+use host::agent::{self, LIMIT, WITH_AGENT, reports};
+use host::{Proxy, host, sent, set_end};
 use rollout::base::time::{Micros, Millis};
-use rollout::routing::measurement::{Measurement, WarmUp};
-use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
-use rollout::worker::fuse::{FusePlan, FuseTest, Ppb};
-use rollout::worker::messages::{PROTOCOL, Report, ToAgent, ToWorker};
+use rollout::routing::measurement::WarmUp;
+use rollout::worker::fuse::{FusePlan, FuseTest};
+use rollout::worker::messages::{ToAgent, ToWorker};
 use rollout::worker::tally::Counts;
 
-const LIMIT: Option<Micros> = Some(Micros(500_000));
 const CLIENT_LEFT: u64 = 1 << 28;
 const TIMED_OUT: u64 = 1 << 2;
 
@@ -44,49 +42,23 @@ const OK: Do = Answer(&[(":status", "200")]);
 const CALLED: Do = Answer(&[(":status", "200"), ("content-type", "application/grpc")]);
 const DONE: Do = Grpc(&[("grpc-status", "0")]);
 
-fn entry(epoch: u64, salt: &str, limit: Option<Micros>, warm_up: WarmUp, fuse: Option<FusePlan>) -> ToWorker {
-    let canary = CanaryId::new("prod", "web").unwrap();
-    let split = Split {
-        canary: Upstream::parse("web-canary").unwrap(),
-        weight: WeightPpm::WHOLE,
-        mirror: WeightPpm::ZERO,
-        rules: vec![],
-        sticky: None,
-        salt: salt.into(),
-        slot: Millis(100),
-        latency_limit: limit,
-        measurement: Measurement { warm_up, ..Measurement::USUAL },
-        fuse,
-    };
-    let (scope, primary) = (Scope::of_service(&canary), Upstream::parse("web-primary").unwrap());
-    let routing = Some(Routing { scope, primary, split: Some(split) });
-    ToWorker::Entry(Box::new(Entry { canary, epoch: Epoch(epoch), routing }))
+fn entry(epoch: u64, limit: Option<Micros>, warm_up: WarmUp, fuse: Option<FusePlan>) -> ToWorker {
+    agent::entry(epoch, |split| (split.latency_limit, split.measurement.warm_up, split.fuse) = (limit, warm_up, fuse))
 }
 
 /// All requests go to the canary.
 fn connected(entry: &ToWorker) -> (Proxy, u32) {
-    let proxy = Proxy::start(r#"{"agent":"127.0.0.1:7070"}"#);
-    proxy.tick();
-    let (token, _) = open_stream().unwrap();
-    proxy.receive(token, &ToWorker::Welcome(PROTOCOL));
+    let (proxy, token) = agent::connected(WITH_AGENT);
     proxy.receive(token, entry);
     (proxy, token)
-}
-
-fn last_report(token: u32) -> Option<Report> {
-    let reports = sent(token).into_iter().filter_map(|message| match message {
-        ToAgent::Report(report) => Some(report),
-        _ => None,
-    });
-    reports.last()
 }
 
 /// Time passes for an agent that listens and acknowledges; what is reported meanwhile is added up.
 fn pass(proxy: &Proxy, token: u32, ms: u64, sum: &mut Counts) {
     for _ in 0..ms.div_ceil(100) {
-        let before = last_report(token).map(|report| report.number);
+        let before = reports(token).pop().map(|report| report.number);
         proxy.tick_after(100);
-        if let Some(report) = last_report(token).filter(|report| Some(report.number) != before) {
+        if let Some(report) = reports(token).pop().filter(|report| Some(report.number) != before) {
             report.strata.iter().for_each(|(_, counts)| sum.merge(counts));
             proxy.receive(token, &ToWorker::Stored(report.number));
         }
@@ -117,7 +89,7 @@ fn play(proxy: &mut Proxy, token: u32, headers: Headers, is_whole: bool, steps: 
 
 /// Trials of latency and slow ones among them, failures, and clients that left.
 fn counted(limit: Option<Micros>, headers: Headers, is_whole: bool, steps: &[Do]) -> [u64; 4] {
-    let (mut proxy, token) = connected(&entry(3, "prod/web#1", limit, WarmUp::NONE, None));
+    let (mut proxy, token) = connected(&entry(3, limit, WarmUp::NONE, None));
     let sum = play(&mut proxy, token, headers, is_whole, steps);
     assert_eq!(sum.started, 1, "{headers:?}");
     [sum.timed.begun, sum.timed.slow, sum.failed.total(), sum.abandoned]
@@ -164,7 +136,7 @@ fn what_clients_take_their_time_for_is_no_versions_time() {
         ("nobody reads", HEAD, true, &[OK, Wait(4_000), Over(TIMED_OUT)], [1, 0, 0, 1]),
     ];
     for (name, headers, is_whole, steps, expected) in cases {
-        assert_eq!(counted(LIMIT, headers, *is_whole, steps), *expected, "{name}");
+        assert_eq!(counted(Some(LIMIT), headers, *is_whole, steps), *expected, "{name}");
     }
 }
 
@@ -189,7 +161,7 @@ fn what_the_version_takes_its_time_for_is_slow() {
         ("a hang", CALL, false, &[Part(true), Wait(700)], [1, 1, 0, 0]),
     ];
     for (name, headers, is_whole, steps, expected) in cases {
-        assert_eq!(counted(LIMIT, headers, *is_whole, steps), *expected, "{name}");
+        assert_eq!(counted(Some(LIMIT), headers, *is_whole, steps), *expected, "{name}");
     }
 }
 
@@ -215,7 +187,11 @@ fn without_a_limit_no_time_is_a_verdict() {
 #[test]
 fn a_warm_up_is_the_releases_first_requests_whatever_its_steps() {
     let ten_seconds = WarmUp { time: Millis(10_000), requests: 0 };
-    let step = |epoch, salt| entry(epoch, salt, LIMIT, ten_seconds, None);
+    let step = |epoch, salt: &str| {
+        agent::entry(epoch, |split| {
+            (split.latency_limit, split.measurement.warm_up, split.salt) = (Some(LIMIT), ten_seconds, salt.into());
+        })
+    };
     let (mut proxy, token) = connected(&step(3, "prod/web#1"));
     let slow = |proxy: &mut Proxy| {
         let sum = play(proxy, token, CALL, false, &[Part(true), Wait(700), CALLED, DONE, Over(0)]);
@@ -240,17 +216,10 @@ fn a_warm_up_is_the_releases_first_requests_whatever_its_steps() {
 
 #[test]
 fn in_a_warm_up_failures_trip_the_fuse_and_slow_answers_do_not() {
-    let fuse = FusePlan {
-        failed: Some(Ppb::nearest(0.01)),
-        slow: Some(Ppb::nearest(0.05)),
-        alpha: Ppb::nearest(0.01 / 16.0),
-        max_cluster: 1,
-        unless_primary_also: [false; 2],
-    };
     let requests = |count| WarmUp { time: Millis(0), requests: count };
     for (warm_up, slow_trips) in [(requests(20), false), (WarmUp::NONE, true)] {
         for (status, waits, trips) in [("504", 0, true), ("200", 700, slow_trips)] {
-            let (mut proxy, token) = connected(&entry(3, "prod/web#1", LIMIT, warm_up, Some(fuse)));
+            let (mut proxy, token) = connected(&entry(3, Some(LIMIT), warm_up, Some(agent::fuse())));
             for _ in 0..15 {
                 let exchange = proxy.request(&[(":authority", "web"), (":path", "/"), (":method", "OPTIONS")]);
                 host(|host| host.now_us += waits * 1_000);

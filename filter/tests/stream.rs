@@ -3,57 +3,19 @@
 
 mod host;
 
+use host::agent::{self, WITH_AGENT, connected, reports, web};
 use host::{Proxy, host, open_stream, sent};
 use proto::limits::MAX_TO_WORKER_BYTES;
-use rollout::base::names::{CanaryId, Upstream};
-use rollout::base::time::Millis;
-use rollout::routing::measurement::{Measurement, WarmUp};
 use rollout::routing::request::{MatchRule, StringMatch};
-use rollout::routing::table::{Entry, Epoch, Routing, Scope, Split, WeightPpm};
-use rollout::worker::messages::{PROTOCOL, Report, ToAgent, ToWorker};
-
-const AGENT: &str = r#"{"agent":"127.0.0.1:7070"}"#;
-
-fn web() -> CanaryId {
-    CanaryId::new("prod", "web").unwrap()
-}
+use rollout::routing::table::{Entry, Epoch, WeightPpm};
+use rollout::worker::messages::{PROTOCOL, ToAgent, ToWorker};
 
 fn entry(epoch: u64, weight_ppm: u32) -> ToWorker {
-    let split = Split {
-        canary: Upstream::parse("web-canary").unwrap(),
-        weight: WeightPpm::new(weight_ppm).unwrap(),
-        mirror: WeightPpm::ZERO,
-        rules: vec![MatchRule { headers: vec![("x-beta".into(), StringMatch::Present)], ..MatchRule::default() }],
-        sticky: None,
-        salt: "prod/web#1".into(),
-        slot: Millis(100),
-        latency_limit: None,
-        measurement: Measurement { warm_up: WarmUp::NONE, ..Measurement::USUAL },
-        fuse: None,
-    };
-    let routing = Routing {
-        scope: Scope::of_service(&web()),
-        primary: Upstream::parse("web-primary").unwrap(),
-        split: Some(split),
-    };
-    ToWorker::Entry(Box::new(Entry { canary: web(), epoch: Epoch(epoch), routing: Some(routing) }))
-}
-
-/// Opened and welcomed.
-fn connected(config: &str) -> (Proxy, u32) {
-    let proxy = Proxy::start(config);
-    proxy.tick();
-    let (token, _) = open_stream().expect("the first tick opens a stream");
-    proxy.receive(token, &ToWorker::Welcome(PROTOCOL));
-    (proxy, token)
-}
-
-fn reports(token: u32) -> Vec<Report> {
-    let reports = sent(token).into_iter().filter_map(|message| match message {
-        ToAgent::Report(report) => Some(report),
-        _ => None,
-    });
-    reports.collect()
+    agent::entry(epoch, |split| {
+        split.weight = WeightPpm::new(weight_ppm).unwrap();
+        split.rules =
+            vec![MatchRule { headers: vec![("x-beta".into(), StringMatch::Present)], ..MatchRule::default() }];
+    })
 }
 
 #[test]
@@ -85,7 +47,7 @@ fn an_address_needs_no_cluster() {
     ]
     .concat();
     // Field 2 google_grpc { 1 target_uri, 4 stat_prefix }.
-    let plain = open(AGENT);
+    let plain = open(WITH_AGENT);
     let expected = [&b"\x12\x95\x01\x0a\x0e127.0.0.1:7070\x22\x0bserin_agent"[..], &args].concat();
     assert_eq!(plain.upstream, expected);
     assert_eq!(plain.metadata, []);
@@ -108,7 +70,7 @@ fn an_address_needs_no_cluster() {
 
 #[test]
 fn an_entry_is_adopted_confirmed_and_routed_by() {
-    let (mut proxy, token) = connected(AGENT);
+    let (mut proxy, token) = connected(WITH_AGENT);
     assert_eq!(proxy.decision(&[("x-beta", "")]), [""; 0]);
     proxy.receive(token, &entry(3, 250_000));
     assert_eq!(sent(token).last(), Some(&ToAgent::Adopted(web(), Epoch(3))));
@@ -125,7 +87,7 @@ fn an_entry_is_adopted_confirmed_and_routed_by() {
 
 #[test]
 fn counts_are_reported_until_they_are_acknowledged() {
-    let (mut proxy, first) = connected(AGENT);
+    let (mut proxy, first) = connected(WITH_AGENT);
     proxy.receive(first, &entry(1, 0));
     let exchange = proxy.request(&[(":authority", "web"), (":path", "/"), ("x-beta", "")]);
     proxy.tick_after(100);
@@ -148,7 +110,7 @@ fn counts_are_reported_until_they_are_acknowledged() {
 
 #[test]
 fn an_absent_agent_is_sought_with_growing_waits_and_said_once() {
-    let proxy = Proxy::start(AGENT);
+    let proxy = Proxy::start(WITH_AGENT);
     let mut opened = Vec::new();
     for tick in 0..600 {
         proxy.tick_after(100);
@@ -172,7 +134,7 @@ fn an_absent_agent_is_sought_with_growing_waits_and_said_once() {
 
 #[test]
 fn a_silent_agent_is_given_up() {
-    let (proxy, token) = connected(AGENT);
+    let (proxy, token) = connected(WITH_AGENT);
     for _ in 0..101 {
         proxy.tick_after(100);
     }
@@ -185,7 +147,7 @@ fn a_silent_agent_is_given_up() {
 
 #[test]
 fn nonsense_is_counted_and_the_last_good_table_stays() {
-    let (mut proxy, token) = connected(AGENT);
+    let (mut proxy, token) = connected(WITH_AGENT);
     proxy.receive(token, &entry(1, 0));
     for bytes in [vec![], vec![0xff; 20], vec![0x1a, 0xff, 0xff, 0xff, 0x7f], vec![0; MAX_TO_WORKER_BYTES + 1]] {
         proxy.receive_bytes(token, bytes);
@@ -198,7 +160,7 @@ fn nonsense_is_counted_and_the_last_good_table_stays() {
 
 #[test]
 fn unknown_tokens_are_nobodys() {
-    let (proxy, token) = connected(AGENT);
+    let (proxy, token) = connected(WITH_AGENT);
     proxy.receive(token + 77, &entry(1, 1_000_000));
     proxy.close(token + 77, 3);
     assert_eq!(host(|host| (host.metric("serin.connected"), host.called("close"))), (1, 0));
@@ -206,7 +168,7 @@ fn unknown_tokens_are_nobodys() {
 
 #[test]
 fn the_end_of_an_old_stream_does_not_end_the_new_one() {
-    let (proxy, old) = connected(AGENT);
+    let (proxy, old) = connected(WITH_AGENT);
     proxy.tick_after(10_000);
     proxy.tick_after(1_000);
     let (new, _) = open_stream().unwrap();
@@ -234,7 +196,7 @@ fn the_lease_of_a_silent_agent_ends_and_static_canaries_have_none() {
 
 #[test]
 fn another_agent_in_the_configuration_means_another_stream() {
-    let (proxy, _) = connected(AGENT);
+    let (proxy, _) = connected(WITH_AGENT);
     proxy.configure(r#"{"agent":"127.0.0.1:7071"}"#);
     assert!(open_stream().is_none(), "the old one is given up");
     proxy.tick_after(1_000);
@@ -247,7 +209,7 @@ fn another_agent_in_the_configuration_means_another_stream() {
 
 #[test]
 fn a_plugin_that_ends_leaves_no_stream_and_no_trace_in_shared_gauges() {
-    let (proxy, _) = connected(AGENT);
+    let (proxy, _) = connected(WITH_AGENT);
     proxy.finish();
     assert!(open_stream().is_none());
     assert_eq!(host(|host| host.metric("serin.connected")), 0);

@@ -10,6 +10,8 @@
 
 mod imports;
 
+pub mod agent;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
