@@ -19,6 +19,9 @@ use crate::http_delivery::listener::{Listener, Reply};
 use crate::journal::tests::{Disk, asked, declared, declared_with, hello, release, web};
 use crate::secrets::Secrets;
 
+/// What the loop takes as one batch.
+mod batches;
+
 /// What people ask for while the disk refuses or hangs.
 mod requests;
 

@@ -149,9 +149,9 @@ impl Fleet {
         let mut saying = self.index.serving(service, upstream).filter_map(of);
         saying.find(|peer| self.speaks(peer, now)).or_else(|| {
             let is_implied = upstream.as_str().strip_suffix("-primary") == Some(service.name());
-            let is_any_silent = self.index.saying(service) < self.workers.len();
-            let mut silent = self.speaking(now).filter(|peer| !peer.says(service));
-            silent.by_ref().take(usize::from(is_implied && is_any_silent)).next()
+            // Where every worker says something, no walk would find one that does not.
+            let may_be_silent = is_implied && self.index.saying(service) < self.workers.len();
+            if may_be_silent { self.speaking(now).find(|peer| !peer.says(service)) } else { None }
         })
     }
 
